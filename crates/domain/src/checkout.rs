@@ -1,0 +1,297 @@
+//! What is asked of a checkout and what it answers.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::basket::{Line, Product};
+use crate::ids::{AttemptId, OrderId, Sku};
+use crate::money::Cents;
+use crate::order::OrderRecord;
+use crate::payment::{PaymentAttempt, PaymentOutcome, PaymentReceipt};
+use crate::refusal::Refusal;
+
+/// Longest accepted shipping address, in characters.
+pub const MAX_ADDRESS: usize = 500;
+
+/// Input of `UserSession.Checkout`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// The order's id, full.
+    pub order_id: OrderId,
+    /// Every product of the cart as the catalog has it now.
+    pub prices: Vec<Product>,
+    /// Where to ship.
+    pub shipping: Shipping,
+    /// The total the customer agreed to, if it was shown one.
+    pub expected_total_cents: Option<Cents>,
+}
+
+/// Where an order goes and what that costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipping {
+    /// Name of the shipping zone.
+    pub zone: String,
+    /// The zone's price.
+    pub cost_cents: Cents,
+    /// Street, town, country: as the customer wrote it.
+    pub address: String,
+}
+
+/// What is bought, frozen at checkout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The lines at the prices of the checkout.
+    pub lines: Vec<Line>,
+    /// Where to.
+    pub shipping: Shipping,
+    /// Until when it can be paid.
+    pub pay_until: Timestamp,
+}
+
+impl Placement {
+    /// Freezes a cart at the catalog's prices of now. Refused when the cart is
+    /// empty, holds a product without a price, or costs something else than
+    /// the customer agreed to.
+    pub fn freeze(
+        cart: &[Line],
+        checkout: &Checkout,
+        pay_until: Timestamp,
+    ) -> Result<Self, Refusal> {
+        if cart.is_empty() {
+            return Err(Refusal::EmptyCart);
+        }
+        let price_of = |sku: &Sku| {
+            checkout
+                .prices
+                .iter()
+                .find(|product| product.sku == *sku)
+                .cloned()
+                .ok_or(Refusal::CartChanged)
+        };
+        let lines = cart
+            .iter()
+            .map(|line| Line::new(price_of(&line.sku)?, line.quantity))
+            .collect::<Result<Vec<_>, _>>()?;
+        let placement = Self {
+            lines,
+            shipping: checkout.shipping.clone(),
+            pay_until,
+        };
+        match checkout.expected_total_cents {
+            Some(expected) if expected != placement.total() => Err(Refusal::PriceChanged {
+                total_cents: placement.total(),
+            }),
+            _ => Ok(placement),
+        }
+    }
+
+    /// Sum of the lines.
+    pub fn subtotal(&self) -> Cents {
+        self.lines.iter().map(|line| line.line_total_cents).sum()
+    }
+
+    /// What is to be paid: the lines and the shipping.
+    pub fn total(&self) -> Cents {
+        self.subtotal() + self.shipping.cost_cents
+    }
+}
+
+/// `UserSession` state `checkout:exec:{order_id}`: what the user's session
+/// remembers of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Marker {
+    /// Not paid, or ended before it was: the whole record.
+    Here(Box<OrderRecord>),
+    /// Paid and with the workflow, which has the record now.
+    HandedOver(HandedOver),
+}
+
+/// What is left of a marker once the workflow has the order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// When the workflow took over.
+    pub paid_at: Timestamp,
+    /// Every try to pay: money that still comes for one of them goes back.
+    pub attempts: Vec<PaymentAttempt>,
+}
+
+/// What `UserSession.Checkout` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum CheckoutAnswer {
+    /// Placed now, or waiting for the same payment as before.
+    Placed {
+        /// The order.
+        record: OrderRecord,
+    },
+    /// Paid before; the workflow knows where it stands.
+    AlreadyPaid {
+        /// Which order.
+        order_id: OrderId,
+    },
+}
+
+/// Input of `UserSession.AwaitPayment`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitPayment {
+    /// Which try.
+    pub attempt: AttemptId,
+    /// What is to be paid.
+    pub amount_cents: Cents,
+    /// Until when.
+    pub pay_until: Timestamp,
+}
+
+/// Input of `UserSession.PaymentOpened`: what became known of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentOpened {
+    /// Which try.
+    pub attempt: AttemptId,
+    /// The awakeable that its payment resolves.
+    pub awakeable_id: String,
+    /// The provider's id and page, once it has answered.
+    pub provider: Option<ProviderPage>,
+}
+
+/// The provider's side of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderPage {
+    /// The provider's id.
+    pub payment_id: String,
+    /// Its hosted payment page.
+    pub pay_url: String,
+}
+
+/// Input of `UserSession.Settle`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// Which try.
+    pub attempt: AttemptId,
+    /// The awakeable that its payment resolves.
+    pub awakeable_id: String,
+    /// How it ended.
+    pub outcome: PaymentOutcome,
+}
+
+/// What `UserSession.PaymentCallback` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum CallbackAnswer {
+    /// Written down; the payment goes on.
+    Accepted {
+        /// The order with the receipt in it.
+        record: OrderRecord,
+    },
+    /// Known already.
+    Repeated,
+    /// For an attempt that has ended otherwise; the money goes back.
+    Late,
+}
+
+/// Input of `UserSession.PaymentCallback`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentCallback {
+    /// Which order the gateway knows the awakeable to belong to.
+    pub order_id: OrderId,
+    /// The provider's words.
+    pub receipt: PaymentReceipt,
+}
+
+/// Input of `UserSession.CancelOrder`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelOrder {
+    /// Which order.
+    pub order_id: OrderId,
+    /// By whom.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}
+
+/// What `UserSession.CancelOrder` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum CancelAnswer {
+    /// It ended here, before it was paid.
+    Cancelled {
+        /// The order as it ended.
+        record: OrderRecord,
+    },
+    /// It is paid: the workflow decides.
+    HandedOver,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::basket::Basket;
+    use crate::ids::Username;
+
+    fn product(price: i64) -> Product {
+        Product {
+            sku: Sku::parse("P001").unwrap(),
+            product_id: 1,
+            name: "Widget".into(),
+            unit_price_cents: Cents(price),
+        }
+    }
+
+    fn checkout(prices: Vec<Product>, expected: Option<i64>) -> Checkout {
+        Checkout {
+            order_id: OrderId::parse("alice.1").unwrap(),
+            prices,
+            shipping: Shipping {
+                zone: "Domestic".into(),
+                cost_cents: Cents(500),
+                address: "1 Main St".into(),
+            },
+            expected_total_cents: expected.map(Cents),
+        }
+    }
+
+    fn cart() -> Vec<Line> {
+        Basket::empty(Username::parse("alice").unwrap())
+            .add(product(1000), 2)
+            .unwrap()
+            .items
+    }
+
+    #[test]
+    fn todays_price_counts() {
+        let placement = Placement::freeze(
+            &cart(),
+            &checkout(vec![product(1200)], None),
+            Timestamp::UNIX_EPOCH,
+        )
+        .unwrap();
+        assert_eq!(placement.total(), Cents(2900));
+    }
+
+    #[test]
+    fn a_total_that_the_customer_did_not_see_is_refused() {
+        let refusal = Placement::freeze(
+            &cart(),
+            &checkout(vec![product(1200)], Some(2500)),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(
+            refusal,
+            Err(Refusal::PriceChanged {
+                total_cents: Cents(2900)
+            })
+        );
+    }
+
+    #[test]
+    fn empty_carts_and_unpriced_products_are_refused() {
+        assert_eq!(
+            Placement::freeze(&[], &checkout(vec![], None), Timestamp::UNIX_EPOCH),
+            Err(Refusal::EmptyCart)
+        );
+        assert_eq!(
+            Placement::freeze(&cart(), &checkout(vec![], None), Timestamp::UNIX_EPOCH),
+            Err(Refusal::CartChanged)
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! The one decision that every order gets: approved or not, by whom, why.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::OrderId;
+use crate::refusal::Refusal;
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// An admin lets it ship.
+    Approved,
+    /// An admin refuses it.
+    Rejected,
+    /// The customer, an admin or an operator takes it back.
+    Cancelled,
+    /// Nobody decided in time.
+    Expired,
+}
+
+impl Verdict {
+    /// The word that stands in a sentence, e.g. "already approved".
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Value of the durable promise `admin_approval`. Whoever resolves the promise
+/// reads it back: the decision whose `id` it then holds has won.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The request's idempotency key: the same id read back is one's own.
+    pub id: String,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// User name, or `restate` for an operator's cancellation, or `clock`.
+    pub by: String,
+    /// Why, in the decider's words.
+    pub reason: Option<String>,
+}
+
+impl Decision {
+    /// What the decider of `self` is told when `standing` is what the promise
+    /// holds.
+    pub fn against(self, standing: Self, order_id: &OrderId) -> Result<Self, Refusal> {
+        if standing.id == self.id && standing.verdict == self.verdict {
+            Ok(standing)
+        } else {
+            Err(Refusal::AlreadyDecided {
+                order_id: order_id.clone(),
+                verdict: standing.verdict,
+                by: standing.by,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(id: &str, verdict: Verdict) -> Decision {
+        Decision {
+            id: id.into(),
+            verdict,
+            by: "admin".into(),
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn only_the_winner_is_told_yes() {
+        let order = OrderId::parse("alice.1").unwrap();
+        let approve = decision("a", Verdict::Approved);
+        let cancel = decision("b", Verdict::Cancelled);
+        assert!(approve.clone().against(approve.clone(), &order).is_ok());
+        assert!(matches!(
+            cancel.against(approve, &order),
+            Err(Refusal::AlreadyDecided {
+                verdict: Verdict::Approved,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn one_key_does_not_serve_two_verdicts() {
+        let order = OrderId::parse("alice.1").unwrap();
+        assert!(
+            decision("a", Verdict::Rejected)
+                .against(decision("a", Verdict::Approved), &order)
+                .is_err()
+        );
+    }
+}

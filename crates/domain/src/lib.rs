@@ -1,0 +1,38 @@
+//! Waybill's pure types and rules. No async, no IO, no clock, no randomness:
+//! time comes in as an argument, and every function answers the same for the
+//! same input.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`ids`] | who and what: users, orders, SKUs, payment attempts |
+//! | [`money`] | integer cents |
+//! | [`basket`] | a user's cart |
+//! | [`checkout`] | what is asked of a checkout and what it answers |
+//! | [`payment`] | payment attempts, receipts, late money |
+//! | [`order`] | the order record and its state machine |
+//! | [`decision`] | the one decision that every order gets |
+//! | [`shipment`] | parcels |
+//! | [`stock`] | stock levels |
+//! | [`notification`] | what people are told |
+//! | [`update`] | what the services say aloud |
+//! | [`refusal`] | every "no" a caller can get, with its code |
+//!
+//! Invariants kept here: an order's steps are undone in the reverse order of
+//! their doing and exactly as far as they were done ([`order::OrderRecord::apply`]);
+//! a terminal status never changes; money is never negative; stock levels
+//! always add up ([`stock::StockLevel::adds_up`]).
+
+pub mod basket;
+pub mod checkout;
+pub mod decision;
+pub mod ids;
+pub mod money;
+pub mod notification;
+pub mod order;
+pub mod payment;
+pub mod refusal;
+pub mod shipment;
+pub mod stock;
+pub mod update;
+
+pub use jiff::Timestamp;

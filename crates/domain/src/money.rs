@@ -1,0 +1,87 @@
+//! Money is integer cents of one currency.
+
+use std::fmt;
+use std::iter::Sum;
+use std::ops::Add;
+
+use serde::{Deserialize, Serialize};
+
+/// The one currency of the shop, ISO 4217.
+pub const CURRENCY: &str = "USD";
+
+/// An amount in cents. Additions saturate: with the limits on quantities and
+/// prices no basket comes near, and a wrong total must never wrap round.
+#[derive(
+    Debug, Default, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Cents(pub i64);
+
+impl Cents {
+    /// Nothing.
+    pub const ZERO: Cents = Cents(0);
+
+    /// The price of `quantity` pieces.
+    #[must_use]
+    pub fn times(self, quantity: u32) -> Self {
+        Self(self.0.saturating_mul(i64::from(quantity)))
+    }
+}
+
+impl Add for Cents {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sum for Cents {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Add::add)
+    }
+}
+
+/// `$1,234.50`
+impl fmt::Display for Cents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let whole = (self.0.unsigned_abs() / 100).to_string();
+        let mut grouped = String::with_capacity(whole.len() + whole.len() / 3);
+        for (position, digit) in whole.chars().enumerate() {
+            if position > 0 && (whole.len() - position).is_multiple_of(3) {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        write!(f, "{sign}${grouped}.{:02}", self.0.unsigned_abs() % 100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_as_dollars() {
+        assert_eq!(Cents(12500).to_string(), "$125.00");
+        assert_eq!(Cents(5).to_string(), "$0.05");
+        assert_eq!(Cents(123_456_789).to_string(), "$1,234,567.89");
+        assert_eq!(Cents(-250).to_string(), "-$2.50");
+    }
+
+    proptest! {
+        #[test]
+        fn text_keeps_every_cent(cents in any::<i64>()) {
+            let digits: String = Cents(cents).to_string().chars().filter(|c| c.is_ascii_digit()).collect();
+            prop_assert_eq!(digits.parse::<u128>().unwrap(), u128::from(cents.unsigned_abs()));
+        }
+
+        #[test]
+        fn times_is_repeated_addition(price in 0..1_000_000i64, quantity in 0..50u32) {
+            let sum: Cents = std::iter::repeat_n(Cents(price), quantity as usize).sum();
+            prop_assert_eq!(Cents(price).times(quantity), sum);
+        }
+    }
+}

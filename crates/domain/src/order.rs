@@ -1,0 +1,1120 @@
+//! The order record and its state machine.
+//!
+//! An order moves by [`Step`]s. [`OrderRecord::apply`] consumes the record and
+//! returns the next one, or refuses a step that does not fit. What was done and
+//! must be undone on failure is a stack ([`Done`]): a compensation is legal
+//! only for its top, so undoing runs in reverse and exactly as far as doing.
+//!
+//! ```text
+//! awaiting_payment → awaiting_approval → shipping → in_transit → delivered
+//!        │                  │               │           │
+//!        └──── a turn (declined, expired, rejected, cancelled, …) ──→ undo … → its end
+//! ```
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::basket::Line;
+use crate::checkout::{Placement, ProviderPage};
+use crate::ids::{AttemptId, OrderId, Username};
+use crate::money::{CURRENCY, Cents};
+use crate::payment::{PaymentAttempt, PaymentOrder, PaymentReceipt, PaymentStatus};
+use crate::shipment::{Shipment, ShipmentRequest};
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStatus {
+    /// Stock is reserved; the customer has not paid.
+    AwaitingPayment,
+    /// Paid; an admin decides.
+    AwaitingApproval,
+    /// Approved; the carrier and the provider are asked.
+    Shipping,
+    /// On its way to the customer.
+    InTransit,
+    /// With the customer. The good end.
+    Delivered,
+    /// The payment was declined, or could not be captured.
+    PaymentFailed,
+    /// Nobody paid in time.
+    PaymentExpired,
+    /// An admin refused it.
+    Rejected,
+    /// No admin decided in time.
+    ApprovalExpired,
+    /// The carrier refused it.
+    ShippingFailed,
+    /// The customer, an admin or an operator took it back.
+    Cancelled,
+}
+
+impl OrderStatus {
+    /// Every status, in the order of an order's life.
+    pub const ALL: [Self; 11] = [
+        Self::AwaitingPayment,
+        Self::AwaitingApproval,
+        Self::Shipping,
+        Self::InTransit,
+        Self::Delivered,
+        Self::PaymentFailed,
+        Self::PaymentExpired,
+        Self::Rejected,
+        Self::ApprovalExpired,
+        Self::ShippingFailed,
+        Self::Cancelled,
+    ];
+
+    /// The name on the wire, e.g. `awaiting_payment`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingPayment => "awaiting_payment",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Shipping => "shipping",
+            Self::InTransit => "in_transit",
+            Self::Delivered => "delivered",
+            Self::PaymentFailed => "payment_failed",
+            Self::PaymentExpired => "payment_expired",
+            Self::Rejected => "rejected",
+            Self::ApprovalExpired => "approval_expired",
+            Self::ShippingFailed => "shipping_failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The status of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// In the customer's words, e.g. "On its way".
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::AwaitingPayment => "Awaiting payment",
+            Self::AwaitingApproval => "Awaiting approval",
+            Self::Shipping => "Shipping",
+            Self::InTransit => "On its way",
+            Self::Delivered => "Delivered",
+            Self::PaymentFailed => "Payment failed",
+            Self::PaymentExpired => "Payment expired",
+            Self::Rejected => "Rejected",
+            Self::ApprovalExpired => "Approval expired",
+            Self::ShippingFailed => "Shipping failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// Whether nothing more happens to the order.
+    pub fn is_terminal(self) -> bool {
+        !matches!(
+            self,
+            Self::AwaitingPayment | Self::AwaitingApproval | Self::Shipping | Self::InTransit
+        )
+    }
+
+    /// Whether the same order may be paid again with a new attempt.
+    pub fn may_retry_payment(self) -> bool {
+        matches!(self, Self::PaymentFailed | Self::PaymentExpired)
+    }
+}
+
+/// The name on the wire.
+impl fmt::Display for OrderStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What was done for an order and is undone when it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// Stock is reserved. Undone by releasing it.
+    Reserved,
+    /// Money is authorized. Undone by voiding it, or with the refund.
+    Authorized,
+    /// A parcel is booked. Undone by cancelling it.
+    Booked,
+    /// Money is captured. Undone by refunding it.
+    Captured,
+}
+
+/// One thing that happened to an order, in the order it happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderEvent {
+    /// 1, 2, 3, … within the order.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// The words a person reads.
+    pub detail: String,
+}
+
+/// The kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Placed, stock reserved.
+    OrderPlaced,
+    /// Placed once more after a failed payment.
+    PaymentRetried,
+    /// Waiting for the customer's payment.
+    PaymentRequested,
+    /// The money is authorized.
+    PaymentConfirmed,
+    /// The payment was declined.
+    PaymentFailed,
+    /// Nobody paid in time.
+    PaymentExpired,
+    /// Waiting for an admin.
+    ApprovalRequested,
+    /// An admin agreed.
+    Approved,
+    /// An admin refused.
+    Rejected,
+    /// No admin decided in time.
+    ApprovalExpired,
+    /// The carrier has the parcel.
+    ShipmentInitiated,
+    /// The carrier refused.
+    ShippingFailed,
+    /// The money is ours.
+    PaymentCaptured,
+    /// The provider would not give us the money.
+    CaptureRefused,
+    /// The parcel is on its way.
+    InTransit,
+    /// The parcel has arrived.
+    Delivered,
+    /// Taken back.
+    Cancelled,
+    /// Undone: the money went back.
+    PaymentRefunded,
+    /// Undone: the parcel was called back.
+    ShipmentCancelled,
+    /// Undone: the hold on the money was given up.
+    PaymentVoided,
+    /// Undone: the stock can be sold again.
+    StockReleased,
+}
+
+impl EventKind {
+    /// The name on the wire, e.g. `payment_confirmed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OrderPlaced => "order_placed",
+            Self::PaymentRetried => "payment_retried",
+            Self::PaymentRequested => "payment_requested",
+            Self::PaymentConfirmed => "payment_confirmed",
+            Self::PaymentFailed => "payment_failed",
+            Self::PaymentExpired => "payment_expired",
+            Self::ApprovalRequested => "approval_requested",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::ApprovalExpired => "approval_expired",
+            Self::ShipmentInitiated => "shipment_initiated",
+            Self::ShippingFailed => "shipping_failed",
+            Self::PaymentCaptured => "payment_captured",
+            Self::CaptureRefused => "capture_refused",
+            Self::InTransit => "in_transit",
+            Self::Delivered => "delivered",
+            Self::Cancelled => "cancelled",
+            Self::PaymentRefunded => "payment_refunded",
+            Self::ShipmentCancelled => "shipment_cancelled",
+            Self::PaymentVoided => "payment_voided",
+            Self::StockReleased => "stock_released",
+        }
+    }
+
+    /// Whether this event undid an earlier one.
+    pub fn is_compensation(self) -> bool {
+        matches!(
+            self,
+            Self::PaymentRefunded
+                | Self::ShipmentCancelled
+                | Self::PaymentVoided
+                | Self::StockReleased
+        )
+    }
+}
+
+/// Everything that is known of an order: the truth, kept in Restate.
+///
+/// `version` stands first on purpose: the gateway's catch-up reads it from the
+/// first bytes of the stored JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRecord {
+    /// Grows with every step, across attempts and the hand-over to the workflow.
+    pub version: u64,
+    /// Time of the last step.
+    pub updated_at: Timestamp,
+    /// Full id.
+    pub order_id: OrderId,
+    /// Whose order.
+    pub user_id: Username,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// The end it is being undone towards, while it is.
+    pub undoing: Option<OrderStatus>,
+    /// Time of the first checkout.
+    pub created_at: Timestamp,
+    /// Since when it has had `status`.
+    pub status_since: Timestamp,
+    /// When what it waits for runs out: the payment, the approval, the delivery.
+    pub wait_until: Option<Timestamp>,
+    /// What was bought.
+    pub lines: Vec<Line>,
+    /// Sum of the lines.
+    pub subtotal_cents: Cents,
+    /// What shipping costs.
+    pub shipping_cents: Cents,
+    /// What is to be paid.
+    pub total_cents: Cents,
+    /// ISO 4217.
+    pub currency: String,
+    /// Name of the shipping zone.
+    pub zone: String,
+    /// Where to ship.
+    pub address: String,
+    /// Every try to pay, the current one last. Never empty.
+    pub payments: Vec<PaymentAttempt>,
+    /// The parcel, once booked.
+    pub shipment: Option<Shipment>,
+    /// What was done and not undone, oldest first.
+    pub done: Vec<Done>,
+    /// What happened, oldest first.
+    pub events: Vec<OrderEvent>,
+    /// Why it failed, in words for the customer.
+    pub failure_reason: Option<String>,
+}
+
+/// One step of an order's life, with its own facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The awakeable that the payment resolves exists.
+    PaymentOpened {
+        /// Its id.
+        awakeable_id: String,
+    },
+    /// The provider waits for the customer.
+    PaymentPageReady(ProviderPage),
+    /// The provider has called back; nothing follows from it yet.
+    ReceiptNoted(PaymentReceipt),
+    /// The money is authorized.
+    PaymentConfirmed {
+        /// The provider's id of the money movement.
+        transaction_id: String,
+    },
+    /// The payment was declined.
+    PaymentFailed {
+        /// Why.
+        reason: String,
+    },
+    /// Nobody paid in time.
+    PaymentExpired,
+    /// The workflow waits for an admin.
+    ApprovalRequested {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// An admin agreed.
+    Approved {
+        /// Who.
+        by: String,
+    },
+    /// An admin refused.
+    Rejected {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// No admin decided in time.
+    ApprovalExpired,
+    /// The carrier has the parcel.
+    ShipmentBooked(Shipment),
+    /// The carrier refused.
+    ShippingFailed {
+        /// The carrier's words.
+        reason: String,
+    },
+    /// The money is ours.
+    PaymentCaptured,
+    /// The provider would not give us the money.
+    CaptureRefused {
+        /// The provider's words.
+        reason: String,
+    },
+    /// The parcel is on its way.
+    InTransit {
+        /// When it should arrive.
+        eta: Timestamp,
+    },
+    /// The parcel has arrived.
+    Delivered,
+    /// Taken back.
+    Cancelled {
+        /// By whom.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The latest thing done, and not yet undone, has been undone.
+    Undone(Done),
+    /// Everything is undone: the end is reached.
+    Ended,
+}
+
+/// A step that does not fit where the order stands: a defect in the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("step {step:?} does not fit order {order_id} in {status} (undoing: {undoing:?})")]
+pub struct IllegalStep {
+    order_id: OrderId,
+    status: OrderStatus,
+    undoing: Option<OrderStatus>,
+    step: Box<Step>,
+}
+
+impl OrderRecord {
+    /// A new order, stock reserved, not yet paid.
+    pub fn place(order_id: OrderId, placement: Placement, at: Timestamp) -> Self {
+        let mut record = Self {
+            version: 0,
+            updated_at: at,
+            user_id: order_id.owner(),
+            order_id,
+            status: OrderStatus::AwaitingPayment,
+            undoing: None,
+            created_at: at,
+            status_since: at,
+            wait_until: None,
+            lines: Vec::new(),
+            subtotal_cents: Cents::ZERO,
+            shipping_cents: Cents::ZERO,
+            total_cents: Cents::ZERO,
+            currency: CURRENCY.to_owned(),
+            zone: String::new(),
+            address: String::new(),
+            payments: Vec::new(),
+            shipment: None,
+            done: Vec::new(),
+            events: Vec::new(),
+            failure_reason: None,
+        };
+        record.begin_attempt(placement, at);
+        record.note(at, EventKind::OrderPlaced, "Order placed, stock reserved");
+        record
+    }
+
+    /// The same order once more, after its payment failed or expired: a new
+    /// attempt over what the cart holds now.
+    pub fn retry(mut self, placement: Placement, at: Timestamp) -> Result<Self, Self> {
+        if !self.status.may_retry_payment() || self.undoing.is_some() {
+            return Err(self);
+        }
+        self.begin_attempt(placement, at);
+        let attempt = self.payment().attempt;
+        self.note(
+            at,
+            EventKind::PaymentRetried,
+            format!("Payment attempt {attempt}, stock reserved again"),
+        );
+        Ok(self)
+    }
+
+    fn begin_attempt(&mut self, placement: Placement, at: Timestamp) {
+        self.version += 1;
+        self.updated_at = at;
+        self.status = OrderStatus::AwaitingPayment;
+        self.status_since = at;
+        self.wait_until = Some(placement.pay_until);
+        self.failure_reason = None;
+        self.subtotal_cents = placement.subtotal();
+        self.shipping_cents = placement.shipping.cost_cents;
+        self.total_cents = placement.total();
+        self.zone = placement.shipping.zone;
+        self.address = placement.shipping.address;
+        self.lines = placement.lines;
+        self.done = vec![Done::Reserved];
+        self.payments.push(PaymentAttempt {
+            attempt: u32::try_from(self.payments.len() + 1).unwrap_or(u32::MAX),
+            status: PaymentStatus::Pending,
+            amount_cents: self.total_cents,
+            expires_at: placement.pay_until,
+            awakeable_id: None,
+            payment_id: None,
+            pay_url: None,
+            transaction_id: None,
+            receipt: None,
+        });
+    }
+
+    /// The next record after `step`, or why the step does not fit.
+    pub fn apply(mut self, step: Step, at: Timestamp) -> Result<Self, IllegalStep> {
+        if !self.allows(&step) {
+            return Err(IllegalStep {
+                order_id: self.order_id,
+                status: self.status,
+                undoing: self.undoing,
+                step: Box::new(step),
+            });
+        }
+        self.version += 1;
+        self.updated_at = at;
+        self.take(step, at);
+        Ok(self)
+    }
+
+    fn allows(&self, step: &Step) -> bool {
+        use OrderStatus as S;
+        if self.undoing.is_some() {
+            return match step {
+                Step::Undone(done) => self.done.last() == Some(done),
+                Step::Ended => self.done.is_empty(),
+                _ => false,
+            };
+        }
+        match step {
+            Step::PaymentOpened { .. }
+            | Step::PaymentPageReady(_)
+            | Step::ReceiptNoted(_)
+            | Step::PaymentConfirmed { .. }
+            | Step::PaymentFailed { .. }
+            | Step::PaymentExpired => self.status == S::AwaitingPayment,
+            Step::ApprovalRequested { .. }
+            | Step::Approved { .. }
+            | Step::Rejected { .. }
+            | Step::ApprovalExpired => self.status == S::AwaitingApproval,
+            Step::ShipmentBooked(_) | Step::ShippingFailed { .. } => {
+                self.status == S::Shipping && !self.done.contains(&Done::Booked)
+            }
+            Step::PaymentCaptured | Step::CaptureRefused { .. } => {
+                self.status == S::Shipping && self.done.last() == Some(&Done::Booked)
+            }
+            Step::InTransit { .. } => {
+                self.status == S::Shipping && self.done.last() == Some(&Done::Captured)
+            }
+            Step::Delivered => self.status == S::InTransit,
+            Step::Cancelled { .. } => !self.status.is_terminal(),
+            Step::Undone(_) | Step::Ended => false,
+        }
+    }
+
+    fn take(&mut self, step: Step, at: Timestamp) {
+        match step {
+            Step::PaymentOpened { awakeable_id } => {
+                self.payment_mut().awakeable_id = Some(awakeable_id);
+                let total = self.total_cents;
+                self.note(
+                    at,
+                    EventKind::PaymentRequested,
+                    format!("Awaiting payment of {total}…"),
+                );
+            }
+            Step::PaymentPageReady(page) => {
+                let payment = self.payment_mut();
+                payment.payment_id = Some(page.payment_id);
+                payment.pay_url = Some(page.pay_url);
+            }
+            Step::ReceiptNoted(receipt) => self.payment_mut().receipt = Some(receipt),
+            Step::PaymentConfirmed { transaction_id } => {
+                self.note(
+                    at,
+                    EventKind::PaymentConfirmed,
+                    format!("Payment confirmed! (transaction {transaction_id})"),
+                );
+                let payment = self.payment_mut();
+                payment.status = PaymentStatus::Authorized;
+                payment.transaction_id = Some(transaction_id);
+                self.done.push(Done::Authorized);
+                self.enter(OrderStatus::AwaitingApproval, None, at);
+            }
+            Step::PaymentFailed { reason } => {
+                self.payment_mut().status = PaymentStatus::Failed;
+                let detail = format!("Payment failed: {reason}");
+                self.turn(
+                    OrderStatus::PaymentFailed,
+                    EventKind::PaymentFailed,
+                    detail,
+                    at,
+                );
+            }
+            Step::PaymentExpired => {
+                self.payment_mut().status = PaymentStatus::Expired;
+                let detail = "Payment expired: nobody paid in time".to_owned();
+                self.turn(
+                    OrderStatus::PaymentExpired,
+                    EventKind::PaymentExpired,
+                    detail,
+                    at,
+                );
+            }
+            Step::ApprovalRequested { until } => {
+                self.wait_until = Some(until);
+                self.note(at, EventKind::ApprovalRequested, "Admin approval needed");
+            }
+            Step::Approved { by } => {
+                self.note(at, EventKind::Approved, format!("Approved by {by}"));
+                self.enter(OrderStatus::Shipping, None, at);
+            }
+            Step::Rejected { by, reason } => {
+                let detail = because(format!("Order canceled by admin ({by})"), reason);
+                self.turn(OrderStatus::Rejected, EventKind::Rejected, detail, at);
+            }
+            Step::ApprovalExpired => {
+                let detail = "Approval expired: nobody decided in time".to_owned();
+                self.turn(
+                    OrderStatus::ApprovalExpired,
+                    EventKind::ApprovalExpired,
+                    detail,
+                    at,
+                );
+            }
+            Step::ShipmentBooked(shipment) => {
+                self.note(
+                    at,
+                    EventKind::ShipmentInitiated,
+                    format!(
+                        "Shipment initiated with {} ({})",
+                        shipment.carrier, shipment.tracking_number
+                    ),
+                );
+                self.shipment = Some(shipment);
+                self.done.push(Done::Booked);
+            }
+            Step::ShippingFailed { reason } => {
+                let detail = format!("Order failed: Shipping rejected ({reason})");
+                self.turn(
+                    OrderStatus::ShippingFailed,
+                    EventKind::ShippingFailed,
+                    detail,
+                    at,
+                );
+            }
+            Step::PaymentCaptured => {
+                self.payment_mut().status = PaymentStatus::Captured;
+                self.done.push(Done::Captured);
+                let total = self.total_cents;
+                self.note(
+                    at,
+                    EventKind::PaymentCaptured,
+                    format!("Payment of {total} captured"),
+                );
+            }
+            Step::CaptureRefused { reason } => {
+                let detail = format!("Order failed: the payment could not be captured ({reason})");
+                self.turn(
+                    OrderStatus::PaymentFailed,
+                    EventKind::CaptureRefused,
+                    detail,
+                    at,
+                );
+            }
+            Step::InTransit { eta } => {
+                if let Some(shipment) = &mut self.shipment {
+                    shipment.eta = Some(eta);
+                }
+                let wait = eta.duration_since(at).as_secs().max(0);
+                self.note(
+                    at,
+                    EventKind::InTransit,
+                    format!("Estimated delivery: {wait}s"),
+                );
+                self.enter(OrderStatus::InTransit, Some(eta), at);
+            }
+            Step::Delivered => {
+                self.note(at, EventKind::Delivered, "Order delivered!");
+                // Stock is committed and the money earned: nothing left to undo.
+                self.done.clear();
+                self.enter(OrderStatus::Delivered, None, at);
+            }
+            Step::Cancelled { by, reason } => {
+                if self.payment().is_open() {
+                    self.payment_mut().status = PaymentStatus::Cancelled;
+                }
+                let detail = because(format!("Order cancelled by {by}"), reason);
+                self.turn(OrderStatus::Cancelled, EventKind::Cancelled, detail, at);
+            }
+            Step::Undone(done) => self.undo(done, at),
+            Step::Ended => {
+                if let Some(end) = self.undoing.take() {
+                    self.enter(end, None, at);
+                }
+            }
+        }
+    }
+
+    fn undo(&mut self, done: Done, at: Timestamp) {
+        self.done.pop();
+        match done {
+            Done::Reserved => self.note(at, EventKind::StockReleased, "Stock released"),
+            Done::Authorized => {
+                self.payment_mut().status = PaymentStatus::Voided;
+                self.note(
+                    at,
+                    EventKind::PaymentVoided,
+                    "Payment voided: nothing is charged",
+                );
+            }
+            Done::Booked => {
+                self.note(at, EventKind::ShipmentCancelled, "Shipment cancelled");
+            }
+            Done::Captured => {
+                self.payment_mut().status = PaymentStatus::Refunded;
+                // A refund also ends the authorization it came from.
+                self.done.retain(|other| *other != Done::Authorized);
+                let total = self.total_cents;
+                self.note(
+                    at,
+                    EventKind::PaymentRefunded,
+                    format!("Payment of {total} refunded"),
+                );
+            }
+        }
+    }
+
+    /// Turns the order towards a bad end; undoing comes next.
+    fn turn(&mut self, end: OrderStatus, kind: EventKind, detail: String, at: Timestamp) {
+        self.undoing = Some(end);
+        self.wait_until = None;
+        self.failure_reason = Some(detail.clone());
+        self.note(at, kind, detail);
+    }
+
+    fn enter(&mut self, status: OrderStatus, until: Option<Timestamp>, at: Timestamp) {
+        self.status = status;
+        self.status_since = at;
+        self.wait_until = until;
+    }
+
+    fn note(&mut self, at: Timestamp, kind: EventKind, detail: impl Into<String>) {
+        self.events.push(OrderEvent {
+            seq: self.events.len() as u64 + 1,
+            at,
+            kind,
+            detail: detail.into(),
+        });
+    }
+
+    /// The current try to pay.
+    pub fn payment(&self) -> &PaymentAttempt {
+        self.payments
+            .last()
+            .expect("place() makes the first attempt and none is ever removed")
+    }
+
+    fn payment_mut(&mut self) -> &mut PaymentAttempt {
+        self.payments
+            .last_mut()
+            .expect("place() makes the first attempt and none is ever removed")
+    }
+
+    /// The id of the current try to pay.
+    pub fn attempt(&self) -> AttemptId {
+        AttemptId {
+            order_id: self.order_id.clone(),
+            attempt: self.payment().attempt,
+        }
+    }
+
+    /// What the provider is asked about the current try.
+    pub fn payment_order(&self) -> PaymentOrder {
+        let payment = self.payment();
+        PaymentOrder {
+            attempt: self.attempt(),
+            awakeable_id: payment.awakeable_id.clone().unwrap_or_default(),
+            amount_cents: payment.amount_cents,
+            payment_id: payment.payment_id.clone(),
+            transaction_id: payment.transaction_id.clone(),
+        }
+    }
+
+    /// What the carrier is asked.
+    pub fn shipment_request(&self) -> ShipmentRequest {
+        ShipmentRequest {
+            attempt: self.attempt(),
+            address: self.address.clone(),
+            lines: self.lines.clone(),
+        }
+    }
+
+    /// The small state that says how new the record is.
+    pub fn head(&self) -> Head {
+        Head {
+            version: self.version,
+            status: self.status,
+            updated_at: self.updated_at,
+        }
+    }
+
+    /// What comes next, in the words of the workflow panel.
+    pub fn next_action(&self) -> &'static str {
+        if self.undoing.is_some() {
+            return match self.done.last() {
+                Some(Done::Captured) => "Refund the payment",
+                Some(Done::Booked) => "Cancel the shipment",
+                Some(Done::Authorized) => "Void the payment",
+                Some(Done::Reserved) => "Release the stock",
+                None => "Finish",
+            };
+        }
+        match self.status {
+            OrderStatus::AwaitingPayment => "Customer pays",
+            OrderStatus::AwaitingApproval => "Admin approves",
+            OrderStatus::Shipping if self.done.contains(&Done::Booked) => "Capture the payment",
+            OrderStatus::Shipping => "Book the shipment",
+            OrderStatus::InTransit => "Confirm the delivery",
+            OrderStatus::PaymentFailed | OrderStatus::PaymentExpired => {
+                "None (checking out again starts a new attempt)"
+            }
+            _ => "None",
+        }
+    }
+}
+
+/// Small state beside the record: how new it is, without its weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The record's version.
+    pub version: u64,
+    /// The record's status.
+    pub status: OrderStatus,
+    /// Time of its last step.
+    pub updated_at: Timestamp,
+}
+
+fn because(what: String, reason: Option<String>) -> String {
+    match reason.filter(|reason| !reason.trim().is_empty()) {
+        Some(reason) => format!("{what}: {reason}"),
+        None => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::basket::Product;
+    use crate::checkout::Shipping;
+    use crate::ids::Sku;
+    use crate::payment::ReceiptStatus;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn placement() -> Placement {
+        let product = Product {
+            sku: Sku::parse("P001").unwrap(),
+            product_id: 1,
+            name: "Widget".into(),
+            unit_price_cents: Cents(6000),
+        };
+        Placement {
+            lines: vec![Line::new(product, 2).unwrap()],
+            shipping: Shipping {
+                zone: "Domestic".into(),
+                cost_cents: Cents(500),
+                address: "1 Main St".into(),
+            },
+            pay_until: at(900),
+        }
+    }
+
+    fn placed() -> OrderRecord {
+        OrderRecord::place(OrderId::parse("alice.1").unwrap(), placement(), at(0))
+    }
+
+    fn shipment() -> Shipment {
+        Shipment {
+            carrier: "FedEx".into(),
+            tracking_number: "FX1".into(),
+            eta: None,
+        }
+    }
+
+    fn after(steps: impl IntoIterator<Item = Step>) -> OrderRecord {
+        steps
+            .into_iter()
+            .enumerate()
+            .fold(placed(), |record, (n, step)| {
+                record
+                    .apply(step, at(i64::try_from(n).unwrap() + 1))
+                    .unwrap()
+            })
+    }
+
+    fn paid() -> Vec<Step> {
+        vec![
+            Step::PaymentOpened {
+                awakeable_id: "sign_1".into(),
+            },
+            Step::PaymentConfirmed {
+                transaction_id: "txn-1".into(),
+            },
+            Step::ApprovalRequested { until: at(1000) },
+        ]
+    }
+
+    fn captured() -> Vec<Step> {
+        let mut steps = paid();
+        steps.extend([
+            Step::Approved { by: "admin".into() },
+            Step::ShipmentBooked(shipment()),
+            Step::PaymentCaptured,
+        ]);
+        steps
+    }
+
+    fn kinds(record: &OrderRecord) -> Vec<&'static str> {
+        record
+            .events
+            .iter()
+            .map(|event| event.kind.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn the_happy_path() {
+        let mut steps = captured();
+        steps.extend([Step::InTransit { eta: at(12) }, Step::Delivered]);
+        let record = after(steps);
+        assert_eq!(record.status, OrderStatus::Delivered);
+        assert_eq!(record.total_cents, Cents(12500));
+        assert!(record.done.is_empty());
+        assert_eq!(record.events.last().unwrap().detail, "Order delivered!");
+        assert_eq!(
+            kinds(&record),
+            [
+                "order_placed",
+                "payment_requested",
+                "payment_confirmed",
+                "approval_requested",
+                "approved",
+                "shipment_initiated",
+                "payment_captured",
+                "in_transit",
+                "delivered"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failure_after_capture_is_undone_in_reverse() {
+        let mut steps = captured();
+        steps.extend([
+            Step::InTransit { eta: at(12) },
+            Step::Cancelled {
+                by: "restate".into(),
+                reason: None,
+            },
+            Step::Undone(Done::Captured),
+            Step::Undone(Done::Booked),
+            Step::Undone(Done::Reserved),
+            Step::Ended,
+        ]);
+        let record = after(steps);
+        assert_eq!(record.status, OrderStatus::Cancelled);
+        assert_eq!(record.payment().status, PaymentStatus::Refunded);
+        assert_eq!(
+            kinds(&record)[8..],
+            [
+                "cancelled",
+                "payment_refunded",
+                "shipment_cancelled",
+                "stock_released"
+            ]
+        );
+    }
+
+    #[test]
+    fn undoing_out_of_order_or_too_early_is_refused() {
+        let turned = after(captured())
+            .apply(
+                Step::Cancelled {
+                    by: "admin".into(),
+                    reason: None,
+                },
+                at(9),
+            )
+            .unwrap();
+        assert!(
+            turned
+                .clone()
+                .apply(Step::Undone(Done::Booked), at(9))
+                .is_err()
+        );
+        assert!(turned.clone().apply(Step::Ended, at(9)).is_err());
+        assert!(turned.apply(Step::Delivered, at(9)).is_err());
+        assert!(
+            after(captured())
+                .apply(Step::Undone(Done::Captured), at(9))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_booking_that_was_refused_is_not_cancelled() {
+        let mut steps = paid();
+        steps.extend([
+            Step::Approved { by: "admin".into() },
+            Step::ShippingFailed {
+                reason: "no".into(),
+            },
+            Step::Undone(Done::Authorized),
+            Step::Undone(Done::Reserved),
+            Step::Ended,
+        ]);
+        let record = after(steps);
+        assert_eq!(record.status, OrderStatus::ShippingFailed);
+        assert!(!kinds(&record).contains(&"shipment_cancelled"));
+    }
+
+    #[test]
+    fn a_failed_payment_can_be_tried_again_and_versions_go_on() {
+        let failed = after([
+            Step::PaymentFailed {
+                reason: "insufficient funds".into(),
+            },
+            Step::Undone(Done::Reserved),
+            Step::Ended,
+        ]);
+        assert_eq!(
+            failed.failure_reason.as_deref(),
+            Some("Payment failed: insufficient funds")
+        );
+        let version = failed.version;
+        let again = failed.retry(placement(), at(50)).unwrap();
+        assert_eq!(again.status, OrderStatus::AwaitingPayment);
+        assert_eq!(again.attempt().attempt, 2);
+        assert!(again.version > version);
+        assert_eq!(again.failure_reason, None);
+        assert!(again.retry(placement(), at(51)).is_err());
+    }
+
+    #[test]
+    fn the_version_is_the_first_field_of_the_json() {
+        let json = serde_json::to_string(&placed()).unwrap();
+        assert!(
+            json.starts_with("{\"version\":1,\"updated_at\":\"1970-01-01T00:00:00Z\""),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn names_on_the_wire_are_as_str() {
+        for status in OrderStatus::ALL {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+            assert_eq!(OrderStatus::parse(status.as_str()), Some(status));
+        }
+        assert_eq!(
+            serde_json::to_value(EventKind::ShipmentInitiated).unwrap(),
+            "shipment_initiated"
+        );
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let text = "[a-z]{1,5}";
+        let done = prop::sample::select(vec![
+            Done::Reserved,
+            Done::Authorized,
+            Done::Booked,
+            Done::Captured,
+        ]);
+        prop_oneof![
+            text.prop_map(|awakeable_id| Step::PaymentOpened { awakeable_id }),
+            Just(Step::PaymentPageReady(ProviderPage {
+                payment_id: "pay_1".into(),
+                pay_url: "http://x/".into()
+            })),
+            Just(Step::ReceiptNoted(PaymentReceipt {
+                awakeable_id: String::new(),
+                transaction_id: "t".into(),
+                amount: 1,
+                status: ReceiptStatus::Success,
+                reason: None,
+            })),
+            text.prop_map(|transaction_id| Step::PaymentConfirmed { transaction_id }),
+            text.prop_map(|reason| Step::PaymentFailed { reason }),
+            Just(Step::PaymentExpired),
+            Just(Step::ApprovalRequested { until: at(100) }),
+            text.prop_map(|by| Step::Approved { by }),
+            text.prop_map(|by| Step::Rejected { by, reason: None }),
+            Just(Step::ApprovalExpired),
+            Just(Step::ShipmentBooked(shipment())),
+            text.prop_map(|reason| Step::ShippingFailed { reason }),
+            Just(Step::PaymentCaptured),
+            text.prop_map(|reason| Step::CaptureRefused { reason }),
+            Just(Step::InTransit { eta: at(100) }),
+            Just(Step::Delivered),
+            text.prop_map(|by| Step::Cancelled { by, reason: None }),
+            done.prop_map(Step::Undone),
+            Just(Step::Ended),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_the_laws_hold(steps in prop::collection::vec(any_step(), 0..120)) {
+            let mut record = placed();
+            for (n, step) in steps.into_iter().enumerate() {
+                let before = record.clone();
+                match record.apply(step, at(i64::try_from(n).unwrap())) {
+                    Err(_) => record = before,
+                    Ok(next) => {
+                        prop_assert_eq!(next.version, before.version + 1);
+                        prop_assert!(!before.status.is_terminal(), "a terminal status never changes");
+                        prop_assert!(next.events.starts_with(&before.events), "history is never rewritten");
+                        if next.status.is_terminal() {
+                            prop_assert!(next.done.is_empty() && next.undoing.is_none());
+                            prop_assert_eq!(next.failure_reason.is_some(), next.status != OrderStatus::Delivered);
+                        }
+                        record = next;
+                    }
+                }
+            }
+            // Compensations: each at most once, only for what happened, newest first.
+            let kinds = kinds(&record);
+            let position = |kind: &str| kinds.iter().position(|k| *k == kind);
+            for (undo, doing) in [
+                ("payment_refunded", "payment_captured"),
+                ("shipment_cancelled", "shipment_initiated"),
+                ("payment_voided", "payment_confirmed"),
+                ("stock_released", "order_placed"),
+            ] {
+                prop_assert!(kinds.iter().filter(|k| **k == undo).count() <= 1);
+                if let Some(undone) = position(undo) {
+                    prop_assert!(position(doing).is_some_and(|done| done < undone));
+                }
+            }
+            prop_assert!(!(kinds.contains(&"payment_refunded") && kinds.contains(&"payment_voided")));
+            let order: Vec<_> = ["payment_refunded", "shipment_cancelled", "payment_voided", "stock_released"]
+                .into_iter().filter_map(position).collect();
+            prop_assert!(order.is_sorted());
+        }
+
+        #[test]
+        fn every_order_can_still_end(steps in prop::collection::vec(any_step(), 0..60)) {
+            let mut record = placed();
+            for step in steps {
+                record = record.clone().apply(step, at(1)).unwrap_or(record);
+            }
+            if !record.status.is_terminal() {
+                if record.undoing.is_none() {
+                    record = record.apply(Step::Cancelled { by: "restate".into(), reason: None }, at(2)).unwrap();
+                }
+                while let Some(done) = record.done.last().copied() {
+                    record = record.apply(Step::Undone(done), at(3)).unwrap();
+                }
+                record = record.apply(Step::Ended, at(4)).unwrap();
+            }
+            prop_assert!(record.status.is_terminal());
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Payment attempts: what was asked of the provider and what became of it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AttemptId, OrderId, Username};
+use crate::money::Cents;
+
+/// How far the money of one attempt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// The provider waits for the customer.
+    Pending,
+    /// The money is held for us.
+    Authorized,
+    /// The money is ours.
+    Captured,
+    /// The hold was given up.
+    Voided,
+    /// The money went back.
+    Refunded,
+    /// The customer or the provider declined.
+    Failed,
+    /// Nobody paid in time.
+    Expired,
+    /// The order was cancelled before payment.
+    Cancelled,
+}
+
+/// One try to pay for an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentAttempt {
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// How far it came.
+    pub status: PaymentStatus,
+    /// What is to be paid.
+    pub amount_cents: Cents,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// The Restate awakeable that the payment resolves.
+    pub awakeable_id: Option<String>,
+    /// The provider's id.
+    pub payment_id: Option<String>,
+    /// The provider's hosted payment page.
+    pub pay_url: Option<String>,
+    /// The provider's id of the money movement.
+    pub transaction_id: Option<String>,
+    /// What the provider called back with, once it did.
+    pub receipt: Option<PaymentReceipt>,
+}
+
+impl PaymentAttempt {
+    /// Whether this attempt still waits for its money.
+    pub fn is_open(&self) -> bool {
+        self.status == PaymentStatus::Pending
+    }
+}
+
+/// Whether the customer paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptStatus {
+    /// Paid.
+    Success,
+    /// Not paid.
+    Failed,
+}
+
+/// The provider's callback: also the JSON that resolves the awakeable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentReceipt {
+    /// Which awakeable it is for. Not needed when it is posted to the
+    /// awakeable itself.
+    #[serde(default)]
+    pub awakeable_id: String,
+    /// The provider's id of the money movement; empty when nothing moved.
+    #[serde(default)]
+    pub transaction_id: String,
+    /// Cents.
+    #[serde(default)]
+    pub amount: i64,
+    /// Paid or not.
+    pub status: ReceiptStatus,
+    /// Why not.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl PaymentReceipt {
+    /// What this receipt means for an attempt over `amount`.
+    pub fn outcome(&self, amount: Cents) -> PaymentOutcome {
+        match self.status {
+            ReceiptStatus::Failed => PaymentOutcome::Declined {
+                reason: self
+                    .reason
+                    .clone()
+                    .filter(|reason| !reason.trim().is_empty())
+                    .unwrap_or_else(|| "insufficient funds".to_owned()),
+            },
+            ReceiptStatus::Success if self.transaction_id.trim().is_empty() => {
+                PaymentOutcome::Declined {
+                    reason: "the receipt names no transaction".to_owned(),
+                }
+            }
+            ReceiptStatus::Success if self.amount != amount.0 => PaymentOutcome::Mismatched {
+                transaction_id: self.transaction_id.clone(),
+                paid_cents: Cents(self.amount),
+            },
+            ReceiptStatus::Success => PaymentOutcome::Paid {
+                transaction_id: self.transaction_id.clone(),
+            },
+        }
+    }
+}
+
+/// How an attempt ended, as `AwaitPayment` tells `Settle`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum PaymentOutcome {
+    /// The exact amount is authorized.
+    Paid {
+        /// The provider's id of the money movement.
+        transaction_id: String,
+    },
+    /// An amount was paid that nobody asked for; it goes back.
+    Mismatched {
+        /// The provider's id of the money movement.
+        transaction_id: String,
+        /// What was paid.
+        paid_cents: Cents,
+    },
+    /// No money came.
+    Declined {
+        /// Why.
+        reason: String,
+    },
+    /// Nobody paid in time.
+    Expired,
+    /// The order was taken back.
+    Cancelled {
+        /// By whom: a user name, or `restate` for an operator.
+        by: String,
+        /// Why, in their words.
+        reason: Option<String>,
+    },
+}
+
+/// Money that came for an attempt that had ended otherwise. It goes back, and
+/// the customer is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateMoney {
+    /// Grows by one with every payment noted.
+    pub version: u64,
+    /// The order it was meant for.
+    pub order_id: OrderId,
+    /// Whose order.
+    pub user_id: Username,
+    /// Each payment, oldest first.
+    pub payments: Vec<LatePayment>,
+}
+
+/// One payment that came too late, or twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatePayment {
+    /// When we heard of it.
+    pub at: Timestamp,
+    /// Which try it was for.
+    pub attempt: u32,
+    /// The provider's id of the money movement.
+    pub transaction_id: String,
+    /// How much.
+    pub amount_cents: Cents,
+}
+
+/// Input of the `PaymentService` handlers: which attempt, and what is known of
+/// it so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentOrder {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// The awakeable the provider calls back for.
+    pub awakeable_id: String,
+    /// What is to be paid.
+    pub amount_cents: Cents,
+    /// The provider's id, when it has answered already.
+    pub payment_id: Option<String>,
+    /// The money movement, when there was one.
+    pub transaction_id: Option<String>,
+}
+
+/// What `PaymentService.RequestPayment` answers: never "perhaps".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum PaymentRequested {
+    /// The provider waits for the customer.
+    Pending {
+        /// The provider's id.
+        payment_id: String,
+        /// Its hosted payment page.
+        pay_url: String,
+    },
+    /// The provider will not take this payment.
+    Refused {
+        /// Its words.
+        reason: String,
+    },
+}
+
+/// What `PaymentService.Capture` answers: never "perhaps".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Capture {
+    /// The money is ours.
+    Captured,
+    /// It is not and will not be.
+    Refused {
+        /// The provider's words.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(status: ReceiptStatus, transaction_id: &str, amount: i64) -> PaymentReceipt {
+        PaymentReceipt {
+            awakeable_id: String::new(),
+            transaction_id: transaction_id.to_owned(),
+            amount,
+            status,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn only_the_exact_amount_with_a_transaction_counts_as_paid() {
+        let due = Cents(12500);
+        assert!(matches!(
+            receipt(ReceiptStatus::Success, "txn-1", 12500).outcome(due),
+            PaymentOutcome::Paid { .. }
+        ));
+        assert!(matches!(
+            receipt(ReceiptStatus::Success, "txn-1", 12499).outcome(due),
+            PaymentOutcome::Mismatched { .. }
+        ));
+        assert!(matches!(
+            receipt(ReceiptStatus::Success, " ", 12500).outcome(due),
+            PaymentOutcome::Declined { .. }
+        ));
+    }
+
+    #[test]
+    fn the_proposals_failure_reads_as_insufficient_funds() {
+        let raw = r#"{"awakeable_id":"a","transaction_id":"","amount":0,"status":"failed"}"#;
+        let receipt: PaymentReceipt = serde_json::from_str(raw).unwrap();
+        assert_eq!(
+            receipt.outcome(Cents(1)),
+            PaymentOutcome::Declined {
+                reason: "insufficient funds".to_owned()
+            }
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! Every "no" a caller can get. A [`Refusal`] is final: asking again the same
+//! way gets the same answer. What may work later (an outage) is not here.
+//!
+//! Between services refusals travel as values; facing the ingress each becomes
+//! a terminal error whose message is the refusal as JSON and whose code is
+//! [`Refusal::code`]. The gateway turns that into `application/problem+json`.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::decision::Verdict;
+use crate::ids::{OrderId, Sku};
+use crate::money::Cents;
+use crate::order::OrderStatus;
+
+/// Why something was not done. The text says what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Refusal {
+    /// Input that no rule accepts.
+    #[error("{detail}")]
+    Invalid {
+        /// Which field.
+        field: String,
+        /// What is accepted.
+        detail: String,
+    },
+    /// Checkout of an empty cart.
+    #[error("the cart is empty: add a product first")]
+    EmptyCart,
+    /// A change to a product that is not in the cart.
+    #[error("{sku} is not in the cart: add it first")]
+    NotInCart {
+        /// Which product.
+        sku: Sku,
+    },
+    /// Not enough pieces.
+    #[error("not enough stock of {sku}: {available} left, so lower the quantity")]
+    OutOfStock {
+        /// Which product.
+        sku: Sku,
+        /// What is left.
+        available: u64,
+    },
+    /// The total is no longer what the caller saw.
+    #[error("prices have changed: the total is now {total_cents}, so check the cart and try again")]
+    PriceChanged {
+        /// The total of now.
+        total_cents: Cents,
+    },
+    /// The cart changed while the checkout was on its way.
+    #[error("the cart has changed meanwhile: look at it and try again")]
+    CartChanged,
+    /// No such order.
+    #[error("there is no order {order_id}")]
+    UnknownOrder {
+        /// The id that was asked for.
+        order_id: OrderId,
+    },
+    /// An order that has ended, or gone too far, for what was asked.
+    #[error("order {order_id} is {status} already: it is too late for this")]
+    TooLate {
+        /// Which order.
+        order_id: OrderId,
+        /// Where it stands.
+        status: OrderStatus,
+    },
+    /// An order that nobody may decide yet.
+    #[error("order {order_id} is not waiting for a decision yet: try again in a moment")]
+    NotReady {
+        /// Which order.
+        order_id: OrderId,
+    },
+    /// Somebody else was first.
+    #[error("order {order_id} was {} by {by} already", verdict.word())]
+    AlreadyDecided {
+        /// Which order.
+        order_id: OrderId,
+        /// The decision that stands.
+        verdict: Verdict,
+        /// Whose it is.
+        by: String,
+    },
+    /// No such payment attempt.
+    #[error("no payment waits under this awakeable_id: use the one the checkout answered")]
+    UnknownPayment,
+    /// A successful payment of a wrong amount.
+    #[error("the amount must be {expected_cents} ({}): nothing was accepted", expected_cents.0)]
+    WrongAmount {
+        /// What is to be paid.
+        expected_cents: Cents,
+    },
+}
+
+impl Refusal {
+    /// Input that no rule accepts.
+    pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.to_owned(),
+            detail: detail.into(),
+        }
+    }
+
+    /// The HTTP status that says the same.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Invalid { .. } | Self::EmptyCart => 400,
+            Self::NotInCart { .. } | Self::UnknownOrder { .. } | Self::UnknownPayment => 404,
+            Self::WrongAmount { .. } => 422,
+            Self::OutOfStock { .. }
+            | Self::PriceChanged { .. }
+            | Self::CartChanged
+            | Self::TooLate { .. }
+            | Self::NotReady { .. }
+            | Self::AlreadyDecided { .. } => 409,
+        }
+    }
+
+    /// The stable name of this kind of refusal, e.g. `out_of_stock`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid",
+            Self::EmptyCart => "empty_cart",
+            Self::NotInCart { .. } => "not_in_cart",
+            Self::OutOfStock { .. } => "out_of_stock",
+            Self::PriceChanged { .. } => "price_changed",
+            Self::CartChanged => "cart_changed",
+            Self::UnknownOrder { .. } => "unknown_order",
+            Self::TooLate { .. } => "too_late",
+            Self::NotReady { .. } => "not_ready",
+            Self::AlreadyDecided { .. } => "already_decided",
+            Self::UnknownPayment => "unknown_payment",
+            Self::WrongAmount { .. } => "wrong_amount",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_is_the_type_on_the_wire() {
+        let order_id = OrderId::parse("alice.1").unwrap();
+        let sku = Sku::parse("A").unwrap();
+        for refusal in [
+            Refusal::invalid("x", "y"),
+            Refusal::EmptyCart,
+            Refusal::NotInCart { sku: sku.clone() },
+            Refusal::OutOfStock { sku, available: 1 },
+            Refusal::PriceChanged {
+                total_cents: Cents(1),
+            },
+            Refusal::CartChanged,
+            Refusal::UnknownOrder {
+                order_id: order_id.clone(),
+            },
+            Refusal::TooLate {
+                order_id: order_id.clone(),
+                status: OrderStatus::Shipping,
+            },
+            Refusal::NotReady {
+                order_id: order_id.clone(),
+            },
+            Refusal::AlreadyDecided {
+                order_id,
+                verdict: Verdict::Approved,
+                by: "admin".into(),
+            },
+            Refusal::UnknownPayment,
+            Refusal::WrongAmount {
+                expected_cents: Cents(1),
+            },
+        ] {
+            let wire = serde_json::to_value(&refusal).unwrap();
+            assert_eq!(wire["type"], refusal.kind());
+            assert_eq!(serde_json::from_value::<Refusal>(wire).unwrap(), refusal);
+            assert!((400..500).contains(&refusal.code()));
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let refusal = Refusal::OutOfStock {
+            sku: Sku::parse("P001").unwrap(),
+            available: 3,
+        };
+        assert_eq!(
+            refusal.to_string(),
+            "not enough stock of P001: 3 left, so lower the quantity"
+        );
+        assert_eq!(
+            Refusal::WrongAmount {
+                expected_cents: Cents(12500)
+            }
+            .to_string(),
+            "the amount must be $125.00 (12500): nothing was accepted"
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! Parcels.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::basket::Line;
+use crate::ids::AttemptId;
+
+/// A parcel that the carrier has accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipment {
+    /// Who carries it, e.g. `FedEx`.
+    pub carrier: String,
+    /// The carrier's number for it.
+    pub tracking_number: String,
+    /// When it should arrive; known once it is on its way.
+    pub eta: Option<Timestamp>,
+}
+
+/// Input of `ShippingService.InitiateShipment` and `CancelShipment`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShipmentRequest {
+    /// The order, and the try it was paid with.
+    pub attempt: AttemptId,
+    /// Where to.
+    pub address: String,
+    /// What.
+    pub lines: Vec<Line>,
+}
+
+/// What `ShippingService.InitiateShipment` answers: never "perhaps".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Booking {
+    /// The carrier has it.
+    Booked {
+        /// The parcel.
+        shipment: Shipment,
+    },
+    /// The carrier does not have it and will not.
+    Refused {
+        /// The carrier's words.
+        reason: String,
+    },
+}

@@ -1,0 +1,38 @@
+//! What the services say aloud: the lines of `GET /updates`, newline-delimited
+//! JSON. Each carries its own version; older or equal ones can be ignored.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::basket::Basket;
+use crate::ids::Username;
+use crate::order::OrderRecord;
+use crate::payment::LateMoney;
+use crate::stock::StockLevel;
+
+/// One line of the update stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "snake_case")]
+pub enum Update {
+    /// An order moved.
+    Order(Box<OrderRecord>),
+    /// A basket changed.
+    Basket(Basket),
+    /// A stock level changed.
+    Stock(StockLevel),
+    /// Money came too late and goes back.
+    Late(LateMoney),
+    /// A user has read their notifications.
+    Read(ReadMark),
+    /// Nothing happened for a while; the stream is alive.
+    Heartbeat,
+}
+
+/// How far a user has read their notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadMark {
+    /// Who.
+    pub user_id: Username,
+    /// Notifications up to this time are read.
+    pub read_at: Timestamp,
+}
