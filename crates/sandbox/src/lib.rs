@@ -1,0 +1,174 @@
+//! The outside world of the demo and the tests: a payment provider with its
+//! hosted payment page, and a carrier.
+//!
+//! It knows nothing of the shop. It speaks HTTP like any third party, keeps
+//! its own durable books and can be told to misbehave.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`payments`] | the provider's API: open, capture, void, refund |
+//! | [`pay_page`] | the page on which a customer pays or declines |
+//! | [`webhook`] | signed callbacks to the shop, and their outbox |
+//! | [`carrier`] | booking and cancelling shipments |
+//! | [`ledger`] | the journal of effects: the independent witness |
+//! | [`faults`] | the switches that make all of it misbehave |
+//!
+//! Invariants:
+//! - An effect, its journal entry, its callback and the answer to its
+//!   idempotency key are written in one transaction, or not at all.
+//! - Every request about a known order or payment is counted, also one that a
+//!   fault makes fail.
+//! - What was written survives a restart, waiting callbacks included.
+
+mod answer;
+mod carrier;
+mod database;
+mod faults;
+mod ledger;
+mod line;
+mod pay_page;
+mod payments;
+pub mod webhook;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, routing::get};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answer::Answer, database::Database, faults::Faults, line::Lines, pay_page::PayPage,
+    webhook::Webhook,
+};
+
+/// How long requests under way may take to finish once a stop is asked for.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
+/// What the sandbox needs to be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen. Port 0 takes a free port: see [`Sandbox::local_addr`].
+    pub listen: SocketAddr,
+    /// The ledger file, such as `sqlite://data/sandbox.db`. The file and its
+    /// folder are created.
+    pub database_url: String,
+    /// Where the shop takes payment callbacks.
+    pub callback_url: String,
+    /// Signs callbacks when set.
+    pub webhook_secret: Option<String>,
+    /// What customers' browsers reach the payment page under, without a
+    /// trailing slash. `http://{listen}` when unset.
+    pub public_url: Option<String>,
+}
+
+/// The outside world, its ledger open and its port bound, but not yet serving.
+pub struct Sandbox {
+    world: Arc<World>,
+    lines: Lines,
+    local_addr: SocketAddr,
+}
+
+/// What every part of the sandbox shares.
+struct World {
+    database: Database,
+    faults: Faults,
+    webhook: Webhook,
+    pay_page: PayPage,
+    public_url: String,
+    /// Told whenever a payment is opened that the fault `auto` pays later.
+    auto_scheduled: Notify,
+}
+
+impl Sandbox {
+    /// Opens the ledger, brings its schema up to date and binds the port.
+    pub async fn open(settings: Settings) -> anyhow::Result<Self> {
+        let database = Database::open(&settings.database_url).await?;
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("the sandbox cannot listen on {}", settings.listen))?;
+        let local_addr = listener.local_addr()?;
+        let public_url = settings
+            .public_url
+            .map_or_else(|| default_public_url(local_addr), without_trailing_slash);
+        let world = World {
+            faults: Faults::load(&database).await?,
+            webhook: Webhook::new(&settings.callback_url, settings.webhook_secret)?,
+            pay_page: PayPage::new()?,
+            public_url,
+            auto_scheduled: Notify::new(),
+            database,
+        };
+        Ok(Self {
+            world: Arc::new(world),
+            lines: Lines::new(listener),
+            local_addr,
+        })
+    }
+
+    /// Where the sandbox listens: the port it got when it was told port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown`, then finishes the requests under way. Callbacks
+    /// that are still waiting are sent after the next start.
+    pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let world = self.world;
+        tracing::info!(
+            "sandbox listens on http://{}, ledger at /ledger, faults at /faults",
+            self.local_addr
+        );
+        let mut workers = JoinSet::new();
+        workers.spawn(webhook::deliver_callbacks(Arc::clone(&world)));
+        workers.spawn(payments::pay_scheduled(Arc::clone(&world)));
+
+        let server = axum::serve(
+            self.lines,
+            router(Arc::clone(&world)).into_make_service_with_connect_info::<line::Cutter>(),
+        )
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let out_of_patience = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
+        };
+        tokio::select! {
+            served = server.into_future() => served?,
+            () = out_of_patience => tracing::warn!("sandbox stops with requests still under way"),
+            Some(ended) = workers.join_next() => {
+                ended.context("a background task of the sandbox failed")?;
+            }
+        }
+        workers.shutdown().await;
+        world.database.close().await;
+        Ok(())
+    }
+}
+
+fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .merge(payments::router())
+        .merge(pay_page::router())
+        .merge(carrier::router())
+        .merge(ledger::router())
+        .merge(faults::router())
+        .route("/healthz", get(async || "ok"))
+        .fallback(async || Answer::refused(404, "there is nothing at this address"))
+        .method_not_allowed_fallback(async || {
+            Answer::refused(405, "this address does not take this method")
+        })
+        .layer(axum::middleware::from_fn(line::cut_lost_answers))
+        .with_state(world)
+}
+
+fn default_public_url(listens_on: SocketAddr) -> String {
+    if listens_on.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", listens_on.port())
+    } else {
+        format!("http://{listens_on}")
+    }
+}
+
+fn without_trailing_slash(url: String) -> String {
+    url.trim_end_matches('/').to_owned()
+}
