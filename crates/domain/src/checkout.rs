@@ -168,8 +168,6 @@ pub struct ProviderPage {
 pub struct Settle {
     /// Which try.
     pub attempt: AttemptId,
-    /// The awakeable that its payment resolves.
-    pub awakeable_id: String,
     /// How it ended.
     pub outcome: PaymentOutcome,
 }

@@ -89,6 +89,13 @@ pub struct PaymentReceipt {
 }
 
 impl PaymentReceipt {
+    /// Whether the transaction id can be used: 1 to 128 printable ASCII
+    /// characters, since it travels in HTTP headers.
+    pub fn names_a_transaction(&self) -> bool {
+        let id = &self.transaction_id;
+        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+
     /// What this receipt means for an attempt over `amount`.
     pub fn outcome(&self, amount: Cents) -> PaymentOutcome {
         match self.status {
@@ -99,11 +106,9 @@ impl PaymentReceipt {
                     .filter(|reason| !reason.trim().is_empty())
                     .unwrap_or_else(|| "insufficient funds".to_owned()),
             },
-            ReceiptStatus::Success if self.transaction_id.trim().is_empty() => {
-                PaymentOutcome::Declined {
-                    reason: "the receipt names no transaction".to_owned(),
-                }
-            }
+            ReceiptStatus::Success if !self.names_a_transaction() => PaymentOutcome::Declined {
+                reason: "the receipt names no transaction".to_owned(),
+            },
             ReceiptStatus::Success if self.amount != amount.0 => PaymentOutcome::Mismatched {
                 transaction_id: self.transaction_id.clone(),
                 paid_cents: Cents(self.amount),

@@ -1,1 +1,52 @@
-//! services
+//! Waybill's durable side: a Restate endpoint without a database.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`user_session`] | a user's cart, checkouts and payments: virtual object, key = user name |
+//! | [`order_fulfillment`] | an order from approval to delivery, and back: workflow, key = order id |
+//! | [`inventory`] | stock of one product: virtual object, key = SKU |
+//! | [`payment`], [`shipping`] | the provider and the carrier: services that end in a known state |
+//! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
+//! | [`voice`] | what is said aloud to whichever gateways listen |
+//! | [`client`] | typed ingress clients: all that the gateway uses of this crate |
+//! | [`endpoint`], [`ops`], [`registration`], [`settings`] | serving all that |
+//!
+//! Invariants: exclusive handlers await nothing but `Inventory` and write
+//! everything after their last await; services that act outside answer a value
+//! that is never "perhaps"; refusals are values inside and coded terminal
+//! errors at the ingress ([`refuse`]); time comes from the journal ([`clock`]).
+
+pub mod client;
+mod clock;
+pub mod endpoint;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod inventory;
+pub mod ops;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod order_fulfillment;
+mod outside;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod payment;
+mod refuse;
+pub mod registration;
+pub mod settings;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod shipping;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod user_session;
+pub mod voice;

@@ -1,0 +1,39 @@
+//! Time, journaled: a replay sees the time of the first run.
+
+use std::future::Future;
+
+use restate_sdk::prelude::*;
+use waybill_domain::Timestamp;
+
+/// Contexts that tell the time.
+pub trait Clock {
+    /// The time of now, in whole milliseconds. An error means only that the
+    /// invocation is cancelled.
+    fn now(&self) -> impl Future<Output = Result<Timestamp, TerminalError>> + Send;
+}
+
+// The SDK's context traits are generic over the context's lifetime in a way
+// that hides from the compiler that their futures are Send: so, one by one.
+macro_rules! clock {
+    ($($context:ident),*) => {$(
+        impl Clock for $context<'_> {
+            async fn now(&self) -> Result<Timestamp, TerminalError> {
+                self.run(|| async { Ok(Json(wall_clock())) })
+                    .name("now")
+                    .await
+                    .map(Json::into_inner)
+            }
+        }
+    )*};
+}
+
+clock!(ObjectContext, SharedObjectContext, WorkflowContext);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock; its only caller journals the answer"
+)]
+fn wall_clock() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}

@@ -1,0 +1,153 @@
+//! Stock of one product: virtual object, key = SKU.
+//!
+//! Each open reservation is a state key of its own, loaded lazily: a popular
+//! product costs no more with ten thousand open orders than with one.
+
+use restate_sdk::prelude::*;
+use waybill_domain::ids::{AttemptId, Sku};
+use waybill_domain::refusal::Refusal;
+use waybill_domain::stock::{InitialStock, Reservation, Reserve, Restock, StockLevel};
+use waybill_domain::update::Update;
+
+use crate::clock::Clock;
+use crate::refuse::refuse;
+use crate::voice::Voice;
+
+/// State: the [`StockLevel`].
+const LEVEL: &str = "level";
+
+/// State: pieces reserved for one payment attempt.
+fn reservation_key(attempt: &AttemptId) -> String {
+    format!("reservation:{attempt}")
+}
+
+/// See the module.
+pub struct Inventory {
+    /// Levels are said aloud.
+    pub voice: Voice,
+}
+
+#[restate_sdk::object(lazy_state)]
+impl Inventory {
+    /// Sets the first level. Later calls change nothing: the gateway tells its
+    /// catalog at every start.
+    #[handler(name = "Stock")]
+    async fn stock(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(initial): Json<InitialStock>,
+    ) -> HandlerResult<Json<StockLevel>> {
+        if let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? {
+            return Ok(Json(level));
+        }
+        let sku = Sku::parse(ctx.key()).map_err(refuse)?;
+        let now = ctx.now().await?;
+        self.write(&ctx, StockLevel::initial(sku, initial.quantity, now))
+    }
+
+    /// Keeps pieces for a payment attempt, once.
+    #[handler(name = "Reserve", ingress_private = true)]
+    async fn reserve(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(wanted): Json<Reserve>,
+    ) -> HandlerResult<Json<Reservation>> {
+        let key = reservation_key(&wanted.attempt);
+        if ctx.get::<u32>(&key).await?.is_some() {
+            return Ok(Json(Reservation::Reserved));
+        }
+        let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? else {
+            return Ok(Json(Reservation::Short { available: 0 }));
+        };
+        let now = ctx.now().await?;
+        let available = level.available;
+        match level.reserve(wanted.quantity, now) {
+            Ok(level) => {
+                ctx.set(&key, wanted.quantity);
+                self.write(&ctx, level)?;
+                Ok(Json(Reservation::Reserved))
+            }
+            Err(_) => Ok(Json(Reservation::Short { available })),
+        }
+    }
+
+    /// Gives a payment attempt's pieces back, once; nothing reserved is fine.
+    #[handler(name = "Release", ingress_private = true)]
+    async fn release(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(attempt): Json<AttemptId>,
+    ) -> HandlerResult<()> {
+        self.end_reservation(&ctx, &attempt, StockLevel::release)
+            .await
+    }
+
+    /// Books a payment attempt's pieces as delivered, once.
+    #[handler(name = "Commit", ingress_private = true)]
+    async fn commit(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(attempt): Json<AttemptId>,
+    ) -> HandlerResult<()> {
+        self.end_reservation(&ctx, &attempt, StockLevel::commit)
+            .await
+    }
+
+    /// Adds pieces.
+    #[handler(name = "Restock")]
+    async fn restock(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(restock): Json<Restock>,
+    ) -> HandlerResult<Json<StockLevel>> {
+        let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? else {
+            return Err(refuse(Refusal::invalid(
+                "sku",
+                format!(
+                    "{} has no stock yet: set its first level with Stock",
+                    ctx.key()
+                ),
+            )));
+        };
+        let now = ctx.now().await?;
+        let level = level.restock(restock.quantity, now).map_err(refuse)?;
+        self.write(&ctx, level)
+    }
+
+    /// The level of now, if the product is known.
+    #[handler(name = "Available")]
+    async fn available(
+        &self,
+        ctx: SharedObjectContext<'_>,
+    ) -> HandlerResult<Json<Option<StockLevel>>> {
+        let level = ctx.get::<Json<StockLevel>>(LEVEL).await?;
+        Ok(Json(level.map(Json::into_inner)))
+    }
+}
+
+impl Inventory {
+    async fn end_reservation(
+        &self,
+        ctx: &ObjectContext<'_>,
+        attempt: &AttemptId,
+        end: fn(StockLevel, u32, waybill_domain::Timestamp) -> StockLevel,
+    ) -> HandlerResult<()> {
+        let key = reservation_key(attempt);
+        let Some(quantity) = ctx.get::<u32>(&key).await? else {
+            return Ok(());
+        };
+        let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? else {
+            return Ok(());
+        };
+        let now = ctx.now().await?;
+        ctx.clear(&key);
+        self.write(ctx, end(level, quantity, now))?;
+        Ok(())
+    }
+
+    fn write(&self, ctx: &ObjectContext<'_>, level: StockLevel) -> HandlerResult<Json<StockLevel>> {
+        ctx.set(LEVEL, Json(level.clone()));
+        self.voice.say(&Update::Stock(level.clone()));
+        Ok(Json(level))
+    }
+}

@@ -1,0 +1,131 @@
+//! The HTTP/1.1 port beside the endpoint: health, metrics and what is said
+//! aloud.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures::Stream;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use waybill_domain::update::Update;
+
+use crate::settings::VERSION;
+use crate::voice::Voice;
+
+/// The stream is never silent longer than this.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// What the handlers here know.
+#[derive(Clone)]
+pub struct Ops {
+    /// What is said aloud.
+    pub voice: Voice,
+    /// Listeners must know it.
+    pub token: Option<String>,
+    /// Whether `POST /crash` exists.
+    pub allow_crash: bool,
+    /// Ends the streams.
+    pub shutdown: CancellationToken,
+}
+
+/// The routes.
+pub fn router(ops: Ops) -> Router {
+    let mut router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/metrics", get(metrics))
+        .route("/updates", get(updates));
+    if ops.allow_crash {
+        router = router.route("/crash", post(crash));
+    }
+    router.with_state(ops)
+}
+
+async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
+    let mut text = String::new();
+    let _ = writeln!(text, "# TYPE waybill_services_info gauge");
+    let _ = writeln!(text, "waybill_services_info{{version=\"{VERSION}\"}} 1");
+    let _ = writeln!(text, "# TYPE waybill_update_listeners gauge");
+    let _ = writeln!(text, "waybill_update_listeners {}", ops.voice.listeners());
+    let _ = writeln!(text, "# TYPE waybill_updates_said_total counter");
+    let _ = writeln!(text, "waybill_updates_said_total {}", ops.voice.said());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// One JSON document per line, from now on; a heartbeat when nothing happens. A
+/// listener that lags is dropped: it comes back and catches up from Restate.
+async fn updates(State(ops): State<Ops>, headers: HeaderMap) -> Response {
+    if !admitted(ops.token.as_deref(), &headers) {
+        return (
+            StatusCode::UNAUTHORIZED,
+            "send INTERNAL_TOKEN as a bearer token\n",
+        )
+            .into_response();
+    }
+    (
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines(ops)),
+    )
+        .into_response()
+}
+
+fn lines(ops: Ops) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let listener = ops.voice.listen();
+    let heartbeat = serde_json::to_string(&Update::Heartbeat).unwrap_or_default();
+    // A heartbeat at once tells the listener that it is subscribed.
+    let state = (listener, true);
+    futures::stream::unfold(state, move |(mut listener, first)| {
+        let heartbeat = heartbeat.clone();
+        let shutdown = ops.shutdown.clone();
+        async move {
+            if first {
+                return Some((Ok(line(&heartbeat)), (listener, false)));
+            }
+            let said = tokio::select! {
+                () = shutdown.cancelled() => return None,
+                said = tokio::time::timeout(HEARTBEAT, listener.recv()) => said,
+            };
+            match said {
+                Ok(Ok(said)) => Some((Ok(line(&said)), (listener, false))),
+                Ok(Err(RecvError::Lagged(missed))) => {
+                    tracing::warn!(missed, "a listener lags and is dropped");
+                    None
+                }
+                Ok(Err(RecvError::Closed)) => None,
+                Err(_silence) => Some((Ok(line(&heartbeat)), (listener, false))),
+            }
+        }
+    })
+}
+
+fn line(text: &str) -> Bytes {
+    Bytes::from(format!("{text}\n"))
+}
+
+/// Compares without stopping at the first difference.
+fn admitted(token: Option<&str>, headers: &HeaderMap) -> bool {
+    let Some(token) = token else { return true };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    given.len() == token.len()
+        && given
+            .bytes()
+            .zip(token.bytes())
+            .fold(0, |difference, (a, b)| difference | (a ^ b))
+            == 0
+}
+
+/// Dies as hard as a process can.
+async fn crash() {
+    tracing::error!("crashing on request");
+    std::process::abort()
+}

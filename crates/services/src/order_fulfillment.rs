@@ -1,0 +1,499 @@
+//! An order from approval to delivery, and back: workflow, key = order id.
+//!
+//! `run` is the story; [`Fulfilment`] holds its verbs. Every step is one state
+//! write, said aloud. On any failure, Restate's own cancellation included, what
+//! was done is undone in reverse, exactly as far as it was done.
+
+use std::time::Duration;
+
+use restate_sdk::context::CallFuture;
+use restate_sdk::prelude::*;
+use waybill_domain::Timestamp;
+use waybill_domain::decision::{Decision, Verdict};
+use waybill_domain::ids::OrderId;
+use waybill_domain::order::{Done, Head, OrderRecord, OrderStatus, Step};
+use waybill_domain::payment::Capture;
+use waybill_domain::refusal::Refusal;
+use waybill_domain::shipment::Booking;
+use waybill_domain::update::Update;
+
+use crate::clock::Clock;
+use crate::inventory::InventoryClient;
+use crate::payment::PaymentServiceClient;
+use crate::refuse::{defect, is_cancellation, refuse};
+use crate::shipping::ShippingServiceClient;
+use crate::user_session::UserSessionClient;
+use crate::voice::Voice;
+
+/// State: the [`OrderRecord`].
+const RECORD: &str = "record";
+/// State: its [`Head`].
+const HEAD: &str = "head";
+/// Durable promise: the one [`Decision`].
+const DECISION: &str = "admin_approval";
+/// Between tries to undo something whose service was killed in mid-call.
+const UNDO_PAUSE: Duration = Duration::from_secs(5);
+/// How often a call that was ended from outside is asked for its answer.
+const ASK_AGAIN: u32 = 5;
+
+/// See the module.
+pub struct OrderFulfillmentWorkflow {
+    /// Orders are said aloud.
+    pub voice: Voice,
+    /// How long an admin may take to decide.
+    pub approval_window: Duration,
+    /// How long a parcel travels.
+    pub delivery_time: Duration,
+}
+
+#[restate_sdk::workflow]
+impl OrderFulfillmentWorkflow {
+    /// Approval, shipping, capture, delivery; or their undoing and a terminal
+    /// error that says why.
+    #[handler(name = "Run")]
+    async fn run(
+        &self,
+        ctx: WorkflowContext<'_>,
+        Json(order): Json<OrderRecord>,
+    ) -> HandlerResult<Json<OrderRecord>> {
+        let mut order = Fulfilment::new(self, &ctx, order);
+        match order.fulfil().await? {
+            Ended::Delivered => Ok(Json(order.record)),
+            Ended::Turned(turn) => {
+                order.undo(turn).await?;
+                Err(order.failure())
+            }
+        }
+    }
+
+    /// An admin's decision: approve, or reject. 409 with the decision that
+    /// stands when another was first.
+    #[handler(name = "Approve")]
+    async fn approve(
+        &self,
+        ctx: SharedWorkflowContext<'_>,
+        Json(decision): Json<Decision>,
+    ) -> HandlerResult<Json<Decision>> {
+        decide(&ctx, decision).await.map(Json)
+    }
+
+    /// Takes the order back, unless it was decided already.
+    #[handler(name = "Cancel")]
+    async fn cancel(
+        &self,
+        ctx: SharedWorkflowContext<'_>,
+        Json(decision): Json<Decision>,
+    ) -> HandlerResult<Json<Decision>> {
+        decide(&ctx, decision).await.map(Json)
+    }
+
+    /// The record of now.
+    #[handler(name = "GetRecord")]
+    async fn get_record(
+        &self,
+        ctx: SharedWorkflowContext<'_>,
+    ) -> HandlerResult<Json<Option<OrderRecord>>> {
+        let record = ctx.get::<Json<OrderRecord>>(RECORD).await?;
+        Ok(Json(record.map(Json::into_inner)))
+    }
+}
+
+/// Resolves the one promise and reads it back: what it then holds has won.
+async fn decide(ctx: &SharedWorkflowContext<'_>, decision: Decision) -> HandlerResult<Decision> {
+    let order_id = OrderId::parse(ctx.key()).map_err(refuse)?;
+    if ctx.get::<Json<Head>>(HEAD).await?.is_none() {
+        return Err(refuse(Refusal::NotReady { order_id }));
+    }
+    ctx.resolve_promise(DECISION, Json(decision.clone()));
+    let Json(standing) = ctx.promise::<Json<Decision>>(DECISION).await?;
+    decision.against(standing, &order_id).map_err(refuse)
+}
+
+/// How the story ends.
+enum Ended {
+    Delivered,
+    Turned(Step),
+}
+
+/// The next step, or the turn that the order takes instead.
+type Onward<T> = Result<T, Turn>;
+
+/// Why the order does not go on.
+enum Turn {
+    /// This happened; what was done is undone.
+    Step(Step),
+    /// A defect; nothing can be undone by retrying.
+    Defect(HandlerError),
+}
+
+impl From<Step> for Turn {
+    fn from(step: Step) -> Self {
+        Self::Step(step)
+    }
+}
+
+/// An order under way, with the verbs of its story.
+struct Fulfilment<'a, 'ctx> {
+    workflow: &'a OrderFulfillmentWorkflow,
+    ctx: &'a WorkflowContext<'ctx>,
+    record: OrderRecord,
+    /// Restate has asked this invocation to end. Noted rather than thrown, so
+    /// that a cancellation never hides what has just happened.
+    cancelled: bool,
+}
+
+impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
+    fn new(
+        workflow: &'a OrderFulfillmentWorkflow,
+        ctx: &'a WorkflowContext<'ctx>,
+        record: OrderRecord,
+    ) -> Self {
+        Self {
+            workflow,
+            ctx,
+            record,
+            cancelled: false,
+        }
+    }
+
+    /// The story.
+    async fn fulfil(&mut self) -> HandlerResult<Ended> {
+        let told = async {
+            self.await_approval().await?;
+            self.ship().await?;
+            self.capture().await?;
+            self.deliver().await
+        };
+        match told.await {
+            Ok(()) => Ok(Ended::Delivered),
+            Err(Turn::Step(step)) => Ok(Ended::Turned(step)),
+            Err(Turn::Defect(error)) => Err(error),
+        }
+    }
+
+    async fn await_approval(&mut self) -> Onward<()> {
+        let window = self.workflow.approval_window;
+        let until = self.now().await + window;
+        self.step(Step::ApprovalRequested { until }).await?;
+        self.ctx
+            .object_client::<UserSessionClient>(self.record.user_id.as_str())
+            .handed_over(Json(self.record.order_id.clone()))
+            .send();
+        self.go_on_unless_cancelled()?;
+
+        let heard = restate_sdk::select! {
+            decided = self.ctx.promise::<Json<Decision>>(DECISION) => decided.map(Some),
+            slept = self.ctx.sleep(window) => slept.map(|()| None),
+            on_cancel => Err(TerminalError::new_with_code(409, "cancelled"))
+        };
+        let decision = match heard {
+            Ok(Some(Json(decision))) => decision,
+            Ok(None) => self.decide(Verdict::Expired, "clock").await,
+            Err(_cancelled) => {
+                self.cancelled = true;
+                return Err(self.cancellation().into());
+            }
+        };
+        let Decision { by, reason, .. } = decision;
+        match decision.verdict {
+            Verdict::Approved => self.step(Step::Approved { by }).await,
+            Verdict::Rejected => Err(Step::Rejected { by, reason }.into()),
+            Verdict::Cancelled => Err(Step::Cancelled { by, reason }.into()),
+            Verdict::Expired => Err(Step::ApprovalExpired.into()),
+        }
+    }
+
+    async fn ship(&mut self) -> Onward<()> {
+        self.go_on_unless_cancelled()?;
+        let ctx = self.ctx;
+        let request = self.record.shipment_request();
+        let key = request.attempt.idempotency_key("ship");
+        let booking = self
+            .ask(|| {
+                ctx.service_client::<ShippingServiceClient>()
+                    .initiate_shipment(Json(request.clone()))
+                    .idempotency_key(key.clone())
+                    .call()
+            })
+            .await;
+        match booking {
+            Ok(Booking::Booked { shipment }) => self.step(Step::ShipmentBooked(shipment)).await,
+            Ok(Booking::Refused { .. }) if self.cancelled => Err(self.cancellation().into()),
+            Ok(Booking::Refused { reason }) => Err(Step::ShippingFailed { reason }.into()),
+            // Nobody knows whether a parcel is booked: make sure that none is.
+            Err(unknown) => {
+                self.cancel_shipment().await;
+                Err(Step::ShippingFailed {
+                    reason: unknown.message().to_owned(),
+                }
+                .into())
+            }
+        }
+    }
+
+    async fn capture(&mut self) -> Onward<()> {
+        self.go_on_unless_cancelled()?;
+        let ctx = self.ctx;
+        let payment = self.record.payment_order();
+        let key = payment.attempt.idempotency_key("capture");
+        let capture = self
+            .ask(|| {
+                ctx.service_client::<PaymentServiceClient>()
+                    .capture(Json(payment.clone()))
+                    .idempotency_key(key.clone())
+                    .call()
+            })
+            .await;
+        match capture {
+            Ok(Capture::Captured) => self.step(Step::PaymentCaptured).await,
+            Ok(Capture::Refused { .. }) if self.cancelled => Err(self.cancellation().into()),
+            Ok(Capture::Refused { reason }) => Err(Step::CaptureRefused { reason }.into()),
+            // Nobody knows whether the money is ours: make sure that it is not.
+            Err(unknown) => {
+                self.refund().await;
+                Err(Step::CaptureRefused {
+                    reason: unknown.message().to_owned(),
+                }
+                .into())
+            }
+        }
+    }
+
+    async fn deliver(&mut self) -> Onward<()> {
+        self.go_on_unless_cancelled()?;
+        let travel = self.workflow.delivery_time;
+        let eta = self.now().await + travel;
+        self.step(Step::InTransit { eta }).await?;
+        self.go_on_unless_cancelled()?;
+        if self.ctx.sleep(travel).await.is_err() {
+            self.cancelled = true;
+        }
+        let now = self.now().await;
+        self.go_on_unless_cancelled()?;
+
+        // No await from here on: the stock is committed and the order
+        // delivered, or neither.
+        for line in &self.record.lines {
+            self.ctx
+                .object_client::<InventoryClient>(line.sku.as_str())
+                .commit(Json(self.record.attempt()))
+                .send();
+        }
+        self.write(Step::Delivered, now)
+    }
+
+    /// Undoes what was done, newest first, and ends the order.
+    async fn undo(&mut self, turn: Step) -> HandlerResult<()> {
+        let turn = self.what_stands(turn).await;
+        self.forced(turn).await?;
+        while let Some(done) = self.record.done.last().copied() {
+            match done {
+                Done::Captured => self.refund().await,
+                Done::Booked => self.cancel_shipment().await,
+                Done::Authorized => self.void().await,
+                Done::Reserved => self.release().await,
+            }
+            self.forced(Step::Undone(done)).await?;
+        }
+        self.forced(Step::Ended).await
+    }
+
+    /// Before compensating on any exit the one decision is taken, so that
+    /// nobody approves an order that is being undone; a decision that was first
+    /// is the reason then.
+    async fn what_stands(&mut self, turn: Step) -> Step {
+        if self.record.status != OrderStatus::AwaitingApproval
+            || !matches!(turn, Step::Cancelled { .. })
+        {
+            return turn;
+        }
+        let standing = self.decide(Verdict::Cancelled, "restate").await;
+        let Decision { by, reason, .. } = standing;
+        match standing.verdict {
+            Verdict::Rejected => Step::Rejected { by, reason },
+            Verdict::Cancelled if by != "restate" => Step::Cancelled { by, reason },
+            Verdict::Expired => Step::ApprovalExpired,
+            Verdict::Approved | Verdict::Cancelled => turn,
+        }
+    }
+
+    async fn refund(&mut self) {
+        let (ctx, payment) = (self.ctx, self.record.payment_order());
+        self.until_done(|| {
+            ctx.service_client::<PaymentServiceClient>()
+                .refund(Json(payment.clone()))
+                .call()
+        })
+        .await;
+    }
+
+    async fn cancel_shipment(&mut self) {
+        let (ctx, request) = (self.ctx, self.record.shipment_request());
+        self.until_done(|| {
+            ctx.service_client::<ShippingServiceClient>()
+                .cancel_shipment(Json(request.clone()))
+                .call()
+        })
+        .await;
+    }
+
+    async fn void(&mut self) {
+        let (ctx, payment) = (self.ctx, self.record.payment_order());
+        self.until_done(|| {
+            ctx.service_client::<PaymentServiceClient>()
+                .void(Json(payment.clone()))
+                .call()
+        })
+        .await;
+    }
+
+    async fn release(&mut self) {
+        let (ctx, attempt) = (self.ctx, self.record.attempt());
+        let skus: Vec<_> = self
+            .record
+            .lines
+            .iter()
+            .map(|line| line.sku.clone())
+            .collect();
+        for sku in skus {
+            self.until_done(|| {
+                ctx.object_client::<InventoryClient>(sku.as_str())
+                    .release(Json(attempt.clone()))
+                    .call()
+            })
+            .await;
+        }
+    }
+
+    /// Resolves the one promise and reads it back.
+    async fn decide(&mut self, verdict: Verdict, by: &str) -> Decision {
+        self.ctx.resolve_promise(
+            DECISION,
+            Json(Decision {
+                id: format!("{}:{}", self.ctx.invocation_id(), verdict.word()),
+                verdict,
+                by: by.to_owned(),
+                reason: None,
+            }),
+        );
+        loop {
+            match self.ctx.promise::<Json<Decision>>(DECISION).await {
+                Ok(Json(standing)) => return standing,
+                Err(_cancelled) => self.cancelled = true,
+            }
+        }
+    }
+
+    /// Asks a service that answers definitely. Cancelled meanwhile, it asks for
+    /// the answer of the same call again (the same idempotency key): the
+    /// cancellation has reached the service too, which then ends in a known
+    /// state. An error means that the service was killed: its end is unknown.
+    async fn ask<T, C>(&mut self, call: impl Fn() -> C) -> Result<T, TerminalError>
+    where
+        C: CallFuture<Response = Json<T>> + Send,
+    {
+        let mut asked = 0;
+        loop {
+            asked += 1;
+            match call().await {
+                Ok(Json(answer)) => return Ok(answer),
+                Err(error) if is_cancellation(&error) && asked < ASK_AGAIN => {
+                    self.cancelled = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Repeats an idempotent call until it succeeds, undisturbed by further
+    /// cancellations.
+    async fn until_done<C>(&mut self, call: impl Fn() -> C)
+    where
+        C: CallFuture<Response = ()> + Send,
+    {
+        while let Err(error) = call().await {
+            if !is_cancellation(&error) {
+                tracing::error!(
+                    order.id = %self.record.order_id, %error,
+                    "undoing failed: trying again"
+                );
+            }
+            // Also after a cancellation: a service that is killed each time
+            // answers the same, and must not be asked in a tight circle.
+            if self.ctx.sleep(UNDO_PAUSE).await.is_err() {
+                self.cancelled = true;
+            }
+        }
+    }
+
+    /// The journaled time; a cancellation is noted and the time read again.
+    async fn now(&mut self) -> Timestamp {
+        loop {
+            match self.ctx.now().await {
+                Ok(now) => return now,
+                Err(_cancelled) => self.cancelled = true,
+            }
+        }
+    }
+
+    /// One step of the order: time, record, state, voice.
+    async fn step(&mut self, step: Step) -> Onward<()> {
+        let now = self.now().await;
+        self.write(step, now)
+    }
+
+    /// A step on the way back.
+    async fn forced(&mut self, step: Step) -> HandlerResult<()> {
+        match self.step(step).await {
+            Err(Turn::Defect(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, step: Step, now: Timestamp) -> Onward<()> {
+        self.record = self
+            .record
+            .clone()
+            .apply(step, now)
+            .map_err(|illegal| Turn::Defect(defect(illegal)))?;
+        self.ctx.set(RECORD, Json(self.record.clone()));
+        self.ctx.set(HEAD, Json(self.record.head()));
+        self.workflow
+            .voice
+            .say(&Update::Order(Box::new(self.record.clone())));
+        tracing::info!(
+            order.id = %self.record.order_id,
+            order.status = %self.record.status,
+            order.version = self.record.version,
+            "order {} is {}", self.record.order_id, self.record.status
+        );
+        Ok(())
+    }
+
+    fn go_on_unless_cancelled(&self) -> Onward<()> {
+        if self.cancelled {
+            Err(self.cancellation().into())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn cancellation(&self) -> Step {
+        Step::Cancelled {
+            by: "restate".to_owned(),
+            reason: Some("an operator cancelled the order's invocation".to_owned()),
+        }
+    }
+
+    /// The terminal error that tells why.
+    fn failure(&self) -> HandlerError {
+        let code = match self.record.status {
+            OrderStatus::Rejected => 400,
+            OrderStatus::PaymentFailed => 402,
+            OrderStatus::ShippingFailed => 500,
+            _ => 410,
+        };
+        let why = self.record.failure_reason.clone().unwrap_or_default();
+        TerminalError::new_with_code(code, why).into()
+    }
+}

@@ -1,0 +1,189 @@
+//! The payment provider: asks for payments, takes money, gives it back. Every
+//! answer is definite.
+
+use reqwest::{Method, RequestBuilder};
+use restate_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use waybill_domain::payment::{Capture, PaymentOrder, PaymentRequested};
+
+use crate::outside::{Said, Stranger, ask, ask_in_any_case};
+
+/// See the module.
+pub struct PaymentService {
+    /// The provider's API.
+    pub provider: Stranger,
+}
+
+/// The provider's answer to everything.
+#[derive(Debug, Serialize, Deserialize)]
+struct ProviderPayment {
+    payment_id: String,
+    #[serde(default)]
+    pay_url: Option<String>,
+}
+
+#[restate_sdk::service(ingress_private = true)]
+impl PaymentService {
+    /// Asks the provider to wait for the customer: *pending* or *refused*.
+    ///
+    /// Cancelled, it answers refused at once and undoes nothing: whoever
+    /// cancels it sends [`close`](Self::close), which finds out and undoes,
+    /// also when this request arrives after it.
+    #[handler(name = "RequestPayment", idempotency_retention = "1 day")]
+    async fn request_payment(
+        &self,
+        ctx: Context<'_>,
+        Json(order): Json<PaymentOrder>,
+    ) -> HandlerResult<Json<PaymentRequested>> {
+        let said = ask(&ctx, "provider.request", || self.creation(&order)).await;
+        Ok(Json(match said {
+            Ok(Said::Yes(ProviderPayment {
+                payment_id,
+                pay_url,
+            })) => PaymentRequested::Pending {
+                payment_id,
+                pay_url: pay_url.unwrap_or_default(),
+            },
+            Ok(Said::No(reason)) => PaymentRequested::Refused { reason },
+            Err(_cancelled) => PaymentRequested::Refused {
+                reason: "cancelled".to_owned(),
+            },
+        }))
+    }
+
+    /// Takes the money: *captured* or *refused*, never "perhaps". Cancelled
+    /// while asking, it finds out, refunds, and answers refused.
+    #[handler(name = "Capture", idempotency_retention = "1 day")]
+    async fn capture(
+        &self,
+        ctx: Context<'_>,
+        Json(order): Json<PaymentOrder>,
+    ) -> HandlerResult<Json<Capture>> {
+        Ok(Json(match self.take(&ctx, &order).await {
+            Ok(Said::Yes(_)) => Capture::Captured,
+            Ok(Said::No(reason)) => Capture::Refused { reason },
+            Err(_cancelled) => {
+                self.leave_nothing_captured(&ctx, &order).await;
+                Capture::Refused {
+                    reason: "cancelled while the provider was asked".to_owned(),
+                }
+            }
+        }))
+    }
+
+    /// Gives up the hold on the money; a provider that says no has none.
+    #[handler(name = "Void")]
+    async fn void(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
+        self.undo(&ctx, &order, "void").await;
+        Ok(())
+    }
+
+    /// Gives the money back; a provider that says no has none of it.
+    #[handler(name = "Refund")]
+    async fn refund(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
+        self.undo(&ctx, &order, "refund").await;
+        Ok(())
+    }
+
+    /// Ends an attempt that failed, whether or not the provider ever answered:
+    /// afterwards it can neither be paid nor hold money.
+    #[handler(name = "Close")]
+    async fn close(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
+        self.undo(&ctx, &order, "void").await;
+        Ok(())
+    }
+}
+
+impl PaymentService {
+    async fn take(
+        &self,
+        ctx: &Context<'_>,
+        order: &PaymentOrder,
+    ) -> Result<Said<ProviderPayment>, TerminalError> {
+        let payment_id = match self.known_id(ctx, order).await? {
+            Said::Yes(payment_id) => payment_id,
+            Said::No(reason) => return Ok(Said::No(reason)),
+        };
+        ask(ctx, "provider.capture", || {
+            self.operation(order, &payment_id, "capture")
+        })
+        .await
+    }
+
+    /// The same question with the same key tells whether the money was taken.
+    async fn leave_nothing_captured(&self, ctx: &Context<'_>, order: &PaymentOrder) {
+        let found = loop {
+            if let Ok(found) = self.take(ctx, order).await {
+                break found;
+            }
+        };
+        if matches!(found, Said::Yes(_)) {
+            self.undo(ctx, order, "refund").await;
+        }
+    }
+
+    async fn undo(&self, ctx: &Context<'_>, order: &PaymentOrder, operation: &str) {
+        let payment_id = loop {
+            match self.known_id(ctx, order).await {
+                Ok(Said::Yes(payment_id)) => break payment_id,
+                // The provider refuses the payment itself: it holds nothing.
+                Ok(Said::No(_)) => return,
+                Err(_cancelled) => {}
+            }
+        };
+        let said: Said<ProviderPayment> =
+            ask_in_any_case(ctx, &format!("provider.{operation}"), || {
+                self.operation(order, &payment_id, operation)
+            })
+            .await;
+        if let Said::No(reason) = said {
+            tracing::warn!(
+                order.id = %order.attempt.order_id, operation, reason,
+                "the provider had nothing to undo"
+            );
+        }
+    }
+
+    /// The provider's id of the payment: asking once more with the same key
+    /// tells it when its first answer never came.
+    async fn known_id(
+        &self,
+        ctx: &Context<'_>,
+        order: &PaymentOrder,
+    ) -> Result<Said<String>, TerminalError> {
+        if let Some(payment_id) = &order.payment_id {
+            return Ok(Said::Yes(payment_id.clone()));
+        }
+        let said = ask(ctx, "provider.find_out", || self.creation(order)).await?;
+        Ok(match said {
+            Said::Yes(ProviderPayment { payment_id, .. }) => Said::Yes(payment_id),
+            Said::No(reason) => Said::No(reason),
+        })
+    }
+
+    fn creation(&self, order: &PaymentOrder) -> RequestBuilder {
+        self.provider
+            .request(Method::POST, &[], &order.attempt.idempotency_key("payment"))
+            .json(&json!({
+                "order_id": order.attempt.order_id,
+                "awakeable_id": order.awakeable_id,
+                "amount": order.amount_cents,
+            }))
+    }
+
+    fn operation(&self, order: &PaymentOrder, payment_id: &str, operation: &str) -> RequestBuilder {
+        // Late money makes a second void of one attempt: the transaction tells
+        // them apart.
+        let transaction = order.transaction_id.as_deref().unwrap_or("none");
+        let key = order
+            .attempt
+            .idempotency_key(&format!("{operation}:{transaction}"));
+        self.provider
+            .request(Method::POST, &[payment_id, operation], &key)
+            .json(&json!({
+                "transaction_id": order.transaction_id,
+                "amount": order.amount_cents,
+            }))
+    }
+}

@@ -1,0 +1,201 @@
+//! Every setting of the services, read once at start.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use reqwest::Url;
+
+/// The services of Waybill: a Restate endpoint without a database.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "services", version = VERSION)]
+pub struct Settings {
+    /// Where Restate reaches the services.
+    #[arg(long, env = "SERVICES_LISTEN", default_value = "127.0.0.1:9080")]
+    pub listen: SocketAddr,
+
+    /// Where health, metrics and the update stream are.
+    #[arg(long, env = "SERVICES_OPS_LISTEN", default_value = "127.0.0.1:9081")]
+    pub ops_listen: SocketAddr,
+
+    /// The address of `SERVICES_LISTEN` as Restate sees it.
+    #[arg(long, env = "SERVICES_URL", default_value = "http://127.0.0.1:9080", value_parser = http_url)]
+    pub url: Url,
+
+    /// Restate's admin API: when set, the services register themselves there.
+    #[arg(long, env = "RESTATE_ADMIN_URL", value_parser = http_url)]
+    pub restate_admin_url: Option<Url>,
+
+    /// The payment provider's API.
+    #[arg(long, env = "PAYMENT_PROVIDER_URL", default_value = "http://127.0.0.1:8090/payments", value_parser = http_url)]
+    pub payment_provider_url: Url,
+
+    /// The carrier's API.
+    #[arg(long, env = "CARRIER_URL", default_value = "http://127.0.0.1:8090/carrier", value_parser = http_url)]
+    pub carrier_url: Url,
+
+    /// How long a customer may take to pay.
+    #[arg(long, env = "PAYMENT_WINDOW", default_value = "15m", value_parser = duration)]
+    pub payment_window: Duration,
+
+    /// How long an admin may take to decide.
+    #[arg(long, env = "APPROVAL_WINDOW", default_value = "24h", value_parser = duration)]
+    pub approval_window: Duration,
+
+    /// How long a parcel travels.
+    #[arg(long, env = "DELIVERY_TIME", default_value = "5s", value_parser = duration)]
+    pub delivery_time: Duration,
+
+    /// How long an ended order is remembered by Restate.
+    #[arg(long, env = "ORDER_RETENTION", default_value = "30d", value_parser = duration)]
+    pub order_retention: Duration,
+
+    /// When set, only requests signed by that Restate server are served.
+    #[arg(long, env = "RESTATE_IDENTITY_KEY", hide_env_values = true)]
+    pub restate_identity_key: Option<String>,
+
+    /// Guards the update stream: listeners must send it as a bearer token.
+    /// Required when `SERVICES_OPS_LISTEN` is not on loopback.
+    #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
+    pub internal_token: Option<String>,
+
+    /// Lets `POST /crash` on the ops port abort the process. For the demo and
+    /// for tests.
+    #[arg(long, env = "ALLOW_CRASH", default_value_t = false, action = clap::ArgAction::Set)]
+    pub allow_crash: bool,
+
+    /// `text` or `json`.
+    #[arg(long, env = "LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Version and commit, e.g. `0.1.0 (1a2b3c4)`.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")");
+
+impl Settings {
+    /// Reads flags and environment; a wrong one ends the process with one
+    /// sentence that names it.
+    pub fn read() -> Self {
+        let settings = match Self::try_parse() {
+            Ok(settings) => settings,
+            Err(error) if error.use_stderr() => fail(&one_sentence(&error)),
+            Err(help) => help.exit(),
+        };
+        if let Err(sentence) = settings.check() {
+            fail(&sentence);
+        }
+        settings
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.internal_token.is_none() && !self.ops_listen.ip().is_loopback() {
+            return Err(format!(
+                "INTERNAL_TOKEN must be set because SERVICES_OPS_LISTEN={} is reachable from other machines",
+                self.ops_listen
+            ));
+        }
+        for (name, window) in [
+            ("PAYMENT_WINDOW", self.payment_window),
+            ("APPROVAL_WINDOW", self.approval_window),
+            ("ORDER_RETENTION", self.order_retention),
+        ] {
+            if window.is_zero() {
+                return Err(format!("{name} must be longer than nothing, e.g. 15m"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fail(sentence: &str) -> ! {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "services: {sentence}");
+    std::process::exit(2)
+}
+
+/// clap's first line without its "error: ", with the variable's name.
+fn one_sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let sentence = line.trim_start_matches("error: ");
+    // clap names the flag; people set the variable.
+    let variable = sentence
+        .split("--")
+        .nth(1)
+        .and_then(|rest| rest.split([' ', '\'']).next())
+        .and_then(|flag| {
+            use clap::CommandFactory;
+            Settings::command()
+                .get_arguments()
+                .find(|arg| arg.get_long() == Some(flag))
+                .and_then(|arg| arg.get_env().map(|env| env.to_string_lossy().into_owned()))
+        });
+    match variable {
+        Some(variable) => format!("{variable}: {sentence}"),
+        None => sentence.to_owned(),
+    }
+}
+
+fn http_url(raw: &str) -> Result<Url, String> {
+    let url: Url = raw
+        .parse()
+        .map_err(|_| "it must be a URL such as http://127.0.0.1:9080".to_owned())?;
+    match url.scheme() {
+        "http" | "https" if url.host().is_some() => Ok(url),
+        _ => Err("it must start with http:// or https://".to_owned()),
+    }
+}
+
+fn duration(raw: &str) -> Result<Duration, String> {
+    humantime::parse_duration(raw)
+        .map_err(|_| "it must be a time such as 500ms, 5s, 15m, 24h or 30d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Settings, String> {
+        let args = std::iter::once("services").chain(args.iter().copied());
+        let settings = Settings::try_parse_from(args).map_err(|error| one_sentence(&error))?;
+        settings.check().map(|()| settings)
+    }
+
+    #[test]
+    fn a_wrong_setting_is_one_sentence_with_its_name() {
+        let sentence = parse(&["--payment-window", "soon"]).unwrap_err();
+        assert!(sentence.starts_with("PAYMENT_WINDOW: "), "{sentence}");
+        assert!(sentence.contains("15m"), "{sentence}");
+        assert!(!sentence.contains('\n'));
+        assert!(
+            parse(&["--carrier-url", "ftp://x"])
+                .unwrap_err()
+                .starts_with("CARRIER_URL: ")
+        );
+        assert!(
+            parse(&["--ops-listen", "0.0.0.0:9081"])
+                .unwrap_err()
+                .starts_with("INTERNAL_TOKEN")
+        );
+        assert!(
+            parse(&["--order-retention", "0s"])
+                .unwrap_err()
+                .starts_with("ORDER_RETENTION")
+        );
+    }
+
+    #[test]
+    fn the_defaults_are_fine() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.delivery_time, Duration::from_secs(5));
+    }
+}

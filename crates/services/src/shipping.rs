@@ -1,0 +1,117 @@
+//! The carrier: books parcels and calls them back. Every answer is definite.
+
+use reqwest::Method;
+use restate_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use waybill_domain::shipment::{Booking, Shipment, ShipmentRequest};
+
+use crate::outside::{Said, Stranger, ask, ask_in_any_case};
+
+/// See the module.
+pub struct ShippingService {
+    /// The carrier's API.
+    pub carrier: Stranger,
+}
+
+/// The carrier's answer to a booking.
+#[derive(Debug, Serialize, Deserialize)]
+struct Booked {
+    tracking_number: String,
+    carrier: String,
+}
+
+/// The carrier's answer to a cancellation.
+#[derive(Debug, Serialize, Deserialize)]
+struct CalledBack {}
+
+#[restate_sdk::service(ingress_private = true)]
+impl ShippingService {
+    /// Books a parcel: *booked* or *refused*, never "perhaps". Cancelled while
+    /// asking, it finds out, undoes, and answers refused.
+    #[handler(name = "InitiateShipment", idempotency_retention = "1 day")]
+    async fn initiate_shipment(
+        &self,
+        ctx: Context<'_>,
+        Json(request): Json<ShipmentRequest>,
+    ) -> HandlerResult<Json<Booking>> {
+        Ok(Json(match self.book(&ctx, &request).await {
+            Ok(Said::Yes(booked)) => Booking::Booked {
+                shipment: Shipment {
+                    carrier: booked.carrier,
+                    tracking_number: booked.tracking_number,
+                    eta: None,
+                },
+            },
+            Ok(Said::No(reason)) => Booking::Refused { reason },
+            Err(_cancelled) => {
+                self.leave_nothing_behind(&ctx, &request).await;
+                Booking::Refused {
+                    reason: "cancelled while the carrier was asked".to_owned(),
+                }
+            }
+        }))
+    }
+
+    /// Calls a parcel back; one that was never booked is fine.
+    #[handler(name = "CancelShipment")]
+    async fn cancel_shipment(
+        &self,
+        ctx: Context<'_>,
+        Json(request): Json<ShipmentRequest>,
+    ) -> HandlerResult<()> {
+        self.call_back(&ctx, &request).await;
+        Ok(())
+    }
+}
+
+impl ShippingService {
+    async fn book(
+        &self,
+        ctx: &Context<'_>,
+        request: &ShipmentRequest,
+    ) -> Result<Said<Booked>, TerminalError> {
+        ask(ctx, "carrier.book", || self.booking(request)).await
+    }
+
+    /// The same question with the same key tells whether the booking is there,
+    /// or makes it; then it is cancelled. A late repeat of the first question
+    /// finds the key used and books nothing.
+    async fn leave_nothing_behind(&self, ctx: &Context<'_>, request: &ShipmentRequest) {
+        let found: Said<Booked> =
+            ask_in_any_case(ctx, "carrier.find_out", || self.booking(request)).await;
+        if matches!(found, Said::Yes(_)) {
+            self.call_back(ctx, request).await;
+        }
+    }
+
+    async fn call_back(&self, ctx: &Context<'_>, request: &ShipmentRequest) {
+        let _definite: Said<CalledBack> = ask_in_any_case(ctx, "carrier.cancel", || {
+            self.carrier.request(
+                Method::DELETE,
+                &["shipments", request.attempt.order_id.as_str()],
+                &request.attempt.idempotency_key("cancel-shipment"),
+            )
+        })
+        .await;
+    }
+
+    fn booking(&self, request: &ShipmentRequest) -> reqwest::RequestBuilder {
+        let lines: Vec<_> = request
+            .lines
+            .iter()
+            .map(|line| json!({ "sku": line.sku, "quantity": line.quantity }))
+            .collect();
+        self.carrier
+            .request(
+                Method::POST,
+                &["shipments"],
+                &request.attempt.idempotency_key("ship"),
+            )
+            .json(&json!({
+                "order_id": request.attempt.order_id,
+                "address": request.address,
+                "lines": lines,
+            }))
+    }
+}

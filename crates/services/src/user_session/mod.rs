@@ -1,0 +1,253 @@
+//! A user's cart, checkouts and payments: virtual object, key = user name.
+//!
+//! Exclusive handlers await nothing but `Inventory`, so a pending payment never
+//! blocks the cart: the long wait is [`await_payment`](UserSession::await_payment),
+//! a shared handler that changes nothing itself.
+
+mod attempt;
+mod checkout;
+
+use std::time::Duration;
+
+use restate_sdk::prelude::*;
+use waybill_domain::basket::{AddItem, Basket, RemoveItem, UpdateItem};
+use waybill_domain::checkout::{
+    AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker,
+    PaymentCallback, PaymentOpened, Settle,
+};
+use waybill_domain::ids::{OrderId, Username};
+use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::refusal::Refusal;
+use waybill_domain::update::{ReadMark, Update};
+
+use crate::clock::Clock;
+use crate::refuse::refuse;
+use crate::voice::Voice;
+
+/// State: the [`Basket`].
+const BASKET: &str = "basket";
+/// State: the [`ReadMark`].
+const READ_AT: &str = "notifications_read_at";
+
+/// State: the [`Marker`] of an order.
+fn marker_key(order_id: &OrderId) -> String {
+    format!("checkout:exec:{order_id}")
+}
+
+/// State: the order's [`waybill_domain::payment::LateMoney`].
+fn late_key(order_id: &OrderId) -> String {
+    format!("late:{order_id}")
+}
+
+/// See the module.
+pub struct UserSession {
+    /// Baskets and orders are said aloud.
+    pub voice: Voice,
+    /// How long a customer may take to pay.
+    pub payment_window: Duration,
+    /// How long an ended order is remembered here.
+    pub order_retention: Duration,
+}
+
+#[restate_sdk::object(lazy_state, idempotency_retention = "1 day")]
+impl UserSession {
+    /// Adds pieces of a product.
+    #[handler(name = "AddItem")]
+    async fn add_item(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(item): Json<AddItem>,
+    ) -> HandlerResult<Json<Basket>> {
+        let basket = basket(&ctx).await?;
+        self.keep(
+            &ctx,
+            basket.add(item.product, item.quantity).map_err(refuse)?,
+        )
+    }
+
+    /// Sets the quantity of a product that is in the basket.
+    #[handler(name = "UpdateItem")]
+    async fn update_item(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(item): Json<UpdateItem>,
+    ) -> HandlerResult<Json<Basket>> {
+        let basket = basket(&ctx).await?;
+        self.keep(
+            &ctx,
+            basket.update(&item.sku, item.quantity).map_err(refuse)?,
+        )
+    }
+
+    /// Takes a product out.
+    #[handler(name = "RemoveItem")]
+    async fn remove_item(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(item): Json<RemoveItem>,
+    ) -> HandlerResult<Json<Basket>> {
+        let basket = basket(&ctx).await?;
+        self.keep(&ctx, basket.remove(&item.sku))
+    }
+
+    /// Takes everything out.
+    #[handler(name = "ClearBasket")]
+    async fn clear_basket(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Basket>> {
+        let basket = basket(&ctx).await?;
+        self.keep(&ctx, basket.clear())
+    }
+
+    /// The basket of now.
+    #[handler(name = "GetBasket")]
+    async fn get_basket(&self, ctx: SharedObjectContext<'_>) -> HandlerResult<Json<Basket>> {
+        let basket = ctx.get::<Json<Basket>>(BASKET).await?;
+        Ok(Json(match basket {
+            Some(Json(basket)) => basket,
+            None => Basket::empty(Username::parse(ctx.key()).map_err(refuse)?),
+        }))
+    }
+
+    /// An order that is not with the workflow: pending, or ended before it.
+    #[handler(name = "GetOrder")]
+    async fn get_order(
+        &self,
+        ctx: SharedObjectContext<'_>,
+        Json(order_id): Json<OrderId>,
+    ) -> HandlerResult<Json<Option<OrderRecord>>> {
+        let marker = ctx.get::<Json<Marker>>(&marker_key(&order_id)).await?;
+        Ok(Json(match marker {
+            Some(Json(Marker::Here(record))) => Some(*record),
+            _ => None,
+        }))
+    }
+
+    /// Remembers that notifications up to a time are read. Never goes back.
+    #[handler(name = "MarkRead")]
+    async fn mark_read(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(mark): Json<ReadMark>,
+    ) -> HandlerResult<Json<ReadMark>> {
+        let before = ctx.get::<Json<ReadMark>>(READ_AT).await?;
+        let mark = match before {
+            Some(Json(before)) if before.read_at >= mark.read_at => before,
+            _ => mark,
+        };
+        ctx.set(READ_AT, Json(mark.clone()));
+        self.voice.say(&Update::Read(mark.clone()));
+        Ok(Json(mark))
+    }
+
+    /// Places an order once: see [`checkout`].
+    #[handler(name = "Checkout")]
+    async fn checkout(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(asked): Json<Checkout>,
+    ) -> HandlerResult<Json<CheckoutAnswer>> {
+        checkout::place(self, &ctx, asked).await.map(Json)
+    }
+
+    /// Waits for one attempt's payment: see [`attempt`]. Ends in a terminal
+    /// error when it fails.
+    #[handler(name = "AwaitPayment", ingress_private = true)]
+    async fn await_payment(
+        &self,
+        ctx: SharedObjectContext<'_>,
+        Json(wait): Json<AwaitPayment>,
+    ) -> HandlerResult<()> {
+        attempt::await_payment(&ctx, wait).await
+    }
+
+    /// Notes what became known of an attempt; answers whether it is still open.
+    #[handler(name = "PaymentOpened", ingress_private = true)]
+    async fn payment_opened(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(opened): Json<PaymentOpened>,
+    ) -> HandlerResult<Json<bool>> {
+        attempt::opened(self, &ctx, opened).await.map(Json)
+    }
+
+    /// The webhook's durable end: writes the receipt down, then wakes the wait.
+    #[handler(name = "PaymentCallback")]
+    async fn payment_callback(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(callback): Json<PaymentCallback>,
+    ) -> HandlerResult<Json<CallbackAnswer>> {
+        attempt::called_back(self, &ctx, callback).await.map(Json)
+    }
+
+    /// Ends an attempt; answers where the order stands.
+    #[handler(name = "Settle", ingress_private = true)]
+    async fn settle(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(settle): Json<Settle>,
+    ) -> HandlerResult<Json<OrderStatus>> {
+        attempt::settle(self, &ctx, settle).await.map(Json)
+    }
+
+    /// Takes an order back that is not paid yet.
+    #[handler(name = "CancelOrder")]
+    async fn cancel_order(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(cancel): Json<CancelOrder>,
+    ) -> HandlerResult<Json<CancelAnswer>> {
+        checkout::cancel(self, &ctx, cancel).await.map(Json)
+    }
+
+    /// The workflow has the order: from here on it is the only one to write it.
+    #[handler(name = "HandedOver", ingress_private = true)]
+    async fn handed_over(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(order_id): Json<OrderId>,
+    ) -> HandlerResult<()> {
+        checkout::handed_over(self, &ctx, order_id).await
+    }
+
+    /// Forgets an order that ended a retention ago.
+    #[handler(name = "Forget", ingress_private = true)]
+    async fn forget(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(order_id): Json<OrderId>,
+    ) -> HandlerResult<()> {
+        checkout::forget(self, &ctx, order_id).await
+    }
+}
+
+impl UserSession {
+    fn keep(&self, ctx: &ObjectContext<'_>, basket: Basket) -> HandlerResult<Json<Basket>> {
+        ctx.set(BASKET, Json(basket.clone()));
+        self.voice.say(&Update::Basket(basket.clone()));
+        Ok(Json(basket))
+    }
+
+    fn write(&self, ctx: &ObjectContext<'_>, record: &OrderRecord) {
+        let marker = Marker::Here(Box::new(record.clone()));
+        ctx.set(&marker_key(&record.order_id), Json(marker));
+        self.voice.say(&Update::Order(Box::new(record.clone())));
+    }
+}
+
+async fn basket(ctx: &ObjectContext<'_>) -> HandlerResult<Basket> {
+    match ctx.get::<Json<Basket>>(BASKET).await? {
+        Some(Json(basket)) => Ok(basket),
+        None => Ok(Basket::empty(Username::parse(ctx.key()).map_err(refuse)?)),
+    }
+}
+
+async fn marker(ctx: &ObjectContext<'_>, order_id: &OrderId) -> HandlerResult<Option<Marker>> {
+    if order_id.owner().as_str() != ctx.key() {
+        return Err(refuse(Refusal::UnknownOrder {
+            order_id: order_id.clone(),
+        }));
+    }
+    let key = marker_key(order_id);
+    let marker = ctx.get::<Json<Marker>>(&key).await?;
+    Ok(marker.map(Json::into_inner))
+}

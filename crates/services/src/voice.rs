@@ -1,0 +1,66 @@
+//! What the services say aloud. Saying is not journaled: a step is a pure
+//! function of the durable journal, so saying it again on replay repeats a
+//! known version, which listeners ignore.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::broadcast;
+use waybill_domain::update::Update;
+
+/// How many lines a listener may lag behind before it is dropped; it then
+/// comes back and catches up from Restate.
+const LAG: usize = 4096;
+
+/// The in-process broadcast behind `GET /updates`. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Voice {
+    lines: broadcast::Sender<Arc<str>>,
+    said: Arc<AtomicU64>,
+}
+
+impl Voice {
+    /// A voice that nobody listens to yet.
+    pub fn new() -> Self {
+        Self {
+            lines: broadcast::Sender::new(LAG),
+            said: Arc::default(),
+        }
+    }
+
+    /// Says an update to every listener. Never waits; nobody listening is fine.
+    pub fn say(&self, update: &Update) {
+        self.said.fetch_add(1, Ordering::Relaxed);
+        if self.lines.receiver_count() == 0 {
+            return;
+        }
+        match serde_json::to_string(update) {
+            Ok(line) => {
+                // An error means that the last listener has just left.
+                let _ = self.lines.send(line.into());
+            }
+            Err(error) => tracing::error!(%error, "an update cannot be written as JSON"),
+        }
+    }
+
+    /// Listens from now on: one JSON document per line, without the newline.
+    pub fn listen(&self) -> broadcast::Receiver<Arc<str>> {
+        self.lines.subscribe()
+    }
+
+    /// How much has been said since the start.
+    pub fn said(&self) -> u64 {
+        self.said.load(Ordering::Relaxed)
+    }
+
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.lines.receiver_count()
+    }
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
