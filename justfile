@@ -1,0 +1,59 @@
+# Waybill's list of commands. Without `just` on the machine: npx --yes rust-just RECIPE
+
+set positional-arguments
+
+just := quote(just_executable())
+
+[private]
+default:
+    @{{ just }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Check what the machine has and fetch the rest: the Restate server, its CLI, the Datastar client
+setup: _node
+    @node scripts/setup.mjs
+
+# Run everything on this machine until Ctrl-C; the data is kept
+demo: setup
+    cargo build --bins
+    @exec node scripts/demo.mjs
+
+# Forget the demo's data
+reset: _node
+    @node scripts/reset.mjs
+
+# As demo, but build and restart on a change of the sources
+dev: setup
+    cargo build --bins
+    @exec node scripts/demo.mjs --watch
+
+# Format the Rust sources
+fmt:
+    cargo fmt --all
+
+# Clippy, dependencies, restate.toml: no warning is let through
+lint: setup
+    cargo clippy --workspace --all-targets --locked -- --deny warnings
+    @node scripts/check-restate-config.mjs
+    @node scripts/check-dependencies.mjs
+
+# Every test there is; with arguments only those Rust tests, as in `just test cart`
+test *arguments: _setup-with-browser
+    @node scripts/test.mjs {{ if arguments == "" { "rust e2e" } else { "rust" } }} -- "$@"
+
+# The browser tests alone; arguments go to Playwright
+e2e *arguments: _setup-with-browser
+    cargo build --bins
+    @node scripts/test.mjs e2e -- "$@"
+
+# What CI runs: formatting, lint and every test
+verify: _check-format lint test
+
+_check-format:
+    cargo fmt --all --check
+
+_setup-with-browser: _node
+    @node scripts/setup.mjs --browser
+
+# Scripts in Node cannot say that Node is missing
+_node:
+    @command -v node >/dev/null || { echo "setup: Node.js 20.19 or newer with npm is needed: install it from https://nodejs.org." >&2; exit 1; }
