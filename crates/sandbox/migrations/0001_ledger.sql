@@ -1,7 +1,8 @@
 -- The outside world's own books. Statuses and effect counts are not stored
 -- twice: they are derived from `transactions`, `bookings` and `journal`.
 
--- Every effect, in the order in which it happened.
+-- Every effect, in the order in which it happened. Written by the triggers
+-- below and by nothing else: no effect can be forgotten.
 CREATE TABLE journal (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
     at_ms           INTEGER NOT NULL,
@@ -107,3 +108,55 @@ CREATE TABLE faults (
     id       INTEGER PRIMARY KEY CHECK (id = 1),
     switches TEXT    NOT NULL
 );
+
+CREATE TRIGGER journal_money_comes AFTER INSERT ON transactions
+BEGIN
+    INSERT INTO journal (at_ms, kind, order_id, payment_id, transaction_id, amount)
+    SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER),
+           CASE NEW.status WHEN 'authorized' THEN 'authorize' WHEN 'declined' THEN 'decline' END,
+           order_id, payment_id, NEW.transaction_id, NEW.amount
+    FROM payments WHERE payment_id = NEW.payment_id;
+END;
+
+CREATE TRIGGER journal_money_moves AFTER UPDATE OF status ON transactions
+WHEN NEW.status <> OLD.status
+BEGIN
+    INSERT INTO journal (at_ms, kind, order_id, payment_id, transaction_id, amount)
+    SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER),
+           CASE NEW.status
+               WHEN 'captured' THEN 'capture' WHEN 'voided' THEN 'void' WHEN 'refunded' THEN 'refund'
+           END,
+           order_id, payment_id, NEW.transaction_id, COALESCE(NEW.captured_amount, NEW.amount)
+    FROM payments WHERE payment_id = NEW.payment_id;
+END;
+
+-- A payment that is closed before any money came is voided as a whole.
+CREATE TRIGGER journal_payment_closes AFTER UPDATE OF closed ON payments
+WHEN NEW.closed AND NOT OLD.closed
+    AND NOT EXISTS (SELECT 1 FROM transactions WHERE payment_id = NEW.payment_id)
+BEGIN
+    INSERT INTO journal (at_ms, kind, order_id, payment_id, amount)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER),
+            'void', NEW.order_id, NEW.payment_id, NEW.amount);
+END;
+
+CREATE TRIGGER journal_parcel_is_booked AFTER INSERT ON bookings
+WHEN NEW.status = 'booked'
+BEGIN
+    INSERT INTO journal (at_ms, kind, order_id, tracking_number)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'book', NEW.order_id, NEW.tracking_number);
+END;
+
+CREATE TRIGGER journal_parcel_is_booked_later AFTER UPDATE OF status ON bookings
+WHEN NEW.status = 'booked' AND OLD.status <> 'booked'
+BEGIN
+    INSERT INTO journal (at_ms, kind, order_id, tracking_number)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'book', NEW.order_id, NEW.tracking_number);
+END;
+
+CREATE TRIGGER journal_parcel_is_cancelled AFTER UPDATE OF status ON bookings
+WHEN NEW.status = 'cancelled' AND OLD.status = 'booked'
+BEGIN
+    INSERT INTO journal (at_ms, kind, order_id, tracking_number)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'cancel', NEW.order_id, NEW.tracking_number);
+END;

@@ -22,7 +22,6 @@ use crate::{
     World,
     answer::{Answer, Body, IdempotencyKey, Reply},
     faults::CarrierFaults,
-    ledger::{self, Entry, Kind},
 };
 
 const CARRIER: &str = "FedEx";
@@ -181,19 +180,15 @@ async fn book_once(
     }
     let tracking_number = new_tracking_number();
     queries::remember(ledger, key, parcel, &fingerprint, Some(&tracking_number)).await?;
-    journal(ledger, Kind::Book, &parcel.order_id, &tracking_number).await?;
     Ok(Done::effect(booked(201, Some(&tracking_number))))
 }
 
 /// Cancels what is booked for the order. Keys seen until now never book again:
 /// a booking that was slow on its way must not overtake its cancellation.
 async fn cancel_all(ledger: &mut SqliteConnection, order_id: &str) -> Result<Done, Answer> {
-    let standing = queries::standing(ledger, order_id).await?;
+    let stands = queries::is_booked(ledger, order_id).await?;
     queries::cancel_keys(ledger, order_id).await?;
-    for tracking_number in &standing {
-        journal(ledger, Kind::Cancel, order_id, tracking_number).await?;
-    }
-    if !standing.is_empty() {
+    if stands {
         return Ok(Done::effect(Answer::json(
             200,
             json!({ "status": "cancelled" }),
@@ -210,23 +205,6 @@ async fn cancel_all(ledger: &mut SqliteConnection, order_id: &str) -> Result<Don
     )))
 }
 
-async fn journal(
-    ledger: &mut SqliteConnection,
-    kind: Kind,
-    order_id: &str,
-    tracking_number: &str,
-) -> sqlx::Result<()> {
-    let entry = Entry {
-        kind,
-        order_id,
-        payment_id: None,
-        transaction_id: None,
-        tracking_number: Some(tracking_number),
-        amount: None,
-    };
-    ledger::record(ledger, entry).await
-}
-
 fn booked(status: u16, tracking_number: Option<&str>) -> Answer {
     let body = json!({
         "tracking_number": tracking_number,
@@ -240,7 +218,7 @@ fn not_booked(status: u16, error: &str) -> Answer {
     Answer::refused(status, error).with("booked", false)
 }
 
-/// Twelve digits, as on FedEx labels.
+/// Twelve digits, as on the carrier's labels.
 fn new_tracking_number() -> String {
     let number = rand::rng().random_range(100_000_000_000_u64..1_000_000_000_000);
     number.to_string()

@@ -1,23 +1,42 @@
 //! The ledger file: one writer, a few readers.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    str::FromStr as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    ConnectOptions as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// How long closing may wait for queries under way.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The open ledger file.
 pub(crate) struct Database {
-    /// One connection: SQLite has one writer, and queueing for it here is
-    /// cheaper than meeting "database is locked".
-    writer: SqlitePool,
+    /// The file has one writer, and queueing for it here is cheaper than
+    /// meeting "database is locked". It is no pool of one connection because
+    /// a pool pings each connection it gets back (sqlx 0.9), which would keep
+    /// the writer from the next request.
+    writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
 }
+
+struct Writer {
+    connection: SqliteConnection,
+    /// A transaction may be open: set from before its begin to after its
+    /// commit.
+    begun: bool,
+}
+
+/// A transaction of the only writer. Dropped without [`Writing::commit`], as
+/// when a caller hangs up, it is undone before the next one begins.
+pub(crate) struct Writing(OwnedMutexGuard<Writer>);
 
 impl Database {
     pub(crate) async fn open(url: &str) -> anyhow::Result<Self> {
@@ -36,28 +55,47 @@ impl Database {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         }
-        let writer = pool(1)
-            .connect_with(options.clone())
+        let mut connection = options
+            .connect()
             .await
             .with_context(|| format!("cannot open the sandbox's ledger {url}"))?;
         sqlx::migrate!()
-            .run(&writer)
+            .run(&mut connection)
             .await
             .with_context(|| format!("cannot bring the sandbox's ledger {url} up to date"))?;
-        let readers = pool(4)
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
-        Ok(Self { writer, readers })
+        let writer = Writer {
+            connection,
+            begun: false,
+        };
+        Ok(Self {
+            writer: Arc::new(Mutex::new(writer)),
+            readers,
+        })
     }
 
     /// Begins a transaction that may read and then write what it has read.
-    pub(crate) async fn write(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
-    }
-
-    /// For a single statement that writes.
-    pub(crate) fn writer(&self) -> &SqlitePool {
-        &self.writer
+    pub(crate) async fn write(&self) -> sqlx::Result<Writing> {
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        if writer.begun {
+            // Fails when the begin or the commit itself was cut short: then
+            // there is nothing to undo.
+            let undone = sqlx::query("ROLLBACK").execute(&mut writer.connection);
+            if let Err(error) = undone.await {
+                tracing::debug!("an abandoned transaction was not open any more: {error}");
+            }
+        }
+        writer.begun = true;
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut writer.connection)
+            .await?;
+        Ok(Writing(writer))
     }
 
     /// Connections that see everything committed, and can write nothing.
@@ -65,22 +103,43 @@ impl Database {
         &self.readers
     }
 
+    /// Lets queries under way end, and folds the write-ahead log into the file.
     pub(crate) async fn close(&self) {
         let closed = async {
             self.readers.close().await;
-            self.writer.close().await;
+            let mut writer = self.writer.lock().await;
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+                .execute(&mut writer.connection)
+                .await
         };
-        if tokio::time::timeout(CLOSE_PATIENCE, closed).await.is_err() {
-            tracing::warn!("the sandbox's ledger was left with queries under way");
+        match tokio::time::timeout(CLOSE_PATIENCE, closed).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!("the sandbox's ledger keeps its log: {error}"),
+            Err(_) => tracing::warn!("the sandbox's ledger was left with queries under way"),
         }
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        // The connection is a file in this process: there is nothing to ping.
-        .test_before_acquire(false)
+impl Writing {
+    pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
+        sqlx::query("COMMIT")
+            .execute(&mut self.0.connection)
+            .await?;
+        self.0.begun = false;
+        Ok(())
+    }
+}
+
+impl Deref for Writing {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.0.connection
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.0.connection
+    }
 }

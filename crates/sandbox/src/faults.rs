@@ -23,6 +23,10 @@ use crate::{
 /// Faults of the payment provider, as they hold for one order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, any of which may be on with any other"
+)]
 pub(crate) struct PaymentFaults {
     /// The customer acts alone, right after the payment was opened.
     pub(crate) auto: Auto,

@@ -1,5 +1,8 @@
 //! The journal of effects, and the ledger that is read from it: how often
 //! each thing happened beside how often it was asked for.
+//!
+//! The journal is written by triggers of the database, in the transaction of
+//! the effect itself: see `migrations/`.
 
 use std::{
     collections::HashMap,
@@ -7,26 +10,24 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use axum::{
-    Router,
-    extract::{Query, State, rejection::QueryRejection},
-    routing::get,
-};
-use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
-
 use crate::{
     World,
     answer::{Answer, Reply},
     carrier,
     payments::{self, Status},
 };
+use axum::{
+    Router,
+    extract::{Query, State, rejection::QueryRejection},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
 
 /// One effect on the outside world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Serialize, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(rename_all = "lowercase")]
-pub(crate) enum Kind {
+enum Kind {
     Authorize,
     Decline,
     Capture,
@@ -34,16 +35,6 @@ pub(crate) enum Kind {
     Refund,
     Book,
     Cancel,
-}
-
-/// An effect that is about to be written into the journal.
-pub(crate) struct Entry<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) order_id: &'a str,
-    pub(crate) payment_id: Option<&'a str>,
-    pub(crate) transaction_id: Option<&'a str>,
-    pub(crate) tracking_number: Option<&'a str>,
-    pub(crate) amount: Option<i64>,
 }
 
 /// Everything the outside world did, or did for one order.
@@ -169,11 +160,6 @@ async fn show(
     Ok(Answer::json(200, serde_json::to_value(ledger)?))
 }
 
-/// Writes one effect down.
-pub(crate) async fn record(ledger: &mut SqliteConnection, entry: Entry<'_>) -> sqlx::Result<()> {
-    queries::append(ledger, now_ms(), entry).await
-}
-
 /// The time outside, in Unix milliseconds.
 pub(crate) fn now_ms() -> i64 {
     let since_epoch = SystemTime::now()
@@ -279,8 +265,8 @@ impl ShipmentEffects {
 
 /// A query that is narrowed to one order, if one is given.
 ///
-/// `column` is compared only in the narrowed form, so that SQLite sees a plain
-/// equality and uses the index.
+/// `column` is compared only in the narrowed form, so that the planner sees a
+/// plain equality and uses the index.
 pub(crate) fn of_order(
     select: &'static str,
     column: &'static str,
@@ -301,29 +287,7 @@ mod queries {
 
     use sqlx::SqliteConnection;
 
-    use super::{Callbacks, Entry, JournalLine, of_order};
-
-    pub(super) async fn append(
-        ledger: &mut SqliteConnection,
-        at_ms: i64,
-        entry: Entry<'_>,
-    ) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO journal
-                (at_ms, kind, order_id, payment_id, transaction_id, tracking_number, amount)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(at_ms)
-        .bind(entry.kind)
-        .bind(entry.order_id)
-        .bind(entry.payment_id)
-        .bind(entry.transaction_id)
-        .bind(entry.tracking_number)
-        .bind(entry.amount)
-        .execute(ledger)
-        .await?;
-        Ok(())
-    }
+    use super::{Callbacks, JournalLine, of_order};
 
     pub(super) async fn journal(
         ledger: &mut SqliteConnection,

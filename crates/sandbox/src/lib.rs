@@ -88,9 +88,10 @@ impl Sandbox {
             .await
             .with_context(|| format!("the sandbox cannot listen on {}", settings.listen))?;
         let local_addr = listener.local_addr()?;
-        let public_url = settings
-            .public_url
-            .map_or_else(|| default_public_url(local_addr), without_trailing_slash);
+        let public_url = settings.public_url.map_or_else(
+            || default_public_url(local_addr),
+            |url| url.trim_end_matches('/').to_owned(),
+        );
         let world = World {
             faults: Faults::load(&database).await?,
             webhook: Webhook::new(&settings.callback_url, settings.webhook_secret)?,
@@ -133,7 +134,7 @@ impl Sandbox {
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
-            served = server.into_future() => served?,
+            stopped = server.into_future() => stopped?,
             () = out_of_patience => tracing::warn!("sandbox stops with requests still under way"),
             Some(ended) = workers.join_next() => {
                 ended.context("a background task of the sandbox failed")?;
@@ -167,8 +168,4 @@ fn default_public_url(listens_on: SocketAddr) -> String {
     } else {
         format!("http://{listens_on}")
     }
-}
-
-fn without_trailing_slash(url: String) -> String {
-    url.trim_end_matches('/').to_owned()
 }

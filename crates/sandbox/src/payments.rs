@@ -24,7 +24,7 @@ use crate::{
     World,
     answer::{Answer, Body, IdempotencyKey, Reply},
     faults::{Auto, PaymentFaults},
-    ledger::{self, Entry, Kind, now_ms},
+    ledger::now_ms,
     webhook,
 };
 
@@ -33,6 +33,10 @@ const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// One payment with all the money that came in for it.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names the fields have on the wire"
+)]
 pub(crate) struct Payment {
     pub(crate) payment_id: String,
     pub(crate) order_id: String,
@@ -47,6 +51,10 @@ pub(crate) struct Payment {
 
 /// Money that came in, or was declined.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names the fields have on the wire"
+)]
 pub(crate) struct Transaction {
     pub(crate) transaction_id: String,
     pub(crate) amount: i64,
@@ -135,28 +143,35 @@ async fn open(
     let faults = world.faults.payments(&opening.order_id);
     let fingerprint = serde_json::to_string(&opening)?;
 
+    let outage = faults.down.answer();
+    let new_id = outage.is_none().then(|| new_id("pay"));
+
     let mut ledger = world.database.write().await?;
-    let known = queries::count_opening(&mut ledger, &key, &fingerprint, &opening).await?;
-    let mut effect = false;
-    let answer = if let Some(outage) = faults.down.answer() {
+    let known =
+        queries::count_opening(&mut ledger, &key, &fingerprint, &opening, new_id.as_deref())
+            .await?;
+    let effect = new_id.is_some() && known.payment_id == new_id;
+    let answer = if let Some(outage) = outage {
         outage
     } else if known.fingerprint != fingerprint {
         Answer::refused(
             422,
             "this Idempotency-Key was used for another payment: take a new one",
         )
-    } else if let Some(payment_id) = known.payment_id {
-        let payment = queries::load(&mut ledger, &payment_id)
-            .await?
-            .ok_or_else(|| anyhow::anyhow!("payment {payment_id} is missing in the ledger"))?;
-        opened(200, &world, &payment)
     } else {
-        effect = true;
-        let mut payment = opening.into_payment();
-        queries::insert(&mut ledger, &key, &payment).await?;
-        let answer = opened(201, &world, &payment);
-        play_customer(&mut ledger, &mut payment, &faults).await?;
-        answer
+        let payment_id = known.payment_id.unwrap_or_default();
+        if effect {
+            let mut payment = opening.into_payment(payment_id);
+            queries::insert(&mut ledger, &payment).await?;
+            let answer = opened(201, &world, &payment);
+            play_customer(&mut ledger, &mut payment, &faults).await?;
+            answer
+        } else {
+            let payment = queries::load(&mut ledger, &payment_id)
+                .await?
+                .ok_or_else(|| anyhow::anyhow!("payment {payment_id} is not in the ledger"))?;
+            opened(200, &world, &payment)
+        }
     };
     ledger.commit().await?;
     if effect && faults.auto != Auto::Off {
@@ -202,14 +217,13 @@ async fn operate(
     key: &str,
     asked: Asked,
 ) -> Reply {
-    let Some(order_id) = queries::order_of(world.database.readers(), payment_id).await? else {
+    let mut ledger = world.database.write().await?;
+    let counted = queries::count_request(&mut ledger, operation, payment_id).await?;
+    let Some(order_id) = counted else {
         let outage = world.faults.all_payments().down.answer();
         return Err(outage.unwrap_or_else(|| unknown(payment_id)));
     };
     let faults = world.faults.payments(&order_id);
-
-    let mut ledger = world.database.write().await?;
-    queries::count_request(&mut ledger, operation, payment_id).await?;
     let (answer, effect) = match faults.down.answer() {
         Some(outage) => (outage, false),
         None => operate_once(&mut ledger, operation, payment_id, key, &asked).await?,
@@ -383,13 +397,13 @@ async fn act(
     webhook::enqueue(ledger, payment, &news, faults, callback_delay_ms).await
 }
 
-/// Writes one effect into the ledger, its journal, and the payment at hand.
+/// Writes one effect into the ledger, and into the payment at hand.
 async fn apply(
     ledger: &mut SqliteConnection,
     payment: &mut Payment,
     effect: Effect,
 ) -> sqlx::Result<()> {
-    let (kind, transaction_id, amount) = match effect {
+    let transaction_id = match effect {
         Effect::Close => {
             payment.closed = true;
             return queries::close(ledger, &payment.payment_id).await;
@@ -399,51 +413,32 @@ async fn apply(
             amount,
         } => {
             payment.add(&transaction_id, amount, Status::Authorized);
-            (Kind::Authorize, Some(transaction_id), amount)
+            transaction_id
         }
         Effect::Decline {
             transaction_id,
             amount,
         } => {
             payment.add(&transaction_id, amount, Status::Declined);
-            (Kind::Decline, Some(transaction_id), amount)
+            transaction_id
         }
         Effect::Capture {
             transaction_id,
             amount,
         } => {
             payment.change(&transaction_id, Status::Captured, Some(amount));
-            (Kind::Capture, Some(transaction_id), amount)
+            transaction_id
         }
-        Effect::Void {
-            transaction_id,
-            amount,
-        } => {
-            if let Some(transaction_id) = &transaction_id {
-                payment.change(transaction_id, Status::Voided, None);
-            }
-            (Kind::Void, transaction_id, amount)
+        Effect::Void { transaction_id } => {
+            payment.change(&transaction_id, Status::Voided, None);
+            transaction_id
         }
-        Effect::Refund {
-            transaction_id,
-            amount,
-        } => {
+        Effect::Refund { transaction_id } => {
             payment.change(&transaction_id, Status::Refunded, None);
-            (Kind::Refund, Some(transaction_id), amount)
+            transaction_id
         }
     };
-    if let Some(transaction_id) = &transaction_id {
-        queries::save_transaction(ledger, payment, transaction_id).await?;
-    }
-    let entry = Entry {
-        kind,
-        order_id: &payment.order_id,
-        payment_id: Some(&payment.payment_id),
-        transaction_id: transaction_id.as_deref(),
-        tracking_number: None,
-        amount: Some(amount),
-    };
-    ledger::record(ledger, entry).await
+    queries::save_transaction(ledger, payment, &transaction_id).await
 }
 
 fn opened(status: u16, world: &World, payment: &Payment) -> Answer {
@@ -482,9 +477,9 @@ impl Opening {
         Ok(())
     }
 
-    fn into_payment(self) -> Payment {
+    fn into_payment(self, payment_id: String) -> Payment {
         Payment {
-            payment_id: new_id("pay"),
+            payment_id,
             order_id: self.order_id,
             awakeable_id: self.awakeable_id,
             amount: self.amount,

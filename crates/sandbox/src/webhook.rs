@@ -281,12 +281,17 @@ async fn send_chain(world: Arc<World>, chain: Vec<Callback>) {
             );
         }
         let next_try = now_ms() + pause_ms(callback.attempts);
-        let saved = queries::save(world.database.writer(), callback.id, outcome, next_try).await;
-        if let Err(error) = saved {
+        if let Err(error) = save(&world, callback.id, outcome, next_try).await {
             // It stays waiting in the outbox, and is sent once more.
             tracing::error!(callback.id, "sandbox: {error}");
         }
     }
+}
+
+async fn save(world: &World, id: i64, outcome: Outcome, next_try: i64) -> sqlx::Result<()> {
+    let mut ledger = world.database.write().await?;
+    queries::save(&mut ledger, id, outcome, next_try).await?;
+    ledger.commit().await
 }
 
 /// 1 s after the first try, doubling up to 30 s.

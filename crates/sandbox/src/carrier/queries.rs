@@ -114,16 +114,13 @@ pub(super) async fn remember(
     Ok(())
 }
 
-/// The tracking numbers of the bookings that stand.
-pub(super) async fn standing(
-    ledger: &mut SqliteConnection,
-    order_id: &str,
-) -> sqlx::Result<Vec<String>> {
+/// Whether a booking stands.
+pub(super) async fn is_booked(ledger: &mut SqliteConnection, order_id: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar(
-        "SELECT tracking_number FROM bookings WHERE order_id = ? AND status = 'booked'",
+        "SELECT EXISTS (SELECT 1 FROM bookings WHERE order_id = ? AND status = 'booked')",
     )
     .bind(order_id)
-    .fetch_all(ledger)
+    .fetch_one(ledger)
     .await
 }
 
@@ -135,6 +132,7 @@ pub(super) async fn cancel_keys(ledger: &mut SqliteConnection, order_id: &str) -
     Ok(())
 }
 
+/// Whether there ever was a booking.
 pub(super) async fn was_booked(
     ledger: &mut SqliteConnection,
     order_id: &str,

@@ -42,33 +42,37 @@ struct TransactionRow {
     transaction: Transaction,
 }
 
-/// Counts a request to open a payment; answers what its key stands for.
+/// Counts a request to open a payment, and gives its key the new payment id if
+/// it stands for the same payment and has none yet. Answers what the key
+/// stands for.
 pub(super) async fn count_opening(
     ledger: &mut SqliteConnection,
     key: &str,
     fingerprint: &str,
     opening: &Opening,
+    new_id: Option<&str>,
 ) -> sqlx::Result<KnownOpening> {
     sqlx::query_as(
         "INSERT INTO payment_openings
-            (idempotency_key, fingerprint, order_id, awakeable_id, requests)
-         VALUES (?, ?, ?, ?, 1)
-         ON CONFLICT (idempotency_key) DO UPDATE SET requests = requests + 1
+            (idempotency_key, fingerprint, order_id, awakeable_id, payment_id, requests)
+         VALUES (?, ?, ?, ?, ?, 1)
+         ON CONFLICT (idempotency_key) DO UPDATE SET
+            requests = requests + 1,
+            payment_id = CASE
+                WHEN payment_id IS NULL AND fingerprint = excluded.fingerprint
+                THEN excluded.payment_id ELSE payment_id END
          RETURNING fingerprint, payment_id",
     )
     .bind(key)
     .bind(fingerprint)
     .bind(&opening.order_id)
     .bind(&opening.awakeable_id)
+    .bind(new_id)
     .fetch_one(ledger)
     .await
 }
 
-pub(super) async fn insert(
-    ledger: &mut SqliteConnection,
-    key: &str,
-    payment: &Payment,
-) -> sqlx::Result<()> {
+pub(super) async fn insert(ledger: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO payments (payment_id, order_id, awakeable_id, amount) VALUES (?, ?, ?, ?)",
     )
@@ -76,13 +80,8 @@ pub(super) async fn insert(
     .bind(&payment.order_id)
     .bind(&payment.awakeable_id)
     .bind(payment.amount)
-    .execute(&mut *ledger)
+    .execute(ledger)
     .await?;
-    sqlx::query("UPDATE payment_openings SET payment_id = ? WHERE idempotency_key = ?")
-        .bind(&payment.payment_id)
-        .bind(key)
-        .execute(ledger)
-        .await?;
     Ok(())
 }
 
@@ -179,24 +178,30 @@ pub(crate) async fn unopened(
     .await
 }
 
+/// Counts a request about a payment; answers the order it is for.
 pub(super) async fn count_request(
     ledger: &mut SqliteConnection,
     operation: Operation,
     payment_id: &str,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Option<String>> {
     let count = match operation {
         Operation::Capture => {
-            "UPDATE payments SET capture_requests = capture_requests + 1 WHERE payment_id = ?"
+            "UPDATE payments SET capture_requests = capture_requests + 1
+             WHERE payment_id = ? RETURNING order_id"
         }
         Operation::Void => {
-            "UPDATE payments SET void_requests = void_requests + 1 WHERE payment_id = ?"
+            "UPDATE payments SET void_requests = void_requests + 1
+             WHERE payment_id = ? RETURNING order_id"
         }
         Operation::Refund => {
-            "UPDATE payments SET refund_requests = refund_requests + 1 WHERE payment_id = ?"
+            "UPDATE payments SET refund_requests = refund_requests + 1
+             WHERE payment_id = ? RETURNING order_id"
         }
     };
-    sqlx::query(count).bind(payment_id).execute(ledger).await?;
-    Ok(())
+    sqlx::query_scalar(count)
+        .bind(payment_id)
+        .fetch_optional(ledger)
+        .await
 }
 
 pub(super) async fn answered(

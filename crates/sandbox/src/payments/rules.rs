@@ -34,16 +34,13 @@ pub(super) enum Effect {
         transaction_id: String,
         amount: i64,
     },
-    /// Without a transaction: the payment was closed before any money came.
     Void {
-        transaction_id: Option<String>,
-        amount: i64,
+        transaction_id: String,
     },
     Refund {
         transaction_id: String,
-        amount: i64,
     },
-    /// No more money is taken.
+    /// No more money is taken. Before any came, this voids the payment.
     Close,
 }
 
@@ -174,26 +171,20 @@ fn capture(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verd
 }
 
 fn void(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verdict {
+    let give_back = Effect::Void {
+        transaction_id: transaction_id.to_owned(),
+    };
     let Some(known) = payment.transaction(transaction_id) else {
         // Money the shop heard of by other means, a callback written by hand:
         // it came, and it goes back.
-        let amount = amount.unwrap_or(payment.amount);
-        return Ok(vec![
-            Effect::Authorize {
-                transaction_id: transaction_id.to_owned(),
-                amount,
-            },
-            Effect::Void {
-                transaction_id: Some(transaction_id.to_owned()),
-                amount,
-            },
-        ]);
+        let came = Effect::Authorize {
+            transaction_id: transaction_id.to_owned(),
+            amount: amount.unwrap_or(payment.amount),
+        };
+        return Ok(vec![came, give_back]);
     };
     match known.status {
-        Status::Authorized => Ok(vec![Effect::Void {
-            transaction_id: Some(transaction_id.to_owned()),
-            amount: known.amount,
-        }]),
+        Status::Authorized => Ok(vec![give_back]),
         Status::Captured => no(409, "captured money cannot be voided: refund it"),
         Status::Refunded => no(409, "refunded money cannot be voided"),
         Status::Voided | Status::Declined | Status::Pending => Ok(Vec::new()),
@@ -209,22 +200,14 @@ fn close(payment: &Payment) -> Verdict {
         _ if payment.closed => return Ok(Vec::new()),
         _ => {}
     }
-    let mut effects = vec![Effect::Close];
-    if payable(payment) {
-        effects.push(Effect::Void {
-            transaction_id: None,
-            amount: payment.amount,
-        });
-    }
     let held = payment
         .transactions
         .iter()
-        .filter(|transaction| transaction.status == Status::Authorized);
-    effects.extend(held.map(|transaction| Effect::Void {
-        transaction_id: Some(transaction.transaction_id.clone()),
-        amount: transaction.amount,
-    }));
-    Ok(effects)
+        .filter(|transaction| transaction.status == Status::Authorized)
+        .map(|transaction| Effect::Void {
+            transaction_id: transaction.transaction_id.clone(),
+        });
+    Ok(std::iter::once(Effect::Close).chain(held).collect())
 }
 
 fn refund(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verdict {
@@ -245,7 +228,6 @@ fn refund(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verdi
             }
             Ok(vec![Effect::Refund {
                 transaction_id: transaction_id.to_owned(),
-                amount: captured,
             }])
         }
         Status::Refunded => Ok(Vec::new()),

@@ -77,7 +77,7 @@ pub(super) async fn waiting(readers: &SqlitePool, limit: usize) -> sqlx::Result<
 }
 
 pub(super) async fn save(
-    writer: &SqlitePool,
+    ledger: &mut SqliteConnection,
     id: i64,
     outcome: Outcome,
     next_try_ms: i64,
@@ -88,7 +88,7 @@ pub(super) async fn save(
     .bind(outcome)
     .bind(next_try_ms)
     .bind(id)
-    .execute(writer)
+    .execute(ledger)
     .await?;
     Ok(())
 }

@@ -121,8 +121,8 @@ async fn concurrent_repetitions_have_one_effect() {
     let payment_id = outside.paid("o1").await;
     let captures = (0..20).map(|_| outside.operate(&payment_id, "capture", "c1", "txn_1", 12_500));
     let bookings = (0..20).map(|_| outside.book("o1", "b1"));
-    let mut waiting = Vec::from_iter(captures.map(Box::pin));
-    let mut booking = Vec::from_iter(bookings.map(Box::pin));
+    let mut waiting = captures.map(Box::pin).collect::<Vec<_>>();
+    let mut booking = bookings.map(Box::pin).collect::<Vec<_>>();
     // Polled together by one task: `join_all` without another dependency.
     std::future::poll_fn(|context| {
         waiting.retain_mut(|it| it.as_mut().poll(context).is_pending());
@@ -147,4 +147,41 @@ async fn concurrent_repetitions_have_one_effect() {
         (&shipment["effects"]["book"], &shipment["requests"]["book"]),
         (&json!(1), &json!(20))
     );
+}
+
+#[tokio::test]
+async fn callers_that_hang_up_leave_no_half_of_an_effect() {
+    let outside = Outside::start().await;
+    for patience_us in (0..4_000).step_by(100) {
+        let order_id = format!("o{patience_us}");
+        let impatient = async {
+            let payment_id = outside.paid(&order_id).await;
+            outside.book(&order_id, &order_id).await;
+            outside
+                .operate(&payment_id, "capture", &order_id, "txn_1", 12_500)
+                .await;
+        };
+        let patience = std::time::Duration::from_micros(patience_us);
+        let _ = tokio::time::timeout(patience, impatient).await;
+    }
+    // The writer is free again, and every status agrees with the journal.
+    outside.paid("last").await;
+    let ledger = outside.get("/ledger").await.body;
+    for payment in ledger["payments"].as_array().unwrap() {
+        let effects = (
+            &payment["effects"]["authorize"],
+            &payment["effects"]["capture"],
+        );
+        let expected = match payment["status"].as_str().unwrap() {
+            "pending" => (0, 0),
+            "authorized" => (1, 0),
+            _ => (1, 1),
+        };
+        assert_eq!(
+            effects,
+            (&json!(expected.0), &json!(expected.1)),
+            "{payment}"
+        );
+    }
+    assert_eq!(outside.payment_of("last").await["status"], "authorized");
 }

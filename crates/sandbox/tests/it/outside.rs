@@ -49,13 +49,13 @@ impl Outside {
 
     pub async fn start_with(shop: Shop, secret: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (base, stop, serving) = serve(&folder, &shop, secret).await;
+        let (base, stopper, serving) = serve(&folder, &shop, secret).await;
         Self {
             base,
             shop,
             http: client(),
             folder,
-            stop,
+            stop: stopper,
             serving,
         }
     }
@@ -223,13 +223,13 @@ impl Stopped {
     }
 
     pub async fn start_again(self) -> Outside {
-        let (base, stop, serving) = serve(&self.folder, &self.shop, Some(SECRET)).await;
+        let (base, stopper, serving) = serve(&self.folder, &self.shop, Some(SECRET)).await;
         Outside {
             base,
             shop: self.shop,
             http: client(),
             folder: self.folder,
-            stop,
+            stop: stopper,
             serving,
         }
     }
@@ -252,9 +252,9 @@ async fn serve(
     .await
     .unwrap();
     let base = format!("http://{}", sandbox.local_addr());
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn(sandbox.serve(stop.clone()));
-    (base, stop, serving)
+    let stopper = CancellationToken::new();
+    let serving = tokio::spawn(sandbox.serve(stopper.clone()));
+    (base, stopper, serving)
 }
 
 pub fn opening(order_id: &str) -> Value {
