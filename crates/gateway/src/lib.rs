@@ -1,1 +1,50 @@
-//! gateway
+//! Waybill's web side: pages, JSON API, live streams, the payment webhook and
+//! the SQLite read model. The only process that opens SQLite.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`settings`] | every setting, from the environment or the command line |
+//! | [`app`] | what handlers share, and the router that merges every feature's |
+//! | [`db`] | SQLite: one writer, a read pool, migrations |
+//! | [`auth`] | who is calling: session cookie, API token, demo persona |
+//! | [`problem`] | every error a caller can see (RFC 9457) |
+//! | [`reply`] | raw input in, answers out, for API, page and Datastar alike |
+//! | [`idempotency`] | `Idempotency-Key` |
+//! | [`protection`] | security headers, cross-site requests, access log |
+//! | [`catalog`] | products and shipping zones |
+//! | [`cart`] | carts |
+//! | [`orders`] | checkout, orders, cancellation |
+//! | [`payments`] | the provider's webhook |
+//! | [`live`] | the projector: what the services say, caught up from Restate |
+//! | [`notifications`] | what people are told |
+//! | [`dashboard`] | the shop at a glance |
+//! | [`admin`] | approvals, restock |
+//! | [`world`] | the demo's switches for the outside world |
+//! | [`ops`] | health, readiness, metrics, OpenAPI |
+//! | [`views`] | pages, fragments, streams, Markdown |
+//! | [`seed`] | demo data |
+//!
+//! Invariants kept here: SQLite holds reference data and a disposable copy of
+//! what Restate knows, so nothing is decided from the copy; a write is done
+//! when Restate has it; a caller's own write is in the copy before the answer.
+
+pub mod admin;
+pub mod app;
+pub mod auth;
+pub mod cart;
+pub mod catalog;
+pub mod dashboard;
+pub mod db;
+pub mod idempotency;
+pub mod live;
+pub mod notifications;
+pub mod ops;
+pub mod orders;
+pub mod payments;
+pub mod problem;
+pub mod protection;
+pub mod reply;
+pub mod seed;
+pub mod settings;
+pub mod views;
+pub mod world;

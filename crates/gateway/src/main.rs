@@ -1,1 +1,289 @@
-fn main(){}
+//! The `gateway` binary: see `gateway --help`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use axum::serve::ListenerExt as _;
+use clap::{Parser, Subcommand};
+use gateway::app::{self, App, Shared};
+use gateway::auth::{queries as users, token};
+use gateway::db::Db;
+use gateway::live::{catch_up, inspect::AdminApi};
+use gateway::settings::{LogFormat, Settings, one_sentence};
+use gateway::{catalog, seed};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use waybill_domain::Timestamp;
+use waybill_domain::ids::Username;
+
+/// Exit code for a wrong or missing setting.
+const WRONG_SETTING: u8 = 2;
+/// How long requests under way may take once a stop is asked for.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// How long a health check waits.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Waybill's web side: pages, JSON API, live streams, webhook, read model.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")"))]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve pages and API (what happens without a command).
+    Serve,
+    /// Be the outside world: a payment provider and a carrier, for demos and tests.
+    Sandbox,
+    /// Load the demo's products, zones and users. Doing it again changes nothing.
+    SeedDemo,
+    /// Empty the read model and fill it again from Restate.
+    Rebuild,
+    /// Ask the gateway at `GATEWAY_LISTEN` whether it is well; exit code 0 means yes.
+    Health,
+    /// Make, list and revoke API tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it; it is not shown again.
+    Create {
+        /// Whose token.
+        #[arg(long)]
+        user: String,
+        /// What it is for.
+        #[arg(long, default_value = "cli")]
+        name: String,
+    },
+    /// List a user's tokens.
+    List {
+        /// Whose tokens.
+        #[arg(long)]
+        user: String,
+    },
+    /// Make a token useless.
+    Revoke {
+        /// Its number, from `token list`.
+        id: i64,
+    },
+}
+
+fn main() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => match one_sentence(&error) {
+            Some(sentence) => return refuse(&sentence),
+            None => error.exit(),
+        },
+    };
+    start_log(line.settings.log_format);
+    let command = line.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Serve)
+        && let Err(sentence) = line.settings.check()
+    {
+        return refuse(&sentence);
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("the runtime could not be started: {error}")),
+    };
+    match runtime.block_on(run(command, line.settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("{error:#}")),
+    }
+}
+
+fn refuse(sentence: &str) -> ExitCode {
+    // Where stderr is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "gateway: {sentence}");
+    ExitCode::from(WRONG_SETTING)
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
+    match command {
+        Command::Serve => serve(settings).await,
+        Command::Sandbox => sandbox(settings).await,
+        Command::SeedDemo => seed_demo(&settings).await,
+        Command::Rebuild => rebuild(&settings).await,
+        Command::Health => health(settings.gateway_listen).await,
+        Command::Token(command) => tokens(&settings, command).await,
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let listener = TcpListener::bind(settings.gateway_listen)
+        .await
+        .with_context(|| format!("GATEWAY_LISTEN: cannot listen on {}, so free that port or name another", settings.gateway_listen))?;
+    let address = listener.local_addr()?;
+    let app = App::open(settings).await?;
+    app.live.listen(
+        &app.settings.services_updates_urls,
+        app.settings.internal_token().map(str::to_owned),
+    );
+    let stocking = tokio::spawn(catalog::stock::announce(Arc::clone(&app)));
+    if app.settings.is_demo() {
+        tracing::warn!(
+            "AUTH_MODE=demo: everybody may act as anybody, so keep {address} away from strangers"
+        );
+    }
+    tracing::info!(http.address = %address, "gateway listens on http://{address}");
+
+    let ending = Arc::clone(&app);
+    let stopped = stop.clone();
+    let server = axum::serve(
+        // Small answers must not wait for the acknowledgement of earlier ones.
+        listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!("TCP_NODELAY could not be set: {error}");
+            }
+        }),
+        app::router(Arc::clone(&app)),
+    )
+    .with_graceful_shutdown(async move {
+        stop.cancelled().await;
+        tracing::info!("gateway stops: finishing the requests under way");
+        // Streams never end by themselves.
+        ending.live.closing().cancel();
+    });
+    tokio::select! {
+        served = server.into_future() => served?,
+        () = async { stopped.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => {
+            tracing::warn!("gateway stops with requests still under way");
+        }
+    }
+    stocking.abort();
+    close(&app).await;
+    Ok(())
+}
+
+async fn close(app: &Shared) {
+    app.live.close().await;
+    app.db.close().await;
+}
+
+/// Cancelled by SIGTERM or Ctrl-C.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}
+
+async fn sandbox(settings: Settings) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let sandbox = sandbox::Sandbox::open(sandbox::Settings {
+        listen: settings.sandbox_listen,
+        public_url: settings.sandbox_public_url().map(str::to_owned),
+        webhook_secret: settings.payment_webhook_secret().map(str::to_owned),
+        database_url: settings.sandbox_database_url,
+        callback_url: settings.payment_callback_url,
+    })
+    .await?;
+    sandbox.serve(stop).await
+}
+
+async fn seed_demo(settings: &Settings) -> anyhow::Result<()> {
+    let db = Db::open(&settings.database_url).await?;
+    let seeded = seed::demo(&db).await?;
+    db.close().await;
+    say(&seeded.to_string())
+}
+
+async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
+    let db = Db::open(&settings.database_url).await?;
+    let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
+    let rebuilt = catch_up::rebuild(&db, &admin_api).await;
+    db.close().await;
+    let rebuilt = rebuilt.context("the read model could not be rebuilt")?;
+    say(&format!(
+        "The read model is rebuilt: {} of {} states in Restate are in it now",
+        rebuilt.closed, rebuilt.compared
+    ))
+}
+
+/// A health check for images that have no curl.
+async fn health(listens_on: SocketAddr) -> anyhow::Result<()> {
+    let mut address = listens_on;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let url = format!("http://{address}/healthz");
+    let answer = reqwest::Client::builder()
+        .timeout(HEALTH_TIMEOUT)
+        .build()?
+        .get(&url)
+        .send()
+        .await
+        .map_err(|error| anyhow!("{url} does not answer: {error}"))?;
+    if !answer.status().is_success() {
+        bail!("{url} answers {}", answer.status());
+    }
+    say("well")
+}
+
+async fn tokens(settings: &Settings, command: TokenCommand) -> anyhow::Result<()> {
+    let db = Db::open(&settings.database_url).await?;
+    match command {
+        TokenCommand::Create { user, name } => {
+            let user = Username::parse(&user)?;
+            let token = token::generate();
+            let hash = token::hash(&token);
+            if !users::add_token(&db, &user, &name, &hash, Timestamp::now()).await? {
+                bail!("there is no user {user}: `gateway seed-demo` makes alice, bob and admin");
+            }
+            say(&token)?;
+        }
+        TokenCommand::List { user } => {
+            for row in users::tokens(&db, &Username::parse(&user)?).await? {
+                let made = Timestamp::from_millisecond(row.created_at)?;
+                say(&format!("{}\t{}\t{made}", row.id, row.name))?;
+            }
+        }
+        TokenCommand::Revoke { id } => {
+            if !users::revoke_token(&db, id).await? {
+                bail!("there is no token {id}: see `gateway token list --user NAME`");
+            }
+            say("revoked")?;
+        }
+    }
+    db.close().await;
+    Ok(())
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}

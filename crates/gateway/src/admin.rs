@@ -1,0 +1,10 @@
+//! The admin endpoints.
+
+use axum::Router;
+
+use crate::app::Shared;
+
+/// Its endpoints.
+pub fn router() -> Router<Shared> {
+    Router::new()
+}

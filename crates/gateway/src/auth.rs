@@ -1,0 +1,195 @@
+//! Who is calling: a session cookie, an API token, or, in a demo, whoever the
+//! header `X-User-Id` says.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`session`] | the signed cookie |
+//! | [`password`] | argon2 |
+//! | [`token`] | API tokens |
+//! | [`throttle`] | a brake on guessing |
+//! | [`login`] | `POST /login`, `POST /logout` |
+//! | [`queries`] | users and tokens in SQLite |
+
+pub mod login;
+pub mod password;
+pub mod queries;
+pub mod session;
+pub mod throttle;
+pub mod token;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::Serialize;
+use waybill_domain::Timestamp;
+use waybill_domain::ids::Username;
+
+use crate::app::{App, Shared};
+use crate::problem::Problem;
+use crate::settings::Settings;
+
+pub use login::router;
+
+/// The header that names the caller in a demo.
+const DEMO_HEADER: &str = "x-user-id";
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Their own cart and orders.
+    Customer,
+    /// Everybody's orders, approvals, stock.
+    Admin,
+}
+
+impl Role {
+    /// The role of that name; unknown names may do least.
+    pub fn parse(name: &str) -> Self {
+        match name {
+            "admin" => Self::Admin,
+            _ => Self::Customer,
+        }
+    }
+}
+
+/// Who is calling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user: Username,
+    /// What they may do.
+    pub role: Role,
+}
+
+impl Caller {
+    /// Whether this is an admin.
+    pub fn is_admin(&self) -> bool {
+        self.role == Role::Admin
+    }
+
+    /// Whether what belongs to `owner` is this caller's business.
+    pub fn may_see(&self, owner: &Username) -> bool {
+        self.is_admin() || self.user == *owner
+    }
+}
+
+/// A caller who is an admin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin(pub Caller);
+
+/// The caller, if somebody is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionalCaller(pub Option<Caller>);
+
+/// What authentication needs at run time.
+#[derive(Debug)]
+pub struct Auth {
+    sessions: session::Sessions,
+    throttle: throttle::Throttle,
+}
+
+impl Auth {
+    /// With the settings' session key.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            sessions: session::Sessions::new(settings.session_key()),
+            throttle: throttle::Throttle::default(),
+        }
+    }
+}
+
+/// Whether the request shows something no other site can make a browser send.
+pub fn has_explicit_credentials(headers: &HeaderMap) -> bool {
+    bearer(headers).is_some() || headers.contains_key(DEMO_HEADER)
+}
+
+/// Whether the request carries a session cookie, valid or not.
+pub fn has_session_cookie(headers: &HeaderMap) -> bool {
+    session::cookie_of(headers).is_some()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Finds out who is calling: an API token counts before the demo header, and
+/// that before the cookie.
+async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+    if let Some(raw) = bearer(headers) {
+        return match queries::caller_of_token(&app.db, &token::hash(raw)).await? {
+            Some(caller) => Ok(Some(caller)),
+            None => Err(Problem::unauthenticated(
+                "this API token is not known: make one with `gateway token create --user NAME`",
+            )),
+        };
+    }
+    if app.settings.is_demo()
+        && let Some(name) = headers.get(DEMO_HEADER)
+    {
+        let user = Username::parse(name.to_str().unwrap_or_default())
+            .map_err(|refusal| Problem::from(refusal).with_field("X-User-Id"))?;
+        let role = queries::user(&app.db, &user)
+            .await?
+            .map_or(Role::Customer, |row| row.role);
+        return Ok(Some(Caller { user, role }));
+    }
+    let Some(claim) = app.auth.sessions.claim(headers, Timestamp::now()) else {
+        return Ok(None);
+    };
+    let row = queries::user(&app.db, &claim.user).await?;
+    Ok(row
+        .filter(|row| claim.is_bound_to(row.password_hash.as_deref()))
+        .map(|row| Caller {
+            user: claim.user,
+            role: row.role,
+        }))
+}
+
+impl FromRequestParts<Shared> for OptionalCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        if let Some(known) = parts.extensions.get::<Option<Caller>>() {
+            return Ok(Self(known.clone()));
+        }
+        let caller = identify(app, &parts.headers).await?;
+        parts.extensions.insert(caller.clone());
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let OptionalCaller(caller) = OptionalCaller::from_request_parts(parts, app).await?;
+        caller.ok_or_else(|| {
+            Problem::unauthenticated(if app.settings.is_demo() {
+                "say who you are: send the header `X-User-Id: alice`, or sign in at /login"
+            } else {
+                "sign in at /login, or send an API token (Authorization: Bearer …)"
+            })
+        })
+    }
+}
+
+impl FromRequestParts<Shared> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.is_admin() {
+            Ok(Self(caller))
+        } else {
+            Err(Problem::forbidden(
+                "only an admin may do this: sign in as one",
+            ))
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `POST /login` and `POST /logout`. The page is in [`crate::views`].
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::routing::post;
+use serde_json::json;
+use waybill_domain::Timestamp;
+use waybill_domain::ids::Username;
+
+use super::queries::{self, User};
+use super::session::{self, Sessions};
+use super::password;
+use crate::app::{App, Shared};
+use crate::problem::Problem;
+use crate::reply::{Done, Fields, FromFields, Input, local_path};
+
+/// `/login` and `/logout`.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/login", post(login))
+        .route("/logout", post(logout))
+}
+
+/// Who wants in.
+#[derive(Debug)]
+struct Login {
+    proof: Proof,
+    next: Option<String>,
+}
+
+#[derive(Debug)]
+enum Proof {
+    Password { username: String, password: String },
+    /// One click, in a demo.
+    Persona(String),
+}
+
+impl FromFields for Login {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let proof = match fields.text("persona", 64)? {
+            Some(name) => Proof::Persona(name),
+            None => Proof::Password {
+                username: fields.required_text("username", 64)?,
+                password: fields.required_text("password", 1024)?,
+            },
+        };
+        let next = fields
+            .text("next", 2048)?
+            .and_then(|next| local_path(&next).map(str::to_owned));
+        Ok(Self { proof, next })
+    }
+}
+
+async fn login(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+    Input(login): Input<Login>,
+) -> Result<Done, Problem> {
+    let (name, user) = match login.proof {
+        Proof::Persona(name) => persona(&app, &name).await?,
+        Proof::Password { username, password } => known(&app, &username, password).await?,
+    };
+    let cookie = app.auth.sessions.begin(
+        &name,
+        user.password_hash.as_deref(),
+        Timestamp::now(),
+        session::needs_tls(&headers),
+    );
+    let body = json!({ "user": name, "role": user.role });
+    Ok(Done::new(StatusCode::OK, &body)?
+        .saying(format!("Signed in as {name}"))
+        .going_to(login.next.unwrap_or_else(|| "/".to_owned()))
+        .with_cookie(cookie))
+}
+
+async fn persona(app: &App, name: &str) -> Result<(Username, User), Problem> {
+    if !app.settings.is_demo() {
+        return Err(Problem::forbidden(
+            "personas are for demos only: sign in with user name and password",
+        ));
+    }
+    let name = Username::parse(name)
+        .map_err(|refusal| Problem::from(refusal).with_field("persona"))?;
+    match queries::user(&app.db, &name).await? {
+        Some(user) => Ok((name, user)),
+        None => Err(Problem::invalid(
+            "persona",
+            "there is no such persona: use alice, bob or admin",
+        )),
+    }
+}
+
+async fn known(app: &App, name: &str, password: String) -> Result<(Username, User), Problem> {
+    if let Some(wait) = app.auth.throttle.wait(name, Instant::now()) {
+        return Err(too_many_tries(wait.as_secs() + 1));
+    }
+    let found = match Username::parse(name) {
+        Ok(name) => queries::user(&app.db, &name).await?.map(|user| (name, user)),
+        Err(_) => None,
+    };
+    let hash = found
+        .as_ref()
+        .and_then(|(_, user)| user.password_hash.clone());
+    let matches = password::verify(password, hash).await?;
+    match found {
+        Some(found) if matches => {
+            app.auth.throttle.succeeded(name);
+            Ok(found)
+        }
+        _ => {
+            app.auth.throttle.failed(name, Instant::now());
+            Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "wrong_credentials",
+                "Not signed in",
+                "user name or password is wrong: check both and try again",
+            )
+            .with_field("password"))
+        }
+    }
+}
+
+fn too_many_tries(seconds: u64) -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_tries",
+        "Too many tries",
+        format!("too many wrong passwords: try again in {seconds} s"),
+    )
+    .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+async fn logout(headers: HeaderMap) -> Result<Done, Problem> {
+    Ok(Done::new(StatusCode::OK, &json!({ "user": null }))?
+        .saying("Signed out")
+        .going_to("/login")
+        .with_cookie(Sessions::end(session::needs_tls(&headers))))
+}

@@ -1,0 +1,70 @@
+//! Passwords, hashed with argon2id. Hashing is slow on purpose, so it runs on
+//! the blocking pool and only a few at a time.
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use crate::problem::Problem;
+
+/// Verifications at once: each takes 19 MiB and a core for tens of milliseconds.
+static SLOTS: Semaphore = Semaphore::const_new(2);
+
+/// What is verified when there is no such user, so that both take as long.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// OWASP's minimum for argon2id.
+fn hasher() -> Argon2<'static> {
+    let params = Params::new(19 * 1024, 2, 1, None).expect("constant parameters are valid");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// The PHC string of `password`. With `salt` the same one each time, which only
+/// a demo wants.
+pub fn hash(password: &str, salt: Option<&[u8]>) -> anyhow::Result<String> {
+    let hashed: PasswordHash = match salt {
+        Some(salt) => hasher().hash_password_with_salt(password.as_bytes(), salt),
+        None => hasher().hash_password(password.as_bytes()),
+    }
+    .map_err(|error| anyhow::anyhow!("the password could not be hashed: {error}"))?;
+    Ok(hashed.to_string())
+}
+
+/// Whether `password` is the one that was hashed. Takes as long when there is
+/// no hash.
+pub async fn verify(password: String, hash: Option<String>) -> Result<bool, Problem> {
+    let _slot = SLOTS.acquire().await.map_err(Problem::internal)?;
+    let verified = tokio::task::spawn_blocking(move || {
+        let matches = hasher()
+            .verify_password(password.as_bytes(), hash.as_deref().unwrap_or(NOBODY))
+            .is_ok();
+        matches && hash.is_some()
+    });
+    verified.await.map_err(Problem::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_same_password_passes() {
+        let hashed = hash("correct horse", None).unwrap();
+        assert!(hashed.starts_with("$argon2id$"));
+        assert!(
+            verify("correct horse".into(), Some(hashed.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(!verify("wrong".into(), Some(hashed)).await.unwrap());
+        assert!(!verify("anything".into(), None).await.unwrap());
+    }
+
+    #[test]
+    fn the_stand_in_for_nobody_costs_as_much() {
+        let nobody = PasswordHash::new(NOBODY).unwrap();
+        let somebody = PasswordHash::new(&hash("x", None).unwrap()).unwrap();
+        assert_eq!(nobody.params, somebody.params);
+        assert_eq!(nobody.algorithm, somebody.algorithm);
+    }
+}

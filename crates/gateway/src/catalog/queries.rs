@@ -1,0 +1,202 @@
+//! Products and zones in SQLite.
+
+use serde::Serialize;
+use sqlx::FromRow;
+use waybill_domain::basket;
+use waybill_domain::checkout::Shipping;
+use waybill_domain::ids::Sku;
+use waybill_domain::money::Cents;
+use waybill_domain::refusal::Refusal;
+
+use crate::db::Db;
+use crate::reply::Page;
+
+/// A product, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Product {
+    /// Number, as carts name it.
+    pub id: i64,
+    /// Stock keeping unit.
+    pub sku: String,
+    /// Its name.
+    pub name: String,
+    /// What it is, in a sentence.
+    pub description: String,
+    /// Where it is found.
+    pub category: String,
+    /// Price of one piece.
+    pub price_cents: i64,
+    /// Pieces that can be sold, as far as this gateway has heard.
+    pub stock_qty: i64,
+}
+
+impl Product {
+    /// What carts and checkouts need to know of it.
+    pub fn for_cart(&self) -> Result<basket::Product, Refusal> {
+        Ok(basket::Product {
+            sku: Sku::parse(&self.sku)?,
+            product_id: self.id,
+            name: self.name.clone(),
+            unit_price_cents: Cents(self.price_cents),
+        })
+    }
+}
+
+/// Which products are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Part of a SKU, name, description or category.
+    pub q: Option<String>,
+    /// A category, whole.
+    pub category: Option<String>,
+}
+
+/// Columns of [`Product`], in its order.
+macro_rules! product_columns {
+    () => {
+        "id, sku, name, coalesce(description, '') AS description, category, price_cents, coalesce(stock_qty, 0) AS stock_qty"
+    };
+}
+
+/// What [`Filter`] means: `?1` is a LIKE pattern or NULL, `?2` a category or NULL.
+macro_rules! filtered {
+    () => {
+        "FROM products
+         WHERE (?1 IS NULL OR sku LIKE ?1 ESCAPE '\\' OR name LIKE ?1 ESCAPE '\\'
+                OR description LIKE ?1 ESCAPE '\\' OR category LIKE ?1 ESCAPE '\\')
+           AND (?2 IS NULL OR category = ?2)"
+    };
+}
+
+/// One page of the products that `filter` lets through, and how many there are.
+pub async fn products(db: &Db, filter: &Filter, page: Page) -> sqlx::Result<(Vec<Product>, i64)> {
+    let pattern = filter.q.as_deref().map(like_pattern);
+    let total = sqlx::query_scalar(concat!("SELECT count(*) ", filtered!()))
+        .bind(pattern.as_deref())
+        .bind(filter.category.as_deref())
+        .fetch_one(&db.read)
+        .await?;
+    let products = sqlx::query_as(concat!(
+        "SELECT ",
+        product_columns!(),
+        " ",
+        filtered!(),
+        " ORDER BY id LIMIT ?3 OFFSET ?4"
+    ))
+    .bind(pattern.as_deref())
+    .bind(filter.category.as_deref())
+    .bind(page.limit())
+    .bind(page.offset())
+    .fetch_all(&db.read)
+    .await?;
+    Ok((products, total))
+}
+
+/// A LIKE pattern for texts that contain `q`, in which nothing is a wildcard.
+fn like_pattern(q: &str) -> String {
+    let mut pattern = String::with_capacity(q.len() + 2);
+    pattern.push('%');
+    for character in q.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// The product of that number.
+pub async fn product(db: &Db, id: i64) -> sqlx::Result<Option<Product>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        product_columns!(),
+        " FROM products WHERE id = ?"
+    ))
+    .bind(id)
+    .fetch_optional(&db.read)
+    .await
+}
+
+/// The product of that SKU.
+pub async fn product_of_sku(db: &Db, sku: &Sku) -> sqlx::Result<Option<Product>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        product_columns!(),
+        " FROM products WHERE sku = ?"
+    ))
+    .bind(sku.as_str())
+    .fetch_optional(&db.read)
+    .await
+}
+
+/// The products of those SKUs that still exist, at today's prices.
+pub async fn products_of_skus(db: &Db, skus: &[&Sku]) -> sqlx::Result<Vec<Product>> {
+    let skus = skus.iter().map(|sku| sku.as_str()).collect::<Vec<_>>();
+    sqlx::query_as(concat!(
+        "SELECT ",
+        product_columns!(),
+        " FROM products WHERE sku IN (SELECT value FROM json_each(?)) ORDER BY id"
+    ))
+    .bind(serde_json::Value::from(skus).to_string())
+    .fetch_all(&db.read)
+    .await
+}
+
+/// Every category and how many products it has.
+pub async fn categories(db: &Db) -> sqlx::Result<Vec<(String, i64)>> {
+    sqlx::query_as("SELECT category, count(*) FROM products GROUP BY category ORDER BY min(id)")
+        .fetch_all(&db.read)
+        .await
+}
+
+/// Products that Inventory has said nothing about yet: SKU and initial stock.
+pub async fn unannounced(db: &Db) -> sqlx::Result<Vec<(String, i64)>> {
+    sqlx::query_as(
+        "SELECT sku, coalesce(stock_qty, 0) FROM products
+         WHERE sku NOT IN (SELECT sku FROM stock_levels) ORDER BY id",
+    )
+    .fetch_all(&db.read)
+    .await
+}
+
+/// A shipping zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Zone {
+    /// Its name, as checkouts name it.
+    #[sqlx(rename = "zone_name")]
+    pub zone: String,
+    /// What shipping there costs.
+    #[sqlx(rename = "base_cost_cents")]
+    pub cost_cents: i64,
+}
+
+impl Zone {
+    /// Shipping to an address in this zone.
+    pub fn to(self, address: String) -> Shipping {
+        Shipping {
+            zone: self.zone,
+            cost_cents: Cents(self.cost_cents),
+            address,
+        }
+    }
+}
+
+/// Every zone, cheapest first.
+pub async fn zones(db: &Db) -> sqlx::Result<Vec<Zone>> {
+    sqlx::query_as(
+        "SELECT zone_name, base_cost_cents FROM shipping_zones ORDER BY base_cost_cents, id",
+    )
+    .fetch_all(&db.read)
+    .await
+}
+
+/// The zone of that name, in whatever case.
+pub async fn zone(db: &Db, name: &str) -> sqlx::Result<Option<Zone>> {
+    sqlx::query_as(
+        "SELECT zone_name, base_cost_cents FROM shipping_zones WHERE zone_name = ? COLLATE NOCASE",
+    )
+    .bind(name)
+    .fetch_optional(&db.read)
+    .await
+}

@@ -1,0 +1,70 @@
+//! Tells Inventory with how many pieces each product begins. Inventory counts
+//! that the first time only, so saying it again does nothing.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use services::client::{Body, Failure, outcome};
+use waybill_domain::ids::Sku;
+use waybill_domain::stock::{InitialStock, StockLevel};
+use waybill_domain::update::Update;
+
+use super::queries;
+use crate::app::{App, Shared};
+
+/// How often to look for products that nobody has told Inventory of.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// How long to wait after a failure, such as Restate not being up yet.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Calls at once.
+const AT_ONCE: usize = 8;
+
+/// Runs for as long as the gateway does: products that are seeded later are
+/// told of, too.
+pub async fn announce(app: Shared) {
+    let mut complained = false;
+    loop {
+        let wait = match announce_missing(&app).await {
+            Ok(()) => {
+                complained = false;
+                LOOK_AGAIN
+            }
+            Err(error) => {
+                if !complained {
+                    tracing::warn!("stock is not known to Inventory yet, trying again: {error:#}");
+                }
+                complained = true;
+                TRY_AGAIN
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn announce_missing(app: &App) -> anyhow::Result<()> {
+    let missing = queries::unannounced(&app.db).await?;
+    let mut levels = stream::iter(missing)
+        .map(|(sku, quantity)| tell(app, sku, quantity))
+        .buffer_unordered(AT_ONCE);
+    while let Some(level) = levels.next().await {
+        if let Some(level) = level? {
+            app.live.apply(Update::Stock(level)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn tell(app: &App, sku: String, quantity: i64) -> Result<Option<StockLevel>, Failure> {
+    let Ok(sku) = Sku::parse(&sku) else {
+        tracing::warn!(product.sku = sku, "this SKU cannot be sold: {sku}");
+        return Ok(None);
+    };
+    let quantity = u32::try_from(quantity).unwrap_or(u32::MAX);
+    let called = app
+        .ingress
+        .inventory(&sku)
+        .stock(Body(InitialStock { quantity }))
+        .call()
+        .await;
+    outcome(called).map(Some)
+}

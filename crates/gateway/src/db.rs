@@ -1,0 +1,157 @@
+//! SQLite: one writer, a read pool, migrations.
+//!
+//! SQLite lets one connection write at a time. With a pool of one, writers
+//! queue here in order and never meet "database is locked"; in WAL mode readers
+//! do not wait for them.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use sqlx::SqlitePool;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+
+/// The schema, embedded.
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// Readers at once. More would only queue for the same disk and two cores.
+const READERS: u32 = 8;
+/// How long to wait for a lock that another process holds (a rebuild, a backup).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a free connection before it is refused.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    /// For queries.
+    pub read: SqlitePool,
+    /// For changes: one connection. Begin a read-then-write with
+    /// [`Db::begin`].
+    pub write: SqlitePool,
+}
+
+impl Db {
+    /// Opens the file at `url`, creating it and its folder, and migrates it. An
+    /// error says in one sentence what to do.
+    pub async fn open(url: &str) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|error| anyhow!("DATABASE_URL is '{url}': {error}"))?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let file = options.get_filename().to_owned();
+        create_folder_of(&file)?;
+
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // Lets SQLite refresh the statistics that its planner lacks.
+            .connect_with(options.clone().optimize_on_close(true, 400))
+            .await
+            .map_err(|error| cannot_open(&file, &error))?;
+        MIGRATIONS
+            .run(&write)
+            .await
+            .with_context(|| format!("{} could not be migrated", file.display()))?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.pragma("query_only", "true"))
+            .await
+            .map_err(|error| cannot_open(&file, &error))?;
+        Ok(Self { read, write })
+    }
+
+    /// Begins a transaction that holds the write lock from its start, so that
+    /// what it reads cannot change under it.
+    pub async fn begin(&self) -> sqlx::Result<sqlx::Transaction<'static, sqlx::Sqlite>> {
+        self.write.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Closes every connection, which also folds the WAL back into the file.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+fn create_folder_of(file: &Path) -> anyhow::Result<()> {
+    let Some(folder) = file
+        .parent()
+        .filter(|folder| *folder != Path::new(""))
+        .map(PathBuf::from)
+    else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        anyhow!(
+            "DATABASE_URL: the folder {} cannot be created ({error}), so make it writable for this user or name another file",
+            folder.display()
+        )
+    })
+}
+
+fn cannot_open(file: &Path, error: &sqlx::Error) -> anyhow::Error {
+    anyhow!(
+        "DATABASE_URL: {} cannot be opened for writing ({error}), so make the file and its folder writable for this user or name another file",
+        file.display()
+    )
+}
+
+/// A fresh database in a temporary folder, for tests.
+#[cfg(test)]
+pub(crate) async fn temporary() -> (tempfile::TempDir, Db) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("sqlite://{}/test.db", folder.path().display());
+    let db = Db::open(&url).await.expect("a fresh database");
+    (folder, db)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_missing_folder_is_created_and_the_file_is_in_wal_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/a/b/waybill.db", folder.path().display());
+        let db = Db::open(&url).await.unwrap();
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+            .fetch_one(&db.read)
+            .await
+            .unwrap();
+        assert_eq!(mode, "wal");
+        db.close().await;
+        Db::open(&url).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let (_folder, db) = temporary().await;
+        let refused = sqlx::query("DELETE FROM orders").execute(&db.read).await;
+        assert!(refused.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocker = folder.path().join("file");
+        std::fs::write(&blocker, "").unwrap();
+        let url = format!("sqlite://{}/sub/waybill.db", blocker.display());
+        let error = Db::open(&url).await.unwrap_err().to_string();
+        assert!(error.starts_with("DATABASE_URL: the folder"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,196 @@
+//! What people are told: their own, and everybody's for admins.
+//!
+//! How far a user has read is kept in `UserSession`, hence the same in every
+//! gateway.
+
+pub mod queries;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+use services::client::{Body, outcome};
+use waybill_domain::Timestamp;
+use waybill_domain::ids::Username;
+use waybill_domain::update::{ReadMark, Update};
+
+use crate::app::{App, Shared};
+use crate::auth::Caller;
+use crate::idempotency::IdempotencyKey;
+use crate::problem::Problem;
+use crate::reply::{Done, Fields, FromFields, InQuery, Input, Page};
+
+/// Notifications on a page of the API.
+const PER_PAGE: u32 = 50;
+/// Notifications in the pane.
+const IN_PANE: i64 = 50;
+/// Most that the pane shows to somebody who comes back after a long absence.
+const MOST_IN_PANE: i64 = 500;
+
+/// A notification as its reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// The same in every gateway: `{order_id}:{seq}`.
+    pub id: String,
+    /// Whom it concerns.
+    pub user_id: String,
+    /// The order it is about, if any.
+    pub order_id: Option<String>,
+    /// What happened, e.g. `payment_confirmed`.
+    pub kind: String,
+    /// The words a person reads.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the reader has marked it as read.
+    pub read: bool,
+    /// Whether it has come since the reader's stream was last sent.
+    #[serde(skip)]
+    pub is_new: bool,
+}
+
+/// A page of notifications, newest first.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listing {
+    /// The notifications.
+    pub notifications: Vec<Told>,
+    /// How many are not read, counted to at most 1,000.
+    pub unread: i64,
+    /// Which page.
+    #[serde(flatten)]
+    pub page: Page,
+    /// Whether older ones follow.
+    pub more: bool,
+}
+
+/// The notification pane.
+#[derive(Debug, Clone)]
+pub struct Pane {
+    /// Newest first.
+    pub notifications: Vec<Told>,
+    /// How many are not read, counted to at most 1,000.
+    pub unread: i64,
+    /// Where a stream that is interrupted goes on.
+    pub cursor: Option<String>,
+}
+
+/// The routes of this feature.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/api/notifications", get(list))
+        .route("/api/notifications/read", post(mark_read))
+}
+
+struct ListQuery(Page);
+
+impl FromFields for ListQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Page::from_fields(fields, PER_PAGE).map(Self)
+    }
+}
+
+async fn list(
+    State(app): State<Shared>,
+    caller: Caller,
+    InQuery(ListQuery(page)): InQuery<ListQuery>,
+) -> Result<Json<Listing>, Problem> {
+    listing(&app, &caller, page).await.map(Json)
+}
+
+/// A page of what the caller is told.
+pub async fn listing(app: &App, caller: &Caller, page: Page) -> Result<Listing, Problem> {
+    let read_at = queries::read_at(&app.db, &caller.user).await?;
+    let mut rows =
+        queries::newest(&app.db, whose(caller), page.limit() + 1, page.offset()).await?;
+    let more = rows.len() > usize::try_from(page.limit()).unwrap_or(usize::MAX);
+    if more {
+        rows.pop();
+    }
+    Ok(Listing {
+        notifications: rows.into_iter().map(|row| row.told(read_at, None)).collect(),
+        unread: queries::unread(&app.db, whose(caller), read_at).await?,
+        page,
+        more,
+    })
+}
+
+/// What the caller's pane shows. `after` is the cursor of the pane that the
+/// caller saw last: nothing that came since is left out, and it is marked.
+pub async fn pane(app: &App, caller: &Caller, after: Option<&str>) -> Result<Pane, Problem> {
+    let read_at = queries::read_at(&app.db, &caller.user).await?;
+    let after = match after.and_then(queries::Cursor::parse) {
+        Some(cursor) => Some(queries::since(&app.db, cursor).await?),
+        None => None,
+    };
+    let missed = match &after {
+        Some(since) => queries::count_since(&app.db, whose(caller), *since, MOST_IN_PANE).await?,
+        None => 0,
+    };
+    let rows = queries::newest(&app.db, whose(caller), IN_PANE.max(missed), 0).await?;
+    Ok(Pane {
+        notifications: rows.into_iter().map(|row| row.told(read_at, after)).collect(),
+        unread: queries::unread(&app.db, whose(caller), read_at).await?,
+        cursor: queries::cursor(&app.db, whose(caller)).await?,
+    })
+}
+
+/// Admins are told everything.
+fn whose(caller: &Caller) -> Option<&Username> {
+    (!caller.is_admin()).then_some(&caller.user)
+}
+
+struct ReadUpTo(Option<Timestamp>);
+
+impl FromFields for ReadUpTo {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let text = fields.text("up_to", 64)?;
+        let parsed = text.map(|text| {
+            text.parse().map_err(|_| {
+                Problem::invalid(
+                    "up_to",
+                    "up_to must be a time such as 2026-01-31T12:00:00Z, or left out for all",
+                )
+            })
+        });
+        parsed.transpose().map(Self)
+    }
+}
+
+async fn mark_read(
+    State(app): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(ReadUpTo(up_to)): Input<ReadUpTo>,
+) -> Result<Done, Problem> {
+    let now = Timestamp::now();
+    let read_at = match up_to {
+        // A mark in the future would hide what has not been seen.
+        Some(up_to) => up_to.min(now),
+        None => queries::newest_at(&app.db, whose(&caller)).await?.unwrap_or(now),
+    };
+    let mark = ReadMark {
+        user_id: caller.user.clone(),
+        read_at,
+    };
+    let called = app
+        .ingress
+        .user_session(&caller.user)
+        .mark_read(Body(mark))
+        .idempotency_key(key.of(&caller.user, "notifications.read"))
+        .call()
+        .await;
+    let mark: ReadMark = outcome(called)?;
+    app.live
+        .apply(Update::Read(mark.clone()))
+        .await
+        .map_err(Problem::internal)?;
+    let unread = queries::unread(
+        &app.db,
+        whose(&caller),
+        Some(mark.read_at.as_millisecond()),
+    )
+    .await?;
+    let body = serde_json::json!({ "read_at": mark.read_at, "unread": unread });
+    Done::new(StatusCode::OK, &body)
+}

@@ -1,0 +1,343 @@
+//! Every error a caller can see: a [`Problem`] (RFC 9457) with a stable `type`,
+//! a sentence that says what happened and what to do, and, for bad input, the
+//! field.
+//!
+//! Which error belongs where: `domain` says [`Refusal`] (a definite no, 4xx);
+//! Restate's absence is [`Failure::Unavailable`] (503, try again); SQLite's is
+//! [`sqlx::Error`] (500, or 503 when it is only busy). All of them become a
+//! `Problem` by `?`. [`crate::reply::present`] logs those that are our fault,
+//! once, and writes each in the form its asker understands.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use waybill_domain::refusal::Refusal;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use services::client::Failure;
+
+/// What the types of problems begin with.
+const TYPE_PREFIX: &str = "urn:waybill:problem:";
+
+/// One error, as the caller sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// Stable name, `urn:waybill:problem:{kind}`.
+    #[serde(rename = "type")]
+    type_uri: String,
+    /// The kind in a few words.
+    pub title: String,
+    /// The HTTP status code.
+    #[serde(serialize_with = "as_number")]
+    pub status: StatusCode,
+    /// What happened and what to do.
+    pub detail: String,
+    /// The field that was wrong, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Facts for machines, such as `sku` and `available`.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    #[serde(skip)]
+    cause: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    /// A problem of `kind` (`snake_case`, stable).
+    pub fn new(
+        status: StatusCode,
+        kind: &str,
+        title: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            type_uri: format!("{TYPE_PREFIX}{kind}"),
+            title: title.into(),
+            status,
+            detail: detail.into(),
+            field: None,
+            extra: Map::new(),
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// Input that is not accepted, 400.
+    pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
+        Refusal::invalid(field, detail).into()
+    }
+
+    /// Something that does not exist, or not for this caller, 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    /// Nobody is signed in, 401.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "Not signed in",
+            detail,
+        )
+        .with_header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"waybill\""),
+        )
+    }
+
+    /// Somebody is signed in who may not do this, 403.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// What should work in a moment, 503.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Temporarily unavailable",
+            detail,
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("2"))
+    }
+
+    /// A defect of ours, 500. `cause` is for the log only.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong",
+            "this should not happen: try again, and tell the operator if it stays",
+        )
+        .with_cause(cause)
+    }
+
+    /// The same with the field that was wrong.
+    #[must_use]
+    pub fn with_field(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned());
+        self
+    }
+
+    /// The same with a fact for machines.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with a response header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The same with what only the log shows.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// The stable name of its kind, e.g. `out_of_stock`.
+    pub fn kind(&self) -> &str {
+        &self.type_uri[TYPE_PREFIX.len()..]
+    }
+
+    /// What only the log shows.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+}
+
+/// The answer as JSON. The problem itself travels along in the extensions, for
+/// [`crate::reply::present`].
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(&self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.code()).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut problem = Self::new(
+            status,
+            refusal.kind(),
+            title_of(&refusal),
+            refusal.to_string(),
+        );
+        if let Ok(Value::Object(facts)) = serde_json::to_value(&refusal) {
+            for (name, value) in facts {
+                match name.as_str() {
+                    "type" | "detail" => {}
+                    "field" => problem.field = value.as_str().map(str::to_owned),
+                    // `status` is the HTTP status in a problem.
+                    "status" => {
+                        problem.extra.insert("order_status".to_owned(), value);
+                    }
+                    _ => {
+                        problem.extra.insert(name, value);
+                    }
+                }
+            }
+        }
+        problem
+    }
+}
+
+fn title_of(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Invalid { .. } => "Invalid input",
+        Refusal::EmptyCart => "The cart is empty",
+        Refusal::NotInCart { .. } => "Not in the cart",
+        Refusal::OutOfStock { .. } => "Not enough stock",
+        Refusal::PriceChanged { .. } => "Prices have changed",
+        Refusal::CartChanged => "The cart has changed",
+        Refusal::UnknownOrder { .. } => "Unknown order",
+        Refusal::TooLate { .. } => "Too late",
+        Refusal::NotReady { .. } => "Not ready yet",
+        Refusal::AlreadyDecided { .. } => "Already decided",
+        Refusal::UnknownPayment => "Unknown payment",
+        Refusal::WrongAmount { .. } => "Wrong amount",
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            // Restate's own cancellation of what was asked.
+            Failure::Terminal { code: 409, message } => Self::new(
+                StatusCode::CONFLICT,
+                "cancelled_by_operator",
+                "Cancelled by an operator",
+                "an operator cancelled this in Restate: look at the order, then try again",
+            )
+            .with_cause(message),
+            Failure::Terminal { code, message } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "services_failed",
+                "The services failed",
+                "the services could not do this: try again, and tell the operator if it stays",
+            )
+            .with_cause(format!("terminal error {code}: {message}")),
+            Failure::Unavailable(cause) => Self::unavailable(
+                "Restate or the services do not answer: nothing is lost, try again in a moment",
+            )
+            .with_cause(cause),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => {
+                Self::unavailable("the database is busy: try again in a moment").with_cause(error)
+            }
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waybill_domain::ids::{OrderId, Sku};
+    use waybill_domain::order::OrderStatus;
+    use serde_json::json;
+
+    use super::*;
+
+    fn wire(problem: &Problem) -> Value {
+        serde_json::to_value(problem).unwrap()
+    }
+
+    #[test]
+    fn a_shortage_keeps_its_facts() {
+        let refusal = Refusal::OutOfStock {
+            sku: Sku::parse("P001").unwrap(),
+            available: 3,
+        };
+        assert_eq!(
+            wire(&refusal.into()),
+            json!({
+                "type": "urn:waybill:problem:out_of_stock",
+                "title": "Not enough stock",
+                "status": 409,
+                "detail": "not enough stock of P001: 3 left, so lower the quantity",
+                "sku": "P001",
+                "available": 3
+            })
+        );
+    }
+
+    #[test]
+    fn bad_input_names_its_field() {
+        let problem = Problem::invalid("quantity", "quantity must be 1 to 999");
+        assert_eq!(problem.status, StatusCode::BAD_REQUEST);
+        assert_eq!(problem.kind(), "invalid");
+        assert_eq!(wire(&problem)["field"], "quantity");
+    }
+
+    #[test]
+    fn an_orders_status_does_not_hide_the_http_status() {
+        let refusal = Refusal::TooLate {
+            order_id: OrderId::parse("alice.1").unwrap(),
+            status: OrderStatus::Delivered,
+        };
+        let wire = wire(&refusal.into());
+        assert_eq!(wire["status"], 409);
+        assert_eq!(wire["order_status"], "delivered");
+    }
+
+    #[test]
+    fn causes_are_not_told() {
+        for problem in [
+            Problem::internal("disk on fire"),
+            Failure::Unavailable("connection refused to 10.0.0.7".into()).into(),
+            Failure::Terminal {
+                code: 500,
+                message: "secret".into(),
+            }
+            .into(),
+        ] {
+            let told = wire(&problem).to_string();
+            let cause = problem.cause().unwrap();
+            assert!(!told.contains(cause), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_restate_cannot_do_now_is_a_503() {
+        let problem = Problem::from(Failure::Unavailable("down".into()));
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+    }
+}

@@ -1,0 +1,178 @@
+//! What stands around every request: the access log, security headers, and the
+//! defence against writes that another site makes a signed-in browser send.
+
+use std::time::Instant;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::auth;
+use crate::problem::Problem;
+
+/// Allows the inline scripts of one page: `<script nonce="…">`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nonce(String);
+
+impl Nonce {
+    fn fresh() -> Self {
+        Self(hex::encode(rand::random::<[u8; 16]>()))
+    }
+
+    /// The nonce as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Nonce {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> Result<Self, std::convert::Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// One line per request, without query strings or personal data.
+pub async fn log_access(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // Probes come every few seconds and say nothing while all is well.
+    if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") {
+        tracing::debug!(http.method = %method, http.path = path, http.status = status, elapsed_ms, "{method} {path} {status}");
+    } else {
+        tracing::info!(http.method = %method, http.path = path, http.status = status, elapsed_ms, "{method} {path} {status}");
+    }
+    response
+}
+
+/// Tells browsers what a page of ours may do, and gives it the nonce for it.
+pub async fn secure(mut request: Request, next: Next) -> Response {
+    let nonce = Nonce::fresh();
+    request.extensions_mut().insert(nonce.clone());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let policy = format!(
+        "default-src 'none'; script-src 'self' 'nonce-{}'; style-src 'self'; img-src 'self' data:; \
+         font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'",
+        nonce.as_str()
+    );
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=(), payment=()",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Answers differ by caller and by moment; static files say otherwise.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("accept, datastar-request"),
+    );
+    response
+}
+
+/// Refuses a write that a browser sends on behalf of another site.
+///
+/// A browser says where a request comes from (`Sec-Fetch-Site`, or `Origin`),
+/// and no page can forge that. Whoever says nothing is no browser: it passes
+/// unless all it has to show is a cookie.
+pub async fn refuse_cross_site_writes(request: Request, next: Next) -> Response {
+    if request.method().is_safe() || is_same_site(request.headers(), request.uri()) {
+        next.run(request).await
+    } else {
+        Problem::forbidden(
+            "this write does not come from a page of this site: use the site itself, or an API token (Authorization: Bearer)",
+        )
+        .into_response()
+    }
+}
+
+fn is_same_site(headers: &HeaderMap, uri: &Uri) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let host = text("host").or_else(|| uri.authority().map(axum::http::uri::Authority::as_str));
+        return origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"))
+            .is_some_and(|(_, authority)| Some(authority) == host);
+    }
+    auth::has_explicit_credentials(headers) || !auth::has_session_cookie(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(headers: &[(&'static str, &'static str)]) -> bool {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect();
+        is_same_site(&headers, &Uri::from_static("/api/cart/add"))
+    }
+
+    const COOKIE: (&str, &str) = ("cookie", "waybill_session=x");
+    const HOST: (&str, &str) = ("host", "shop.example");
+
+    #[test]
+    fn pages_of_this_site_may_write() {
+        assert!(passes(&[COOKIE, HOST, ("sec-fetch-site", "same-origin")]));
+        assert!(passes(&[COOKIE, HOST, ("origin", "https://shop.example")]));
+    }
+
+    #[test]
+    fn pages_of_other_sites_may_not() {
+        assert!(!passes(&[COOKIE, HOST, ("sec-fetch-site", "cross-site")]));
+        assert!(!passes(&[COOKIE, HOST, ("sec-fetch-site", "same-site")]));
+        assert!(!passes(&[COOKIE, HOST, ("origin", "https://evil.example")]));
+        assert!(!passes(&[COOKIE, HOST, ("origin", "null")]));
+        // Also without a cookie: logging somebody in is a write, too.
+        assert!(!passes(&[HOST, ("origin", "https://evil.example")]));
+    }
+
+    #[test]
+    fn a_cookie_alone_is_not_enough() {
+        assert!(!passes(&[COOKIE, HOST]));
+        assert!(passes(&[COOKIE, HOST, ("authorization", "Bearer x")]));
+        assert!(passes(&[HOST, ("x-user-id", "alice")]));
+        assert!(passes(&[HOST]));
+    }
+}
