@@ -179,7 +179,7 @@ impl View {
             ),
             Some(Status::Pending) => ("Pay Waybill", "Waiting for your payment.", "waiting"),
             Some(Status::Authorized | Status::Captured) => {
-                ("Thank you", "Paid. The shop has been told.", "done")
+                ("Thank you", "Paid. You will hear from the shop.", "done")
             }
             Some(Status::Declined) => (
                 "Payment declined",
