@@ -6,12 +6,12 @@
 //!
 //! | module | is |
 //! | --- | --- |
-//! | [`payments`] | the provider's API: open, capture, void, refund |
-//! | [`pay_page`] | the page on which a customer pays or declines |
+//! | `payments` | the provider's API: open, capture, void, refund |
+//! | `pay_page` | the page on which a customer pays or declines |
 //! | [`webhook`] | signed callbacks to the shop, and their outbox |
-//! | [`carrier`] | booking and cancelling shipments |
-//! | [`ledger`] | the journal of effects: the independent witness |
-//! | [`faults`] | the switches that make all of it misbehave |
+//! | `carrier` | booking and cancelling shipments |
+//! | `ledger` | the journal of effects: the independent witness |
+//! | `faults` | the switches that make all of it misbehave |
 //!
 //! Invariants:
 //! - An effect, its journal entry, its callback and the answer to its
