@@ -36,6 +36,7 @@ use anyhow::ensure;
 use axum::Router;
 use axum::routing::get;
 use minijinja::Environment;
+use minijinja::value::Serde;
 use serde::Serialize;
 
 use self::assets::Assets;
@@ -98,9 +99,11 @@ impl Views {
         if self.folder.is_some() {
             return environment::environment(&self.assets, self.folder.clone())
                 .get_template(V::TEMPLATE)?
-                .render(view);
+                .render(Serde(view));
         }
-        self.environment.get_template(V::TEMPLATE)?.render(view)
+        self.environment
+            .get_template(V::TEMPLATE)?
+            .render(Serde(view))
     }
 
     /// The static files.
@@ -139,7 +142,11 @@ mod tests {
             let html = views
                 .render(&sample)
                 .unwrap_or_else(|error| panic!("{}: {error:#}", V::TEMPLATE));
-            assert!(!html.contains("<b>bold</b>"), "{} lets markup through", V::TEMPLATE);
+            assert!(
+                !html.contains("<b>bold</b>"),
+                "{} lets markup through",
+                V::TEMPLATE
+            );
             for forbidden in [" style=\"", " onclick=", " onsubmit=", "javascript:"] {
                 assert!(
                     !html.contains(forbidden),
@@ -155,7 +162,10 @@ mod tests {
         let mut ids = BTreeSet::new();
         for id in html.split(" id=\"").skip(1) {
             let id = id.split('"').next().unwrap();
-            assert!(ids.insert(id), "{template} has two elements with the id {id}");
+            assert!(
+                ids.insert(id),
+                "{template} has two elements with the id {id}"
+            );
         }
     }
 

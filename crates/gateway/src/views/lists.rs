@@ -1,0 +1,112 @@
+//! Parts that several pages share: rows of orders, pages of a list.
+
+use serde::Serialize;
+use waybill_domain::Timestamp;
+use waybill_domain::order::OrderRecord;
+
+use super::shell::order_href;
+use super::tone::Chip;
+use crate::reply::Page;
+
+/// An order in a table.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderRow {
+    /// Full id.
+    pub id: String,
+    /// As its customer calls it.
+    pub short: String,
+    /// Its page.
+    pub href: String,
+    /// Whose.
+    pub user: String,
+    /// Where it stands.
+    pub status: Chip,
+    /// Pieces in it.
+    pub pieces: i64,
+    /// Cents.
+    pub total: i64,
+    /// Time of the first checkout.
+    pub created_at: Timestamp,
+}
+
+impl OrderRow {
+    /// From an order's record.
+    pub fn of(record: &OrderRecord) -> Self {
+        Self {
+            id: record.order_id.to_string(),
+            short: record.order_id.short().to_owned(),
+            href: order_href(record.order_id.as_str()),
+            user: record.user_id.to_string(),
+            status: Chip::of(record.status, record.undoing),
+            pieces: record
+                .lines
+                .iter()
+                .map(|line| i64::from(line.quantity))
+                .sum(),
+            total: record.total_cents.0,
+            created_at: record.created_at,
+        }
+    }
+}
+
+/// Where one is in a long list.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pages {
+    /// From 1.
+    pub page: u32,
+    /// The last one.
+    pub last: u32,
+    /// The page before.
+    pub previous: Option<String>,
+    /// The page after.
+    pub next: Option<String>,
+}
+
+impl Pages {
+    /// `href` makes the address of a page.
+    pub fn of(page: Page, total: i64, href: impl Fn(u32) -> String) -> Self {
+        let last = (total.max(1) - 1) / page.limit() + 1;
+        let last = u32::try_from(last).unwrap_or(u32::MAX);
+        Self {
+            page: page.page,
+            last,
+            previous: (page.page > 1).then(|| href((page.page - 1).min(last))),
+            next: (page.page < last).then(|| href(page.page + 1)),
+        }
+    }
+}
+
+/// `path?name=value&…` with what is not empty.
+pub fn href(path: &str, query: &[(&str, &str)]) -> String {
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in query.iter().filter(|(_, value)| !value.is_empty()) {
+        pairs.append_pair(name, value);
+    }
+    let query = pairs.finish();
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_know_their_neighbours() {
+        let pages = |page, total| {
+            Pages::of(Page { page, per_page: 25 }, total, |n| {
+                href("/orders", &[("q", "a b"), ("page", &n.to_string())])
+            })
+        };
+        assert_eq!(pages(1, 0).last, 1);
+        assert_eq!(pages(1, 25).next, None);
+        assert_eq!(pages(1, 26).next.as_deref(), Some("/orders?q=a+b&page=2"));
+        assert_eq!(
+            pages(9, 26).previous.as_deref(),
+            Some("/orders?q=a+b&page=2")
+        );
+    }
+}

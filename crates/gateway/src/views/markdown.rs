@@ -1,0 +1,460 @@
+//! The Markdown documents of the Output tab, which `Accept: text/markdown`
+//! gets too. Pure functions: the same input gives the same document.
+
+use std::fmt::Write as _;
+
+use pulldown_cmark::{Event, Options, Parser, html};
+use waybill_domain::Timestamp;
+use waybill_domain::basket::Basket;
+use waybill_domain::money::Cents;
+use waybill_domain::order::{EventKind, OrderRecord, OrderStatus};
+
+use super::progress::{Progress, Step, StepName, StepState};
+
+/// A product as the product list shows it.
+#[derive(Debug, Clone)]
+pub struct ProductRow<'a> {
+    /// Stock keeping unit.
+    pub sku: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Price of one piece.
+    pub price: Cents,
+    /// Pieces that can be bought.
+    pub stock: i64,
+}
+
+/// An order as a list shows it.
+#[derive(Debug, Clone)]
+pub struct OrderRow<'a> {
+    /// Full id.
+    pub order_id: &'a str,
+    /// Whose.
+    pub user_id: &'a str,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// What is to be paid.
+    pub total: Cents,
+    /// Since when it has this status.
+    pub since: Timestamp,
+}
+
+/// One order: status, items, progress, shipment log, and why it failed.
+pub fn order(record: &OrderRecord, email: Option<&str>) -> String {
+    let mut out = String::new();
+    let progress = Progress::of(record);
+    let status = match record.undoing {
+        Some(end) => format!("{} (undoing)", title_case(end.label())),
+        None => title_case(record.status.label()),
+    };
+    line(
+        &mut out,
+        format_args!("# Order #{}\n", text(record.order_id.short())),
+    );
+    line(&mut out, format_args!("**Status**: {status}  "));
+    line(
+        &mut out,
+        format_args!(
+            "**User**: {}  ",
+            text(email.unwrap_or(record.user_id.as_str()))
+        ),
+    );
+    line(&mut out, format_args!("**Total**: {}", record.total_cents));
+
+    if let Some(reason) = &record.failure_reason {
+        line(
+            &mut out,
+            format_args!("\n## Why It Was Not Delivered\n\n> {}", text(reason)),
+        );
+        if record.status.may_retry_payment() {
+            line(
+                &mut out,
+                "\nThe cart is kept: checking out again starts a new payment.",
+            );
+        }
+    }
+
+    line(
+        &mut out,
+        "\n## Items\n| SKU | Product | Qty | Price |\n|-----|---------|----:|------:|",
+    );
+    for item in &record.lines {
+        line(
+            &mut out,
+            format_args!(
+                "| {} | {} | {} | {} |",
+                text(item.sku.as_str()),
+                text(&item.name),
+                item.quantity,
+                item.line_total_cents
+            ),
+        );
+    }
+    line(
+        &mut out,
+        format_args!(
+            "\nShipping to {} ({}): {}",
+            text(&record.address),
+            text(&record.zone),
+            record.shipping_cents
+        ),
+    );
+
+    line(&mut out, "\n## Workflow Progress");
+    for step in progress.steps.iter().filter(|step| is_listed(step.name)) {
+        line(
+            &mut out,
+            format_args!("- {} {}", mark(step, &progress), step_text(step, record)),
+        );
+    }
+
+    if !progress.undone.is_empty() {
+        line(&mut out, "\n## Compensations\nUndone in reverse order:\n");
+        for undo in &progress.undone {
+            match undo.at {
+                Some(at) => line(
+                    &mut out,
+                    format_args!("- ↩ {} at {}", text(&undo.label), exact(at)),
+                ),
+                None => line(&mut out, format_args!("- ⏳ {}", text(&undo.label))),
+            }
+        }
+    }
+
+    let log: Vec<_> = record
+        .events
+        .iter()
+        .filter(|event| is_shipping(event.kind))
+        .collect();
+    if !log.is_empty() {
+        line(&mut out, "\n## Shipment Log");
+        for event in log {
+            line(
+                &mut out,
+                format_args!("- {}: {}", exact(event.at), text(&event.detail)),
+            );
+        }
+    }
+    if record.status == OrderStatus::Delivered {
+        line(&mut out, "\n**Order delivered!** Thank you.");
+    }
+    out
+}
+
+/// The cart: a table of what is in it.
+pub fn cart(basket: &Basket) -> String {
+    let mut out = String::from("# Cart\n\n");
+    if basket.items.is_empty() {
+        line(
+            &mut out,
+            "The cart is empty. Add something on the [products page](/products).",
+        );
+        return out;
+    }
+    line(
+        &mut out,
+        "| SKU | Product | Qty | Unit Price | Price |\n|-----|---------|----:|-----------:|------:|",
+    );
+    for item in &basket.items {
+        line(
+            &mut out,
+            format_args!(
+                "| {} | {} | {} | {} | {} |",
+                text(item.sku.as_str()),
+                text(&item.name),
+                item.quantity,
+                item.unit_price_cents,
+                item.line_total_cents
+            ),
+        );
+    }
+    line(
+        &mut out,
+        format_args!("\n**Subtotal**: {}", basket.subtotal_cents),
+    );
+    out
+}
+
+/// The catalog, or the part of it that was asked for.
+pub fn products(rows: &[ProductRow<'_>], total: i64) -> String {
+    let mut out = format!("# Products\n\n{} of {total} shown.\n\n", rows.len());
+    line(
+        &mut out,
+        "| SKU | Product | Price | Stock |\n|-----|---------|------:|------:|",
+    );
+    for row in rows {
+        line(
+            &mut out,
+            format_args!(
+                "| {} | {} | {} | {} |",
+                text(row.sku),
+                text(row.name),
+                row.price,
+                row.stock
+            ),
+        );
+    }
+    out
+}
+
+/// Orders that wait for an admin, oldest first.
+pub fn approvals(rows: &[OrderRow<'_>]) -> String {
+    let mut out = String::from("# Pending Approvals\n\n");
+    if rows.is_empty() {
+        line(&mut out, "Nothing waits for a decision.");
+    }
+    for row in rows {
+        line(
+            &mut out,
+            format_args!(
+                "- ⏳ **[{}](/orders/{})** of {}, {}, waiting since {}",
+                text(row.order_id),
+                row.order_id,
+                text(row.user_id),
+                row.total,
+                exact(row.since)
+            ),
+        );
+    }
+    out
+}
+
+/// A list of orders.
+pub fn orders(rows: &[OrderRow<'_>], total: i64) -> String {
+    let mut out = format!("# Orders\n\n{} of {total} shown.\n\n", rows.len());
+    line(
+        &mut out,
+        "| Order | User | Status | Total | Since |\n|---|---|---|--:|---|",
+    );
+    for row in rows {
+        line(
+            &mut out,
+            format_args!(
+                "| [{}](/orders/{}) | {} | {} | {} | {} |",
+                text(row.order_id),
+                row.order_id,
+                text(row.user_id),
+                title_case(row.status.label()),
+                row.total,
+                exact(row.since)
+            ),
+        );
+    }
+    out
+}
+
+/// A document as HTML. Raw HTML in it stays text, and links lead only to this
+/// site or to the web.
+pub fn to_html(document: &str) -> String {
+    let parser = Parser::new_ext(document, Options::ENABLE_TABLES).map(|event| match event {
+        Event::Html(raw) | Event::InlineHtml(raw) => Event::Text(raw),
+        Event::Start(pulldown_cmark::Tag::Link { dest_url, .. }) if !is_safe(&dest_url) => {
+            Event::Start(pulldown_cmark::Tag::Emphasis)
+        }
+        Event::Start(pulldown_cmark::Tag::Image { .. }) => {
+            Event::Start(pulldown_cmark::Tag::Emphasis)
+        }
+        Event::End(pulldown_cmark::TagEnd::Image) => Event::End(pulldown_cmark::TagEnd::Emphasis),
+        other => other,
+    });
+    let mut out = String::with_capacity(document.len() * 2);
+    html::push_html(&mut out, parser);
+    out
+}
+
+fn is_safe(url: &str) -> bool {
+    url.starts_with('/') || url.starts_with("https://") || url.starts_with("http://")
+}
+
+fn is_listed(name: StepName) -> bool {
+    !matches!(name, StepName::Placed | StepName::OnItsWay)
+}
+
+fn is_shipping(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::ShipmentInitiated
+            | EventKind::ShippingFailed
+            | EventKind::InTransit
+            | EventKind::Delivered
+            | EventKind::ShipmentCancelled
+    )
+}
+
+/// The document lists delivery as one step: being on the way is its waiting,
+/// and turning on the way its failure.
+fn delivery_state(step: &Step, progress: &Progress) -> StepState {
+    let moving = progress
+        .steps
+        .iter()
+        .find(|other| other.name == StepName::OnItsWay);
+    match (step.name, moving.map(|moving| moving.state)) {
+        (StepName::Delivered, Some(state @ (StepState::Working | StepState::Failed))) => state,
+        _ => step.state,
+    }
+}
+
+fn mark(step: &Step, progress: &Progress) -> &'static str {
+    match delivery_state(step, progress) {
+        StepState::Done => "✅",
+        StepState::Waiting | StepState::Working => "⏳",
+        StepState::Ahead | StepState::Never => "⬜",
+        StepState::Failed => "❌",
+    }
+}
+
+fn step_text(step: &Step, record: &OrderRecord) -> String {
+    let progress = Progress::of(record);
+    let state = delivery_state(step, &progress);
+    let note = || step.note.as_deref().map(text).unwrap_or_default();
+    match (step.name, state) {
+        (StepName::Paid, StepState::Done) => format!("Payment Confirmed (Transaction: {})", note()),
+        (StepName::Paid, StepState::Waiting) => "Awaiting Payment".to_owned(),
+        (StepName::Paid, StepState::Failed) => format!("Payment: {}", note()),
+        (StepName::Paid, _) => "Payment Confirmation".to_owned(),
+        (StepName::Approved, StepState::Done) => record
+            .events
+            .iter()
+            .rfind(|event| event.kind == EventKind::Approved)
+            .map_or_else(|| "Approved".to_owned(), |event| text(&event.detail)),
+        (StepName::Approved, StepState::Waiting) => "Awaiting Admin Approval".to_owned(),
+        (StepName::Approved, StepState::Failed) => format!("Admin Approval: {}", note()),
+        (StepName::Approved, _) => "Admin Approval".to_owned(),
+        (StepName::Shipped, StepState::Done) => format!("Shipment Initiated ({})", note()),
+        (StepName::Shipped, StepState::Failed) => format!("Shipping: {}", note()),
+        (StepName::Shipped, _) => "Shipping Initiation".to_owned(),
+        (StepName::Delivered, StepState::Done) => "Delivered".to_owned(),
+        (StepName::Delivered, StepState::Working) => match record.wait_until {
+            Some(eta) => format!("On Its Way (expected {})", exact(eta)),
+            None => "Delivery Confirmation".to_owned(),
+        },
+        (StepName::Delivered, StepState::Failed) => format!(
+            "Delivery: {}",
+            text(record.failure_reason.as_deref().unwrap_or("not delivered"))
+        ),
+        _ => "Delivery Confirmation".to_owned(),
+    }
+}
+
+/// `2026-05-09 07:15:00 UTC`
+pub fn exact(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `Awaiting Approval`: the proposal's documents write statuses so.
+fn title_case(words: &str) -> String {
+    words
+        .split(' ')
+        .map(|word| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map(|first| first.to_uppercase().chain(letters).collect::<String>())
+                .unwrap_or_default()
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Makes people's words mean themselves in Markdown, on one line.
+fn text(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let letters: Vec<char> = raw.trim().chars().collect();
+    for (place, letter) in letters.iter().copied().enumerate() {
+        let inside_word = place > 0
+            && letters[place - 1].is_alphanumeric()
+            && letters
+                .get(place + 1)
+                .is_some_and(|next| next.is_alphanumeric());
+        match letter {
+            letter if letter.is_whitespace() || letter.is_control() => out.push(' '),
+            // Underscores inside words mean nothing in CommonMark; ids stay readable.
+            '_' if inside_word => out.push('_'),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '&' | '~' | '!'
+                if !(letter == '!' && letters.get(place + 1) != Some(&'[')) =>
+            {
+                out.push('\\');
+                out.push(letter);
+            }
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, text: impl std::fmt::Display) {
+    writeln!(out, "{text}").expect("writing to a String does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::views::samples;
+
+    #[test]
+    fn an_order_that_waits_reads_as_the_proposal_prints_it() {
+        assert_snapshot!(order(
+            &samples::awaiting_approval(),
+            Some("alice@example.com")
+        ));
+    }
+
+    #[test]
+    fn a_failed_order_says_why_and_what_was_undone() {
+        assert_snapshot!(order(&samples::rejected(), None));
+    }
+
+    #[test]
+    fn a_delivered_order_has_a_shipment_log() {
+        assert_snapshot!(order(&samples::delivered(), None));
+    }
+
+    #[test]
+    fn undoing_shows_what_is_still_to_do() {
+        let document = order(&samples::undoing_in_transit(), None);
+        assert!(
+            document.contains("- ↩ Payment of $130.00 refunded at "),
+            "{document}"
+        );
+        assert!(document.contains("- ⏳ Cancel the shipment"), "{document}");
+        assert!(
+            document.contains("- ❌ Delivery: Order cancelled by restate"),
+            "{document}"
+        );
+    }
+
+    #[test]
+    fn the_cart_is_a_table() {
+        assert_snapshot!(cart(&samples::basket()));
+    }
+
+    #[test]
+    fn html_in_words_stays_words() {
+        let html = to_html(&cart(&samples::basket()));
+        assert!(
+            html.contains("Widget B | &lt;b&gt;bold&lt;/b&gt;"),
+            "{html}"
+        );
+        let html = to_html("<script>alert(1)</script>\n\n[x](javascript:alert(1)) ![y](http://z/)");
+        assert!(
+            !html.contains("<script")
+                && !html.contains("href=\"javascript")
+                && !html.contains("<img"),
+            "{html}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_get_out_of_their_cell(words in "\\PC{1,60}") {
+            let html = to_html(&format!("| a | b |\n|---|---|\n| {} | end |\n", text(&words)));
+            prop_assert_eq!(html.matches("<td>").count(), 2, "{}", html);
+            for tag in ["<a", "<em", "<strong", "<code", "<img", "<del"] {
+                prop_assert!(!html.contains(tag), "{}", html);
+            }
+        }
+    }
+}
