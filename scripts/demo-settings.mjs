@@ -43,6 +43,8 @@ export function demoSettings(environment) {
       RESTATE_ADMIN_URL: url.admin,
       PAYMENT_PROVIDER_URL: `${url.sandbox}/payments`,
       CARRIER_URL: `${url.sandbox}/carrier`,
+      // The console shows what a crash does.
+      ALLOW_CRASH: "true",
     },
     sandbox: { ...everybody, PAYMENT_CALLBACK_URL: `${url.gateway}/api/payment/callback` },
     gateway: {

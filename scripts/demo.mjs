@@ -34,7 +34,8 @@ try {
 }
 
 async function runDemo() {
-  const { url, variables, addresses } = demoSettings(process.env);
+  const isWatching = process.argv.includes("--watch");
+  const { url, variables, addresses } = demoSettings(isWatching ? { WEB_DIR: "web", ...process.env } : process.env);
   await lockDemo(() => `process ${process.pid}, ${url.gateway}`);
   await checkPortsAreFree(addresses);
 
@@ -57,7 +58,7 @@ async function runDemo() {
   await waitUntilReady();
   if (stopping) return;
   sayWhereToClick(url, seeded);
-  if (process.argv.includes("--watch")) rebuildOnChange(bin, { services: [services], gateway: [sandbox, web] });
+  if (isWatching) rebuildOnChange(bin, { services: [services], gateway: [sandbox, web] });
 }
 
 async function checkPortsAreFree(addresses) {
@@ -130,34 +131,28 @@ Ctrl-C stops everything.
 `);
 }
 
-/** Changed sources are built again; whose binary or web files changed is started again. */
+/** Changed sources are built again; whose binary changed is started again. */
 function rebuildOnChange(bin, users) {
-  const modified = () => Object.fromEntries(Object.keys(users).map((name) => [name, statSync(join(bin, name)).mtimeMs]));
+  const modified = (name) => statSync(join(bin, name)).mtimeMs;
   let timer = null;
-  let touchesWeb = false;
-  for (const folder of ["crates", "migrations", "web"]) {
-    watch(folder, { recursive: true }, (_, file) => {
-      if (/(^|\/)(e2e|vendor|node_modules|test-results)(\/|$)|~$|\.sw.$/.test(file ?? "")) return;
-      touchesWeb ||= folder === "web";
+  for (const folder of ["crates", "migrations"]) {
+    watch(folder, { recursive: true }, () => {
       clearTimeout(timer);
       timer = setTimeout(rebuild, 400);
     });
   }
-  say("dev", "watching crates/, migrations/ and web/");
+  say("dev", "watching crates/ and migrations/; templates and static files are read anew for each page");
 
   async function rebuild() {
     if (stopping) return;
-    const before = modified();
-    const restartsGateway = touchesWeb;
-    touchesWeb = false;
+    const before = Object.keys(users).map(modified);
     if (spawnSync("cargo", ["build", "--bins"], { stdio: "inherit" }).status !== 0) {
       say("dev", "the build failed; what was running keeps running");
       return;
     }
-    const after = modified();
-    for (const [name, running] of Object.entries(users)) {
-      if (before[name] === after[name] && !(name === "gateway" && restartsGateway)) continue;
-      for (const each of running) {
+    for (const [index, name] of Object.keys(users).entries()) {
+      if (modified(name) === before[index]) continue;
+      for (const each of users[name]) {
         await each.stop("SIGTERM");
         if (stopping) return;
         each.start();
