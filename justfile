@@ -38,7 +38,7 @@ lint: setup
 
 # Every test there is; with arguments only those Rust tests, as in `just test cart`
 test *arguments: _setup-with-browser
-    @node scripts/test.mjs {{ if arguments == "" { "rust e2e" } else { "rust" } }} -- "$@"
+    @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e" } else { "rust" } }} -- "$@"
 
 # The browser tests alone; arguments go to Playwright
 e2e *arguments: _setup-with-browser

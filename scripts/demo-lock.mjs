@@ -4,9 +4,10 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { root } from "./binaries.mjs";
+import { dataDirectory } from "./demo-settings.mjs";
 
-// Relative on purpose: a socket's whole path may have about a hundred characters.
-const SOCKET = "data/demo.sock";
+// Relative where it can be: a socket's path may have about a hundred characters.
+const SOCKET = `${dataDirectory}/demo.sock`;
 
 /** What the running demo says about itself, or null. */
 export function askRunningDemo() {
@@ -25,7 +26,7 @@ export function askRunningDemo() {
 export async function lockDemo(describe) {
   const running = await askRunningDemo();
   if (running !== null) throw new Error(`the demo is already running (${running}); stop it with Ctrl-C first.`);
-  mkdirSync("data", { recursive: true });
+  mkdirSync(dataDirectory, { recursive: true });
   rmSync(SOCKET, { force: true });
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.on("error", () => {}).end(describe()));

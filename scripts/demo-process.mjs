@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { createWriteStream, existsSync, renameSync, statSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { root } from "./binaries.mjs";
+import { dataDirectory } from "./demo-settings.mjs";
 
 const ROTATE_AT_BYTES = 20 << 20;
 const LINES_TO_SHOW = 20;
@@ -29,7 +30,7 @@ export class DemoProcess {
   constructor(program, hooks) {
     Object.assign(this, program);
     this.hooks = hooks;
-    this.logFile = `data/logs/${this.name}.log`;
+    this.logFile = `${dataDirectory}/logs/${this.name}.log`;
     if (existsSync(this.logFile) && statSync(this.logFile).size > ROTATE_AT_BYTES) {
       renameSync(this.logFile, `${this.logFile}.1`);
     }

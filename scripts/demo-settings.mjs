@@ -15,6 +15,9 @@ const restatePorts = {
   RESTATE_BIND_PORT: "5122",
 };
 
+/** The folder of everything that the demo keeps. */
+export const dataDirectory = process.env.WAYBILL_DATA_DIR || "data";
+
 /** Where each process listens and what to tell it, from `environment` and the defaults. */
 export function demoSettings(environment) {
   const listen = withDefaults(listens, environment);
@@ -30,13 +33,15 @@ export function demoSettings(environment) {
 
   const everybody = {
     RUST_LOG: "info",
+    DATABASE_URL: `sqlite://${dataDirectory}/waybill.db`,
+    SANDBOX_DATABASE_URL: `sqlite://${dataDirectory}/sandbox.db`,
     ...environment,
     ...listen,
     // The logs are files.
     NO_COLOR: "1",
   };
   const variables = {
-    restate: { ...environment, ...port },
+    restate: { RESTATE_BASE_DIR: `${dataDirectory}/restate`, ...environment, ...port },
     services: {
       ...everybody,
       SERVICES_URL: url.services,

@@ -1,7 +1,7 @@
 // `just demo`: Restate, the services, the outside world and the gateway on this machine, kept
 // running until Ctrl-C. `just dev` is the same with `--watch`: rebuilt and restarted on a change.
 //
-// Data stays in data/ (`just reset` forgets it), logs in data/logs/.
+// Data stays in data/ (`just reset` forgets it), logs in data/logs/; WAYBILL_DATA_DIR moves both.
 
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, statSync, watch } from "node:fs";
@@ -11,7 +11,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { cargoBinDirectory, restateServer, root } from "./binaries.mjs";
 import { lockDemo } from "./demo-lock.mjs";
 import { DemoProcess } from "./demo-process.mjs";
-import { demoSettings } from "./demo-settings.mjs";
+import { dataDirectory, demoSettings } from "./demo-settings.mjs";
 
 const READY_WITHIN_MS = 60_000;
 const STOP_GRACE_MS = 10_000;
@@ -41,7 +41,7 @@ async function runDemo() {
 
   const bin = process.env.WAYBILL_BIN_DIR || cargoBinDirectory();
   const gateway = join(bin, "gateway");
-  mkdirSync("data/logs", { recursive: true });
+  mkdirSync(`${dataDirectory}/logs`, { recursive: true });
   const program = (name, command, args, ready) => new DemoProcess(
     { name, command, args, ready, env: variables[name] },
     { started: (pid) => watchdog.stdin.write(`+${pid}\n`), ended: (pid) => watchdog.stdin.write(`-${pid}\n`), say, gaveUp },
@@ -119,7 +119,7 @@ Waybill is running.
   Log in                     ${shop}/login  (one click: alice or bob buys, admin approves)
   Restate's own view         ${url.admin}/ui/
   The outside world          ${url.sandbox}/ledger  (simulated payment provider and carrier)
-  Data and logs              data/, data/logs/  ("just reset" forgets them)
+  Data and logs              ${dataDirectory}/, ${dataDirectory}/logs/  ("just reset" forgets them)
 ${seeded ? `\n${seeded.replace(/^/gm, "  ")}\n` : ""}
 Three things to try in another terminal:
 

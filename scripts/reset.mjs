@@ -2,11 +2,12 @@
 
 import { rmSync } from "node:fs";
 import { askRunningDemo } from "./demo-lock.mjs";
+import { dataDirectory } from "./demo-settings.mjs";
 
 const running = await askRunningDemo();
 if (running !== null) {
   console.error(`reset: the demo is running (${running}); stop it with Ctrl-C first, then reset.`);
   process.exit(1);
 }
-rmSync("data", { recursive: true, force: true });
+rmSync(dataDirectory, { recursive: true, force: true });
 console.log("reset: the demo's data is gone; \"just demo\" starts afresh.");

@@ -5,6 +5,7 @@
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { restateCli, restateServer, root } from "./binaries.mjs";
@@ -152,8 +153,7 @@ async function datastarFromOfficialSite() {
 
 /** The same file, untouched, out of a package on PyPI: for networks that reach registries only. */
 function datastarFromWheel() {
-  mkdirSync("data", { recursive: true });
-  const folder = mkdtempSync(join("data", "datastar-"));
+  const folder = mkdtempSync(join(tmpdir(), "waybill-datastar-"));
   try {
     run(
       "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",

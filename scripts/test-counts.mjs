@@ -21,6 +21,12 @@ export function countRust(output) {
   return counts;
 }
 
+/** From the closing lines of Node's test runner. */
+export function countNode(output) {
+  const number = (name) => Number(output.match(new RegExp(`^ℹ ${name} (\\d+)$`, "m"))?.[1] ?? 0);
+  return { passed: number("pass"), failed: number("fail") + number("cancelled"), skipped: number("skipped") };
+}
+
 /** From Playwright's JSON report. A test that passed only when it was tried again has passed. */
 export function countPlaywright(report) {
   const { expected, flaky, unexpected, skipped } = JSON.parse(report).stats;

@@ -1,6 +1,6 @@
 // `just test` and `just e2e`: runs the test runners and adds up what they say.
 //
-//   node scripts/test.mjs [rust] [e2e] [-- arguments for the runner]
+//   node scripts/test.mjs [rust] [demo] [e2e] [-- arguments for the runner]
 //
 // Fails when a test fails, when a runner fails, when no test was run, and when a process that a
 // test has started is still there afterwards.
@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { cargoBinDirectory, restateCli, restateServer, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
-import { countPlaywright, countRust } from "./test-counts.mjs";
+import { countNode, countPlaywright, countRust } from "./test-counts.mjs";
 
 const MARK = "WAYBILL_TEST_RUN";
 const LEFTOVER_GRACE_MS = 5_000;
@@ -34,6 +34,7 @@ process.on("SIGINT", () => {});
 const total = { passed: 0, failed: 0, skipped: 0 };
 const complaints = [];
 if (suites.includes("rust")) await testRust();
+if (suites.includes("demo")) await testDemo();
 if (suites.includes("e2e")) await testInBrowser();
 for (const leftover of await endLeftovers()) fail(`a test left a process behind: ${leftover}`);
 if (total.passed + total.failed === 0) fail("no test was run");
@@ -66,6 +67,13 @@ async function runRust(args) {
   const counts = countRust(output);
   add(counts);
   if (code !== 0 && counts.failed === 0) fail(`"cargo ${args.slice(0, 2).join(" ")}" ended with code ${code}`);
+}
+
+async function testDemo() {
+  const { output, code } = await runAndRead(process.execPath, ["--test", "--test-reporter=spec", "scripts/demo.test.mjs"]);
+  const counts = countNode(output);
+  add(counts);
+  if (code !== 0 && counts.failed === 0) fail(`the demo's tests ended with code ${code}`);
 }
 
 async function testInBrowser() {
@@ -155,5 +163,5 @@ function readArguments() {
   const given = process.argv.slice(2);
   const end = given.includes("--") ? given.indexOf("--") : given.length;
   const named = given.slice(0, end);
-  return [named.length > 0 ? named : ["rust", "e2e"], given.slice(end + 1)];
+  return [named.length > 0 ? named : ["rust", "demo", "e2e"], given.slice(end + 1)];
 }

@@ -1,0 +1,133 @@
+// The real demo, on free ports and a temporary folder: `just test` runs this after the build.
+
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { root } from "./binaries.mjs";
+
+const LISTENS = ["GATEWAY_LISTEN", "SANDBOX_LISTEN", "SERVICES_LISTEN", "SERVICES_OPS_LISTEN"];
+const RESTATE_PORTS = ["RESTATE_INGRESS__BIND_PORT", "RESTATE_ADMIN__BIND_PORT", "RESTATE_BIND_PORT"];
+
+let folder;
+let ports;
+let environment;
+
+before(() => (folder = mkdtempSync(join(tmpdir(), "waybill-demo-"))));
+after(() => rmSync(folder, { recursive: true, force: true }));
+beforeEach(async () => {
+  ports = await freePorts(LISTENS.length + RESTATE_PORTS.length);
+  environment = { ...process.env, WAYBILL_DATA_DIR: folder };
+  for (const [index, name] of LISTENS.entries()) environment[name] = `127.0.0.1:${ports[index]}`;
+  for (const [index, name] of RESTATE_PORTS.entries()) environment[name] = String(ports[LISTENS.length + index]);
+});
+
+test("it starts once, outlives a crash of the services, and stops whole", async () => {
+  const demo = startDemo();
+  try {
+    await demo.says("Waybill is running.");
+
+    const second = script("demo.mjs");
+    assert.match(second.stderr, /already running/);
+    assert.equal(second.status, 1);
+    const reset = script("reset.mjs");
+    assert.match(reset.stderr, /the demo is running/);
+    assert.equal(reset.status, 1);
+
+    const crash = await fetch(`http://${environment.SERVICES_OPS_LISTEN}/crash`, { method: "POST" }).catch(() => null);
+    assert.ok(crash === null || crash.ok, `the services refused to crash: ${crash?.status}`);
+    await demo.says("starting it again");
+    await eventually(() => answers(`http://${environment.SERVICES_OPS_LISTEN}/healthz`));
+
+    demo.process.kill("SIGINT");
+    assert.equal(await demo.exit, 0);
+    assert.deepEqual(await portsInUse(), []);
+  } finally {
+    demo.process.kill("SIGKILL");
+  }
+});
+
+test("killed, it leaves no process behind", async () => {
+  const demo = startDemo();
+  await demo.says("Waybill is running.");
+  assert.equal((await portsInUse()).length, ports.length);
+  demo.process.kill("SIGKILL");
+  await eventually(async () => (await portsInUse()).length === 0);
+});
+
+test("a taken port is named before anything is started", async () => {
+  const [port] = ports;
+  const stranger = createServer().listen(port, "127.0.0.1");
+  try {
+    const demo = startDemo();
+    assert.equal(await demo.exit, 1);
+    assert.match(demo.printed(), new RegExp(`port ${port} is taken; set GATEWAY_LISTEN=127\\.0\\.0\\.1:\\d+`));
+    assert.deepEqual(await portsInUse(), [port]);
+  } finally {
+    stranger.close();
+  }
+});
+
+test("reset forgets the data", () => {
+  assert.ok(existsSync(join(folder, "waybill.db")));
+  assert.equal(script("reset.mjs").status, 0);
+  assert.ok(!existsSync(folder));
+});
+
+function startDemo() {
+  const child = spawn(process.execPath, ["scripts/demo.mjs"], { cwd: root, env: environment, stdio: ["ignore", "pipe", "pipe"] });
+  let printed = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (printed += text));
+  const exit = new Promise((resolve) => child.once("close", resolve));
+  let hasEnded = false;
+  exit.then(() => (hasEnded = true));
+  return {
+    process: child,
+    exit,
+    printed: () => printed,
+    says: (text) => eventually(() => {
+      assert.ok(printed.includes(text) || !hasEnded, `the demo ended without saying "${text}":\n${printed}`);
+      return printed.includes(text);
+    }, () => printed),
+  };
+}
+
+function script(name) {
+  return spawnSync(process.execPath, [join("scripts", name)], { cwd: root, env: environment, encoding: "utf8" });
+}
+
+async function eventually(condition, explain = () => "") {
+  const deadline = Date.now() + 60_000;
+  while (!(await condition())) {
+    assert.ok(Date.now() < deadline, `not within a minute: ${condition}\n${explain()}`);
+    await pause(100);
+  }
+}
+
+async function answers(url) {
+  const answer = await fetch(url).catch(() => null);
+  return answer?.ok ?? false;
+}
+
+async function portsInUse() {
+  const isOpen = (port) => new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1")
+      .on("connect", () => resolve(true) ?? socket.destroy())
+      .on("error", () => resolve(false));
+  });
+  const open = await Promise.all(ports.map(isOpen));
+  return ports.filter((_, index) => open[index]);
+}
+
+/** All held at once, so that they differ. */
+async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer());
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.listen(0, "127.0.0.1", resolve))));
+  const free = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return free;
+}
