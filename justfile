@@ -45,6 +45,11 @@ e2e *arguments: _setup-with-browser
     cargo build --bins
     @node scripts/test.mjs e2e -- "$@"
 
+# Cart additions and orders per second, each beside a bare Restate handler in the same run
+bench *arguments: setup
+    cargo build --release --bins --locked
+    @node scripts/bench.mjs "$@"
+
 # What CI runs: formatting, lint and every test
 verify: _check-format lint test
 

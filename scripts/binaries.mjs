@@ -21,14 +21,14 @@ export const cacheDirectory = join(
   "waybill",
 );
 
-/** The folder that holds our `services` and `gateway` after `cargo build`. */
-export function cargoBinDirectory() {
+/** The folder that holds our `services` and `gateway` after `cargo build`, or `--release`. */
+export function cargoBinDirectory(profile = "debug") {
   const metadata = execFileSync(
     "cargo",
     ["metadata", "--no-deps", "--offline", "--format-version", "1"],
     { cwd: root, encoding: "utf8", maxBuffer: 64 << 20 },
   );
-  return join(JSON.parse(metadata).target_directory, "debug");
+  return join(JSON.parse(metadata).target_directory, profile);
 }
 
 function npmBinary(name) {
