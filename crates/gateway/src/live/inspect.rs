@@ -1,0 +1,370 @@
+//! Restate's admin API, read only: SQL over what Restate holds.
+//!
+//! Everything here is an aid, never a need: without the admin API orders flow
+//! on, and whoever asks gets [`AdminError::Unreachable`], which says so.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt as _};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use waybill_domain::ids::OrderId;
+
+use super::rows::RowSplitter;
+
+/// How long a short question may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// How long the next bytes of a long answer may take.
+const NEXT_BYTES_WITHIN: Duration = Duration::from_secs(30);
+/// How long retry counts are good for.
+const RETRY_COUNTS_FRESH: Duration = Duration::from_secs(1);
+/// Most invocations whose retries are looked at, in a bad hour.
+const MOST_RETRIED: usize = 5_000;
+
+/// Why the admin API did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AdminError {
+    /// Nobody answers there, or not in time.
+    #[error("Restate's admin API at {url} is not reachable ({cause})")]
+    Unreachable {
+        /// Its address.
+        url: String,
+        /// What happened.
+        cause: String,
+    },
+    /// It answers, but not with what was asked for: a defect of ours or
+    /// another version of Restate.
+    #[error("Restate's admin API refused a question: {0}")]
+    Refused(String),
+}
+
+/// Restate's admin API. A cheap clone.
+#[derive(Debug, Clone)]
+pub struct AdminApi {
+    base: Arc<str>,
+    http: reqwest::Client,
+    retries: Arc<Mutex<Retries>>,
+}
+
+/// What is being tried again, as of `asked`.
+#[derive(Debug, Default)]
+struct Retries {
+    asked: Option<Instant>,
+    /// `None`: could not be asked.
+    counts: Option<Arc<HashMap<OrderId, u64>>>,
+    /// Which order each of these invocations is about.
+    orders: HashMap<String, Option<OrderId>>,
+}
+
+/// Work that does not go on by itself, or has failed for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct StuckInvocation {
+    /// Restate's id of the invocation.
+    pub id: String,
+    /// What was called, e.g. `UserSession/alice/Settle`.
+    pub target: String,
+    /// The service's name.
+    #[serde(rename = "target_service_name")]
+    pub service: String,
+    /// The key, for objects and workflows.
+    #[serde(rename = "target_service_key")]
+    pub key: Option<String>,
+    /// Restate's word: `paused` or `backing-off`.
+    pub status: String,
+    /// How often it was tried since it last ran well.
+    #[serde(default)]
+    pub retry_count: u64,
+    /// Why it failed the last time.
+    pub last_failure: Option<String>,
+}
+
+/// Tries after which a retrying invocation is shown as stuck. The first few
+/// are what a restart of the services costs.
+pub const STUCK_AFTER_TRIES: u64 = 5;
+
+impl AdminApi {
+    /// The admin API at `url`, e.g. `http://127.0.0.1:9070`.
+    pub fn new(url: &str, http: reqwest::Client) -> Self {
+        Self {
+            base: url.trim_end_matches('/').into(),
+            http,
+            retries: Arc::default(),
+        }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether it answers and is well.
+    pub async fn is_up(&self) -> Result<(), AdminError> {
+        let asked = self
+            .http
+            .get(format!("{}/health", self.base))
+            .timeout(ANSWER_WITHIN)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status);
+        asked.map(drop).map_err(|error| self.unreachable(&error))
+    }
+
+    /// The rows of a question with a short answer.
+    pub async fn query<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, AdminError> {
+        #[derive(Deserialize)]
+        #[serde(bound = "T: DeserializeOwned")]
+        struct Answer<T> {
+            rows: Vec<T>,
+        }
+        let ask = async {
+            let response = self.ask(sql).await?;
+            response
+                .bytes()
+                .await
+                .map_err(|error| self.unreachable(&error))
+        };
+        let body = tokio::time::timeout(ANSWER_WITHIN, ask)
+            .await
+            .map_err(|_| self.too_slow(ANSWER_WITHIN))??;
+        serde_json::from_slice::<Answer<T>>(&body)
+            .map(|answer| answer.rows)
+            .map_err(|error| AdminError::Refused(format!("unreadable rows: {error}")))
+    }
+
+    /// The rows of a question with a long answer, one by one as they arrive:
+    /// however many there are, only one is held in memory. A slow reader slows
+    /// Restate's answer down.
+    pub fn query_rows<T: DeserializeOwned + Send + 'static>(
+        &self,
+        sql: String,
+    ) -> impl Stream<Item = Result<T, AdminError>> + Send + '_ {
+        futures::stream::once(async move {
+            let asked = tokio::time::timeout(NEXT_BYTES_WITHIN, self.ask(&sql)).await;
+            asked.map_err(|_| self.too_slow(NEXT_BYTES_WITHIN))?
+        })
+        .flat_map(
+            move |asked: Result<reqwest::Response, AdminError>| match asked {
+                Ok(response) => self.rows_of(response).boxed(),
+                Err(error) => futures::stream::iter([Err(error)]).boxed(),
+            },
+        )
+    }
+
+    fn rows_of<T: DeserializeOwned + Send + 'static>(
+        &self,
+        response: reqwest::Response,
+    ) -> impl Stream<Item = Result<T, AdminError>> + Send + '_ {
+        let start = (response, RowSplitter::default());
+        futures::stream::try_unfold(start, move |(mut response, mut rows)| async move {
+            loop {
+                if let Some(row) = rows.next_row().map_err(AdminError::Refused)? {
+                    let row = serde_json::from_slice(&row)
+                        .map_err(|error| AdminError::Refused(format!("unreadable row: {error}")))?;
+                    return Ok(Some((row, (response, rows))));
+                }
+                let next = tokio::time::timeout(NEXT_BYTES_WITHIN, response.chunk())
+                    .await
+                    .map_err(|_| self.too_slow(NEXT_BYTES_WITHIN))?
+                    .map_err(|error| self.unreachable(&error))?;
+                match next {
+                    Some(bytes) => rows.push(&bytes),
+                    None if rows.is_complete() => return Ok(None),
+                    None => {
+                        return Err(self.unreachable_because("its answer broke off".to_owned()));
+                    }
+                }
+            }
+        })
+    }
+
+    async fn ask(&self, sql: &str) -> Result<reqwest::Response, AdminError> {
+        let response = self
+            .http
+            .post(format!("{}/query", self.base))
+            .header("accept", "application/json")
+            .json(&serde_json::json!({ "query": sql }))
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let said = response.text().await.unwrap_or_default();
+        Err(AdminError::Refused(format!("{status}: {said}")))
+    }
+
+    /// How often Restate had to try again for this order's work that is under
+    /// way; cheap to ask, at most a second old. `None` without the admin API.
+    pub async fn retry_count(&self, order: &OrderId) -> Option<u64> {
+        let counts = self.retry_counts().await?;
+        Some(counts.get(order).copied().unwrap_or(0))
+    }
+
+    /// The orders whose work is being tried again. One question a second serves
+    /// every order: what is retried is few, and Restate holds it in memory.
+    async fn retry_counts(&self) -> Option<Arc<HashMap<OrderId, u64>>> {
+        // Whoever comes while it is asked waits for that answer.
+        let mut known = self.retries.lock().await;
+        if known
+            .asked
+            .is_some_and(|asked| asked.elapsed() < RETRY_COUNTS_FRESH)
+        {
+            return known.counts.clone();
+        }
+        known.counts = match self.ask_retry_counts(&mut known.orders).await {
+            Ok(counts) => Some(Arc::new(counts)),
+            Err(error) => {
+                tracing::debug!(%error, "retry counts are not known");
+                None
+            }
+        };
+        known.asked = Some(Instant::now());
+        known.counts.clone()
+    }
+
+    async fn ask_retry_counts(
+        &self,
+        orders: &mut HashMap<String, Option<OrderId>>,
+    ) -> Result<HashMap<OrderId, u64>, AdminError> {
+        #[derive(Deserialize)]
+        struct Retried {
+            id: String,
+            retry_count: u64,
+        }
+        #[derive(Deserialize)]
+        struct Input {
+            id: String,
+            raw: String,
+        }
+        // The first try is none that failed.
+        let retried: Vec<Retried> = self
+            .query(&format!(
+                "SELECT id, retry_count FROM sys_invocation_state WHERE retry_count > 1 LIMIT {MOST_RETRIED}"
+            ))
+            .await?;
+        let current: HashSet<&str> = retried.iter().map(|row| row.id.as_str()).collect();
+        orders.retain(|id, _| current.contains(id.as_str()));
+        let unknown: Vec<&str> = current
+            .into_iter()
+            .filter(|id| !orders.contains_key(*id))
+            .collect();
+        // Which order an invocation is about stands in its input.
+        for ids in unknown.chunks(100) {
+            let inputs: Vec<Input> = self
+                .query(&format!(
+                    "SELECT id, encode(raw, 'hex') AS raw FROM sys_journal WHERE id IN ({}) AND index = 0",
+                    literals(ids.iter().copied())
+                ))
+                .await?;
+            orders.extend(inputs.into_iter().map(|input| {
+                let order = hex::decode(&input.raw).ok().and_then(|raw| order_in(&raw));
+                (input.id, order)
+            }));
+        }
+        let mut counts = HashMap::new();
+        for row in retried {
+            if let Some(Some(order)) = orders.get(&row.id) {
+                *counts.entry(order.clone()).or_default() += row.retry_count - 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Invocations that wait for an operator or keep failing, the paused first.
+    pub async fn stuck(&self) -> Result<Vec<StuckInvocation>, AdminError> {
+        self.query(&format!(
+            "SELECT id, target, target_service_name, target_service_key, status, retry_count, last_failure \
+             FROM sys_invocation \
+             WHERE status = 'paused' OR (status = 'backing-off' AND retry_count > {STUCK_AFTER_TRIES}) \
+             ORDER BY status DESC, retry_count DESC LIMIT 50"
+        ))
+        .await
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> AdminError {
+        use std::error::Error as _;
+        let mut cause = error.source();
+        while let Some(deeper) = cause.and_then(std::error::Error::source) {
+            cause = Some(deeper);
+        }
+        self.unreachable_because(cause.map_or_else(|| error.to_string(), ToString::to_string))
+    }
+
+    fn too_slow(&self, limit: Duration) -> AdminError {
+        self.unreachable_because(format!("no answer within {} s", limit.as_secs()))
+    }
+
+    fn unreachable_because(&self, cause: String) -> AdminError {
+        AdminError::Unreachable {
+            url: self.base.to_string(),
+            cause,
+        }
+    }
+}
+
+/// The order that an invocation's input is about: the first `"order_id":"…"`
+/// in it, or the input itself when it is nothing but an id.
+fn order_in(input: &[u8]) -> Option<OrderId> {
+    let text = String::from_utf8_lossy(input);
+    let id = match text.split_once("\"order_id\":\"") {
+        Some((_, rest)) => rest.split('"').next()?,
+        None => text.split('"').nth(1)?,
+    };
+    OrderId::parse(id).ok()
+}
+
+/// `text` as an SQL string literal.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// `texts` as what stands between the brackets of `IN (…)`.
+pub(super) fn literals<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    texts
+        .into_iter()
+        .map(literal)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_an_input_is_found_wherever_it_stands() {
+        for input in [
+            &b"rm\nk{\"attempt\":{\"order_id\":\"alice.o1\",\"attempt\":1},\"amount_cents\":12500}"[..],
+            b"r\x0c\n\n\"alice.o1\"",
+            b"r\xc2\x01\n{\"version\":5,\"order_id\":\"alice.o1\",\"lines\":[]}",
+        ] {
+            assert_eq!(order_in(input).unwrap().as_str(), "alice.o1");
+        }
+        assert_eq!(order_in(b"r\x02{\"quantity\":5}"), None);
+        assert_eq!(order_in(b"r\x00"), None);
+    }
+
+    #[test]
+    fn literals_cannot_break_out() {
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literals(["a", "b'"]), "'a','b'''");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_a_clear_answer() {
+        let nobody = AdminApi::new("http://127.0.0.1:1/", reqwest::Client::new());
+        let error = nobody.query::<serde_json::Value>("SELECT 1").await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("Restate's admin API at http://127.0.0.1:1 is not reachable"),
+            "{error}"
+        );
+        let order = OrderId::parse("alice.1").unwrap();
+        assert_eq!(nobody.retry_count(&order).await, None);
+    }
+}

@@ -1,0 +1,191 @@
+//! Hears one services process: newline-delimited JSON from `GET /updates`.
+//!
+//! After each (re)connect the stream is open before a catch-up begins, so
+//! nothing falls between the two. What the stream says meanwhile is applied at
+//! once: versions, not arrival, decide what is newer.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use waybill_domain::Timestamp;
+use waybill_domain::update::Update;
+
+use super::lines::{Line, LineSplitter};
+use super::{Backoff, Hub, millis_between};
+
+/// A heartbeat comes every 5 s: a stream that says nothing for this long is
+/// dead, even if its connection is not.
+pub const SILENCE: Duration = Duration::from_secs(15);
+/// How long a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// One services process that is listened to.
+pub(super) struct Listener {
+    hub: Hub,
+    source: usize,
+    url: String,
+    token: Option<String>,
+    silence: Duration,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("cannot listen: {0}")]
+    Connect(#[source] reqwest::Error),
+    #[error("the services answered {0}: INTERNAL_TOKEN must be the same on both sides")]
+    Unwelcome(reqwest::StatusCode),
+    #[error("the services answered {0}: is SERVICES_UPDATES_URLS right?")]
+    Refused(reqwest::StatusCode),
+    #[error("the stream broke: {0}")]
+    Broke(#[source] reqwest::Error),
+    #[error("no line for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("the services closed the stream")]
+    Closed,
+}
+
+impl Listener {
+    pub(super) fn new(hub: Hub, source: usize, url: &str, token: &Option<String>) -> Self {
+        Self {
+            hub,
+            source,
+            url: url.to_owned(),
+            token: token.clone(),
+            silence: SILENCE,
+        }
+    }
+
+    /// Listens until the hub closes.
+    pub(super) async fn run(self) {
+        let closing = self.hub.closing().clone();
+        closing.run_until_cancelled(self.listen_for_ever()).await;
+    }
+
+    async fn listen_for_ever(&self) {
+        let http = match client() {
+            Ok(http) => http,
+            Err(error) => {
+                tracing::error!(%error, "the update stream's HTTP client cannot be made");
+                return;
+            }
+        };
+        let mut backoff = Backoff::new();
+        loop {
+            let ended = self.listen_once(&http, &mut backoff).await;
+            self.disconnected(&ended);
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    async fn listen_once(&self, http: &reqwest::Client, backoff: &mut Backoff) -> Ended {
+        let mut request = http.get(&self.url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let mut response = match timeout(CONNECT_WITHIN, request.send()).await {
+            Err(_) => return Ended::Silent(CONNECT_WITHIN),
+            Ok(Err(error)) => return Ended::Connect(error),
+            Ok(Ok(response)) => response,
+        };
+        match response.status() {
+            ok if ok.is_success() => {}
+            refused if matches!(refused.as_u16(), 401 | 403) => return Ended::Unwelcome(refused),
+            refused => return Ended::Refused(refused),
+        }
+        self.connected();
+        let mut lines = LineSplitter::default();
+        loop {
+            match timeout(self.silence, response.chunk()).await {
+                Err(_) => return Ended::Silent(self.silence),
+                Ok(Err(error)) => return Ended::Broke(error),
+                Ok(Ok(None)) => return Ended::Closed,
+                Ok(Ok(Some(bytes))) => lines.push(&bytes),
+            }
+            while let Some(line) = lines.next_line() {
+                // Only a stream that has said something is worth a quick retry.
+                backoff.reset();
+                self.hear(line).await;
+            }
+        }
+    }
+
+    async fn hear(&self, line: Line) {
+        let update = match line {
+            Line::Complete(line) if line.is_empty() => return,
+            Line::Complete(line) => serde_json::from_slice::<Update>(&line)
+                .map_err(|error| format!("{error}, in a line of {} bytes", line.len())),
+            Line::TooLong => Err("the line is too long".to_owned()),
+        };
+        let lag_ms = match &update {
+            Ok(Update::Order(record)) => Some(millis_between(record.updated_at, Timestamp::now())),
+            _ => None,
+        };
+        if let Some(source) = self.hub.state().sources.get_mut(self.source) {
+            source.last_line = Some(Timestamp::now());
+            source.lag_ms = lag_ms.or(source.lag_ms);
+        }
+        match update {
+            Ok(update) => self.hub.offer(update).await,
+            Err(error) => {
+                self.hub.metrics().malformed_line();
+                tracing::warn!(services.url = %self.url, %error, "skipped an update that cannot be read");
+            }
+        }
+    }
+
+    fn connected(&self) {
+        tracing::info!(services.url = %self.url, "listening to the services");
+        self.change(|source| {
+            source.connected = true;
+            source.error = None;
+            source.last_line = Some(Timestamp::now());
+        });
+        self.hub.forget_baskets();
+        self.hub.0.reconnected.notify_one();
+    }
+
+    fn disconnected(&self, ended: &Ended) {
+        let changed = self.change(|source| {
+            source.connected = false;
+            source.error = Some(ended.to_string());
+        });
+        self.hub.forget_baskets();
+        // Said once, not with every try.
+        if changed {
+            tracing::warn!(services.url = %self.url, error = %ended, "not listening to the services");
+        }
+    }
+
+    /// Changes this source's health; answers whether it (dis)connected or
+    /// failed for another reason than before.
+    fn change(&self, change: impl FnOnce(&mut super::SourceHealth)) -> bool {
+        let mut state = self.hub.state();
+        let Some(source) = state.sources.get_mut(self.source) else {
+            return false;
+        };
+        let before = (source.connected, source.error.clone());
+        change(source);
+        let changed = before != (source.connected, source.error.clone());
+        let connected = state
+            .sources
+            .iter()
+            .filter(|source| source.connected)
+            .count();
+        drop(state);
+        self.hub.metrics().sources_connected(connected);
+        if changed {
+            self.hub.0.topics.wake_changes();
+        }
+        changed
+    }
+}
+
+fn client() -> reqwest::Result<reqwest::Client> {
+    // No overall timeout: the stream never ends.
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_WITHIN)
+        .tcp_nodelay(true)
+        .no_proxy()
+        .build()
+}

@@ -1,0 +1,610 @@
+//! Writes what the services say into the read model.
+//!
+//! One task writes. It takes everything that waits into one transaction, so
+//! that hundreds of updates a second cost a few disk syncs and not hundreds,
+//! and wakes the streams after the commit. Only newer versions are written,
+//! hence any order of arrival, any duplicate and any rebuild give the same
+//! rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use serde_json::json;
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use waybill_domain::Timestamp;
+use waybill_domain::notification::Notification;
+use waybill_domain::order::OrderRecord;
+use waybill_domain::payment::LateMoney;
+use waybill_domain::stock::StockLevel;
+use waybill_domain::update::{ReadMark, Update};
+
+use super::topics::Topics;
+use crate::db::Db;
+use crate::ops::Metrics;
+
+/// How many updates may wait before whoever brings more has to.
+const QUEUE: usize = 8_192;
+/// Most updates in one transaction: what waits for the commit waits at most
+/// some tens of milliseconds.
+const BATCH: usize = 512;
+
+/// The way to the writer. A cheap clone.
+#[derive(Debug, Clone)]
+pub(super) struct Projection {
+    queue: mpsc::Sender<Work>,
+    closing: CancellationToken,
+}
+
+/// One thing to write.
+#[derive(Debug, Clone)]
+enum Entry {
+    Update(Update),
+    Note(Notification),
+}
+
+#[derive(Debug)]
+struct Work {
+    entry: Entry,
+    written: Option<oneshot::Sender<anyhow::Result<bool>>>,
+}
+
+impl Projection {
+    /// A projection and its writer, which ends after [`Projection::close`] or
+    /// when every clone is gone, with everything written.
+    pub(super) fn new(
+        db: Db,
+        topics: Arc<Topics>,
+        metrics: Metrics,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, work) = mpsc::channel(QUEUE);
+        let closing = CancellationToken::new();
+        let writer = Writer {
+            db,
+            topics,
+            metrics,
+        };
+        let running = writer.run(work, closing.clone());
+        (Self { queue, closing }, running)
+    }
+
+    /// Writes an update if it is news; answers once it can be read.
+    pub(super) async fn apply(&self, update: Update) -> anyhow::Result<bool> {
+        let (written, answer) = oneshot::channel();
+        self.send(Entry::Update(update), Some(written)).await?;
+        answer.await.context("the gateway is shutting down")?
+    }
+
+    /// Hands an update over without waiting for the write.
+    pub(super) async fn offer(&self, update: Update) {
+        // Refused only while shutting down; the next start catches up.
+        let _ = self.send(Entry::Update(update), None).await;
+    }
+
+    /// Hands a local notification over.
+    pub(super) async fn note(&self, note: Notification) {
+        let _ = self.send(Entry::Note(note), None).await;
+    }
+
+    /// How many updates wait.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Takes no more; what waits is still written.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    async fn send(
+        &self,
+        entry: Entry,
+        written: Option<oneshot::Sender<anyhow::Result<bool>>>,
+    ) -> anyhow::Result<()> {
+        self.queue
+            .send(Work { entry, written })
+            .await
+            .map_err(|_| anyhow!("the gateway is shutting down"))
+    }
+}
+
+struct Writer {
+    db: Db,
+    topics: Arc<Topics>,
+    metrics: Metrics,
+}
+
+impl Writer {
+    async fn run(self, mut work: mpsc::Receiver<Work>, closing: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let received = tokio::select! {
+                received = work.recv_many(&mut batch, BATCH) => received,
+                () = closing.cancelled(), if !work.is_closed() => {
+                    work.close();
+                    continue;
+                }
+            };
+            if received == 0 {
+                return;
+            }
+            let (entries, waiting): (Vec<_>, Vec<_>) = batch
+                .drain(..)
+                .map(|work| (work.entry, work.written))
+                .unzip();
+            let results = self.write(&entries).await;
+            self.wake(&entries, &results);
+            for (result, waiting) in results.into_iter().zip(waiting) {
+                if let Some(waiting) = waiting {
+                    // Whoever asked may have gone meanwhile.
+                    let _ = waiting.send(result);
+                }
+            }
+        }
+    }
+
+    /// Writes a batch in one transaction. If that fails, each entry alone, so
+    /// that a bad one costs nobody else.
+    async fn write(&self, entries: &[Entry]) -> Vec<anyhow::Result<bool>> {
+        let together = newest_only(entries);
+        let error = match self.write_together(&together).await {
+            Ok(news) => return news.into_iter().map(Ok).collect(),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, updates = entries.len(), "a batch could not be written, so each is tried alone");
+        let mut results = Vec::with_capacity(together.len());
+        for entry in &together {
+            let result = match self.write_together(std::slice::from_ref(entry)).await {
+                Ok(news) => Ok(news.first().copied().unwrap_or(false)),
+                Err(error) => {
+                    tracing::error!(%error, update = describe(*entry), "an update could not be written");
+                    Err(anyhow!("the read model could not be written: {error}"))
+                }
+            };
+            results.push(result);
+        }
+        results
+    }
+
+    async fn write_together(&self, entries: &[Option<&Entry>]) -> sqlx::Result<Vec<bool>> {
+        let mut transaction = self.db.begin().await?;
+        let mut news = Vec::with_capacity(entries.len());
+        for entry in entries {
+            news.push(match entry {
+                None => false,
+                Some(Entry::Update(update)) => write_update(&mut transaction, update).await?,
+                Some(Entry::Note(note)) => {
+                    let note = std::slice::from_ref(note);
+                    queries::insert_notifications(&mut transaction, note).await? > 0
+                }
+            });
+        }
+        transaction.commit().await?;
+        Ok(news)
+    }
+
+    fn wake(&self, entries: &[Entry], results: &[anyhow::Result<bool>]) {
+        let mut any = false;
+        for (entry, result) in entries.iter().zip(results) {
+            let news = matches!(result, Ok(true));
+            self.count(entry, news);
+            if !news {
+                continue;
+            }
+            any = true;
+            match entry {
+                Entry::Update(Update::Order(record)) => {
+                    self.topics.wake_order(&record.order_id);
+                    self.topics.wake_user(&record.user_id);
+                }
+                Entry::Update(Update::Late(late)) => {
+                    self.topics.wake_order(&late.order_id);
+                    self.topics.wake_user(&late.user_id);
+                }
+                Entry::Update(Update::Read(mark)) => self.topics.wake_user(&mark.user_id),
+                Entry::Update(Update::Stock(_)) => self.topics.wake_stock(),
+                Entry::Update(Update::Basket(_) | Update::Heartbeat) => {}
+                Entry::Note(note) => self.topics.wake_user(&note.user_id),
+            }
+        }
+        if any {
+            self.topics.wake_changes();
+        }
+    }
+
+    fn count(&self, entry: &Entry, news: bool) {
+        let kind = match entry {
+            Entry::Update(Update::Order(record)) => {
+                if news {
+                    let lag = super::millis_between(record.updated_at, Timestamp::now());
+                    self.metrics.lag(Duration::from_millis(lag));
+                }
+                "order"
+            }
+            Entry::Update(Update::Basket(_)) => "basket",
+            Entry::Update(Update::Stock(_)) => "stock",
+            Entry::Update(Update::Late(_)) => "late",
+            Entry::Update(Update::Read(_)) => "read",
+            Entry::Update(Update::Heartbeat) => "heartbeat",
+            Entry::Note(_) => "note",
+        };
+        self.metrics.update(kind, news);
+    }
+}
+
+/// The entries with those that a later one of the same batch makes old left
+/// out: a burst over one SKU or order is one write.
+fn newest_only(entries: &[Entry]) -> Vec<Option<&Entry>> {
+    let mut newest: HashMap<(&str, &str), (usize, (Timestamp, u64))> = HashMap::new();
+    for (position, entry) in entries.iter().enumerate() {
+        let (key, age) = match entry {
+            Entry::Update(Update::Order(record)) => (
+                ("order", record.order_id.as_str()),
+                (record.created_at, record.version),
+            ),
+            Entry::Update(Update::Stock(level)) => (
+                ("stock", level.sku.as_str()),
+                (Timestamp::UNIX_EPOCH, level.version),
+            ),
+            _ => continue,
+        };
+        let known = newest.entry(key).or_insert((position, age));
+        if age > known.1 {
+            *known = (position, age);
+        }
+    }
+    let kept: std::collections::HashSet<usize> =
+        newest.into_values().map(|(position, _)| position).collect();
+    entries
+        .iter()
+        .enumerate()
+        .map(|(position, entry)| match entry {
+            Entry::Update(Update::Order(_) | Update::Stock(_)) => {
+                kept.contains(&position).then_some(entry)
+            }
+            other => Some(other),
+        })
+        .collect()
+}
+
+fn describe(entry: Option<&Entry>) -> String {
+    match entry {
+        Some(Entry::Update(Update::Order(record))) => {
+            format!("order {} version {}", record.order_id, record.version)
+        }
+        Some(Entry::Update(Update::Stock(level))) => {
+            format!("stock {} version {}", level.sku, level.version)
+        }
+        Some(Entry::Update(Update::Late(late))) => format!("late money {}", late.order_id),
+        Some(Entry::Update(Update::Read(mark))) => format!("read mark {}", mark.user_id),
+        Some(Entry::Note(note)) => format!("note {}", note.id),
+        Some(Entry::Update(Update::Basket(_) | Update::Heartbeat)) | None => "nothing".to_owned(),
+    }
+}
+
+async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::Result<bool> {
+    match update {
+        Update::Order(record) => write_order(db, record).await,
+        Update::Stock(level) => queries::upsert_stock(db, level).await,
+        Update::Late(late) => write_late_money(db, late).await,
+        Update::Read(mark) => queries::upsert_read_mark(db, mark).await,
+        Update::Basket(_) | Update::Heartbeat => Ok(false),
+    }
+}
+
+async fn write_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<bool> {
+    let mut known = queries::known_order(db, record).await?;
+    if let Some(order) = &known {
+        match record.created_at.as_millisecond().cmp(&order.created_at) {
+            std::cmp::Ordering::Less => return Ok(false),
+            std::cmp::Ordering::Equal if to_i64(record.version) <= order.version => {
+                return Ok(false);
+            }
+            std::cmp::Ordering::Equal => {}
+            // Restate has forgotten the old order (ORDER_RETENTION) and its
+            // customer has used the id again: versions begin anew.
+            std::cmp::Ordering::Greater => {
+                queries::forget_order(db, record).await?;
+                known = None;
+            }
+        }
+    }
+    let (events_known, attempts_known) = known.map_or((0, 0), |order| (order.events, order.attempts));
+    queries::upsert_order(db, record).await?;
+    // Lines change only with a new attempt to pay.
+    if attempts_known != to_i64(record.payments.len() as u64) {
+        queries::replace_lines(db, record).await?;
+    }
+    queries::upsert_payments(db, record).await?;
+    let new = record
+        .events
+        .iter()
+        .filter(|event| to_i64(event.seq) > events_known);
+    queries::insert_events(db, record, new.clone()).await?;
+    let told: Vec<_> = new
+        .filter_map(|event| Notification::of_event(record, event))
+        .collect();
+    queries::insert_notifications(db, &told).await?;
+    Ok(true)
+}
+
+async fn write_late_money(db: &mut SqliteConnection, late: &LateMoney) -> sqlx::Result<bool> {
+    let news = queries::upsert_late_money(db, late).await?;
+    if news {
+        queries::insert_notifications(db, &Notification::of_late_money(late)).await?;
+    }
+    Ok(news)
+}
+
+/// SQLite has no unsigned numbers; versions and sequence numbers are far from
+/// the difference.
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What search finds an order by.
+fn search_text(record: &OrderRecord) -> String {
+    let mut words = vec![
+        record.order_id.as_str(),
+        record.order_id.short(),
+        record.user_id.as_str(),
+        record.zone.as_str(),
+    ];
+    for line in &record.lines {
+        words.extend([line.sku.as_str(), line.name.as_str()]);
+    }
+    let transactions = record.payments.iter().filter_map(|p| p.transaction_id.as_deref());
+    words.extend(transactions);
+    words.extend(record.shipment.iter().map(|s| s.tracking_number.as_str()));
+    words.join(" ")
+}
+
+mod queries {
+    use waybill_domain::order::OrderEvent;
+
+    use super::{
+        LateMoney, Notification, OrderRecord, ReadMark, SqliteConnection, StockLevel, json,
+        search_text, to_i64,
+    };
+
+    /// What the read model has of an order.
+    #[derive(Debug, sqlx::FromRow)]
+    pub(super) struct KnownOrder {
+        pub(super) version: i64,
+        pub(super) created_at: i64,
+        pub(super) events: i64,
+        pub(super) attempts: i64,
+    }
+
+    pub(super) async fn known_order(
+        db: &mut SqliteConnection,
+        record: &OrderRecord,
+    ) -> sqlx::Result<Option<KnownOrder>> {
+        sqlx::query_as(
+            "SELECT version, created_at,
+                    (SELECT coalesce(max(seq), 0) FROM order_events WHERE order_id = ?1) AS events,
+                    (SELECT count(*) FROM order_payments WHERE order_id = ?1) AS attempts
+             FROM orders WHERE order_id = ?1",
+        )
+        .bind(record.order_id.as_str())
+        .fetch_optional(db)
+        .await
+    }
+
+    pub(super) async fn forget_order(
+        db: &mut SqliteConnection,
+        record: &OrderRecord,
+    ) -> sqlx::Result<()> {
+        for statement in [
+            "DELETE FROM orders WHERE order_id = ?",
+            "DELETE FROM notifications WHERE order_id = ?",
+            "DELETE FROM late_money WHERE order_id = ?",
+        ] {
+            sqlx::query(statement)
+                .bind(record.order_id.as_str())
+                .execute(&mut *db)
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn upsert_order(
+        db: &mut SqliteConnection,
+        record: &OrderRecord,
+    ) -> sqlx::Result<()> {
+        let ended_at = record.status.is_terminal().then_some(record.status_since);
+        let pieces: i64 = record.lines.iter().map(|line| i64::from(line.quantity)).sum();
+        sqlx::query(
+            "INSERT INTO orders (order_id, user_id, version, status, undoing, created_at, updated_at,
+                                 status_since, wait_until, ended_at, total_cents, pieces, search_text, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             ON CONFLICT (order_id) DO UPDATE SET
+                 version = ?3, status = ?4, undoing = ?5, updated_at = ?7, status_since = ?8,
+                 wait_until = ?9, ended_at = ?10, total_cents = ?11, pieces = ?12, search_text = ?13,
+                 record = ?14",
+        )
+        .bind(record.order_id.as_str())
+        .bind(record.user_id.as_str())
+        .bind(to_i64(record.version))
+        .bind(record.status.as_str())
+        .bind(record.undoing.map(waybill_domain::order::OrderStatus::as_str))
+        .bind(record.created_at.as_millisecond())
+        .bind(record.updated_at.as_millisecond())
+        .bind(record.status_since.as_millisecond())
+        .bind(record.wait_until.map(|at| at.as_millisecond()))
+        .bind(ended_at.map(|at| at.as_millisecond()))
+        .bind(record.total_cents.0)
+        .bind(pieces)
+        .bind(search_text(record))
+        .bind(to_json(record)?)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn replace_lines(
+        db: &mut SqliteConnection,
+        record: &OrderRecord,
+    ) -> sqlx::Result<()> {
+        sqlx::query("DELETE FROM order_lines WHERE order_id = ?")
+            .bind(record.order_id.as_str())
+            .execute(&mut *db)
+            .await?;
+        sqlx::query(
+            "INSERT INTO order_lines (order_id, position, sku, product_id, name, quantity,
+                                      unit_price_cents, line_total_cents)
+             SELECT ?1, key + 1, value ->> 'sku', value ->> 'product_id', value ->> 'name',
+                    value ->> 'quantity', value ->> 'unit_price_cents', value ->> 'line_total_cents'
+             FROM json_each(?2)",
+        )
+        .bind(record.order_id.as_str())
+        .bind(to_json(&record.lines)?)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn upsert_payments(
+        db: &mut SqliteConnection,
+        record: &OrderRecord,
+    ) -> sqlx::Result<()> {
+        sqlx::query(
+            "INSERT INTO order_payments (order_id, attempt, awakeable_id, payment_id, transaction_id,
+                                         status, amount_cents)
+             SELECT ?1, value ->> 'attempt', value ->> 'awakeable_id', value ->> 'payment_id',
+                    value ->> 'transaction_id', value ->> 'status', value ->> 'amount_cents'
+             FROM json_each(?2) WHERE true
+             ON CONFLICT (order_id, attempt) DO UPDATE SET
+                 awakeable_id = excluded.awakeable_id, payment_id = excluded.payment_id,
+                 transaction_id = excluded.transaction_id, status = excluded.status,
+                 amount_cents = excluded.amount_cents",
+        )
+        .bind(record.order_id.as_str())
+        .bind(to_json(&record.payments)?)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn insert_events<'a>(
+        db: &mut SqliteConnection,
+        record: &OrderRecord,
+        events: impl Iterator<Item = &'a OrderEvent>,
+    ) -> sqlx::Result<()> {
+        let rows: Vec<_> = events
+            .map(|event| {
+                json!([event.seq, event.at.as_millisecond(), event.kind.as_str(), event.detail])
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO order_events (order_id, seq, at, kind, detail)
+             SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)",
+        )
+        .bind(record.order_id.as_str())
+        .bind(to_json(&rows)?)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
+    /// Answers how many were new.
+    pub(super) async fn insert_notifications(
+        db: &mut SqliteConnection,
+        notifications: &[Notification],
+    ) -> sqlx::Result<u64> {
+        if notifications.is_empty() {
+            return Ok(0);
+        }
+        let rows: Vec<_> = notifications
+            .iter()
+            .map(|told| {
+                json!([
+                    told.id,
+                    told.user_id,
+                    told.order_id,
+                    told.kind,
+                    told.text,
+                    told.at.as_millisecond()
+                ])
+            })
+            .collect();
+        let inserted = sqlx::query(
+            "INSERT INTO notifications (id, user_id, order_id, kind, text, at)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+             FROM json_each(?) WHERE true
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(to_json(&rows)?)
+        .execute(db)
+        .await?;
+        Ok(inserted.rows_affected())
+    }
+
+    pub(super) async fn upsert_stock(
+        db: &mut SqliteConnection,
+        level: &StockLevel,
+    ) -> sqlx::Result<bool> {
+        let written = sqlx::query(
+            "INSERT INTO stock_levels (sku, version, updated_at, initial, restocked, available,
+                                       reserved, committed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (sku) DO UPDATE SET
+                 version = ?2, updated_at = ?3, initial = ?4, restocked = ?5, available = ?6,
+                 reserved = ?7, committed = ?8
+             WHERE version < ?2",
+        )
+        .bind(level.sku.as_str())
+        .bind(to_i64(level.version))
+        .bind(level.updated_at.as_millisecond())
+        .bind(to_i64(level.initial))
+        .bind(to_i64(level.restocked))
+        .bind(to_i64(level.available))
+        .bind(to_i64(level.reserved))
+        .bind(to_i64(level.committed))
+        .execute(db)
+        .await?;
+        Ok(written.rows_affected() > 0)
+    }
+
+    pub(super) async fn upsert_read_mark(
+        db: &mut SqliteConnection,
+        mark: &ReadMark,
+    ) -> sqlx::Result<bool> {
+        let written = sqlx::query(
+            "INSERT INTO read_marks (user_id, read_at) VALUES (?1, ?2)
+             ON CONFLICT (user_id) DO UPDATE SET read_at = ?2 WHERE read_at < ?2",
+        )
+        .bind(mark.user_id.as_str())
+        .bind(mark.read_at.as_millisecond())
+        .execute(db)
+        .await?;
+        Ok(written.rows_affected() > 0)
+    }
+
+    pub(super) async fn upsert_late_money(
+        db: &mut SqliteConnection,
+        late: &LateMoney,
+    ) -> sqlx::Result<bool> {
+        let written = sqlx::query(
+            "INSERT INTO late_money (order_id, user_id, version, record) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (order_id) DO UPDATE SET version = ?3, record = ?4 WHERE version < ?3",
+        )
+        .bind(late.order_id.as_str())
+        .bind(late.user_id.as_str())
+        .bind(to_i64(late.version))
+        .bind(to_json(late)?)
+        .execute(db)
+        .await?;
+        Ok(written.rows_affected() > 0)
+    }
+
+    fn to_json(value: &impl serde::Serialize) -> sqlx::Result<String> {
+        serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+    }
+}

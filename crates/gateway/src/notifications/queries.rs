@@ -1,0 +1,219 @@
+//! Notifications in SQLite.
+
+use waybill_domain::Timestamp;
+use waybill_domain::ids::Username;
+
+use super::Told;
+use crate::db::Db;
+
+/// Unread ones are counted up to here: beyond, "many" says it all, and the
+/// count stays cheap for an admin who has never read any.
+const COUNTED: i64 = 1_000;
+
+/// A stored notification.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Row {
+    nr: i64,
+    id: String,
+    user_id: String,
+    order_id: Option<String>,
+    kind: String,
+    text: String,
+    at: i64,
+}
+
+impl Row {
+    pub(super) fn told(self, read_at: Option<i64>, after: Option<Since>) -> Told {
+        Told {
+            is_new: after.is_some_and(|since| match since {
+                Since::Nr(nr) => self.nr > nr,
+                Since::At(at) => self.at > at,
+            }),
+            read: read_at.is_some_and(|read_at| self.at <= read_at),
+            at: Timestamp::from_millisecond(self.at).unwrap_or_default(),
+            id: self.id,
+            user_id: self.user_id,
+            order_id: self.order_id,
+            kind: self.kind,
+            text: self.text,
+        }
+    }
+}
+
+/// The latest notification that a stream has sent: its number in this
+/// gateway's file and its time, as the event id `{at}-{nr}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cursor {
+    at: i64,
+    nr: i64,
+}
+
+impl Cursor {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (at, nr) = text.split_once('-')?;
+        Some(Self {
+            at: at.parse().ok()?,
+            nr: nr.parse().ok()?,
+        })
+    }
+}
+
+/// What counts as later than a cursor.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Since {
+    /// The cursor is of this file: what was written after it, also when it
+    /// tells of something older (a gap that was closed meanwhile).
+    Nr(i64),
+    /// The cursor is of another gateway, or of before a rebuild.
+    At(i64),
+}
+
+/// How to go on from a cursor: numbers mean something only in the file they
+/// are of.
+pub(super) async fn since(db: &Db, cursor: Cursor) -> sqlx::Result<Since> {
+    let ours: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM notifications WHERE nr = ? AND at = ?)")
+            .bind(cursor.nr)
+            .bind(cursor.at)
+            .fetch_one(&db.read)
+            .await?;
+    Ok(if ours {
+        Since::Nr(cursor.nr)
+    } else {
+        Since::At(cursor.at)
+    })
+}
+
+/// The cursor of now. `whose`: a user's, or everybody's.
+pub(super) async fn cursor(db: &Db, whose: Option<&Username>) -> sqlx::Result<Option<String>> {
+    let newest: Option<(i64, i64)> = match whose {
+        Some(user) => {
+            sqlx::query_as(
+                "SELECT at, nr FROM notifications WHERE user_id = ? ORDER BY nr DESC LIMIT 1",
+            )
+            .bind(user.as_str())
+            .fetch_optional(&db.read)
+            .await?
+        }
+        None => {
+            sqlx::query_as("SELECT at, nr FROM notifications ORDER BY nr DESC LIMIT 1")
+                .fetch_optional(&db.read)
+                .await?
+        }
+    };
+    Ok(newest.map(|(at, nr)| format!("{at}-{nr}")))
+}
+
+/// How many are later, counted up to `most`, and how deep they reach into the
+/// list by time.
+pub(super) async fn count_since(
+    db: &Db,
+    whose: Option<&Username>,
+    since: Since,
+    most: i64,
+) -> sqlx::Result<i64> {
+    let (column, value) = match since {
+        Since::Nr(nr) => ("nr", nr),
+        Since::At(at) => ("at", at),
+    };
+    let (of_user, user) = match whose {
+        Some(user) => ("user_id = ?2 AND", user.as_str()),
+        None => ("?2 = '' AND", ""),
+    };
+    // Old news that came late stand deep in the list: everything as new as the
+    // oldest of them is shown.
+    let sql = format!(
+        "SELECT count(*) FROM (
+             SELECT 1 FROM notifications
+             WHERE {of_user} at >= (SELECT min(at) FROM notifications WHERE {of_user} {column} > ?1)
+             LIMIT ?3)"
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(value)
+        .bind(user)
+        .bind(most)
+        .fetch_one(&db.read)
+        .await
+}
+
+/// The newest, newest first.
+pub(super) async fn newest(
+    db: &Db,
+    whose: Option<&Username>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Row>> {
+    match whose {
+        Some(user) => {
+            sqlx::query_as(
+                "SELECT nr, id, user_id, order_id, kind, text, at FROM notifications
+                 WHERE user_id = ? ORDER BY at DESC, nr DESC LIMIT ? OFFSET ?",
+            )
+            .bind(user.as_str())
+            .bind(limit)
+            .bind(offset)
+            .fetch_all(&db.read)
+            .await
+        }
+        None => {
+            sqlx::query_as(
+                "SELECT nr, id, user_id, order_id, kind, text, at FROM notifications
+                 ORDER BY at DESC, nr DESC LIMIT ? OFFSET ?",
+            )
+            .bind(limit)
+            .bind(offset)
+            .fetch_all(&db.read)
+            .await
+        }
+    }
+}
+
+/// When the newest happened.
+pub(super) async fn newest_at(
+    db: &Db,
+    whose: Option<&Username>,
+) -> sqlx::Result<Option<Timestamp>> {
+    let newest = newest(db, whose, 1, 0).await?;
+    Ok(newest
+        .first()
+        .and_then(|row| Timestamp::from_millisecond(row.at).ok()))
+}
+
+/// How far a user has read.
+pub(super) async fn read_at(db: &Db, user: &Username) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT read_at FROM read_marks WHERE user_id = ?")
+        .bind(user.as_str())
+        .fetch_optional(&db.read)
+        .await
+}
+
+/// How many are newer than the mark.
+pub(super) async fn unread(
+    db: &Db,
+    whose: Option<&Username>,
+    read_at: Option<i64>,
+) -> sqlx::Result<i64> {
+    let read_at = read_at.unwrap_or(i64::MIN);
+    match whose {
+        Some(user) => {
+            sqlx::query_scalar(
+                "SELECT count(*) FROM (
+                     SELECT 1 FROM notifications WHERE user_id = ? AND at > ? LIMIT ?)",
+            )
+            .bind(user.as_str())
+            .bind(read_at)
+            .bind(COUNTED)
+            .fetch_one(&db.read)
+            .await
+        }
+        None => {
+            sqlx::query_scalar(
+                "SELECT count(*) FROM (SELECT 1 FROM notifications WHERE at > ? LIMIT ?)",
+            )
+            .bind(read_at)
+            .bind(COUNTED)
+            .fetch_one(&db.read)
+            .await
+        }
+    }
+}
