@@ -4,7 +4,7 @@
 // Data stays in data/ (`just reset` forgets it), logs in data/logs/; WAYBILL_DATA_DIR moves both.
 
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, statSync, watch } from "node:fs";
+import { existsSync, mkdirSync, statSync, watch } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -41,6 +41,7 @@ async function runDemo() {
 
   const bin = process.env.WAYBILL_BIN_DIR || cargoBinDirectory();
   const gateway = join(bin, "gateway");
+  if (!existsSync(gateway)) throw new Error(`${gateway} is not built: run "cargo build --bins" first, as "just demo" does.`);
   mkdirSync(`${dataDirectory}/logs`, { recursive: true });
   const program = (name, command, args, ready) => new DemoProcess(
     { name, command, args, ready, env: variables[name] },
@@ -54,9 +55,13 @@ async function runDemo() {
   const seeded = await web.runOnce(["seed-demo"]);
   if (stopping) return;
   processes = [restate, sandbox, services, web];
-  for (const each of processes) each.start();
-  await waitUntilReady();
-  if (stopping) return;
+  const deadline = Date.now() + READY_WITHIN_MS;
+  // One after the other, each before those that talk to it: fewer warnings to wonder about.
+  for (const each of processes) {
+    each.start();
+    await waitUntilReady(each, deadline);
+    if (stopping) return;
+  }
   sayWhereToClick(url, seeded);
   if (isWatching) rebuildOnChange(bin, { services: [services], gateway: [sandbox, web] });
 }
@@ -83,18 +88,14 @@ function tryToListen(host, port) {
   });
 }
 
-async function waitUntilReady() {
-  const deadline = Date.now() + READY_WITHIN_MS;
-  for (const each of processes) {
-    let lastAnswer = "no answer";
-    while (!stopping) {
-      lastAnswer = await probe(each.ready);
-      if (lastAnswer === null) break;
-      if (Date.now() > deadline) {
-        throw new Error(`${each.name} was not ready within ${READY_WITHIN_MS / 1000} s (${each.ready}: ${lastAnswer}). Its last lines, all in ${each.logFile}:\n${each.lastLines()}`);
-      }
-      await pause(150);
+async function waitUntilReady(each, deadline) {
+  while (!stopping) {
+    const answer = await probe(each.ready);
+    if (answer === null) return;
+    if (Date.now() > deadline) {
+      throw new Error(`${each.name} was not ready within ${READY_WITHIN_MS / 1000} s (${each.ready}: ${answer}). Its last lines, all in ${each.logFile}:\n${each.lastLines()}`);
     }
+    await pause(100);
   }
 }
 
