@@ -8,6 +8,7 @@ import { dataDirectory } from "./demo-settings.mjs";
 
 const ROTATE_AT_BYTES = 20 << 20;
 const LINES_TO_SHOW = 20;
+const ALARMS_PER_SECOND = 3;
 const QUICK_DEATH_MS = 10_000;
 const QUICK_DEATHS_ALLOWED = 5;
 const FIRST_PAUSE_MS = 500;
@@ -21,6 +22,7 @@ export class DemoProcess {
   #quickDeaths = 0;
   #nextStart = null;
   #lastLines = [];
+  #alarms = { second: 0, count: 0 };
   #log;
 
   /**
@@ -102,7 +104,16 @@ export class DemoProcess {
   #keep(line) {
     this.#log.write(`${line}\n`);
     this.#lastLines = [...this.#lastLines, line].slice(-LINES_TO_SHOW);
-    if (ALARMING.test(line) && !this.#isStopping) this.hooks.say(this.name, line);
+    if (ALARMING.test(line) && !this.#isStopping) this.#alarm(line);
+  }
+
+  /** An outage warns once per order and retry: a few lines show it, the log has them all. */
+  #alarm(line) {
+    const second = Math.floor(Date.now() / 1000);
+    if (second !== this.#alarms.second) this.#alarms = { second, count: 0 };
+    this.#alarms.count += 1;
+    if (this.#alarms.count <= ALARMS_PER_SECOND) this.hooks.say(this.name, line);
+    else if (this.#alarms.count === ALARMS_PER_SECOND + 1) this.hooks.say(this.name, `… and more like these in ${this.logFile}`);
   }
 
   #ended(child, how) {
