@@ -14,20 +14,27 @@
 //! Every template has one typed context ([`View`]) with samples, which a test
 //! renders in strict mode. Templates never compute money.
 
+pub mod admin;
 pub mod answers;
 pub mod assets;
 pub mod cart;
+pub mod dashboard;
 mod environment;
+pub mod journal;
 pub mod lists;
+mod load;
 pub mod markdown;
 pub mod order;
 pub mod orders;
+pub mod page;
 pub mod products;
 pub mod progress;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod shell;
+pub mod streams;
 pub mod tone;
+pub mod world;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,7 +127,8 @@ impl From<minijinja::Error> for Problem {
 
 /// Every page, stream and static file.
 pub fn router() -> Router<Shared> {
-    Router::new()
+    page::router()
+        .merge(streams::router())
         .route("/static/{*path}", get(assets::serve))
         .route("/favicon.ico", get(assets::favicon))
 }
@@ -132,7 +140,7 @@ mod tests {
     use super::*;
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 2] = ["alone.html", "parts.html"];
+    const PARTS: [&str; 3] = ["alone.html", "parts.html", "world.html"];
 
     fn check<V: Sample>(views: &Views, seen: &mut BTreeSet<&'static str>) {
         seen.insert(V::TEMPLATE);
@@ -173,10 +181,13 @@ mod tests {
     fn every_template_renders_its_samples_in_strict_mode() {
         let views = Views::over(None);
         let mut seen = BTreeSet::new();
+        check::<admin::AdminPage>(&views, &mut seen);
         check::<answers::LoginPage>(&views, &mut seen);
         check::<answers::ProblemPage>(&views, &mut seen);
         check::<answers::Toast>(&views, &mut seen);
         check::<cart::CartPage>(&views, &mut seen);
+        check::<dashboard::DashboardPage>(&views, &mut seen);
+        check::<journal::Journal>(&views, &mut seen);
         check::<order::OrderPage>(&views, &mut seen);
         check::<orders::OrderList>(&views, &mut seen);
         check::<orders::OrdersPage>(&views, &mut seen);

@@ -109,6 +109,7 @@ pub(super) fn template(folder: Option<&Path>, name: &str) -> Option<String> {
 }
 
 /// The names of all templates of the binary.
+#[cfg(test)]
 pub(super) fn template_names() -> impl Iterator<Item = &'static str> {
     TEMPLATES.iter().map(|(name, _)| *name)
 }

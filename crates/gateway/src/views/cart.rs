@@ -4,8 +4,14 @@ use serde::Serialize;
 use waybill_domain::basket::Basket;
 use waybill_domain::money::{CURRENCY, Cents};
 
-use super::View;
-use crate::catalog::queries::Zone;
+use super::page::{Middle, Place, Viewer};
+use super::{View, markdown};
+use crate::app::App;
+use crate::auth;
+use crate::catalog::queries::{self, Zone};
+use crate::orders;
+use crate::problem::Problem;
+use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.
 #[derive(Debug, Clone, Serialize)]
@@ -130,6 +136,43 @@ impl CartPage {
             retrying: suggestion.retrying,
         }
     }
+}
+
+/// Loads and paints the page.
+pub(super) async fn middle(
+    app: &App,
+    viewer: &Viewer,
+    place: &Place,
+    basket: Option<&Basket>,
+) -> Result<Middle, Problem> {
+    let user = &viewer.caller.user;
+    let zones = queries::zones(&app.db).await?;
+    let mut suggestion = Suggestion {
+        order_id: place.word("order_id")?,
+        ..Suggestion::default()
+    };
+    if let Some(row) = auth::queries::user(&app.db, user).await? {
+        suggestion.address = row.address;
+        suggestion.zone = row.default_zone;
+    }
+    // Who pays an order again ships it to where it was going.
+    if let Some(id) = suggestion
+        .order_id
+        .as_deref()
+        .and_then(|id| OrderId::of(user, id).ok())
+        && let Some(record) = orders::queries::record(&app.db, &id).await?
+        && record.status.may_retry_payment()
+    {
+        suggestion.address = Some(record.address);
+        suggestion.zone = Some(record.zone);
+        suggestion.retrying = true;
+    }
+    let document = basket.map_or_else(
+        || "# Cart\n\nRestate, which has the cart, is not reachable.\n".to_owned(),
+        markdown::cart,
+    );
+    let page = CartPage::of(place.tab, viewer.seed.clone(), basket, zones, suggestion);
+    Ok(Middle::new("Cart", app.views.render(&page)?, document))
 }
 
 impl View for CartPage {

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
-use waybill_domain::order::OrderRecord;
+use waybill_domain::order::OrderStatus;
 
-use super::shell::order_href;
+use super::shell::{order_href, short};
 use super::tone::Chip;
+use crate::orders::queries::Summary;
 use crate::reply::Page;
 
 /// An order in a table.
@@ -30,22 +31,20 @@ pub struct OrderRow {
 }
 
 impl OrderRow {
-    /// From an order's record.
-    pub fn of(record: &OrderRecord) -> Self {
-        Self {
-            id: record.order_id.to_string(),
-            short: record.order_id.short().to_owned(),
-            href: order_href(record.order_id.as_str()),
-            user: record.user_id.to_string(),
-            status: Chip::of(record.status, record.undoing),
-            pieces: record
-                .lines
-                .iter()
-                .map(|line| i64::from(line.quantity))
-                .sum(),
-            total: record.total_cents.0,
-            created_at: record.created_at,
-        }
+    /// From the read model's row; `None` for a status of a newer version.
+    pub fn of_summary(summary: &Summary) -> Option<Self> {
+        let status = OrderStatus::parse(&summary.status)?;
+        let undoing = summary.undoing.as_deref().and_then(OrderStatus::parse);
+        Some(Self {
+            id: summary.order_id.clone(),
+            short: short(&summary.order_id).to_owned(),
+            href: order_href(&summary.order_id),
+            user: summary.user_id.clone(),
+            status: Chip::of(status, undoing),
+            pieces: summary.pieces,
+            total: summary.total_cents,
+            created_at: Timestamp::from_millisecond(summary.created_at).unwrap_or_default(),
+        })
     }
 }
 

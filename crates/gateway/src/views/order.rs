@@ -8,10 +8,15 @@ use waybill_domain::payment::PaymentAttempt;
 use waybill_domain::shipment::Shipment;
 
 use super::View;
+use super::page::{Middle, Place, Viewer};
 use super::progress::{Progress, Step, StepName};
-use super::shell;
+use super::shell::{self, Link};
 use super::tone::{self, Chip};
+use crate::app::App;
 use crate::auth::Caller;
+use crate::orders;
+use crate::problem::Problem;
+use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.
 #[derive(Debug, Clone, Serialize)]
@@ -396,6 +401,43 @@ fn commands(record: &OrderRecord, addresses: &Addresses<'_>) -> Vec<Command> {
             ),
         },
     ]
+}
+
+/// Loads and paints the page.
+pub(super) async fn middle(
+    app: &App,
+    viewer: &Viewer,
+    place: &Place,
+    id: &OrderId,
+) -> Result<Middle, Problem> {
+    let id = orders::named(&viewer.caller, id.as_str())?;
+    let record = orders::find(app, &id).await?;
+    // Signed callbacks cannot be typed by hand.
+    let by_hand = app.settings.is_demo() && app.settings.payment_webhook_secret().is_none();
+    let addresses = by_hand.then(|| Addresses {
+        gateway: &viewer.base,
+        ingress: &app.settings.restate_ingress_url,
+    });
+    let page = OrderPage::of(
+        &record,
+        &viewer.caller,
+        place.tab,
+        viewer.seed.clone(),
+        addresses.as_ref(),
+    );
+    let document = orders::show::document(app, &record).await?;
+    let list = if page.is_own { "/orders" } else { "/admin" };
+    Ok(Middle {
+        heading: page.short.clone(),
+        status: Some(page.status.label.clone()),
+        parent: Some(Link {
+            href: list.to_owned(),
+            label: "Orders".to_owned(),
+        }),
+        input: app.views.render(&page)?,
+        document,
+        order: Some(record),
+    })
 }
 
 impl View for OrderPage {

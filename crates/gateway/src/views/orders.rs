@@ -5,7 +5,15 @@ use waybill_domain::order::OrderStatus;
 
 use super::View;
 use super::lists::{self, OrderRow, Pages};
+use super::page::{Middle, Place, Viewer};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::orders::{queries, show};
+use crate::problem::Problem;
 use crate::reply::Page;
+
+/// Orders on a page.
+const PER_PAGE: u32 = 25;
 
 /// The page around the list.
 #[derive(Debug, Clone, Serialize)]
@@ -88,6 +96,40 @@ impl OrderList {
     }
 }
 
+/// Loads and paints the page: one's own orders, for admins too.
+pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<Middle, Problem> {
+    let (list, document) = list(app, &viewer.caller, place, true).await?;
+    let input = app.views.render(&OrdersPage {
+        tab: place.tab,
+        list,
+    })?;
+    Ok(Middle::new("Orders", input, document))
+}
+
+/// Loads the list, and the document about it. `own`: the caller's only.
+pub(super) async fn list(
+    app: &App,
+    caller: &Caller,
+    place: &Place,
+    own: bool,
+) -> Result<(OrderList, String), Problem> {
+    let filter = queries::Filter {
+        owner: own.then(|| caller.user.clone()),
+        status: place.status()?,
+        q: place.q()?,
+    };
+    let page = place.number(PER_PAGE)?;
+    let (found, total) = queries::orders(&app.db, &filter, page).await?;
+    let document = show::list_document(&found, total);
+    let action = if own { "/orders" } else { "/admin" };
+    let rows = found.iter().filter_map(OrderRow::of_summary).collect();
+    let q = filter.q.unwrap_or_default();
+    Ok((
+        OrderList::of(action, !own, q, filter.status, page, rows, total),
+        document,
+    ))
+}
+
 impl View for OrdersPage {
     const TEMPLATE: &'static str = "orders.html";
 }
@@ -97,11 +139,30 @@ impl View for OrderList {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use waybill_domain::order::OrderRecord;
+
     use super::*;
     use crate::views::{Sample, samples};
 
     pub fn rows() -> Vec<OrderRow> {
-        samples::every_order().iter().map(OrderRow::of).collect()
+        let summary = |(number, record): (usize, &OrderRecord)| queries::Summary {
+            order_id: format!("{}-{number}", record.order_id),
+            user_id: record.user_id.to_string(),
+            status: record.status.as_str().to_owned(),
+            undoing: record.undoing.map(|end| end.as_str().to_owned()),
+            total_cents: record.total_cents.0,
+            pieces: 3,
+            created_at: record.created_at.as_millisecond(),
+            updated_at: record.updated_at.as_millisecond(),
+            status_since: record.status_since.as_millisecond(),
+            wait_until: None,
+        };
+        samples::every_order()
+            .iter()
+            .enumerate()
+            .map(summary)
+            .filter_map(|summary| OrderRow::of_summary(&summary))
+            .collect()
     }
 
     impl Sample for OrderList {

@@ -4,9 +4,16 @@ use serde::Serialize;
 
 use super::View;
 use super::lists::{self, Pages};
+use super::page::{Middle, Place, Viewer};
 use super::tone;
+use crate::app::App;
 use crate::catalog::queries::{Filter, Product};
+use crate::catalog::{self, queries};
+use crate::problem::Problem;
 use crate::reply::Page;
+
+/// Products on a page.
+const PER_PAGE: u32 = 24;
 
 /// The product list with its search.
 #[derive(Debug, Clone, Serialize)]
@@ -145,6 +152,33 @@ impl ProductList {
             category,
         }
     }
+}
+
+/// Loads and paints the page.
+pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<Middle, Problem> {
+    let (list, document) = list(app, viewer, place).await?;
+    let categories = queries::categories(&app.db).await?;
+    let input = app
+        .views
+        .render(&ProductsPage::of(place.tab, list, categories))?;
+    Ok(Middle::new("Products", input, document))
+}
+
+/// Loads the list, and the document about it.
+pub(super) async fn list(
+    app: &App,
+    viewer: &Viewer,
+    place: &Place,
+) -> Result<(ProductList, String), Problem> {
+    let filter = Filter {
+        q: place.q()?,
+        category: place.word("category")?,
+    };
+    let page = place.number(PER_PAGE)?;
+    let (products, total) = queries::products(&app.db, &filter, page).await?;
+    let document = catalog::document(&products, total);
+    let list = ProductList::of(viewer.seed.clone(), &filter, page, products, total);
+    Ok((list, document))
 }
 
 impl View for ProductsPage {

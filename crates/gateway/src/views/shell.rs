@@ -186,9 +186,9 @@ pub struct WorkflowOrder {
     pub href: String,
     /// The current step.
     pub status: Chip,
-    /// Since when.
-    pub created_at: Timestamp,
-    /// How long it took, once it has ended.
+    /// Since when it is in this step.
+    pub since: Timestamp,
+    /// How long it all took, once it has ended.
     pub took: Option<String>,
     /// When what it waits for runs out.
     pub wait_until: Option<Timestamp>,
@@ -206,7 +206,7 @@ impl WorkflowOrder {
             short: record.order_id.short().to_owned(),
             href: order_href(record.order_id.as_str()),
             status: Chip::of(record.status, record.undoing),
-            created_at: record.created_at,
+            since: record.status_since,
             took: took(record),
             wait_until: record.wait_until,
             retries,

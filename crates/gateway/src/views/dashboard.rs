@@ -1,0 +1,370 @@
+//! The shop, or one customer's part of it, at a glance.
+
+use serde::Serialize;
+use waybill_domain::Timestamp;
+use waybill_domain::order::OrderStatus;
+
+use super::View;
+use super::lists::{self, OrderRow};
+use super::markdown;
+use super::page::{Middle, Place, Viewer};
+use super::tone::{self, Chip};
+use crate::app::App;
+use crate::orders::queries;
+use crate::problem::Problem;
+use crate::reply::Page;
+use waybill_domain::basket::Basket;
+
+/// The newest orders that are listed.
+const LATEST: Page = Page {
+    page: 1,
+    per_page: 8,
+};
+
+/// Everything the page shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct DashboardPage {
+    /// Which tab is open.
+    pub tab: &'static str,
+    /// Whether Restate does not answer.
+    pub restate_down: bool,
+    /// The numbers that matter.
+    pub tiles: Vec<Tile>,
+    /// Orders by status.
+    pub statuses: Vec<StatusBar>,
+    /// What only admins see.
+    pub shop: Option<Shop>,
+    /// The newest orders.
+    pub latest: Vec<OrderRow>,
+}
+
+/// One number.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tile {
+    /// What it counts.
+    pub label: &'static str,
+    /// The number, in words.
+    pub value: String,
+    /// What else is to say.
+    pub more: Option<String>,
+    /// Where more of it is.
+    pub href: Option<String>,
+}
+
+/// How many orders have a status.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusBar {
+    /// The status.
+    pub status: Chip,
+    /// How many.
+    pub count: i64,
+    /// Length of the bar, 0 to 100.
+    pub share: i64,
+    /// The list of them.
+    pub href: String,
+}
+
+/// How the whole shop does.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shop {
+    /// Orders placed in each of the last minutes, oldest first.
+    pub minutes: Vec<MinuteBar>,
+    /// The most in one minute.
+    pub peak: i64,
+    /// How many in all these minutes.
+    pub placed: i64,
+    /// Work that needs an operator; `None` when nobody knows.
+    pub stuck: Option<Vec<StuckRow>>,
+    /// How far the read model is behind, in words.
+    pub behind: String,
+    /// Each process.
+    pub health: Vec<HealthRow>,
+    /// Products with little stock.
+    pub low_stock: Vec<StockRow>,
+}
+
+/// Orders placed in one minute.
+#[derive(Debug, Clone, Serialize)]
+pub struct MinuteBar {
+    /// Its beginning.
+    pub at: Timestamp,
+    /// How many.
+    pub count: i64,
+    /// Height of the bar, 0 to 100.
+    pub height: i64,
+}
+
+/// An invocation that needs an operator.
+#[derive(Debug, Clone, Serialize)]
+pub struct StuckRow {
+    /// Restate's id.
+    pub id: String,
+    /// What was called.
+    pub target: String,
+    /// Restate's word.
+    pub status: String,
+    /// How often it was tried.
+    pub retries: u64,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// How well a process is.
+#[derive(Debug, Clone, Serialize)]
+pub struct HealthRow {
+    /// Which.
+    pub name: String,
+    /// In a word.
+    pub word: &'static str,
+    /// In a few more.
+    pub detail: String,
+    /// Which colour.
+    pub family: &'static str,
+}
+
+/// A product and its stock.
+#[derive(Debug, Clone, Serialize)]
+pub struct StockRow {
+    /// The catalog's number.
+    pub id: i64,
+    /// Stock keeping unit.
+    pub sku: String,
+    /// Its name.
+    pub name: String,
+    /// Pieces that can be sold.
+    pub stock: i64,
+    /// Which colour.
+    pub family: &'static str,
+    /// Which icon.
+    pub icon: &'static str,
+}
+
+impl StockRow {
+    /// As tables show it.
+    pub fn of(id: i64, sku: String, name: String, stock: i64) -> Self {
+        let (_, family, icon) = tone::of_stock(stock);
+        Self {
+            id,
+            sku,
+            name,
+            stock,
+            family,
+            icon,
+        }
+    }
+}
+
+/// Bars for counts by status, in the order of an order's life. `list` is the
+/// page with the list of orders.
+pub fn status_bars(counts: &[(OrderStatus, i64)], list: &str) -> Vec<StatusBar> {
+    let most = counts
+        .iter()
+        .map(|(_, count)| *count)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    OrderStatus::ALL
+        .into_iter()
+        .filter_map(|status| {
+            let count = counts.iter().find(|(known, _)| *known == status)?.1;
+            (count > 0).then(|| StatusBar {
+                status: Chip::of(status, None),
+                count,
+                // What is there is seen, however little it is.
+                share: (count * 100 / most).max(1),
+                href: lists::href(list, &[("status", status.as_str())]),
+            })
+        })
+        .collect()
+}
+
+/// Bars for counts per minute.
+pub fn minute_bars(counts: &[(Timestamp, i64)]) -> Vec<MinuteBar> {
+    let peak = counts
+        .iter()
+        .map(|(_, count)| *count)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    counts
+        .iter()
+        .map(|(at, count)| MinuteBar {
+            at: *at,
+            count: *count,
+            height: count * 100 / peak,
+        })
+        .collect()
+}
+
+/// Loads and paints the page.
+pub(super) async fn middle(
+    app: &App,
+    viewer: &Viewer,
+    place: &Place,
+    basket: Option<&Basket>,
+) -> Result<Middle, Problem> {
+    let caller = &viewer.caller;
+    let owner = (!caller.is_admin()).then_some(&caller.user);
+    let counts: Vec<(OrderStatus, i64)> = queries::counts(&app.db, owner)
+        .await?
+        .into_iter()
+        .filter_map(|(name, count)| Some((OrderStatus::parse(&name)?, count)))
+        .collect();
+    let filter = queries::Filter {
+        owner: owner.cloned(),
+        ..queries::Filter::default()
+    };
+    let (latest, _) = queries::orders(&app.db, &filter, LATEST).await?;
+    let list = if caller.is_admin() {
+        "/admin"
+    } else {
+        "/orders"
+    };
+    let page = DashboardPage {
+        tab: place.tab,
+        restate_down: basket.is_none(),
+        tiles: tiles_of_customer(&counts, basket),
+        statuses: status_bars(&counts, list),
+        shop: None,
+        latest: latest.iter().filter_map(OrderRow::of_summary).collect(),
+    };
+    let document = document(&page);
+    Ok(Middle::new("Dashboard", app.views.render(&page)?, document))
+}
+
+fn tiles_of_customer(counts: &[(OrderStatus, i64)], basket: Option<&Basket>) -> Vec<Tile> {
+    let sum = |wanted: fn(OrderStatus) -> bool| -> i64 {
+        counts
+            .iter()
+            .filter(|(status, _)| wanted(*status))
+            .map(|(_, count)| count)
+            .sum()
+    };
+    let tile = |label, value: i64, href: &str| Tile {
+        label,
+        value: value.to_string(),
+        more: None,
+        href: Some(href.to_owned()),
+    };
+    let mut tiles = vec![
+        tile(
+            "To be paid",
+            sum(|status| status == OrderStatus::AwaitingPayment),
+            "/orders?status=awaiting_payment",
+        ),
+        tile("Under way", sum(|status| !status.is_terminal()), "/orders"),
+        tile(
+            "Delivered",
+            sum(|status| status == OrderStatus::Delivered),
+            "/orders?status=delivered",
+        ),
+    ];
+    if let Some(basket) = basket {
+        tiles.push(Tile {
+            label: "In the cart",
+            value: basket.subtotal_cents.to_string(),
+            more: Some(match basket.pieces() {
+                1 => "1 piece".to_owned(),
+                pieces => format!("{pieces} pieces"),
+            }),
+            href: Some("/cart".to_owned()),
+        });
+    }
+    tiles
+}
+
+/// The dashboard as a Markdown document.
+fn document(page: &DashboardPage) -> String {
+    let tiles = page
+        .tiles
+        .iter()
+        .map(|tile| (tile.label, tile.value.as_str()));
+    let bars = page
+        .statuses
+        .iter()
+        .map(|bar| (bar.status.label.as_str(), bar.count));
+    markdown::dashboard(tiles, bars)
+}
+
+impl View for DashboardPage {
+    const TEMPLATE: &'static str = "dashboard.html";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::views::{Sample, orders, samples};
+
+    impl Sample for DashboardPage {
+        fn samples() -> Vec<Self> {
+            let tile = |href: Option<&str>| Tile {
+                label: "Delivered",
+                value: "12".into(),
+                more: href.map(|_| "today".to_owned()),
+                href: href.map(str::to_owned),
+            };
+            let minutes: Vec<_> = (0..30).map(|n| (samples::at(n * 60), n % 5)).collect();
+            let shop = |stuck| Shop {
+                minutes: minute_bars(&minutes),
+                peak: 4,
+                placed: 60,
+                stuck,
+                behind: "up to date".into(),
+                health: vec![HealthRow {
+                    name: "Gateway".into(),
+                    word: "well",
+                    detail: "0.1.0".into(),
+                    family: "done",
+                }],
+                low_stock: vec![StockRow::of(1, "P001".into(), "Kettle".into(), 2)],
+            };
+            let stuck = StuckRow {
+                id: "inv_1".into(),
+                target: "UserSession/alice/Settle".into(),
+                status: "paused".into(),
+                retries: 70,
+                failure: Some("<boom>".into()),
+            };
+            let customer = Self {
+                tab: "input",
+                restate_down: true,
+                tiles: vec![tile(None), tile(Some("/orders"))],
+                statuses: status_bars(
+                    &[(OrderStatus::Delivered, 300), (OrderStatus::Shipping, 1)],
+                    "/orders",
+                ),
+                shop: None,
+                latest: orders::tests::rows(),
+            };
+            let shops = [None, Some(vec![]), Some(vec![stuck])].map(|stuck| Self {
+                restate_down: false,
+                shop: Some(shop(stuck)),
+                ..customer.clone()
+            });
+            let empty = Self {
+                statuses: vec![],
+                latest: vec![],
+                ..customer.clone()
+            };
+            [customer, empty].into_iter().chain(shops).collect()
+        }
+    }
+
+    #[test]
+    fn bars_are_in_the_order_of_an_orders_life_and_never_invisible() {
+        let bars = status_bars(
+            &[
+                (OrderStatus::Delivered, 1000),
+                (OrderStatus::AwaitingPayment, 1),
+                (OrderStatus::Cancelled, 0),
+            ],
+            "/orders",
+        );
+        let seen: Vec<_> = bars
+            .iter()
+            .map(|bar| (bar.status.name, bar.share))
+            .collect();
+        assert_eq!(seen, [("awaiting_payment", 1), ("delivered", 100)]);
+        assert_eq!(bars[0].href, "/orders?status=awaiting_payment");
+    }
+}
