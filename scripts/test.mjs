@@ -20,12 +20,15 @@ const LEFTOVER_GRACE_MS = 5_000;
 process.chdir(root);
 const [suites, runnerArguments] = readArguments();
 const mark = `${process.pid}-${Date.now().toString(36)}`;
+const bin = cargoBinDirectory();
 const environment = {
   ...process.env,
   [MARK]: mark,
   RESTATE_SERVER_BIN: restateServer(),
   RESTATE_CLI_BIN: restateCli(),
-  WAYBILL_BIN_DIR: cargoBinDirectory(),
+  WAYBILL_BIN_DIR: bin,
+  // Cargo hands a package's tests its own binaries only, and `services` is not the gateway's.
+  SERVICES_BIN: join(bin, "services"),
   CHROMIUM_BIN: findBrowser() ?? "",
 };
 // The runner gets a Ctrl-C too; we stay to see what it leaves behind.
