@@ -619,7 +619,7 @@ impl OrderRecord {
                 if let Some(shipment) = &mut self.shipment {
                     shipment.eta = Some(eta);
                 }
-                let wait = eta.duration_since(at).as_secs().max(0);
+                let wait = eta.duration_since(at).as_secs_f64().max(0.0).round();
                 self.note(
                     at,
                     EventKind::InTransit,

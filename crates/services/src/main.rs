@@ -1,5 +1,7 @@
 //! The `services` process.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context;
 use services::settings::{LogFormat, Settings};
 use services::voice::Voice;
@@ -63,20 +65,20 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // An ordinary suspension is logged as a warning by the SDK (sdk-rust #98).
-    let no_suspensions = FilterFn::new(|metadata| {
-        !(metadata.target().starts_with("restate_sdk_shared_core")
-            && *metadata.level() >= tracing::Level::WARN)
+    // The SDK logs an ordinary suspension as a warning (sdk-rust #98), and each
+    // failed attempt twice; `outside` and Restate itself tell of those.
+    let no_echoes = FilterFn::new(|metadata| {
+        !(metadata.target().starts_with("restate_sdk") && *metadata.level() >= tracing::Level::WARN)
     });
     let layer = match format {
-        LogFormat::Text => fmt::layer().boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed(),
         LogFormat::Json => fmt::layer().json().boxed(),
     };
     tracing_subscriber::registry()
         .with(
             layer
                 .with_filter(filter)
-                .with_filter(no_suspensions)
+                .with_filter(no_echoes)
                 .with_filter(restate_sdk::filter::ReplayAwareFilter),
         )
         .init();
