@@ -20,7 +20,7 @@ use crate::problem::Problem;
 use crate::settings::Settings;
 use crate::views::Views;
 use crate::{
-    admin, auth, cart, catalog, dashboard, notifications, ops, orders, payments, protection,
+    admin, auth, cart, catalog, dashboard, live, notifications, ops, orders, payments, protection,
     reply, views, world,
 };
 
@@ -61,8 +61,10 @@ impl App {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .context("no HTTP client could be made")?;
-        let ingress = services::client::connect(&settings.restate_ingress_url)
-            .with_context(|| format!("RESTATE_INGRESS_URL is '{}'", settings.restate_ingress_url))?;
+        let ingress =
+            services::client::connect(&settings.restate_ingress_url).with_context(|| {
+                format!("RESTATE_INGRESS_URL is '{}'", settings.restate_ingress_url)
+            })?;
         let admin_api = AdminApi::new(&settings.restate_admin_url, http.clone());
         Ok(Arc::new(Self {
             auth: Auth::new(&settings),
@@ -91,6 +93,7 @@ pub fn router(app: Shared) -> Router {
         .merge(cart::router())
         .merge(catalog::router())
         .merge(dashboard::router())
+        .merge(live::router())
         .merge(notifications::router())
         .merge(ops::router())
         .merge(orders::router())

@@ -1,10 +1,217 @@
-//! Carts.
+//! Carts. Their truth is `UserSession`; the gateway adds what the catalog knows
+//! of a product and passes every change on.
 
-use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use services::client::{Body, Failure, outcome};
+use waybill_domain::basket::{AddItem, Basket, MAX_QUANTITY, RemoveItem, UpdateItem};
+use waybill_domain::ids::Sku;
+use waybill_domain::update::Update;
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
+use crate::auth::Caller;
+use crate::catalog;
+use crate::catalog::queries::Product;
+use crate::idempotency::IdempotencyKey;
+use crate::problem::Problem;
+use crate::reply::{Asker, Done, Fields, FromFields, Input, Markdown, Wants};
+use crate::views::markdown;
 
 /// `/api/cart`.
 pub fn router() -> Router<Shared> {
     Router::new()
+        .route("/api/cart", get(show))
+        .route("/api/cart/add", post(add))
+        .route("/api/cart/update", post(update))
+        .route("/api/cart/remove", post(remove))
+        .route("/api/cart/clear", post(clear))
+}
+
+async fn show(
+    State(app): State<Shared>,
+    caller: Caller,
+    asker: Asker,
+) -> Result<Response, Problem> {
+    let basket = app.live.basket(&caller.user).await?;
+    Ok(match asker.wants {
+        Wants::Markdown => Markdown(markdown::cart(&basket)).into_response(),
+        _ => Json(basket).into_response(),
+    })
+}
+
+/// A product as callers name it: by number, or by SKU.
+#[derive(Debug)]
+enum Which {
+    Number(i64),
+    Sku(Sku),
+}
+
+impl FromFields for Which {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        if let Some(sku) = fields.text("sku", 64)? {
+            return Ok(Self::Sku(Sku::parse(&sku)?));
+        }
+        fields
+            .required_integer("product_id", 1..=i64::MAX)
+            .map(Self::Number)
+    }
+}
+
+impl Which {
+    async fn in_catalog(&self, app: &App) -> Result<Product, Problem> {
+        match self {
+            Self::Number(id) => catalog::known(app, &id.to_string()).await,
+            Self::Sku(sku) => catalog::queries::product_of_sku(&app.db, sku)
+                .await?
+                .ok_or_else(|| {
+                    Problem::not_found(format!(
+                        "there is no product {sku}: GET /api/products lists them"
+                    ))
+                    .with_field("sku")
+                }),
+        }
+    }
+
+    /// Its SKU. A product that has left the catalog can still leave the cart.
+    async fn in_cart(self, app: &App, caller: &Caller) -> Result<Sku, Problem> {
+        let id = match self {
+            Self::Sku(sku) => return Ok(sku),
+            Self::Number(id) => id,
+        };
+        let basket = app.live.basket(&caller.user).await?;
+        let line = basket.items.into_iter().find(|line| line.product_id == id);
+        match line {
+            Some(line) => Ok(line.sku),
+            None => Ok(Sku::parse(
+                &catalog::known(app, &id.to_string()).await?.sku,
+            )?),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Change {
+    which: Which,
+    quantity: u32,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for Change {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let which = Which::from_fields(fields)?;
+        let quantity = fields.required_integer("quantity", 1..=MAX_QUANTITY.into())?;
+        Ok(Self {
+            which,
+            quantity: u32::try_from(quantity).unwrap_or(MAX_QUANTITY),
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+async fn add(
+    State(app): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(change): Input<Change>,
+) -> Result<Done, Problem> {
+    let product = change.which.in_catalog(&app).await?;
+    let item = AddItem {
+        product: product.for_cart()?,
+        quantity: change.quantity,
+    };
+    let asked = app
+        .ingress
+        .user_session(&caller.user)
+        .add_item(Body(item))
+        .idempotency_key(key.or(change.key).of(&caller.user, "cart.add"))
+        .call()
+        .await;
+    let basket = changed(&app, outcome(asked)).await?;
+    let text = format!("Item added: {} × {}", change.quantity, product.name);
+    app.live.note(&caller.user, "item_added", &text).await;
+    Ok(Done::new(StatusCode::OK, &basket)?.saying(text))
+}
+
+async fn update(
+    State(app): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(change): Input<Change>,
+) -> Result<Done, Problem> {
+    let sku = change.which.in_cart(&app, &caller).await?;
+    let item = UpdateItem {
+        sku,
+        quantity: change.quantity,
+    };
+    let asked = app
+        .ingress
+        .user_session(&caller.user)
+        .update_item(Body(item))
+        .idempotency_key(key.or(change.key).of(&caller.user, "cart.update"))
+        .call()
+        .await;
+    let basket = changed(&app, outcome(asked)).await?;
+    Ok(Done::new(StatusCode::OK, &basket)?.saying("Cart updated"))
+}
+
+#[derive(Debug)]
+struct Removal {
+    which: Which,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for Removal {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self {
+            which: Which::from_fields(fields)?,
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+async fn remove(
+    State(app): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(removal): Input<Removal>,
+) -> Result<Done, Problem> {
+    let sku = removal.which.in_cart(&app, &caller).await?;
+    let asked = app
+        .ingress
+        .user_session(&caller.user)
+        .remove_item(Body(RemoveItem { sku }))
+        .idempotency_key(key.or(removal.key).of(&caller.user, "cart.remove"))
+        .call()
+        .await;
+    let basket = changed(&app, outcome(asked)).await?;
+    Ok(Done::new(StatusCode::OK, &basket)?.saying("Item removed"))
+}
+
+async fn clear(
+    State(app): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+) -> Result<Done, Problem> {
+    let asked = app
+        .ingress
+        .user_session(&caller.user)
+        .clear_basket()
+        .idempotency_key(key.of(&caller.user, "cart.clear"))
+        .call()
+        .await;
+    let basket = changed(&app, outcome(asked)).await?;
+    Ok(Done::new(StatusCode::OK, &basket)?.saying("Cart emptied"))
+}
+
+/// Lets every open page of the user know before the answer goes out.
+async fn changed(app: &App, answer: Result<Basket, Failure>) -> Result<Basket, Problem> {
+    let basket = answer?;
+    app.live
+        .apply(Update::Basket(basket.clone()))
+        .await
+        .map_err(Problem::internal)?;
+    Ok(basket)
 }

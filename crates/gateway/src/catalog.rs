@@ -8,11 +8,124 @@
 pub mod queries;
 pub mod stock;
 
-use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use waybill_domain::money::Cents;
 
-use crate::app::Shared;
+use self::queries::{Filter, Product};
+use crate::app::{App, Shared};
+use crate::problem::Problem;
+use crate::reply::{Asker, Fields, FromFields, InQuery, Markdown, Page, Wants};
+use crate::views::markdown;
+
+/// Products on a page of the API.
+const PER_PAGE: u32 = 50;
+/// Longest search.
+const MAX_QUERY: usize = 100;
 
 /// `/api/products`.
 pub fn router() -> Router<Shared> {
     Router::new()
+        .route("/api/products", get(list))
+        .route("/api/products/{id}", get(one))
+        .route("/api/zones", get(zones))
+}
+
+/// Which products are wanted.
+#[derive(Debug)]
+pub struct ProductQuery {
+    /// Which of them.
+    pub filter: Filter,
+    /// Which part of those.
+    pub page: Page,
+}
+
+impl FromFields for ProductQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self {
+            filter: Filter {
+                q: fields.text("q", MAX_QUERY)?,
+                category: fields.text("category", MAX_QUERY)?,
+            },
+            page: Page::from_fields(fields, PER_PAGE)?,
+        })
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    products: Vec<Product>,
+    total: i64,
+    #[serde(flatten)]
+    page: Page,
+}
+
+async fn list(
+    State(app): State<Shared>,
+    asker: Asker,
+    InQuery(ProductQuery { filter, page }): InQuery<ProductQuery>,
+) -> Result<Response, Problem> {
+    let (products, total) = queries::products(&app.db, &filter, page).await?;
+    Ok(match asker.wants {
+        Wants::Markdown => Markdown(document(&products, total)).into_response(),
+        _ => Json(Listing {
+            products,
+            total,
+            page,
+        })
+        .into_response(),
+    })
+}
+
+/// The product list as a Markdown document.
+pub fn document(products: &[Product], total: i64) -> String {
+    let rows: Vec<_> = products
+        .iter()
+        .map(|product| markdown::ProductRow {
+            sku: &product.sku,
+            name: &product.name,
+            price: Cents(product.price_cents),
+            stock: product.stock_qty,
+        })
+        .collect();
+    markdown::products(&rows, total)
+}
+
+async fn one(
+    State(app): State<Shared>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let product = known(&app, &id).await?;
+    Ok(match asker.wants {
+        Wants::Markdown => Markdown(document(&[product], 1)).into_response(),
+        _ => Json(product).into_response(),
+    })
+}
+
+/// The product of that number, or why there is none.
+pub async fn known(app: &App, id: &str) -> Result<Product, Problem> {
+    let found = match id.parse() {
+        Ok(id) => queries::product(&app.db, id).await?,
+        Err(_) => None,
+    };
+    found.ok_or_else(|| {
+        Problem::not_found(format!(
+            "there is no product {id}: GET /api/products lists them"
+        ))
+        .with_field("product_id")
+    })
+}
+
+#[derive(Debug, Serialize)]
+struct Zones {
+    zones: Vec<queries::Zone>,
+}
+
+async fn zones(State(app): State<Shared>) -> Result<Json<Zones>, Problem> {
+    let zones = queries::zones(&app.db).await?;
+    Ok(Json(Zones { zones }))
 }

@@ -11,9 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 /// The schema, embedded.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");

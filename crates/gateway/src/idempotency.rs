@@ -2,11 +2,14 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use waybill_domain::ids::Username;
 use uuid::Uuid;
+use waybill_domain::ids::Username;
 
 use crate::problem::Problem;
+use crate::reply::Fields;
 
+/// The field that forms send it in, since they can send no header.
+const FIELD: &str = "idempotency_key";
 /// Longest accepted key, in bytes.
 const MAX_KEY: usize = 128;
 
@@ -27,6 +30,24 @@ impl IdempotencyKey {
         }
     }
 
+    /// The key of a form that was sent twice.
+    pub fn from_fields(fields: &Fields) -> Result<Option<Self>, Problem> {
+        let raw = fields.text(FIELD, MAX_KEY)?;
+        let parsed = raw.map(|raw| Self::parse(raw.as_bytes()));
+        parsed
+            .transpose()
+            .map_err(|problem| problem.with_field(FIELD))
+    }
+
+    /// This one if the caller sent it, else the form's if it has one.
+    #[must_use]
+    pub fn or(self, form: Option<Self>) -> Self {
+        match form {
+            Some(form) if !self.given => form,
+            _ => self,
+        }
+    }
+
     /// What the caller sent, if it sent one.
     pub fn given(&self) -> Option<&str> {
         self.given.then_some(self.key.as_str())
@@ -38,9 +59,7 @@ impl IdempotencyKey {
     }
 
     fn parse(raw: &[u8]) -> Result<Self, Problem> {
-        let valid = !raw.is_empty()
-            && raw.len() <= MAX_KEY
-            && raw.iter().all(|byte| byte.is_ascii_graphic());
+        let valid = !raw.is_empty() && raw.len() <= MAX_KEY && raw.iter().all(u8::is_ascii_graphic);
         match std::str::from_utf8(raw) {
             Ok(key) if valid => Ok(Self {
                 key: key.to_owned(),
@@ -85,6 +104,20 @@ mod tests {
         let (one, two) = (IdempotencyKey::fresh(), IdempotencyKey::fresh());
         assert_ne!(one.of(&alice, "cart.add"), two.of(&alice, "cart.add"));
         assert_eq!(one.given(), None);
+    }
+
+    #[test]
+    fn a_form_may_carry_it_and_the_header_counts_more() {
+        let form = || {
+            IdempotencyKey::from_fields(&Fields::from_form(b"idempotency_key=from-form")).unwrap()
+        };
+        assert_eq!(
+            IdempotencyKey::fresh().or(form()).given(),
+            Some("from-form")
+        );
+        let header = IdempotencyKey::parse(b"from-header").unwrap();
+        assert_eq!(header.or(form()).given(), Some("from-header"));
+        assert_eq!(IdempotencyKey::fresh().or(None).given(), None);
     }
 
     #[test]

@@ -137,12 +137,17 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let listener = TcpListener::bind(settings.gateway_listen)
         .await
-        .with_context(|| format!("GATEWAY_LISTEN: cannot listen on {}, so free that port or name another", settings.gateway_listen))?;
+        .with_context(|| {
+            format!(
+                "GATEWAY_LISTEN: cannot listen on {}, so free that port or name another",
+                settings.gateway_listen
+            )
+        })?;
     let address = listener.local_addr()?;
     let app = App::open(settings).await?;
     app.live.listen(
         &app.settings.services_updates_urls,
-        app.settings.internal_token().map(str::to_owned),
+        app.settings.internal_token(),
     );
     let stocking = tokio::spawn(catalog::stock::announce(Arc::clone(&app)));
     if app.settings.is_demo() {
@@ -153,7 +158,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(http.address = %address, "gateway listens on http://{address}");
 
     let ending = Arc::clone(&app);
-    let stopped = stop.clone();
+    let patience_over = stop.clone();
     let server = axum::serve(
         // Small answers must not wait for the acknowledgement of earlier ones.
         listener.tap_io(|stream| {
@@ -171,7 +176,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     });
     tokio::select! {
         served = server.into_future() => served?,
-        () = async { stopped.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => {
+        () = async { patience_over.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => {
             tracing::warn!("gateway stops with requests still under way");
         }
     }

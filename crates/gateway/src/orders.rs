@@ -1,10 +1,86 @@
 //! Checkout, orders, cancellation.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`checkout`] | `POST /api/checkout` |
+//! | [`cancel`] | `POST /api/orders/{id}/cancel` |
+//! | [`show`] | lists and single orders, as JSON and Markdown |
+//! | [`queries`] | the read model |
+
+pub mod cancel;
+pub mod checkout;
+pub mod queries;
+pub mod show;
 
 use axum::Router;
+use axum::routing::{get, post};
+use waybill_domain::ids::OrderId;
+use waybill_domain::order::OrderRecord;
+use waybill_domain::refusal::Refusal;
+use waybill_domain::update::Update;
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
+use crate::auth::Caller;
+use crate::problem::Problem;
 
-/// `/api/orders`.
+/// `/api/checkout` and `/api/orders`.
 pub fn router() -> Router<Shared> {
     Router::new()
+        .route("/api/checkout", post(checkout::checkout))
+        .route("/api/orders", get(show::list))
+        .route("/api/orders/{id}", get(show::one))
+        .route("/api/orders/{id}/cancel", post(cancel::cancel))
+}
+
+/// The full id of what a caller names: their own orders also without their
+/// name, others' for admins only. What is not theirs to see is not there.
+pub fn named(caller: &Caller, raw: &str) -> Result<OrderId, Problem> {
+    let unknown = || {
+        Problem::not_found(format!(
+            "there is no order {raw}: GET /api/orders lists yours"
+        ))
+    };
+    let id = if raw.contains('.') {
+        OrderId::parse(raw)
+    } else {
+        OrderId::of(&caller.user, raw)
+    }
+    .map_err(|_| unknown())?;
+    if caller.may_see(&id.owner()) {
+        Ok(id)
+    } else {
+        Err(unknown())
+    }
+}
+
+/// The order of that id. One that the read model does not have is asked of
+/// Restate before it is a 404; while Restate cannot be asked, it is a 503.
+pub async fn find(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
+    if let Some(record) = queries::record(&app.db, id).await? {
+        return Ok(record);
+    }
+    app.live.catch_up().await.map_err(cannot_tell)?;
+    queries::record(&app.db, id).await?.ok_or_else(|| {
+        Refusal::UnknownOrder {
+            order_id: id.clone(),
+        }
+        .into()
+    })
+}
+
+/// What is missing here may be in Restate, which does not answer.
+pub fn cannot_tell(cause: impl std::fmt::Display) -> Problem {
+    Problem::unavailable(
+        "this is not known here, and Restate cannot be asked at the moment: try again",
+    )
+    .with_cause(cause)
+}
+
+/// Shows a record that a command has made, before the command is answered.
+pub async fn apply(app: &App, record: OrderRecord) -> Result<(), Problem> {
+    app.live
+        .apply(Update::Order(Box::new(record)))
+        .await
+        .map_err(Problem::internal)?;
+    Ok(())
 }

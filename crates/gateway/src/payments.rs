@@ -1,10 +1,135 @@
-//! The payment provider's webhook.
+//! The provider's webhook, `POST /api/payment/callback`.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`signature`] | whether the provider sent it |
+
+pub mod signature;
 
 use axum::Router;
+use axum::body::Body as RawBody;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use serde_json::json;
+use services::client::{Body, outcome};
+use waybill_domain::Timestamp;
+use waybill_domain::checkout::{CallbackAnswer, PaymentCallback};
+use waybill_domain::ids::OrderId;
+use waybill_domain::payment::{PaymentReceipt, ReceiptStatus};
+use waybill_domain::refusal::Refusal;
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
+use crate::idempotency::IdempotencyKey;
+use crate::orders;
+use crate::problem::Problem;
+use crate::reply::{self, Done, Fields, FromFields};
 
-/// `/api/payment`.
+/// Longest accepted ids and reasons, in characters.
+const MAX_TEXT: usize = 500;
+/// Largest amount, in cents.
+const MAX_AMOUNT: i64 = 1_000_000_000_000;
+
+/// `/api/payment/callback`.
 pub fn router() -> Router<Shared> {
-    Router::new()
+    Router::new().route("/api/payment/callback", post(callback))
+}
+
+/// The provider's words. Its own rules come with parsing, also when no
+/// signature vouches for them.
+struct Receipt(PaymentReceipt);
+
+impl FromFields for Receipt {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let awakeable_id = fields.required_text("awakeable_id", MAX_TEXT)?;
+        let status = match fields.required_text("status", 20)?.as_str() {
+            "success" => ReceiptStatus::Success,
+            "failed" => ReceiptStatus::Failed,
+            _ => {
+                return Err(Problem::invalid(
+                    "status",
+                    "status must be success or failed",
+                ));
+            }
+        };
+        let paid = status == ReceiptStatus::Success;
+        let amount = fields.integer("amount", 0..=MAX_AMOUNT)?;
+        if paid && amount.is_none() {
+            return Err(Problem::invalid(
+                "amount",
+                "amount is missing: say how many cents were paid",
+            ));
+        }
+        let receipt = PaymentReceipt {
+            awakeable_id,
+            transaction_id: fields.text("transaction_id", MAX_TEXT)?.unwrap_or_default(),
+            amount: amount.unwrap_or(0),
+            status,
+            reason: fields.text("reason", MAX_TEXT)?,
+        };
+        if (paid || !receipt.transaction_id.is_empty()) && !receipt.names_a_transaction() {
+            return Err(Problem::invalid(
+                "transaction_id",
+                "transaction_id must be 1 to 128 visible ASCII characters: say which payment this was",
+            ));
+        }
+        Ok(Self(receipt))
+    }
+}
+
+async fn callback(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Done, Problem> {
+    let body = reply::read(body).await?;
+    check_sender(&app, &headers, &body)?;
+    let Receipt(receipt) = Receipt::from_fields(&Fields::from_json(&body)?)?;
+    let order_id = order_of(&app, &receipt.awakeable_id).await?;
+    // The session recognizes a repeated transaction itself; a stored answer to
+    // an earlier try could be one that no longer holds.
+    let key = IdempotencyKey::fresh().of(&order_id.owner(), "payment.callback");
+    let asked = app
+        .ingress
+        .user_session(&order_id.owner())
+        .payment_callback(Body(PaymentCallback {
+            order_id: order_id.clone(),
+            receipt,
+        }))
+        .idempotency_key(key)
+        .call()
+        .await;
+    let result = match outcome(asked)? {
+        CallbackAnswer::Accepted { record } => {
+            orders::apply(&app, record).await?;
+            "accepted"
+        }
+        CallbackAnswer::Repeated => "repeated",
+        CallbackAnswer::Late => "late",
+    };
+    Done::new(
+        StatusCode::OK,
+        &json!({ "order_id": order_id, "result": result }),
+    )
+}
+
+fn check_sender(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    match app.settings.payment_webhook_secret() {
+        Some(secret) => signature::check(secret, headers, body, Timestamp::now()),
+        None if app.settings.is_demo() => Ok(()),
+        // `Settings::check` lets no gateway come to this.
+        None => Err(Problem::internal("no PAYMENT_WEBHOOK_SECRET")),
+    }
+}
+
+/// Which order waits for that awakeable. One that is not known here is asked of
+/// Restate before it is a 404.
+async fn order_of(app: &App, awakeable_id: &str) -> Result<OrderId, Problem> {
+    if let Some(id) = orders::queries::order_of_awakeable(&app.db, awakeable_id).await? {
+        return Ok(id);
+    }
+    app.live.catch_up().await.map_err(orders::cannot_tell)?;
+    orders::queries::order_of_awakeable(&app.db, awakeable_id)
+        .await?
+        .ok_or_else(|| Refusal::UnknownPayment.into())
 }

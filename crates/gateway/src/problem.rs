@@ -8,20 +8,27 @@
 //! `Problem` by `?`. [`crate::reply::present`] logs those that are our fault,
 //! once, and writes each in the form its asker understands.
 
+use std::ops::Deref;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use waybill_domain::refusal::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use services::client::Failure;
+use waybill_domain::refusal::Refusal;
 
 /// What the types of problems begin with.
 const TYPE_PREFIX: &str = "urn:waybill:problem:";
 
-/// One error, as the caller sees it.
+/// One error, as the caller sees it. Boxed, so that results stay small.
 #[derive(Debug, Clone, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Facts>);
+
+/// What a [`Problem`] says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Facts {
     /// Stable name, `urn:waybill:problem:{kind}`.
     #[serde(rename = "type")]
     type_uri: String,
@@ -57,7 +64,7 @@ impl Problem {
         title: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        Self {
+        Self(Box::new(Facts {
             type_uri: format!("{TYPE_PREFIX}{kind}"),
             title: title.into(),
             status,
@@ -66,7 +73,7 @@ impl Problem {
             extra: Map::new(),
             headers: Vec::new(),
             cause: None,
-        }
+        }))
     }
 
     /// Input that is not accepted, 400.
@@ -123,28 +130,28 @@ impl Problem {
     /// The same with the field that was wrong.
     #[must_use]
     pub fn with_field(mut self, field: &str) -> Self {
-        self.field = Some(field.to_owned());
+        self.0.field = Some(field.to_owned());
         self
     }
 
     /// The same with a fact for machines.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.to_owned(), value.into());
+        self.0.extra.insert(name.to_owned(), value.into());
         self
     }
 
     /// The same with a response header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     /// The same with what only the log shows.
     #[must_use]
     pub fn with_cause(mut self, cause: impl std::fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        self.0.cause = Some(cause.to_string());
         self
     }
 
@@ -156,6 +163,14 @@ impl Problem {
     /// What only the log shows.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
+    }
+}
+
+impl Deref for Problem {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
     }
 }
 
@@ -190,13 +205,13 @@ impl From<Refusal> for Problem {
             for (name, value) in facts {
                 match name.as_str() {
                     "type" | "detail" => {}
-                    "field" => problem.field = value.as_str().map(str::to_owned),
+                    "field" => problem.0.field = value.as_str().map(str::to_owned),
                     // `status` is the HTTP status in a problem.
                     "status" => {
-                        problem.extra.insert("order_status".to_owned(), value);
+                        problem.0.extra.insert("order_status".to_owned(), value);
                     }
                     _ => {
-                        problem.extra.insert(name, value);
+                        problem.0.extra.insert(name, value);
                     }
                 }
             }
@@ -268,9 +283,9 @@ impl From<serde_json::Error> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use waybill_domain::ids::{OrderId, Sku};
     use waybill_domain::order::OrderStatus;
-    use serde_json::json;
 
     use super::*;
 

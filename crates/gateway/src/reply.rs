@@ -271,6 +271,17 @@ fn carry_over(from: &Response, mut to: Response) -> Response {
     to
 }
 
+/// A Markdown document.
+#[derive(Debug, Clone)]
+pub struct Markdown(pub String);
+
+impl IntoResponse for Markdown {
+    fn into_response(self) -> Response {
+        let kind = HeaderValue::from_static("text/markdown; charset=utf-8");
+        ([(header::CONTENT_TYPE, kind)], self.0).into_response()
+    }
+}
+
 /// What a body or a query string says, whatever its encoding.
 #[derive(Debug, Clone, Default)]
 pub struct Fields(Map<String, Value>);
@@ -637,10 +648,7 @@ mod tests {
     #[tokio::test]
     async fn an_empty_body_of_any_kind_says_what_is_missing() {
         let problem = post(Some("text/html"), "").await.err().unwrap();
-        assert_eq!(
-            problem.detail,
-            "quantity is missing: send it in the body"
-        );
+        assert_eq!(problem.detail, "quantity is missing: send it in the body");
     }
 
     #[test]

@@ -204,11 +204,10 @@ mod tests {
             .unwrap();
         let again = demo(&db).await.unwrap();
         assert_eq!((again.products, again.zones, again.users), (0, 0, 0));
-        let price: i64 =
-            sqlx::query_scalar("SELECT price_cents FROM products WHERE sku = 'P001'")
-                .fetch_one(&db.read)
-                .await
-                .unwrap();
+        let price: i64 = sqlx::query_scalar("SELECT price_cents FROM products WHERE sku = 'P001'")
+            .fetch_one(&db.read)
+            .await
+            .unwrap();
         assert_eq!(price, 1);
     }
 
@@ -226,7 +225,11 @@ mod tests {
     async fn the_demo_passwords_open_and_stay_the_same() {
         let hash = demo_password_hash("alice").unwrap();
         assert_eq!(hash, demo_password_hash("alice").unwrap());
-        assert!(password::verify("alice-demo".into(), Some(hash)).await.unwrap());
+        assert!(
+            password::verify("alice-demo".into(), Some(hash))
+                .await
+                .unwrap()
+        );
     }
 
     #[tokio::test]

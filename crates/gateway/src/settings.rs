@@ -6,6 +6,7 @@
 //! makes sense together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, ValueEnum};
@@ -76,7 +77,14 @@ pub struct Settings {
     pub internal_token: Option<String>,
 
     /// Who may call.
-    #[arg(long, env, global = true, value_enum, ignore_case = true, default_value = "session")]
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "session"
+    )]
     pub auth_mode: AuthMode,
 
     /// Signs session cookies: at least 32 bytes, kept secret, the same in every
@@ -112,14 +120,21 @@ pub struct Settings {
     )]
     pub payment_callback_url: String,
 
-    /// How log lines look.
-    #[arg(long, env, global = true, value_enum, ignore_case = true, default_value = "text")]
-    pub log_format: LogFormat,
-
-    /// Folder with the console's `templates` and `static` files, read anew for
-    /// each page: for work on the console. Without it the binary's own are used.
+    /// Folder with `templates` and `static` that are read anew for each page,
+    /// for people who work on them. Without it the binary's own are used.
     #[arg(long, env, global = true)]
-    pub web_dir: Option<std::path::PathBuf>,
+    pub web_dir: Option<PathBuf>,
+
+    /// How log lines look.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
 }
 
 /// A value that may be set to nothing, as compose files do.

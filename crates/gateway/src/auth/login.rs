@@ -10,9 +10,9 @@ use serde_json::json;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
+use super::password;
 use super::queries::{self, User};
 use super::session::{self, Sessions};
-use super::password;
 use crate::app::{App, Shared};
 use crate::problem::Problem;
 use crate::reply::{Done, Fields, FromFields, Input, local_path};
@@ -33,7 +33,10 @@ struct Login {
 
 #[derive(Debug)]
 enum Proof {
-    Password { username: String, password: String },
+    Password {
+        username: String,
+        password: String,
+    },
     /// One click, in a demo.
     Persona(String),
 }
@@ -82,8 +85,8 @@ async fn persona(app: &App, name: &str) -> Result<(Username, User), Problem> {
             "personas are for demos only: sign in with user name and password",
         ));
     }
-    let name = Username::parse(name)
-        .map_err(|refusal| Problem::from(refusal).with_field("persona"))?;
+    let name =
+        Username::parse(name).map_err(|refusal| Problem::from(refusal).with_field("persona"))?;
     match queries::user(&app.db, &name).await? {
         Some(user) => Ok((name, user)),
         None => Err(Problem::invalid(
@@ -98,7 +101,9 @@ async fn known(app: &App, name: &str, password: String) -> Result<(Username, Use
         return Err(too_many_tries(wait.as_secs() + 1));
     }
     let found = match Username::parse(name) {
-        Ok(name) => queries::user(&app.db, &name).await?.map(|user| (name, user)),
+        Ok(name) => queries::user(&app.db, &name)
+            .await?
+            .map(|user| (name, user)),
         Err(_) => None,
     };
     let hash = found

@@ -200,3 +200,109 @@ pub async fn zone(db: &Db, name: &str) -> sqlx::Result<Option<Zone>> {
     .fetch_optional(&db.read)
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{db, seed};
+
+    async fn shop() -> (tempfile::TempDir, Db) {
+        let (folder, db) = db::temporary().await;
+        seed::demo(&db).await.unwrap();
+        (folder, db)
+    }
+
+    async fn found(db: &Db, q: &str) -> Vec<String> {
+        let filter = Filter {
+            q: Some(q.to_owned()),
+            category: None,
+        };
+        let page = Page {
+            page: 1,
+            per_page: 100,
+        };
+        let (products, total) = products(db, &filter, page).await.unwrap();
+        assert_eq!(products.len(), usize::try_from(total).unwrap());
+        products.into_iter().map(|product| product.sku).collect()
+    }
+
+    #[tokio::test]
+    async fn search_looks_into_sku_name_category_and_description() {
+        let (_folder, db) = shop().await;
+        assert_eq!(found(&db, "p019").await, ["P019"]);
+        assert_eq!(found(&db, "keyboard").await, ["P019"]);
+        assert_eq!(found(&db, "flicker").await, ["P018"]);
+        assert_eq!(found(&db, "outdoor").await.len(), 6);
+    }
+
+    #[tokio::test]
+    async fn nothing_in_a_search_is_a_wildcard() {
+        let (_folder, db) = shop().await;
+        for q in ["%", "_", "\\", "P%1", "' OR 1=1 --"] {
+            assert!(found(&db, q).await.is_empty(), "{q}");
+        }
+    }
+
+    #[tokio::test]
+    async fn categories_and_pages_narrow() {
+        let (_folder, db) = shop().await;
+        let categories = categories(&db).await.unwrap();
+        assert_eq!(categories[0], ("Widgets".to_owned(), 5));
+        assert_eq!(categories.iter().map(|(_, count)| count).sum::<i64>(), 28);
+        let filter = Filter {
+            q: None,
+            category: Some("Widgets".into()),
+        };
+        let page = Page {
+            page: 2,
+            per_page: 3,
+        };
+        let (products, total) = products(&db, &filter, page).await.unwrap();
+        let skus: Vec<_> = products
+            .iter()
+            .map(|product| product.sku.as_str())
+            .collect();
+        assert_eq!((skus.as_slice(), total), (&["P004", "P005"][..], 5));
+    }
+
+    #[tokio::test]
+    async fn zones_are_found_in_any_case_and_unknown_ones_are_not() {
+        let (_folder, db) = shop().await;
+        let domestic = zone(&db, "domestic").await.unwrap().unwrap();
+        assert_eq!(
+            (domestic.zone.as_str(), domestic.cost_cents),
+            ("Domestic", 1000)
+        );
+        assert_eq!(zone(&db, "Moon").await.unwrap(), None);
+        assert_eq!(zones(&db).await.unwrap().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn the_catalog_shows_what_inventory_says() {
+        let (_folder, db) = shop().await;
+        assert_eq!(unannounced(&db).await.unwrap().len(), 28);
+        sqlx::query(
+            "INSERT INTO stock_levels (sku, version, updated_at, initial, restocked, available, reserved, committed)
+             VALUES ('P001', 1, 0, 500, 0, 500, 0, 0)",
+        )
+        .execute(&db.write)
+        .await
+        .unwrap();
+        sqlx::query("UPDATE stock_levels SET version = 2, available = 498, reserved = 2")
+            .execute(&db.write)
+            .await
+            .unwrap();
+        assert_eq!(product(&db, 1).await.unwrap().unwrap().stock_qty, 498);
+        assert_eq!(unannounced(&db).await.unwrap().len(), 27);
+    }
+
+    #[tokio::test]
+    async fn prices_are_found_for_what_exists() {
+        let (_folder, db) = shop().await;
+        let skus = ["P002", "GONE", "P001"].map(|sku| Sku::parse(sku).unwrap());
+        let skus: Vec<_> = skus.iter().collect();
+        let found = products_of_skus(&db, &skus).await.unwrap();
+        let found: Vec<_> = found.iter().map(|product| product.sku.as_str()).collect();
+        assert_eq!(found, ["P001", "P002"]);
+    }
+}

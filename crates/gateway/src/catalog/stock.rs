@@ -60,11 +60,11 @@ async fn tell(app: &App, sku: String, quantity: i64) -> Result<Option<StockLevel
         return Ok(None);
     };
     let quantity = u32::try_from(quantity).unwrap_or(u32::MAX);
-    let called = app
+    let asked = app
         .ingress
         .inventory(&sku)
         .stock(Body(InitialStock { quantity }))
         .call()
         .await;
-    outcome(called).map(Some)
+    outcome(asked).map(Some)
 }

@@ -1,0 +1,232 @@
+//! `POST /api/checkout`: the cart becomes an order that waits for its payment.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use services::client::{Body, outcome};
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
+use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, Shipping};
+use waybill_domain::ids::OrderId;
+use waybill_domain::money::Cents;
+use waybill_domain::order::{OrderRecord, OrderStatus};
+
+use super::apply;
+use crate::app::{App, Shared};
+use crate::auth::{Caller, queries as users};
+use crate::catalog::queries::{self as catalog, Product};
+use crate::idempotency::IdempotencyKey;
+use crate::problem::Problem;
+use crate::reply::{Done, Fields, FromFields, Input};
+
+/// How long the answer waits for the awakeable and the payment page.
+const PAYMENT_DETAILS_WITHIN: Duration = Duration::from_secs(2);
+/// How often Restate is asked meanwhile, in case the update stream is down.
+const ASK_EVERY: Duration = Duration::from_millis(400);
+/// Largest total that anybody can agree to.
+const MAX_TOTAL: i64 = 1_000_000_000_000;
+
+/// What a checkout may say. All of it can be left out with an Idempotency-Key.
+#[derive(Debug)]
+pub(super) struct Request {
+    order_id: Option<String>,
+    zone: Option<String>,
+    address: Option<String>,
+    expected_total_cents: Option<Cents>,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for Request {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self {
+            // An id with the user's name before it; its rules come with parsing.
+            order_id: fields.text("order_id", 200)?,
+            zone: fields.text("zone", 64)?,
+            address: fields.text("shipping_address", MAX_ADDRESS)?,
+            expected_total_cents: fields
+                .integer("expected_total_cents", 0..=MAX_TOTAL)?
+                .map(Cents),
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+/// What a checkout answers.
+#[derive(Debug, Serialize)]
+struct Answer {
+    order_id: OrderId,
+    status: OrderStatus,
+    total_cents: Cents,
+    payment: Payment,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    already_processed: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Payment {
+    awakeable_id: Option<String>,
+    pay_url: Option<String>,
+}
+
+pub(super) async fn checkout(
+    State(app): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(request): Input<Request>,
+) -> Result<Done, Problem> {
+    let key = key.or(request.key.clone());
+    let order_id = order_id(&caller, &request, &key)?;
+    let checkout = Checkout {
+        order_id: order_id.clone(),
+        shipping: shipping(&app, &caller, &request).await?,
+        prices: prices(&app, &caller).await?,
+        expected_total_cents: request.expected_total_cents,
+    };
+    let asked = app
+        .ingress
+        .user_session(&caller.user)
+        .checkout(Body(checkout))
+        .idempotency_key(key.of(&caller.user, &format!("checkout.{}", order_id.short())))
+        .call()
+        .await;
+    let record = match outcome(asked)? {
+        CheckoutAnswer::Placed { record } => {
+            apply(&app, record).await?;
+            with_payment_details(&app, &order_id).await?
+        }
+        CheckoutAnswer::AlreadyPaid { .. } => super::find(&app, &order_id).await?,
+    };
+    answer(&record)
+}
+
+/// The caller's id, or one made of their Idempotency-Key: the same each time.
+fn order_id(caller: &Caller, request: &Request, key: &IdempotencyKey) -> Result<OrderId, Problem> {
+    if let Some(raw) = &request.order_id {
+        return Ok(OrderId::of(&caller.user, raw)?);
+    }
+    let key = key.given().ok_or_else(|| {
+        Problem::invalid(
+            "order_id",
+            "order_id is missing: name the order, or send an Idempotency-Key, so that a repeated checkout is recognized",
+        )
+    })?;
+    let digest = Sha256::digest(format!("{} {key}", caller.user));
+    Ok(OrderId::of(
+        &caller.user,
+        &format!("ord-{}", hex::encode(&digest[..6])),
+    )?)
+}
+
+/// What the request says, or else what is known of the user.
+async fn shipping(app: &App, caller: &Caller, request: &Request) -> Result<Shipping, Problem> {
+    let user = match (&request.zone, &request.address) {
+        (Some(_), Some(_)) => None,
+        _ => users::user(&app.db, &caller.user).await?,
+    };
+    let (known_address, known_zone) =
+        user.map_or((None, None), |user| (user.address, user.default_zone));
+    let address = request.address.clone().or(known_address).ok_or_else(|| {
+        Problem::invalid(
+            "shipping_address",
+            "shipping_address is missing: say where to ship",
+        )
+    })?;
+    let name = request.zone.clone().or(known_zone);
+    match &name {
+        Some(name) => match catalog::zone(&app.db, name).await? {
+            Some(zone) => Ok(zone.to(address)),
+            None => Err(no_such_zone(app, &format!("there is no zone {name}")).await?),
+        },
+        None => Err(no_such_zone(app, "zone is missing").await?),
+    }
+}
+
+async fn no_such_zone(app: &App, what: &str) -> Result<Problem, Problem> {
+    let zones = catalog::zones(&app.db).await?;
+    let names: Vec<_> = zones.iter().map(|zone| zone.zone.as_str()).collect();
+    Ok(Problem::invalid(
+        "zone",
+        format!("{what}: use one of {}", names.join(", ")),
+    ))
+}
+
+/// Today's prices of what is in the cart. What the catalog no longer has is
+/// left out, and the checkout then refuses.
+async fn prices(
+    app: &App,
+    caller: &Caller,
+) -> Result<Vec<waybill_domain::basket::Product>, Problem> {
+    let basket = app.live.basket(&caller.user).await?;
+    let skus: Vec<_> = basket.items.iter().map(|line| &line.sku).collect();
+    let products = catalog::products_of_skus(&app.db, &skus).await?;
+    Ok(products
+        .iter()
+        .map(Product::for_cart)
+        .collect::<Result<_, _>>()?)
+}
+
+/// Waits until the payment can be made, or it takes too long.
+async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
+    let mut news = app.live.order(id);
+    let give_up = Instant::now() + PAYMENT_DETAILS_WITHIN;
+    loop {
+        news.mark_unchanged();
+        let record = super::find(app, id).await?;
+        let now = Instant::now();
+        if !lacks_payment_details(&record) || now >= give_up {
+            return Ok(record);
+        }
+        if timeout_at((now + ASK_EVERY).min(give_up), news.changed())
+            .await
+            .is_err()
+        {
+            ask(app, id).await?;
+        }
+    }
+}
+
+fn lacks_payment_details(record: &OrderRecord) -> bool {
+    let payment = record.payment();
+    record.status == OrderStatus::AwaitingPayment
+        && record.undoing.is_none()
+        && (payment.awakeable_id.is_none() || payment.pay_url.is_none())
+}
+
+/// Asks Restate. No answer is no failure here: the order is placed.
+async fn ask(app: &App, id: &OrderId) -> Result<(), Problem> {
+    let asked = app
+        .ingress
+        .user_session(&id.owner())
+        .get_order(Body(id.clone()))
+        .call()
+        .await;
+    if let Ok(Some(record)) = outcome(asked) {
+        apply(app, record).await?;
+    }
+    Ok(())
+}
+
+fn answer(record: &OrderRecord) -> Result<Done, Problem> {
+    let payment = record.payment();
+    let pending = record.status == OrderStatus::AwaitingPayment && record.undoing.is_none();
+    let answer = Answer {
+        order_id: record.order_id.clone(),
+        status: record.status,
+        total_cents: record.total_cents,
+        payment: Payment {
+            awakeable_id: payment.awakeable_id.clone(),
+            pay_url: payment.pay_url.clone(),
+        },
+        already_processed: !pending,
+    };
+    let (status, text) = if pending {
+        (StatusCode::ACCEPTED, "Awaiting payment…")
+    } else {
+        (StatusCode::OK, "Already processed")
+    };
+    Ok(Done::new(status, &answer)?
+        .saying(text)
+        .going_to(format!("/orders/{}", record.order_id)))
+}
