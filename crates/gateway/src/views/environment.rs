@@ -31,7 +31,10 @@ pub(super) fn environment(assets: &Arc<Assets>, folder: Option<PathBuf>) -> Envi
     env.set_loader(move |name| Ok(assets::template(folder.as_deref(), name)));
 
     let files = Arc::clone(assets);
-    env.add_function("asset", move |name: &str| files.url(name));
+    env.add_function("asset", move |name: &str| {
+        // Names and hashes need no escaping, and slashes need none at all.
+        Value::from_safe_string(files.url(name))
+    });
     let files = Arc::clone(assets);
     env.add_function("has_asset", move |name: &str| files.has(name));
     let files = Arc::clone(assets);

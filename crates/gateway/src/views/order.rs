@@ -9,7 +9,7 @@ use waybill_domain::shipment::Shipment;
 
 use super::View;
 use super::page::{Middle, Place, Viewer};
-use super::progress::{Progress, Step, StepName};
+use super::progress::{Progress, Step, StepName, StepState};
 use super::shell::{self, Link};
 use super::tone::{self, Chip};
 use crate::app::App;
@@ -100,6 +100,8 @@ pub struct Track {
     pub steps: Vec<Step>,
     /// What is undone, newest first.
     pub undone: Vec<UndoRow>,
+    /// Column of the step where the order turned, from 2.
+    pub turned_at: usize,
 }
 
 /// A compensation, below the step it takes back.
@@ -348,6 +350,11 @@ fn track(record: &OrderRecord) -> Track {
                 at: undo.at,
             })
             .collect(),
+        turned_at: progress
+            .steps
+            .iter()
+            .position(|step| step.state == StepState::Failed)
+            .map_or(2, |place| (place + 1).max(2)),
         steps: progress.steps,
     }
 }

@@ -1,6 +1,7 @@
 //! The live streams: a page's regions kept right, and the three documented
 //! streams for everybody who wants only one of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use axum::response::Response;
 use axum::routing::get;
 use datastar::prelude::{PatchElements, PatchSignals};
 use serde_json::json;
-use std::sync::Arc;
+use tokio::sync::watch;
 use waybill_domain::order::OrderRecord;
 
 use super::journal;
@@ -56,12 +57,15 @@ async fn of_page(
     InQuery(At(place)): InQuery<At>,
 ) -> Result<Response, Problem> {
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
-    let wakes = wakes(&app, &caller, &place.kind);
+    // Wakes the stream once its first frame is out.
+    let (painted, after_paint) = watch::channel(0);
+    let wakes = wakes(&app, &caller, &place.kind).on(after_paint);
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
     let place = Arc::new(place);
     let shared = Arc::clone(&app);
     let render = move |moment: Moment| {
         let (app, viewer, place) = (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
+        painted.send_if_modified(|_| moment.first && matches!(place.kind, Kind::Order(_)));
         async move { page_frame(&app, &viewer, &place, moment).await }
     };
     sse::show(&app.live, &caller, last, wakes, render).await

@@ -1,0 +1,115 @@
+// What every test is given: a shop in a world of its worker's own, and a watch over all its pages.
+
+import { test as base, expect, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from "@playwright/test";
+import { findBrowser } from "../../scripts/browser.mjs";
+import { Watch } from "./watch.ts";
+import { World } from "./world.ts";
+
+export { expect };
+export type { Page };
+
+const BROWSER_FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  // Even a page that wants to cannot leave this machine.
+  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+];
+
+/** Somebody at a browser of their own, by the name that the shop knows. */
+export interface Visitor {
+  name: string;
+  page: Page;
+  context: BrowserContext;
+}
+
+/** The shop as one test sees it. */
+export class Shop {
+  readonly world: World;
+  readonly watch: Watch;
+  #browser: Browser;
+  #contexts: BrowserContext[] = [];
+
+  constructor(world: World, browser: Browser) {
+    this.world = world;
+    this.#browser = browser;
+    this.watch = new Watch(world.gateway, world.sandbox);
+  }
+
+  /** A browser of its own with nobody signed in. */
+  async stranger(options: BrowserContextOptions = {}): Promise<Page> {
+    return (await this.#context(options)).newPage();
+  }
+
+  /** A customer nobody has seen before: tests share a world, so each brings people of its own. */
+  async customer(name: string, options: BrowserContextOptions = {}): Promise<Visitor> {
+    return this.#visitor(`${name}-${unique()}`, options);
+  }
+
+  /** The admin; there is one. */
+  async admin(options: BrowserContextOptions = {}): Promise<Visitor> {
+    return this.#visitor("admin", options);
+  }
+
+  /** The same person at another browser. */
+  async again(visitor: Visitor, options: BrowserContextOptions = {}): Promise<Visitor> {
+    return this.#visitor(visitor.name, options);
+  }
+
+  async close() {
+    await Promise.all(this.#contexts.map((context) => context.close()));
+  }
+
+  async #visitor(name: string, options: BrowserContextOptions): Promise<Visitor> {
+    const context = await this.#context({ ...options, extraHTTPHeaders: { "x-user-id": name } });
+    return { name, context, page: await context.newPage() };
+  }
+
+  async #context(options: BrowserContextOptions): Promise<BrowserContext> {
+    const context = await this.#browser.newContext({ baseURL: this.world.gateway, viewport: { width: 1440, height: 900 }, ...options });
+    this.#contexts.push(context);
+    await this.watch.over(context);
+    return context;
+  }
+}
+
+let count = 0;
+
+/** A short id that no other test of this run has. */
+export function unique(): string {
+  count += 1;
+  return `${process.pid.toString(36)}${count.toString(36)}`;
+}
+
+export const test = base.extend<{ shop: Shop }, { world: World; browser: Browser }>({
+  world: [
+    async ({}, use) => {
+      const world = await World.start();
+      await use(world);
+      await world.end();
+    },
+    { scope: "worker", timeout: 120_000 },
+  ],
+
+  browser: [
+    async ({ playwright, world }, use) => {
+      const executablePath = process.env.CHROMIUM_BIN || findBrowser();
+      if (!executablePath) throw new Error('there is no Chromium: run "node scripts/setup.mjs --browser", or set CHROMIUM_BIN.');
+      // Its profile goes away with the world, also when this process is killed.
+      process.env.TMPDIR = world.folder;
+      const browser = await playwright.chromium.launch({ executablePath, args: BROWSER_FLAGS });
+      await use(browser);
+      await browser.close();
+    },
+    { scope: "worker" },
+  ],
+
+  shop: async ({ world, browser }, use, info) => {
+    const shop = new Shop(world, browser);
+    await use(shop);
+    await shop.close();
+    if (info.status !== info.expectedStatus) {
+      await info.attach("logs", { body: world.logs(), contentType: "text/plain" });
+    }
+    expect(shop.watch.complaints, "what the watch has seen").toEqual([]);
+  },
+});

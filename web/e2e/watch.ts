@@ -1,0 +1,73 @@
+// What no test may see: a request to another origin, an error in the console or on the page, a
+// violation of the content security policy. Watched in every page of every test.
+
+import type { BrowserContext, ConsoleMessage, Page, Request } from "@playwright/test";
+
+/** What Chromium says in the console when the network or the server is gone. */
+const OUTAGE = /^Failed to load resource: (net::ERR_\w+|the server responded with a status of 50[234])/;
+
+export class Watch {
+  readonly complaints: string[] = [];
+  #shop: string;
+  #provider: string;
+  #inOutage = false;
+  #expectedStatus: number | null = null;
+
+  constructor(shop: string, provider: string) {
+    this.#shop = shop;
+    this.#provider = provider;
+  }
+
+  async over(context: BrowserContext) {
+    context.on("request", (request) => this.#request(request));
+    context.on("console", (message) => this.#console(message));
+    context.on("weberror", (error) => this.complaints.push(`uncaught: ${error.error().stack}`));
+    await context.addInitScript(() => {
+      document.addEventListener("securitypolicyviolation", (event) => {
+        console.error(`CSP report: ${event.violatedDirective} blocked ${event.blockedURI || "inline"} at ${event.sourceFile}:${event.lineNumber}`);
+      });
+    });
+  }
+
+  /** While this runs, pages may say in the console that they cannot reach the shop. */
+  async outage<T>(during: () => Promise<T>): Promise<T> {
+    this.#inOutage = true;
+    try {
+      return await during();
+    } finally {
+      this.#inOutage = false;
+    }
+  }
+
+  /** While this runs, the shop is expected to answer with this status once or more. */
+  async status<T>(status: number, during: () => Promise<T>): Promise<T> {
+    this.#expectedStatus = status;
+    try {
+      return await during();
+    } finally {
+      this.#expectedStatus = null;
+    }
+  }
+
+  #request(request: Request) {
+    const url = new URL(request.url());
+    if (url.protocol === "data:" || url.origin === this.#shop) return;
+    // The payment provider's page is a site of its own: one may go there, and it may ask itself.
+    if (url.origin === this.#provider && (request.isNavigationRequest() || isOn(request, this.#provider))) return;
+    this.complaints.push(`a request left the origin: ${request.method()} ${request.url()}`);
+  }
+
+  #console(message: ConsoleMessage) {
+    if (message.type() !== "error" && message.type() !== "warning") return;
+    const text = message.text();
+    if (this.#inOutage && OUTAGE.test(text)) return;
+    if (this.#expectedStatus && text.includes(`responded with a status of ${this.#expectedStatus}`)) return;
+    const { url, lineNumber } = message.location();
+    this.complaints.push(`console ${message.type()}: ${text} (${url}:${lineNumber}, on ${message.page()?.url()})`);
+  }
+}
+
+function isOn(request: Request, origin: string): boolean {
+  const frame = request.frame();
+  return new URL((frame.page() as Page).url()).origin === origin;
+}
