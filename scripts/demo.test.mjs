@@ -26,50 +26,43 @@ beforeEach(async () => {
   for (const [index, name] of RESTATE_PORTS.entries()) environment[name] = String(ports[LISTENS.length + index]);
 });
 
-test("it starts once, outlives a crash of the services, and stops whole", async () => {
-  const demo = startDemo();
-  try {
-    await demo.says("Waybill is running.");
+test("it starts once, outlives a crash of the services, and stops whole", async (t) => {
+  const demo = startDemo(t);
+  await demo.says("Waybill is running.");
 
-    const second = script("demo.mjs");
-    assert.match(second.stderr, /already running/);
-    assert.equal(second.status, 1);
-    const reset = script("reset.mjs");
-    assert.match(reset.stderr, /the demo is running/);
-    assert.equal(reset.status, 1);
+  const second = script("demo.mjs");
+  assert.match(second.stderr, /already running/);
+  assert.equal(second.status, 1);
+  const reset = script("reset.mjs");
+  assert.match(reset.stderr, /the demo is running/);
+  assert.equal(reset.status, 1);
 
-    const crash = await fetch(`http://${environment.SERVICES_OPS_LISTEN}/crash`, { method: "POST" }).catch(() => null);
-    assert.ok(crash === null || crash.ok, `the services refused to crash: ${crash?.status}`);
-    await demo.says("starting it again");
-    await eventually(() => answers(`http://${environment.SERVICES_OPS_LISTEN}/healthz`));
+  const crash = await fetch(`http://${environment.SERVICES_OPS_LISTEN}/crash`, { method: "POST" }).catch(() => null);
+  assert.ok(crash === null || crash.ok, `the services refused to crash: ${crash?.status}`);
+  await demo.says("starting it again");
+  await eventually(() => answers(`http://${environment.SERVICES_OPS_LISTEN}/healthz`));
 
-    demo.process.kill("SIGINT");
-    assert.equal(await demo.exit, 0);
-    assert.deepEqual(await portsInUse(), []);
-  } finally {
-    demo.process.kill("SIGKILL");
-  }
+  demo.process.kill("SIGINT");
+  assert.equal(await demo.exit, 0);
+  assert.deepEqual(await portsInUse(), []);
 });
 
-test("killed, it leaves no process behind", async () => {
-  const demo = startDemo();
+test("killed, it leaves no process behind", async (t) => {
+  const demo = startDemo(t);
   await demo.says("Waybill is running.");
   assert.equal((await portsInUse()).length, ports.length);
   demo.process.kill("SIGKILL");
   await eventually(async () => (await portsInUse()).length === 0);
 });
 
-test("a taken port is named before anything is started", async () => {
+test("a taken port is named before anything is started", async (t) => {
   const [port] = ports;
   const stranger = createServer().listen(port, "127.0.0.1");
-  try {
-    const demo = startDemo();
-    assert.equal(await demo.exit, 1);
-    assert.match(demo.printed(), new RegExp(`port ${port} is taken; set GATEWAY_LISTEN=127\\.0\\.0\\.1:\\d+`));
-    assert.deepEqual(await portsInUse(), [port]);
-  } finally {
-    stranger.close();
-  }
+  t.after(() => stranger.close());
+  const demo = startDemo(t);
+  assert.equal(await demo.exit, 1);
+  assert.match(demo.printed(), new RegExp(`port ${port} is taken; set GATEWAY_LISTEN=127\\.0\\.0\\.1:\\d+`));
+  assert.deepEqual(await portsInUse(), [port]);
 });
 
 test("reset forgets the data", () => {
@@ -78,11 +71,17 @@ test("reset forgets the data", () => {
   assert.ok(!existsSync(folder));
 });
 
-function startDemo() {
+/** Ends with its test, however that ends. */
+function startDemo(t) {
   const child = spawn(process.execPath, ["scripts/demo.mjs"], { cwd: root, env: environment, stdio: ["ignore", "pipe", "pipe"] });
   let printed = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (printed += text));
   const exit = new Promise((resolve) => child.once("close", resolve));
+  const itsPorts = ports;
+  t.after(async () => {
+    child.kill("SIGKILL");
+    await eventually(async () => (await inUse(itsPorts)).length === 0);
+  });
   let hasEnded = false;
   exit.then(() => (hasEnded = true));
   return {
@@ -101,9 +100,9 @@ function script(name) {
 }
 
 async function eventually(condition, explain = () => "") {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 90_000;
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `not within a minute: ${condition}\n${explain()}`);
+    assert.ok(Date.now() < deadline, `not in time: ${condition}\n${explain()}`);
     await pause(100);
   }
 }
@@ -113,7 +112,9 @@ async function answers(url) {
   return answer?.ok ?? false;
 }
 
-async function portsInUse() {
+const portsInUse = () => inUse(ports);
+
+async function inUse(ports) {
   const isOpen = (port) => new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1")
       .on("connect", () => resolve(true) ?? socket.destroy())
