@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulShutdown;
 use restate_sdk::hyper::HyperEndpoint;
@@ -14,6 +17,7 @@ use restate_sdk::prelude::*;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::crash::Crash;
 use crate::inventory::Inventory;
 use crate::order_fulfillment::OrderFulfillmentWorkflow;
 use crate::outside::Stranger;
@@ -73,8 +77,22 @@ pub fn endpoint(settings: &Settings, voice: &Voice) -> anyhow::Result<Endpoint> 
 }
 
 /// Serves until `shutdown`, then drains for a few seconds.
-pub async fn serve(listener: TcpListener, endpoint: Endpoint, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    endpoint: Endpoint,
+    crash: Crash,
+    shutdown: CancellationToken,
+) {
     let endpoint = HyperEndpoint::new(endpoint);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (crash, path) = (crash.clone(), request.uri().path().to_owned());
+        let answer = endpoint.call(request);
+        async move {
+            answer
+                .await
+                .map(|answer| answer.map(|body| crash.watch(&path, body)))
+        }
+    });
     let graceful = GracefulShutdown::new();
     loop {
         tokio::select! {
@@ -85,7 +103,7 @@ pub async fn serve(listener: TcpListener, endpoint: Endpoint, shutdown: Cancella
                         tracing::debug!(%peer, %error, "TCP_NODELAY cannot be set");
                     }
                     let connection = http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), endpoint.clone());
+                        .serve_connection(TokioIo::new(stream), service.clone());
                     let connection = graceful.watch(connection);
                     tokio::spawn(async move {
                         if let Err(error) = connection.await {

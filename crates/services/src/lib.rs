@@ -9,6 +9,7 @@
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
 //! | [`voice`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients: all that the gateway uses of this crate |
+//! | [`crash`] | dying on purpose at an exact step, for tests |
 //! | [`endpoint`], [`ops`], [`registration`], [`settings`] | serving all that |
 //!
 //! Invariants: exclusive handlers await nothing but `Inventory` and write
@@ -18,6 +19,7 @@
 
 pub mod client;
 mod clock;
+pub mod crash;
 pub mod endpoint;
 #[expect(
     missing_docs,

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Context;
+use services::crash::Crash;
 use services::settings::{LogFormat, Settings};
 use services::voice::Voice;
 use services::{endpoint, ops, registration};
@@ -24,9 +25,11 @@ async fn main() -> anyhow::Result<()> {
     let ops_listener = listen("SERVICES_OPS_LISTEN", settings.ops_listen).await?;
     let shutdown = stop_on_signal()?;
 
+    let crash = Crash::allowed(settings.allow_crash);
     let ops = ops::router(ops::Ops {
         voice,
         token: settings.internal_token.clone(),
+        crash: crash.clone(),
         allow_crash: settings.allow_crash,
         shutdown: shutdown.clone(),
     });
@@ -38,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
         tokio::spawn(registration::register(admin, settings.url));
     }
     tracing::info!(listen = %settings.listen, ops = %settings.ops_listen, "services are up");
-    endpoint::serve(listener, endpoint, shutdown).await;
+    endpoint::serve(listener, endpoint, crash, shutdown).await;
     ops.abort();
     Ok(())
 }
@@ -71,7 +74,9 @@ fn log(format: LogFormat) {
         !(metadata.target().starts_with("restate_sdk") && *metadata.level() >= tracing::Level::WARN)
     });
     let layer = match format {
-        LogFormat::Text => fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_ansi(std::io::stdout().is_terminal())
+            .boxed(),
         LogFormat::Json => fmt::layer().json().boxed(),
     };
     tracing_subscriber::registry()

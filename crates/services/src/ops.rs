@@ -5,17 +5,19 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use futures::Stream;
+use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use waybill_domain::update::Update;
 
+use crate::crash::{At, Crash};
 use crate::settings::VERSION;
 use crate::voice::Voice;
 
@@ -29,6 +31,8 @@ pub struct Ops {
     pub voice: Voice,
     /// Listeners must know it.
     pub token: Option<String>,
+    /// What is watched and planned.
+    pub crash: Crash,
     /// Whether `POST /crash` exists.
     pub allow_crash: bool,
     /// Ends the streams.
@@ -42,7 +46,9 @@ pub fn router(ops: Ops) -> Router {
         .route("/metrics", get(metrics))
         .route("/updates", get(updates));
     if ops.allow_crash {
-        router = router.route("/crash", post(crash));
+        router = router
+            .route("/crash", post(crash))
+            .route("/steps", get(steps).delete(forget_steps));
     }
     router.with_state(ops)
 }
@@ -124,8 +130,33 @@ fn admitted(token: Option<&str>, headers: &HeaderMap) -> bool {
             == 0
 }
 
-/// Dies as hard as a process can.
-async fn crash() {
-    tracing::error!("crashing on request");
-    std::process::abort()
+/// Where to die.
+#[derive(Deserialize)]
+struct When {
+    /// See [`At`]; now, when absent.
+    at: Option<String>,
+}
+
+/// Dies as hard as a process can: now, or at a step to come.
+async fn crash(State(ops): State<Ops>, Query(when): Query<When>) -> Response {
+    let Some(at) = when.at else {
+        tracing::error!("crashing on request");
+        std::process::abort()
+    };
+    match at.parse::<At>() {
+        Ok(at) => {
+            ops.crash.plan_at(at);
+            StatusCode::ACCEPTED.into_response()
+        }
+        Err(sentence) => (StatusCode::BAD_REQUEST, format!("{sentence}\n")).into_response(),
+    }
+}
+
+/// Every durable step since the last `DELETE /steps`.
+async fn steps(State(ops): State<Ops>) -> impl IntoResponse {
+    Json(ops.crash.seen())
+}
+
+async fn forget_steps(State(ops): State<Ops>) {
+    ops.crash.forget();
 }
