@@ -31,6 +31,8 @@ CREATE INDEX orders_by_created ON orders (created_at, id);
 CREATE INDEX orders_by_status ON orders (status, created_at, id);
 CREATE INDEX orders_by_user ON orders (user_id, created_at, id);
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, created_at, id);
+-- What is under way: approvals, overdue work.
+CREATE INDEX orders_open ON orders (status, status_since, wait_until) WHERE ended_at IS NULL;
 -- Orders per minute and time to deliver, on the dashboard.
 CREATE INDEX orders_by_end ON orders (status, ended_at, created_at, total_cents) WHERE ended_at IS NOT NULL;
 

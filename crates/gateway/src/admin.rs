@@ -1,10 +1,17 @@
-//! The admin endpoints.
+//! What only admins do: decide orders, fill the shelves.
+
+pub mod approvals;
+pub mod restock;
 
 use axum::Router;
+use axum::routing::{get, post};
 
 use crate::app::Shared;
 
-/// Its endpoints.
+/// The routes of this feature.
 pub fn router() -> Router<Shared> {
     Router::new()
+        .route("/api/approvals", get(approvals::list))
+        .route("/api/workflow/{id}/approve", post(approvals::decide))
+        .route("/api/products/{id}/restock", post(restock::restock))
 }

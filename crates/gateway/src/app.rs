@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::{Router, middleware};
 use services::client::Ingress;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use waybill_domain::Timestamp;
 
@@ -16,7 +17,7 @@ use crate::db::Db;
 use crate::live::Hub;
 use crate::live::inspect::AdminApi;
 use crate::ops::Metrics;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::settings::Settings;
 use crate::views::Views;
 use crate::{
@@ -43,6 +44,10 @@ pub struct App {
     pub live: Hub,
     /// Templates.
     pub views: Views,
+    /// The numbers of the dashboard, shared by all who look.
+    pub dashboard: dashboard::Latest,
+    /// The demo's scenarios.
+    pub world: world::World,
     /// For everything else that speaks HTTP.
     pub http: reqwest::Client,
     /// Since when this process serves.
@@ -75,6 +80,8 @@ impl App {
                 Metrics::default(),
             ),
             views: Views::new(&settings)?,
+            dashboard: dashboard::Latest::default(),
+            world: world::World::default(),
             started_at: Timestamp::now(),
             settings,
             db,
@@ -103,6 +110,11 @@ pub fn router(app: Shared) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         // From here on the last one added is the first to see a request.
+        .layer(CatchPanicLayer::custom(problem::of_panic))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            ops::count_request,
+        ))
         .layer(middleware::from_fn(protection::refuse_cross_site_writes))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
@@ -133,3 +145,6 @@ async fn wrong_method(request: Request) -> Problem {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,414 @@
-//! The dashboard endpoints.
+//! The shop at a glance: `GET /api/dashboard`, for admins.
+//!
+//! Every number comes from an index, so that it stays quick with 100,000
+//! orders, and is looked up at most twice a second however many look at it.
 
-use axum::Router;
+pub mod queries;
 
-use crate::app::Shared;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Its endpoints.
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::future::join_all;
+use serde::Serialize;
+use tokio::sync::Mutex;
+use waybill_domain::Timestamp;
+use waybill_domain::money::CURRENCY;
+use waybill_domain::order::OrderStatus;
+
+use crate::app::{App, Shared};
+use crate::auth::Admin;
+use crate::live::LiveHealth;
+use crate::live::inspect::StuckInvocation;
+use crate::orders;
+use crate::problem::Problem;
+
+/// How old the numbers may be.
+const FRESH: Duration = Duration::from_millis(500);
+/// How old the health of other processes may be.
+const HEALTH_FRESH: Duration = Duration::from_secs(2);
+/// How long a process may take to say that it is well.
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
+/// Minutes that are drawn.
+const MINUTES: i64 = 60;
+/// Deliveries of which the median is taken: the latest ones tell how it is now.
+const LATEST_DELIVERIES: i64 = 1_000;
+/// Up to here stock is low.
+const LOW_STOCK: i64 = 10;
+/// A deadline that passed this long ago should have been acted upon.
+const OVERDUE_AFTER: Duration = Duration::from_secs(60);
+/// Shipping that takes this long is held up by the carrier or the provider.
+const SLOW_SHIPPING: Duration = Duration::from_secs(5 * 60);
+
+/// Everything at a glance.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dashboard {
+    /// As of when.
+    pub at: Timestamp,
+    /// How many orders there are.
+    pub total: i64,
+    /// How many are in each status, in the order of an order's life.
+    pub orders: Vec<StatusCount>,
+    /// Money.
+    pub revenue: Revenue,
+    /// How long orders took.
+    pub delivery: DeliveryTimes,
+    /// Orders placed in each of the last 60 minutes, oldest first.
+    pub orders_per_minute: Vec<Minute>,
+    /// Products that run out.
+    pub low_stock: Vec<queries::LowStock>,
+    /// What does not go on by itself, or should have by now.
+    pub needs_operator: Vec<Need>,
+    /// Whether Restate could be asked what is stuck.
+    pub restate_asked: bool,
+    /// How far the read model is behind.
+    pub read_model: LiveHealth,
+    /// The health of each process.
+    pub processes: Vec<Process>,
+}
+
+/// How many orders are in a status.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusCount {
+    /// The status.
+    pub status: OrderStatus,
+    /// In the customer's words.
+    pub label: &'static str,
+    /// How many.
+    pub count: i64,
+}
+
+/// Money taken.
+#[derive(Debug, Clone, Serialize)]
+pub struct Revenue {
+    /// Captured and not refunded.
+    pub captured_cents: i64,
+    /// Of it, for orders that have been delivered.
+    pub delivered_cents: i64,
+    /// ISO 4217.
+    pub currency: &'static str,
+}
+
+/// From checkout to delivery, of the latest deliveries.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DeliveryTimes {
+    /// Half took at most this long.
+    pub median_ms: Option<i64>,
+    /// All but one in twenty took at most this long.
+    pub p95_ms: Option<i64>,
+    /// How many deliveries were looked at.
+    pub of: usize,
+}
+
+/// One minute.
+#[derive(Debug, Clone, Serialize)]
+pub struct Minute {
+    /// Its beginning.
+    pub at: Timestamp,
+    /// Orders placed in it.
+    pub orders: i64,
+}
+
+/// Something for an operator.
+#[derive(Debug, Clone, Serialize)]
+pub struct Need {
+    /// What is the matter, in a sentence.
+    pub what: String,
+    /// What to do about it.
+    pub todo: String,
+    /// The order, when it is about one.
+    pub order_id: Option<String>,
+    /// Restate's invocation, when it is about one.
+    pub invocation: Option<StuckInvocation>,
+}
+
+/// The health of one process.
+#[derive(Debug, Clone, Serialize)]
+pub struct Process {
+    /// `gateway`, `restate`, `restate-admin`, `services`, `sandbox`.
+    pub name: String,
+    /// Where it was asked.
+    pub url: String,
+    /// Whether it says that it is well.
+    pub up: bool,
+    /// Why not.
+    pub detail: Option<String>,
+}
+
+/// The latest answer, shared by all who look.
+#[derive(Debug, Default)]
+pub struct Latest {
+    dashboard: Mutex<Option<(Instant, Arc<Dashboard>)>>,
+    outside: Mutex<Option<(Instant, Arc<Outside>)>>,
+}
+
+/// What others have to be asked for.
+#[derive(Debug)]
+struct Outside {
+    /// `None`: nobody could be asked.
+    stuck: Option<Vec<StuckInvocation>>,
+    processes: Vec<Process>,
+}
+
+/// The routes of this feature.
 pub fn router() -> Router<Shared> {
-    Router::new()
+    Router::new().route("/api/dashboard", get(show))
+}
+
+async fn show(State(app): State<Shared>, _: Admin) -> Result<Json<Arc<Dashboard>>, Problem> {
+    current(&app).await.map(Json)
+}
+
+/// The dashboard of now, at most half a second old.
+pub async fn current(app: &App) -> Result<Arc<Dashboard>, Problem> {
+    // Whoever comes while it is made waits for that one.
+    let mut latest = app.dashboard.dashboard.lock().await;
+    if let Some((made, dashboard)) = &*latest
+        && made.elapsed() < FRESH
+    {
+        return Ok(Arc::clone(dashboard));
+    }
+    let dashboard = Arc::new(make(app).await?);
+    *latest = Some((Instant::now(), Arc::clone(&dashboard)));
+    Ok(dashboard)
+}
+
+async fn make(app: &App) -> Result<Dashboard, Problem> {
+    let now = Timestamp::now();
+    let (outside, counts, revenue, times, minutes, low_stock, overdue) = tokio::join!(
+        outside(app),
+        orders::queries::counts(&app.db, None),
+        queries::revenue(&app.db),
+        queries::delivery_times(&app.db, LATEST_DELIVERIES),
+        minutes(app, now),
+        queries::low_stock(&app.db, LOW_STOCK),
+        queries::overdue(&app.db, now - OVERDUE_AFTER, now - SLOW_SHIPPING),
+    );
+    let counts = counts?;
+    let (delivered_cents, on_its_way_cents) = revenue?;
+    let stuck = outside.stuck.clone();
+    Ok(Dashboard {
+        at: now,
+        total: counts.iter().map(|(_, count)| count).sum(),
+        orders: by_status(&counts),
+        revenue: Revenue {
+            captured_cents: delivered_cents + on_its_way_cents,
+            delivered_cents,
+            currency: CURRENCY,
+        },
+        delivery: DeliveryTimes::of(times?),
+        orders_per_minute: minutes?,
+        low_stock: low_stock?,
+        restate_asked: stuck.is_some(),
+        needs_operator: needs(stuck.unwrap_or_default(), overdue?),
+        read_model: app.live.health(),
+        processes: outside.processes.clone(),
+    })
+}
+
+fn by_status(counts: &[(String, i64)]) -> Vec<StatusCount> {
+    OrderStatus::ALL
+        .into_iter()
+        .map(|status| StatusCount {
+            status,
+            label: status.label(),
+            count: counts
+                .iter()
+                .find(|(name, _)| name == status.as_str())
+                .map_or(0, |(_, count)| *count),
+        })
+        .collect()
+}
+
+impl DeliveryTimes {
+    fn of(mut times: Vec<i64>) -> Self {
+        times.sort_unstable();
+        let at = |percent: usize| {
+            let last = times.len().checked_sub(1)?;
+            times.get(last * percent / 100).copied()
+        };
+        Self {
+            median_ms: at(50),
+            p95_ms: at(95),
+            of: times.len(),
+        }
+    }
+}
+
+async fn minutes(app: &App, now: Timestamp) -> Result<Vec<Minute>, Problem> {
+    let this = now.as_millisecond().div_euclid(60_000);
+    let first = this - MINUTES + 1;
+    let placed = queries::placed_per_minute(&app.db, first).await?;
+    Ok((first..=this)
+        .map(|minute| Minute {
+            at: Timestamp::from_millisecond(minute * 60_000).unwrap_or_default(),
+            orders: placed
+                .iter()
+                .find(|(placed_in, _)| *placed_in == minute)
+                .map_or(0, |(_, count)| *count),
+        })
+        .collect())
+}
+
+fn needs(stuck: Vec<StuckInvocation>, overdue: Vec<queries::Overdue>) -> Vec<Need> {
+    let stuck = stuck.into_iter().map(|invocation| {
+        let (what, todo) = if invocation.status == "paused" {
+            (
+                format!("{} is paused: Restate does not try it again", invocation.target),
+                format!(
+                    "read why it failed, mend that, then run `restate invocations resume {}`",
+                    invocation.id
+                ),
+            )
+        } else {
+            (
+                format!(
+                    "{} has failed {} times and is tried again",
+                    invocation.target, invocation.retry_count
+                ),
+                "it goes on by itself once what it asks works again: see why it failed, and whether that process is up".to_owned(),
+            )
+        };
+        Need {
+            what,
+            todo,
+            order_id: (invocation.service == "OrderFulfillmentWorkflow")
+                .then(|| invocation.key.clone())
+                .flatten(),
+            invocation: Some(invocation),
+        }
+    });
+    let overdue = overdue.into_iter().map(|order| Need {
+        what: match order.status.as_str() {
+            "shipping" => format!("{} waits long for the carrier or the payment provider", order.order_id),
+            _ => format!("{} should have gone on by now: its deadline has passed", order.order_id),
+        },
+        todo: "look at its journal: which call waits or fails, and is that process up?".to_owned(),
+        order_id: Some(order.order_id),
+        invocation: None,
+    });
+    stuck.chain(overdue).collect()
+}
+
+async fn outside(app: &App) -> Arc<Outside> {
+    let mut latest = app.dashboard.outside.lock().await;
+    if let Some((asked, outside)) = &*latest
+        && asked.elapsed() < HEALTH_FRESH
+    {
+        return Arc::clone(outside);
+    }
+    let (stuck, processes) = tokio::join!(
+        tokio::time::timeout(PROBE_WITHIN, app.admin_api.stuck()),
+        processes(app)
+    );
+    let outside = Arc::new(Outside {
+        stuck: stuck.ok().and_then(Result::ok),
+        processes,
+    });
+    *latest = Some((Instant::now(), Arc::clone(&outside)));
+    outside
+}
+
+/// Asks every process that this gateway knows of.
+pub async fn processes(app: &App) -> Vec<Process> {
+    let settings = &app.settings;
+    let mut asked = vec![
+        (
+            "restate".to_owned(),
+            format!("{}/restate/health", settings.restate_ingress_url),
+        ),
+        (
+            "restate-admin".to_owned(),
+            format!("{}/health", settings.restate_admin_url),
+        ),
+    ];
+    let several = settings.services_updates_urls.len() > 1;
+    for (n, url) in settings.services_updates_urls.iter().enumerate() {
+        let name = if several {
+            format!("services {}", n + 1)
+        } else {
+            "services".to_owned()
+        };
+        asked.push((name, beside(url, "/healthz")));
+    }
+    if let Some(sandbox) = settings.sandbox_url() {
+        asked.push(("sandbox".to_owned(), format!("{sandbox}/healthz")));
+    }
+    let probes = asked.into_iter().map(async |(name, url)| {
+        let detail = probe(&app.http, &url).await.err();
+        Process {
+            name,
+            url,
+            up: detail.is_none(),
+            detail,
+        }
+    });
+    let gateway = Process {
+        name: "gateway".to_owned(),
+        url: format!("http://{}", settings.gateway_listen),
+        up: true,
+        detail: None,
+    };
+    let mut processes = vec![gateway];
+    processes.extend(join_all(probes).await);
+    processes
+}
+
+/// Another path of the server that `url` names.
+pub(crate) fn beside(url: &str, path: &str) -> String {
+    url.parse::<reqwest::Url>()
+        .and_then(|url| url.join(path))
+        .map_or_else(|_| url.to_owned(), |url| url.to_string())
+}
+
+async fn probe(http: &reqwest::Client, url: &str) -> Result<(), String> {
+    let asked = http.get(url).timeout(PROBE_WITHIN).send().await;
+    match asked {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => Err(format!("it answers {}", answer.status())),
+        Err(error) if error.is_timeout() => Err("it does not answer in time".to_owned()),
+        Err(_) => Err("it is not reachable".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_what_there_is() {
+        assert_eq!(DeliveryTimes::of(vec![]).median_ms, None);
+        let times = DeliveryTimes::of((1..=101).rev().collect());
+        assert_eq!((times.median_ms, times.p95_ms, times.of), (Some(51), Some(96), 101));
+        assert_eq!(DeliveryTimes::of(vec![7]).p95_ms, Some(7));
+    }
+
+    #[test]
+    fn each_need_says_what_to_do() {
+        let invocation = |status: &str| StuckInvocation {
+            id: "inv_1".into(),
+            target: "OrderFulfillmentWorkflow/alice.1/Run".into(),
+            service: "OrderFulfillmentWorkflow".into(),
+            key: Some("alice.1".into()),
+            status: status.into(),
+            retry_count: 9,
+            last_failure: Some("boom".into()),
+        };
+        let overdue = queries::Overdue {
+            order_id: "bob.2".into(),
+            status: "shipping".into(),
+        };
+        let needs = needs(vec![invocation("paused"), invocation("backing-off")], vec![overdue]);
+        assert!(needs[0].todo.contains("restate invocations resume inv_1"));
+        assert_eq!(needs[0].order_id.as_deref(), Some("alice.1"));
+        assert!(needs[1].what.contains("9 times"));
+        assert!(needs[2].what.contains("carrier"));
+    }
+
+    #[test]
+    fn the_servers_other_paths() {
+        assert_eq!(beside("http://s:9081/updates", "/crash"), "http://s:9081/crash");
+    }
 }

@@ -14,6 +14,8 @@
 //! current state, so a slow reader skips steps and no queue grows.
 
 pub mod catch_up;
+#[cfg(test)]
+mod fake;
 pub mod inspect;
 pub mod journal;
 mod lines;
@@ -116,6 +118,18 @@ pub struct SourceHealth {
     pub error: Option<String>,
 }
 
+impl SourceHealth {
+    fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            connected: false,
+            last_line: None,
+            lag_ms: None,
+            error: None,
+        }
+    }
+}
+
 /// One comparison with Restate.
 #[derive(Debug, Clone, Serialize)]
 pub struct CatchUpHealth {
@@ -159,21 +173,14 @@ impl Hub {
     }
 
     /// Starts listening to the services.
-    pub fn listen(&self, urls: &[String], token: Option<String>) {
-        self.state().sources = urls
-            .iter()
-            .map(|url| SourceHealth {
-                url: url.clone(),
-                connected: false,
-                last_line: None,
-                lag_ms: None,
-                error: None,
-            })
-            .collect();
-        for source in 0..urls.len() {
-            let listener = listener::Listener::new(self.clone(), source, &urls[source], &token);
+    pub fn listen(&self, urls: &[String], token: Option<&str>) {
+        self.state().sources = urls.iter().map(|url| SourceHealth::new(url)).collect();
+        for (source, url) in urls.iter().enumerate() {
+            let listener = listener::Listener::new(self.clone(), source, url, token);
             self.0.tasks.spawn(listener.run());
         }
+        // Also when no services can be heard: Restate may hold more than we.
+        self.0.reconnected.notify_one();
     }
 
     /// Ends the streams at once, then writes what waits to be written. After
@@ -294,6 +301,11 @@ impl Hub {
             behind_ms,
             queued,
         }
+    }
+
+    /// Wakes every stream, for what changes outside of the read model.
+    pub(crate) fn tell_all(&self) {
+        self.0.topics.wake_all();
     }
 
     /// Counts what the gateway does.

@@ -275,6 +275,17 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
+/// What a caller is told when a handler panics: a defect of ours.
+pub fn of_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let cause = match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(other) => other
+            .downcast::<&str>()
+            .map_or_else(|_| "unknown".to_owned(), |text| (*text).to_owned()),
+    };
+    Problem::internal(format!("panic: {cause}")).into_response()
+}
+
 impl From<serde_json::Error> for Problem {
     fn from(error: serde_json::Error) -> Self {
         Self::internal(error)

@@ -204,6 +204,9 @@ pub async fn present(State(app): State<Shared>, mut request: Request, next: Next
     let method = request.method().clone();
     request.extensions_mut().insert(asker.clone());
     let mut response = next.run(request).await;
+    if is_bare_refusal(&response) {
+        response = refused(response.status()).into_response();
+    }
 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log(&problem, &method, &asker);
@@ -230,6 +233,28 @@ pub async fn present(State(app): State<Shared>, mut request: Request, next: Next
         };
     }
     response
+}
+
+/// Whether axum itself has refused, in plain text: an address that is no UTF-8,
+/// say.
+fn is_bare_refusal(response: &Response) -> bool {
+    let is_plain = match response.headers().get(header::CONTENT_TYPE) {
+        None => true,
+        Some(kind) => kind.as_bytes().starts_with(b"text/plain"),
+    };
+    response.status().is_client_error()
+        && is_plain
+        && response.extensions().get::<Problem>().is_none()
+}
+
+fn refused(status: StatusCode) -> Problem {
+    let title = status.canonical_reason().unwrap_or("Refused");
+    Problem::new(
+        status,
+        &title.to_lowercase().replace(' ', "_"),
+        title,
+        "this request cannot be read: check the address and the headers",
+    )
 }
 
 fn log(problem: &Problem, method: &Method, asker: &Asker) {
@@ -311,6 +336,11 @@ impl Fields {
             )),
             Err(error) => Err(bad_json(format!("the body is not valid JSON: {error}"))),
         }
+    }
+
+    /// All of it, as a JSON object.
+    pub fn as_json(&self) -> Value {
+        Value::Object(self.0.clone())
     }
 
     fn given(&self, name: &str) -> Option<&Value> {

@@ -1,10 +1,239 @@
-//! The world endpoints.
+//! The demo's world panel: the sandbox's fault switches, a crash of the
+//! services, and the proposal's scenarios as one click each.
+//!
+//! Only in demo mode; elsewhere none of this exists.
 
-use axum::Router;
+pub mod scenarios;
 
-use crate::app::Shared;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
 
-/// Its endpoints.
+use crate::app::{App, Shared};
+use crate::auth::Caller;
+use crate::dashboard::beside;
+use crate::problem::Problem;
+use crate::reply::{Done, Fields, FromFields, Input};
+
+pub use scenarios::{Scenario, World};
+
+/// How long the sandbox and the services may take to answer.
+const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// The routes of this feature.
 pub fn router() -> Router<Shared> {
     Router::new()
+        .route(
+            "/api/world/faults",
+            get(show_faults)
+                .put(put_faults)
+                .post(switch_fault)
+                .delete(reset_faults),
+        )
+        .route("/api/world/crash", post(crash))
+        .route("/api/world/scenarios", get(show_scenarios))
+        .route("/api/world/scenarios/{number}", post(run_scenario))
+}
+
+/// Somebody signed in to a demo.
+struct Visitor(Caller);
+
+impl FromRequestParts<Shared> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        if !app.settings.is_demo() {
+            return Err(Problem::not_found(
+                "there is no world panel: it exists in demo mode only (AUTH_MODE=demo)",
+            ));
+        }
+        Caller::from_request_parts(parts, app).await.map(Self)
+    }
+}
+
+async fn show_faults(State(app): State<Shared>, _: Visitor) -> Result<Json<Value>, Problem> {
+    faults(&app).await.map(Json)
+}
+
+/// The switches that are in force.
+pub async fn faults(app: &App) -> Result<Value, Problem> {
+    ask_sandbox(app, reqwest::Method::GET, None).await
+}
+
+/// Any JSON object; the sandbox says what is wrong with it.
+struct Switches(Value);
+
+impl FromFields for Switches {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self(fields.as_json()))
+    }
+}
+
+async fn put_faults(
+    State(app): State<Shared>,
+    _: Visitor,
+    Input(Switches(switches)): Input<Switches>,
+) -> Result<Done, Problem> {
+    let faults = ask_sandbox(&app, reqwest::Method::PUT, Some(switches)).await?;
+    app.live.tell_all();
+    Ok(Done::new(StatusCode::OK, &faults)?.saying("The outside world has changed"))
+}
+
+/// One switch, as a form sends it: `switch=carrier.down&value=true`.
+struct Switch {
+    side: String,
+    name: String,
+    value: Value,
+}
+
+impl FromFields for Switch {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let path = fields.required_text("switch", 64)?;
+        let (side, name) = path.split_once('.').ok_or_else(|| {
+            Problem::invalid("switch", "switch must be a side and a name, such as carrier.down")
+        })?;
+        let value = fields.required_text("value", 64)?;
+        Ok(Self {
+            side: side.to_owned(),
+            name: name.to_owned(),
+            // `true`, `3`, or a word such as `pay`.
+            value: serde_json::from_str(&value).unwrap_or(Value::String(value)),
+        })
+    }
+}
+
+async fn switch_fault(
+    State(app): State<Shared>,
+    _: Visitor,
+    Input(switch): Input<Switch>,
+) -> Result<Done, Problem> {
+    let said = format!("{}.{} is {}", switch.side, switch.name, switch.value);
+    let switches = json!({ switch.side: { switch.name: switch.value } });
+    let faults = ask_sandbox(&app, reqwest::Method::PUT, Some(switches)).await?;
+    app.live.tell_all();
+    Ok(Done::new(StatusCode::OK, &faults)?.saying(said))
+}
+
+async fn reset_faults(State(app): State<Shared>, _: Visitor) -> Result<Done, Problem> {
+    let faults = ask_sandbox(&app, reqwest::Method::DELETE, None).await?;
+    app.live.tell_all();
+    Ok(Done::new(StatusCode::OK, &faults)?.saying("The outside world behaves again"))
+}
+
+async fn ask_sandbox(
+    app: &App,
+    method: reqwest::Method,
+    body: Option<Value>,
+) -> Result<Value, Problem> {
+    let sandbox = app.settings.sandbox_url().ok_or_else(|| {
+        Problem::unavailable("there is no sandbox: set SANDBOX_URL to where `gateway sandbox` listens")
+    })?;
+    let mut request = app
+        .http
+        .request(method, format!("{sandbox}/faults"))
+        .timeout(ANSWER_WITHIN);
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let not_reachable = |error: reqwest::Error| {
+        Problem::unavailable("the sandbox does not answer: is `gateway sandbox` running?")
+            .with_cause(error)
+    };
+    let answer = request.send().await.map_err(not_reachable)?;
+    let status = answer.status();
+    let said: Value = answer.json().await.map_err(not_reachable)?;
+    if status.is_success() {
+        return Ok(said);
+    }
+    let detail = said["error"].as_str().unwrap_or("the sandbox refused this");
+    Err(Problem::new(
+        StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY),
+        "sandbox_refused",
+        "Not a switch of the sandbox",
+        detail,
+    ))
+}
+
+/// The process that is to die.
+struct Victim;
+
+impl FromFields for Victim {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        match fields.text("process", 32)?.as_deref() {
+            Some("services") | None => Ok(Self),
+            Some(_) => Err(Problem::invalid("process", "process must be services")),
+        }
+    }
+}
+
+async fn crash(
+    State(app): State<Shared>,
+    _: Visitor,
+    Input(Victim): Input<Victim>,
+) -> Result<Done, Problem> {
+    crash_services(&app).await?;
+    let body = json!({ "process": "services", "crashed": true });
+    Ok(Done::new(StatusCode::ACCEPTED, &body)?
+        .saying("The services have crashed; their supervisor starts them again"))
+}
+
+/// Makes the services abort, in the middle of whatever they do.
+async fn crash_services(app: &App) -> Result<(), Problem> {
+    let updates = app
+        .settings
+        .services_updates_urls
+        .first()
+        .ok_or_else(|| Problem::unavailable("SERVICES_UPDATES_URLS names no services"))?;
+    let asked = app
+        .http
+        .post(beside(updates, "/crash"))
+        .timeout(ANSWER_WITHIN)
+        .send()
+        .await;
+    match asked {
+        Ok(answer) if answer.status() == reqwest::StatusCode::NOT_FOUND => {
+            Err(Problem::unavailable(
+                "the services do not let themselves be crashed: start them with ALLOW_CRASH=true",
+            ))
+        }
+        Err(error) if error.is_connect() => Err(Problem::unavailable(
+            "the services are not reachable: they may be down already",
+        )
+        .with_cause(error)),
+        // A process that dies does not answer.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+async fn show_scenarios(State(app): State<Shared>, _: Visitor) -> Json<Value> {
+    Json(json!({ "scenarios": app.world.scenarios() }))
+}
+
+async fn run_scenario(
+    State(app): State<Shared>,
+    Visitor(caller): Visitor,
+    Path(number): Path<String>,
+) -> Result<Done, Problem> {
+    let scenario = scenarios::start(&app, &caller, &number)?;
+    let said = format!("Scenario {} has begun: watch {}", scenario.number, scenario.order_id);
+    Ok(Done::new(StatusCode::ACCEPTED, &scenario)?.saying(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_is_told_by_its_path() {
+        let parse = |form: &[u8]| Switch::from_fields(&Fields::from_form(form));
+        let switch = parse(b"switch=carrier.down&value=true").unwrap();
+        assert_eq!((switch.side.as_str(), switch.name.as_str()), ("carrier", "down"));
+        assert_eq!(switch.value, json!(true));
+        assert_eq!(parse(b"switch=payments.auto&value=pay").unwrap().value, json!("pay"));
+        assert_eq!(parse(b"switch=carrier.fail_times&value=3").unwrap().value, json!(3));
+        assert_eq!(parse(b"switch=carrier&value=1").err().unwrap().field.as_deref(), Some("switch"));
+    }
 }

@@ -34,14 +34,16 @@ use crate::ops::Metrics;
 
 /// How often the read model is compared although nothing seems wrong.
 const EVERY: Duration = Duration::from_secs(30);
-/// Least time between two catch-ups that were asked for: an unknown id costs
-/// Restate a scan, and anybody can ask for one.
+/// Least time between two catch-ups: an unknown id costs Restate a scan, and
+/// anybody can ask for one. At least twice what the latest one took, so that
+/// asking takes a third of the time at most.
 const SPACING: Duration = Duration::from_millis(200);
 /// Rows that are compared and written together.
 const CHUNK: usize = 500;
-/// Orders that are fetched by one query. Each such query reads over all the
-/// records' keys, so when more than a share of them is missing, all are read.
-const BY_KEY: usize = 200;
+/// Orders that are fetched by one query. Restate reads over all keys to find
+/// them (0.3 s with 100,000 orders), however many are asked for; when more than
+/// a share of them is missing, everything is read in one pass.
+const BY_KEY: usize = 1_000;
 /// See [`BY_KEY`].
 const MOST_QUERIES_BY_KEY: usize = 10;
 
@@ -127,6 +129,7 @@ pub(super) async fn keep_caught_up(
             while let Ok(request) = requests.try_recv() {
                 waiting.push(request);
             }
+            let began = Instant::now();
             let answer = catch_up_and_tell(&hub, &db).await;
             wait = match answer {
                 Ok(_) => {
@@ -138,7 +141,7 @@ pub(super) async fn keep_caught_up(
             for waiting in waiting {
                 let _ = waiting.send(answer.clone());
             }
-            tokio::time::sleep(SPACING).await;
+            tokio::time::sleep(SPACING.max(began.elapsed() * 2)).await;
         }
     };
     closing.run_until_cancelled(work).await;
@@ -147,13 +150,23 @@ pub(super) async fn keep_caught_up(
 async fn catch_up_and_tell(hub: &Hub, db: &Db) -> Answer {
     let (at, began) = (Timestamp::now(), Instant::now());
     let answer = run(&hub.0.admin_api, db, &hub.0.projection).await;
-    hub.0.metrics.catch_up(answer.as_ref().ok().map(|done| done.closed));
+    hub.0
+        .metrics
+        .catch_up(answer.as_ref().ok().map(|done| done.closed));
     let mut state = hub.state();
-    let failed_before = state.last_catch_up.as_ref().is_some_and(|last| last.error.is_some());
+    let failed_before = state
+        .last_catch_up
+        .as_ref()
+        .is_some_and(|last| last.error.is_some());
     match &answer {
         Ok(done) if done.closed > 0 || failed_before => {
-            tracing::info!(compared = done.compared, closed = done.closed, unreadable = done.unreadable,
-                elapsed_ms = millis_between(at, Timestamp::now()), "caught up with Restate");
+            tracing::info!(
+                compared = done.compared,
+                closed = done.closed,
+                unreadable = done.unreadable,
+                elapsed_ms = millis_between(at, Timestamp::now()),
+                "caught up with Restate"
+            );
         }
         Ok(_) => {}
         Err(error) if !failed_before => {
@@ -473,8 +486,10 @@ impl Missing {
                 let which = if session_by_key {
                     let users: std::collections::BTreeSet<String> =
                         orders.iter().map(|order| order.owner().into()).collect();
-                    let keys: Vec<_> =
-                        orders.iter().map(|order| format!("{MARKER}{order}")).collect();
+                    let keys: Vec<_> = orders
+                        .iter()
+                        .map(|order| format!("{MARKER}{order}"))
+                        .collect();
                     format!(
                         "service_key IN ({}) AND key IN ({})",
                         literals(users.iter().map(String::as_str)),
@@ -505,10 +520,30 @@ mod queries {
         for (kind, table, known, stale) in [
             // A higher time with a lower version: the id was used again after
             // Restate had forgotten the first order.
-            (Kind::Order, "orders ON order_id", "version", "version < value ->> 1 OR updated_at < value ->> 2"),
-            (Kind::Stock, "stock_levels ON sku", "version", "version < value ->> 1"),
-            (Kind::Late, "late_money ON order_id", "version", "version < value ->> 1"),
-            (Kind::Read, "read_marks ON user_id", "read_at", "read_at < value ->> 1"),
+            (
+                Kind::Order,
+                "orders ON order_id",
+                "version",
+                "version < value ->> 1 OR updated_at < value ->> 2",
+            ),
+            (
+                Kind::Stock,
+                "stock_levels ON sku",
+                "version",
+                "version < value ->> 1",
+            ),
+            (
+                Kind::Late,
+                "late_money ON order_id",
+                "version",
+                "version < value ->> 1",
+            ),
+            (
+                Kind::Read,
+                "read_marks ON user_id",
+                "read_at",
+                "read_at < value ->> 1",
+            ),
         ] {
             let rows: Vec<_> = states
                 .iter()
@@ -564,6 +599,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::live::fake::Fake;
+    use crate::live::projector::tests::{
+        delivered, dump, late, levels, orders, read_mark, run_of_updates,
+    };
 
     fn row(service: &str, key_of: &str, key: &str, value: &str) -> StateRow {
         StateRow {
@@ -576,9 +615,13 @@ mod tests {
 
     #[test]
     fn the_beginning_of_a_record_tells_its_version() {
-        let cut = r#"{"version":12,"updated_at":"2026-11-22T12:00:00.5Z","order_id":"alice.o-1","user_i"#;
+        let cut =
+            r#"{"version":12,"updated_at":"2026-11-22T12:00:00.5Z","order_id":"alice.o-1","user_i"#;
         let (version, at) = beginning(cut).unwrap();
-        assert_eq!((version, at.to_string().as_str()), (12, "2026-11-22T12:00:00.5Z"));
+        assert_eq!(
+            (version, at.to_string().as_str()),
+            (12, "2026-11-22T12:00:00.5Z")
+        );
         assert!(beginning("{\"version\":1").is_err());
         assert!(beginning("").is_err());
     }
@@ -592,7 +635,10 @@ mod tests {
             r#"{"version":3,"status":"shipping","updated_at":"1970-01-01T00:00:01Z"}"#,
         );
         let state = head.state().unwrap();
-        assert_eq!((state.kind, state.version, state.updated_at), (Kind::Order, 3, 1000));
+        assert_eq!(
+            (state.kind, state.version, state.updated_at),
+            (Kind::Order, 3, 1000)
+        );
         assert!(matches!(state.held, Held::InWorkflow(_)));
 
         let marker = row(
@@ -606,17 +652,25 @@ mod tests {
         assert!(matches!(state.held, Held::InSession(_)));
 
         let read = json!({"user_id": "alice", "read_at": "1970-01-01T00:00:02Z"}).to_string();
-        let state = row("UserSession", "alice", READ_MARK, &read).state().unwrap();
+        let state = row("UserSession", "alice", READ_MARK, &read)
+            .state()
+            .unwrap();
         assert_eq!((state.kind, state.version), (Kind::Read, 2000));
 
         let late = json!({"version": 2, "order_id": "alice.1", "user_id": "alice", "payments": []});
-        let state = row("UserSession", "alice", "late:alice.1", &late.to_string()).state().unwrap();
+        let state = row("UserSession", "alice", "late:alice.1", &late.to_string())
+            .state()
+            .unwrap();
         assert_eq!((state.kind, state.version), (Kind::Late, 2));
     }
 
     #[test]
     fn what_cannot_be_read_is_skipped_and_counted() {
-        let mut done = CatchUp { compared: 0, closed: 0, unreadable: 0 };
+        let mut done = CatchUp {
+            compared: 0,
+            closed: 0,
+            unreadable: 0,
+        };
         let rows = vec![
             row("Inventory", "P1", "level", "{}"),
             row("OrderFulfillmentWorkflow", "no-dot", "head", "nonsense"),
@@ -626,19 +680,150 @@ mod tests {
         assert_eq!(done.unreadable, 3);
     }
 
+    #[tokio::test]
+    async fn only_what_is_newer_is_fetched_and_nothing_is_deleted() {
+        let fake = Fake::start().await;
+        let (_folder, db, hub) = fake.hub().await;
+        let (alice, bob) = (delivered("alice.1"), delivered("bob.2"));
+        // Only here: Restate has forgotten it.
+        hub.apply(orders(delivered("carol.3")).pop().unwrap())
+            .await
+            .unwrap();
+        hub.apply(orders(alice.clone()).pop().unwrap())
+            .await
+            .unwrap();
+        fake.hold_workflow(&alice[13]);
+        fake.hold_marker(&bob[3]);
+        let Update::Stock(level) = levels().pop().unwrap() else {
+            unreachable!()
+        };
+        fake.hold("Inventory", "P0", "level", &level);
+        let Update::Late(late) = late("bob.2", 2).pop().unwrap() else {
+            unreachable!()
+        };
+        fake.hold("UserSession", "bob", "late:bob.2", &late);
+        let Update::Read(mark) = read_mark(30) else {
+            unreachable!()
+        };
+        fake.hold("UserSession", "alice", READ_MARK, &mark);
+
+        let first = hub.catch_up().await.unwrap();
+        assert_eq!((first.compared, first.closed, first.unreadable), (5, 4, 0));
+        let asked = fake.questions();
+        assert_eq!(asked.len(), 2, "{asked:?}");
+        assert!(asked[1].contains("'checkout:exec:bob.2'") && !asked[1].contains("alice"));
+        let found: Vec<(String, i64)> =
+            sqlx::query_as("SELECT order_id, version FROM orders ORDER BY order_id")
+                .fetch_all(&db.read)
+                .await
+                .unwrap();
+        let expected = [("alice.1", 14), ("bob.2", 4), ("carol.3", 14)];
+        assert_eq!(
+            found,
+            expected.map(|(id, version)| (id.to_owned(), version))
+        );
+
+        let second = hub.catch_up().await.unwrap();
+        assert_eq!((second.compared, second.closed), (5, 0));
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_rebuild_gives_the_same_rows() {
+        let fake = Fake::start().await;
+        let (_folder, db, hub) = fake.hub().await;
+        for update in run_of_updates() {
+            match &update {
+                Update::Order(record) if record.order_id.short() == "3" => fake.hold_marker(record),
+                Update::Order(record) => fake.hold_workflow(record),
+                Update::Stock(level) => fake.hold("Inventory", level.sku.as_str(), "level", level),
+                Update::Late(late) => fake.hold("UserSession", "bob", "late:bob.2", late),
+                Update::Read(mark) => fake.hold("UserSession", "alice", READ_MARK, mark),
+                Update::Basket(_) | Update::Heartbeat => {}
+            }
+            hub.apply(update).await.unwrap();
+        }
+        hub.note(&mark_of("alice"), "item_added", "Item added")
+            .await;
+        hub.close().await;
+        let before = dump(&db).await;
+        let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
+        let done = rebuild(&db, &admin_api).await.unwrap();
+        assert_eq!(done.closed, 6);
+        assert_eq!(dump(&db).await, before);
+    }
+
+    fn mark_of(user: &str) -> waybill_domain::ids::Username {
+        waybill_domain::ids::Username::parse(user).unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_restate_nothing_is_emptied() {
+        let (_folder, db) = crate::db::temporary().await;
+        let nobody = AdminApi::new("http://127.0.0.1:1", reqwest::Client::new());
+        sqlx::query("INSERT INTO read_marks VALUES ('alice', 1)")
+            .execute(&db.write)
+            .await
+            .unwrap();
+        assert!(rebuild(&db, &nobody).await.is_err());
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM read_marks")
+            .fetch_one(&db.read)
+            .await
+            .unwrap();
+        assert_eq!(left, 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_a_failure_and_is_told() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        for (answer, told) in [
+            ("{\"rows\":[{\"service_name\":\"Inv", "broke off"),
+            ("{\"rows\":[{\"strange\":1}]}", "unreadable row"),
+            ("<html>", "broke off"),
+        ] {
+            fake.break_admin_api(Some(answer));
+            let error = hub.catch_up().await.unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert_eq!(hub.health().last_catch_up.unwrap().error, Some(error));
+        }
+        fake.break_admin_api(None);
+        hub.catch_up().await.unwrap();
+        assert_eq!(hub.health().behind_ms, Some(0));
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_at_once_share_one_catch_up() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let asked = futures::future::join_all((0..50).map(|_| hub.catch_up())).await;
+        assert!(asked.iter().all(Result::is_ok));
+        assert!(fake.questions().len() <= 2, "{}", fake.questions().len());
+        hub.close().await;
+    }
+
     #[test]
     fn few_are_fetched_by_key_and_most_in_one_pass() {
         let orders = |count: usize| -> Vec<OrderId> {
-            (0..count).map(|n| OrderId::parse(&format!("alice.{n}")).unwrap()).collect()
+            (0..count)
+                .map(|n| OrderId::parse(&format!("alice.{n}")).unwrap())
+                .collect()
         };
-        let few = Missing { in_workflow: orders(201), in_session: orders(1) };
+        let few = Missing {
+            in_workflow: orders(1001),
+            in_session: orders(1),
+        };
         let questions: Vec<_> = few.questions(100_000).collect();
         assert_eq!(questions.len(), 3);
         assert!(questions[0].contains("key IN ('checkout:exec:alice.0')"));
-        assert!(questions[2].ends_with("service_key IN ('alice.200')"));
+        assert!(questions[2].ends_with("service_key IN ('alice.1000')"));
 
-        let most = Missing { in_workflow: orders(5_000), in_session: vec![] };
-        let questions: Vec<_> = most.questions(6_000).collect();
+        let most = Missing {
+            in_workflow: orders(15_000),
+            in_session: vec![],
+        };
+        let questions: Vec<_> = most.questions(16_000).collect();
         assert_eq!(questions.len(), 1);
         assert!(questions[0].ends_with("key = 'record'"));
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use waybill_domain::ids::OrderId;
 
@@ -60,17 +60,17 @@ struct Retries {
 }
 
 /// Work that does not go on by itself, or has failed for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct StuckInvocation {
     /// Restate's id of the invocation.
     pub id: String,
     /// What was called, e.g. `UserSession/alice/Settle`.
     pub target: String,
     /// The service's name.
-    #[serde(rename = "target_service_name")]
+    #[serde(rename(deserialize = "target_service_name"))]
     pub service: String,
     /// The key, for objects and workflows.
-    #[serde(rename = "target_service_key")]
+    #[serde(rename(deserialize = "target_service_key"))]
     pub key: Option<String>,
     /// Restate's word: `paused` or `backing-off`.
     pub status: String,
@@ -324,11 +324,7 @@ pub(super) fn literal(text: &str) -> String {
 
 /// `texts` as what stands between the brackets of `IN (…)`.
 pub(super) fn literals<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    texts
-        .into_iter()
-        .map(literal)
-        .collect::<Vec<_>>()
-        .join(",")
+    texts.into_iter().map(literal).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -338,7 +334,8 @@ mod tests {
     #[test]
     fn the_order_of_an_input_is_found_wherever_it_stands() {
         for input in [
-            &b"rm\nk{\"attempt\":{\"order_id\":\"alice.o1\",\"attempt\":1},\"amount_cents\":12500}"[..],
+            &b"rm\nk{\"attempt\":{\"order_id\":\"alice.o1\",\"attempt\":1},\"amount_cents\":12500}"
+                [..],
             b"r\x0c\n\n\"alice.o1\"",
             b"r\xc2\x01\n{\"version\":5,\"order_id\":\"alice.o1\",\"lines\":[]}",
         ] {
@@ -357,7 +354,10 @@ mod tests {
     #[tokio::test]
     async fn nobody_there_is_a_clear_answer() {
         let nobody = AdminApi::new("http://127.0.0.1:1/", reqwest::Client::new());
-        let error = nobody.query::<serde_json::Value>("SELECT 1").await.unwrap_err();
+        let error = nobody
+            .query::<serde_json::Value>("SELECT 1")
+            .await
+            .unwrap_err();
         assert!(
             error
                 .to_string()

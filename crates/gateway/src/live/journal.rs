@@ -18,6 +18,7 @@ use super::inspect::{AdminApi, AdminError, literal, literals};
 use super::sources;
 use crate::app::Shared;
 use crate::auth::Caller;
+use crate::orders;
 use crate::problem::Problem;
 
 /// Most invocations that are shown of one order. Each attempt to pay costs
@@ -101,11 +102,8 @@ pub(super) async fn show(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Journal>, Problem> {
-    let order = OrderId::parse(&id)
-        .ok()
-        .filter(|order| caller.may_see(&order.owner()))
-        .ok_or_else(|| Problem::not_found(format!("there is no order {id}")))?;
-    Ok(Json(of_order(&app.admin_api, &order).await?))
+    let order = orders::find(&app, &orders::named(&caller, &id)?).await?;
+    Ok(Json(of_order(&app.admin_api, &order.order_id).await?))
 }
 
 impl From<AdminError> for Problem {
@@ -205,10 +203,7 @@ async fn roots(admin_api: &AdminApi, order: &OrderId) -> Result<Vec<InvocationRo
     Ok(roots)
 }
 
-async fn invocations(
-    admin_api: &AdminApi,
-    which: &str,
-) -> Result<Vec<InvocationRow>, AdminError> {
+async fn invocations(admin_api: &AdminApi, which: &str) -> Result<Vec<InvocationRow>, AdminError> {
     admin_api
         .query(&format!(
             "SELECT id, target, target_service_name, target_handler_name, status, completion_result, \
@@ -356,7 +351,11 @@ fn describe(entry: &EntryRow) -> Option<(&'static str, String, Option<u64>)> {
         "Input" => return None,
         "Output" => ("output", "answer".to_owned(), None),
         "Run" => ("run", entry.name.clone(), completion),
-        "Call" => ("call", callee(command), command["result_completion_id"].as_u64()),
+        "Call" => (
+            "call",
+            callee(command),
+            command["result_completion_id"].as_u64(),
+        ),
         "OneWayCall" => ("send", callee(command), None),
         "Sleep" => ("sleep", sleep_name(command), completion),
         "GetPromise" | "PeekPromise" => ("promise", format!("await {}", key()), completion),
@@ -409,14 +408,62 @@ mod tests {
     fn entries() -> Vec<EntryRow> {
         vec![
             entry(0, "Command: Input", "", 0, r#"{"Command":{"Input":{}}}"#),
-            entry(1, "Command: Run", "carrier.book", 10, r#"{"Command":{"Run":{"completion_id":1,"name":"carrier.book"}}}"#),
-            entry(2, "Notification: Run", "", 14, r#"{"Notification":{"ty":{"Completion":"Run"},"id":{"CompletionId":1},"result":"Success"}}"#),
-            entry(3, "Command: Call", "", 20, r#"{"Command":{"Call":{"invocation_id":"inv_2","invocation_target":{"Service":{"name":"PaymentService","handler":"Capture","scope":null}},"invocation_id_completion_id":7,"result_completion_id":8}}}"#),
-            entry(4, "Notification: CallInvocationId", "", 21, r#"{"Notification":{"ty":{"Completion":"CallInvocationId"},"id":{"CompletionId":7},"result":"InvocationId"}}"#),
-            entry(5, "Command: Sleep", "", 30, r#"{"Command":{"Sleep":{"wake_up_time":60000,"completion_id":9}}}"#),
-            entry(6, "Notification: Sleep", "", 60000, r#"{"Notification":{"ty":{"Completion":"Sleep"},"id":{"CompletionId":9},"result":"Void"}}"#),
-            entry(7, "Notification: Signal", "", 70000, r#"{"Notification":{"ty":"Signal","id":{"SignalIndex":17},"result":"Success"}}"#),
-            entry(8, "Command: SetState", "", 70001, r#"{"Command":{"SetState":{"key":"record"}}}"#),
+            entry(
+                1,
+                "Command: Run",
+                "carrier.book",
+                10,
+                r#"{"Command":{"Run":{"completion_id":1,"name":"carrier.book"}}}"#,
+            ),
+            entry(
+                2,
+                "Notification: Run",
+                "",
+                14,
+                r#"{"Notification":{"ty":{"Completion":"Run"},"id":{"CompletionId":1},"result":"Success"}}"#,
+            ),
+            entry(
+                3,
+                "Command: Call",
+                "",
+                20,
+                r#"{"Command":{"Call":{"invocation_id":"inv_2","invocation_target":{"Service":{"name":"PaymentService","handler":"Capture","scope":null}},"invocation_id_completion_id":7,"result_completion_id":8}}}"#,
+            ),
+            entry(
+                4,
+                "Notification: CallInvocationId",
+                "",
+                21,
+                r#"{"Notification":{"ty":{"Completion":"CallInvocationId"},"id":{"CompletionId":7},"result":"InvocationId"}}"#,
+            ),
+            entry(
+                5,
+                "Command: Sleep",
+                "",
+                30,
+                r#"{"Command":{"Sleep":{"wake_up_time":60000,"completion_id":9}}}"#,
+            ),
+            entry(
+                6,
+                "Notification: Sleep",
+                "",
+                60000,
+                r#"{"Notification":{"ty":{"Completion":"Sleep"},"id":{"CompletionId":9},"result":"Void"}}"#,
+            ),
+            entry(
+                7,
+                "Notification: Signal",
+                "",
+                70000,
+                r#"{"Notification":{"ty":"Signal","id":{"SignalIndex":17},"result":"Success"}}"#,
+            ),
+            entry(
+                8,
+                "Command: SetState",
+                "",
+                70001,
+                r#"{"Command":{"SetState":{"key":"record"}}}"#,
+            ),
         ]
     }
 
@@ -425,7 +472,14 @@ mod tests {
         let steps = steps("OrderFulfillmentWorkflow.Run", &entries());
         let told: Vec<_> = steps
             .iter()
-            .map(|step| (step.kind, step.name.as_str(), step.duration_ms, step.waiting))
+            .map(|step| {
+                (
+                    step.kind,
+                    step.name.as_str(),
+                    step.duration_ms,
+                    step.waiting,
+                )
+            })
             .collect();
         assert_eq!(
             told,
@@ -447,7 +501,13 @@ mod tests {
 
     #[test]
     fn entries_of_another_restate_version_are_no_reason_to_fail() {
-        let strange = entry(1, "Command: Dance", "", 0, r#"{"Command":{"Dance":{"steps":3}}}"#);
+        let strange = entry(
+            1,
+            "Command: Dance",
+            "",
+            0,
+            r#"{"Command":{"Dance":{"steps":3}}}"#,
+        );
         assert_eq!(describe(&strange).unwrap().0, "other");
         let unreadable = entry(1, "Command: Run", "x", 0, "no json");
         assert!(describe(&unreadable).is_none());

@@ -46,12 +46,12 @@ enum Ended {
 }
 
 impl Listener {
-    pub(super) fn new(hub: Hub, source: usize, url: &str, token: &Option<String>) -> Self {
+    pub(super) fn new(hub: Hub, source: usize, url: &str, token: Option<&str>) -> Self {
         Self {
             hub,
             source,
             url: url.to_owned(),
-            token: token.clone(),
+            token: token.map(str::to_owned),
             silence: SILENCE,
         }
     }
@@ -143,6 +143,8 @@ impl Listener {
         });
         self.hub.forget_baskets();
         self.hub.0.reconnected.notify_one();
+        // Baskets may have changed unheard.
+        self.hub.0.topics.wake_all();
     }
 
     fn disconnected(&self, ended: &Ended) {
@@ -188,4 +190,142 @@ fn client() -> reqwest::Result<reqwest::Client> {
         .tcp_nodelay(true)
         .no_proxy()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use waybill_domain::basket::Basket;
+    use waybill_domain::ids::Username;
+
+    use super::*;
+    use crate::db::Db;
+    use crate::live::fake::{Fake, TOKEN, eventually};
+    use crate::live::projector::tests::{delivered, orders};
+
+    async fn version(db: &Db) -> Option<i64> {
+        sqlx::query_scalar("SELECT version FROM orders WHERE order_id = 'alice.1'")
+            .fetch_optional(&db.read)
+            .await
+            .unwrap()
+    }
+
+    fn url(fake: &Fake) -> Vec<String> {
+        vec![format!("{}/updates", fake.base)]
+    }
+
+    async fn listening(fake: &Fake) -> (tempfile::TempDir, Db, Hub) {
+        let (folder, db, hub) = fake.hub().await;
+        hub.listen(&url(fake), Some(TOKEN));
+        eventually("connected", async || hub.health().sources[0].connected).await;
+        (folder, db, hub)
+    }
+
+    #[tokio::test]
+    async fn what_is_said_is_written_and_nonsense_is_skipped() {
+        let fake = Fake::start().await;
+        let (_folder, db, hub) = listening(&fake).await;
+        let updates = orders(delivered("alice.1"));
+        fake.say_update(&updates[0]);
+        for nonsense in [
+            "{",
+            "[]",
+            "",
+            "{\"type\":\"weather\",\"value\":1}",
+            "{\"type\":\"order\",\"value\":{}}",
+        ] {
+            fake.say(nonsense);
+        }
+        fake.say_update(&updates[4]);
+        fake.say_update(&updates[2]);
+        eventually("version 5", async || version(&db).await == Some(5)).await;
+        let metrics = hub.metrics().encode().unwrap();
+        assert!(metrics.contains("malformed_lines_total 4"), "{metrics}");
+        assert_eq!(fake.connections(), 1, "nonsense does not end the stream");
+        assert!(hub.health().sources[0].lag_ms.is_some());
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_missed_while_nobody_listened_is_caught_up() {
+        let fake = Fake::start().await;
+        let (_folder, db, hub) = listening(&fake).await;
+        let records = delivered("alice.1");
+        fake.say_update(&orders(records.clone())[0]);
+        eventually("the first version", async || version(&db).await == Some(1)).await;
+        fake.hang_up();
+        fake.hold_workflow(&records[12]);
+        eventually("the last version", async || version(&db).await == Some(13)).await;
+        assert_eq!(fake.connections(), 2);
+        eventually("the gap is counted", async || hub.health().gaps_closed == 1).await;
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_silent_stream_is_dead() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        hub.state()
+            .sources
+            .push(super::super::SourceHealth::new("x"));
+        let listener = Listener {
+            silence: Duration::from_millis(300),
+            ..Listener::new(hub.clone(), 0, &url(&fake)[0], Some(TOKEN))
+        };
+        let listening = tokio::spawn(listener.run());
+        eventually("connected again", async || fake.connections() >= 2).await;
+        hub.close().await;
+        listening.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wrong_token_is_named() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        hub.listen(&url(&fake), Some("wrong"));
+        eventually("told", async || hub.health().sources[0].error.is_some()).await;
+        let error = hub.health().sources[0].error.clone().unwrap();
+        assert!(error.contains("INTERNAL_TOKEN"), "{error}");
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn baskets_are_remembered_only_while_every_stream_is_heard() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = listening(&fake).await;
+        let alice = Username::parse("alice").unwrap();
+        let mut basket = Basket::empty(alice.clone());
+        basket.version = 2;
+        fake.say_update(&Update::Basket(basket.clone()));
+        eventually("heard", async || hub.remembered_basket(&alice).is_some()).await;
+        basket.version = 1;
+        fake.say(&json!({"type": "basket", "value": basket}).to_string());
+        fake.say("{\"type\":\"heartbeat\"}");
+        assert_eq!(
+            hub.basket(&alice).await.unwrap().version,
+            2,
+            "an older one changes nothing"
+        );
+        fake.hang_up();
+        eventually("forgotten", async || {
+            hub.remembered_basket(&alice).is_none()
+        })
+        .await;
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn shutting_down_is_quick_and_writes_what_waits() {
+        let fake = Fake::start().await;
+        let (_folder, db, hub) = listening(&fake).await;
+        for update in orders(delivered("alice.1")) {
+            hub.offer(update).await;
+        }
+        let began = std::time::Instant::now();
+        hub.close().await;
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert_eq!(version(&db).await, Some(14));
+        let refused = hub.apply(orders(delivered("bob.2")).remove(0)).await;
+        assert!(refused.is_err());
+    }
 }

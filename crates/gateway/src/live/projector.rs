@@ -312,7 +312,8 @@ async fn write_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::R
             }
         }
     }
-    let (events_known, attempts_known) = known.map_or((0, 0), |order| (order.events, order.attempts));
+    let (events_known, attempts_known) =
+        known.map_or((0, 0), |order| (order.events, order.attempts));
     queries::upsert_order(db, record).await?;
     // Lines change only with a new attempt to pay.
     if attempts_known != to_i64(record.payments.len() as u64) {
@@ -356,7 +357,10 @@ fn search_text(record: &OrderRecord) -> String {
     for line in &record.lines {
         words.extend([line.sku.as_str(), line.name.as_str()]);
     }
-    let transactions = record.payments.iter().filter_map(|p| p.transaction_id.as_deref());
+    let transactions = record
+        .payments
+        .iter()
+        .filter_map(|p| p.transaction_id.as_deref());
     words.extend(transactions);
     words.extend(record.shipment.iter().map(|s| s.tracking_number.as_str()));
     words.join(" ")
@@ -416,7 +420,11 @@ mod queries {
         record: &OrderRecord,
     ) -> sqlx::Result<()> {
         let ended_at = record.status.is_terminal().then_some(record.status_since);
-        let pieces: i64 = record.lines.iter().map(|line| i64::from(line.quantity)).sum();
+        let pieces: i64 = record
+            .lines
+            .iter()
+            .map(|line| i64::from(line.quantity))
+            .sum();
         sqlx::query(
             "INSERT INTO orders (order_id, user_id, version, status, undoing, created_at, updated_at,
                                  status_since, wait_until, ended_at, total_cents, pieces, search_text, record)
@@ -496,7 +504,12 @@ mod queries {
     ) -> sqlx::Result<()> {
         let rows: Vec<_> = events
             .map(|event| {
-                json!([event.seq, event.at.as_millisecond(), event.kind.as_str(), event.detail])
+                json!([
+                    event.seq,
+                    event.at.as_millisecond(),
+                    event.kind.as_str(),
+                    event.detail
+                ])
             })
             .collect();
         if rows.is_empty() {
@@ -606,5 +619,353 @@ mod queries {
 
     fn to_json(value: &impl serde::Serialize) -> sqlx::Result<String> {
         serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+    use waybill_domain::basket::{Line, Product};
+    use waybill_domain::checkout::{Placement, Shipping};
+    use waybill_domain::ids::{OrderId, Sku, Username};
+    use waybill_domain::money::Cents;
+    use waybill_domain::order::{Done, Step};
+    use waybill_domain::payment::LatePayment;
+    use waybill_domain::shipment::Shipment;
+
+    use super::*;
+
+    pub(in crate::live) fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn placement(lines: u32) -> Placement {
+        let line = |n: u32| {
+            let product = Product {
+                sku: Sku::parse(&format!("P{n}")).unwrap(),
+                product_id: n.into(),
+                name: format!("Thing {n}"),
+                unit_price_cents: Cents(100),
+            };
+            Line::new(product, n + 1).unwrap()
+        };
+        Placement {
+            lines: (0..lines).map(line).collect(),
+            shipping: Shipping {
+                zone: "Domestic".into(),
+                cost_cents: Cents(500),
+                address: "1 Main St".into(),
+            },
+            pay_until: at(900),
+        }
+    }
+
+    pub(in crate::live) fn placed(id: &str, second: i64) -> OrderRecord {
+        OrderRecord::place(OrderId::parse(id).unwrap(), placement(2), at(second))
+    }
+
+    fn walk(first: OrderRecord, steps: Vec<Step>) -> Vec<OrderRecord> {
+        let mut records = vec![first];
+        for step in steps {
+            let last = records.last().unwrap().clone();
+            let now = last.updated_at + Duration::from_millis(1500);
+            records.push(last.apply(step, now).unwrap());
+        }
+        records
+    }
+
+    /// Two attempts to pay, then to the customer: every table is touched.
+    pub(in crate::live) fn delivered(id: &str) -> Vec<OrderRecord> {
+        let mut records = walk(
+            placed(id, 10),
+            vec![
+                Step::PaymentOpened {
+                    awakeable_id: format!("sign_{id}_1"),
+                },
+                Step::PaymentFailed {
+                    reason: "declined".into(),
+                },
+                Step::Undone(Done::Reserved),
+                Step::Ended,
+            ],
+        );
+        let again = records.last().unwrap().clone();
+        let again = again.retry(placement(1), at(60)).unwrap();
+        records.extend(walk(
+            again,
+            vec![
+                Step::PaymentOpened {
+                    awakeable_id: format!("sign_{id}_2"),
+                },
+                Step::PaymentConfirmed {
+                    transaction_id: format!("t-{id}"),
+                },
+                Step::ApprovalRequested { until: at(1000) },
+                Step::Approved { by: "admin".into() },
+                Step::ShipmentBooked(Shipment {
+                    carrier: "FedEx".into(),
+                    tracking_number: "FX1".into(),
+                    eta: None,
+                }),
+                Step::PaymentCaptured,
+                Step::InTransit { eta: at(200) },
+                Step::Delivered,
+            ],
+        ));
+        records
+    }
+
+    pub(in crate::live) fn orders(records: Vec<OrderRecord>) -> Vec<Update> {
+        records
+            .into_iter()
+            .map(|record| Update::Order(Box::new(record)))
+            .collect()
+    }
+
+    pub(in crate::live) fn levels() -> Vec<Update> {
+        let mut level = StockLevel::initial(Sku::parse("P0").unwrap(), 20, at(1));
+        let mut updates = vec![Update::Stock(level.clone())];
+        for n in 1..6 {
+            level = level.reserve(n, at(1 + i64::from(n))).unwrap();
+            updates.push(Update::Stock(level.clone()));
+        }
+        updates
+    }
+
+    pub(in crate::live) fn late(id: &str, payments: u64) -> Vec<Update> {
+        let order_id = OrderId::parse(id).unwrap();
+        let payment = |n: u64| LatePayment {
+            at: at(300 + i64::try_from(n).unwrap()),
+            attempt: 1,
+            transaction_id: format!("late-{n}"),
+            amount_cents: Cents(700),
+        };
+        (1..=payments)
+            .map(|version| {
+                Update::Late(LateMoney {
+                    version,
+                    user_id: order_id.owner(),
+                    order_id: order_id.clone(),
+                    payments: (0..version).map(payment).collect(),
+                })
+            })
+            .collect()
+    }
+
+    pub(in crate::live) fn read_mark(second: i64) -> Update {
+        Update::Read(ReadMark {
+            user_id: Username::parse("alice").unwrap(),
+            read_at: at(second),
+        })
+    }
+
+    pub(in crate::live) fn run_of_updates() -> Vec<Update> {
+        let mut updates = orders(delivered("alice.1"));
+        updates.extend(orders(delivered("bob.2")));
+        updates.extend(orders(vec![placed("alice.3", 5)]));
+        updates.extend(levels());
+        updates.extend(late("bob.2", 3));
+        updates.extend([read_mark(20), read_mark(40)]);
+        updates
+    }
+
+    async fn apply_all(db: &Db, updates: Vec<Update>) -> Vec<bool> {
+        let (projection, writer) = Projection::new(db.clone(), Arc::default(), Metrics::default());
+        let writer = tokio::spawn(writer);
+        let applied =
+            futures::future::join_all(updates.into_iter().map(|update| projection.apply(update)));
+        let applied = applied.await.into_iter().map(Result::unwrap).collect();
+        projection.close();
+        writer.await.unwrap();
+        applied
+    }
+
+    /// Every row of the read model, without what numbers the rows.
+    pub(in crate::live) async fn dump(db: &Db) -> Vec<String> {
+        let mut rows = Vec::new();
+        for (table, columns) in [
+            (
+                "orders",
+                "order_id, user_id, version, status, undoing, created_at, updated_at, status_since, wait_until, ended_at, total_cents, pieces, search_text, record",
+            ),
+            (
+                "order_lines",
+                "order_id, position, sku, product_id, name, quantity, unit_price_cents, line_total_cents",
+            ),
+            ("order_events", "order_id, seq, at, kind, detail"),
+            (
+                "order_payments",
+                "order_id, attempt, awakeable_id, payment_id, transaction_id, status, amount_cents",
+            ),
+            ("notifications", "id, user_id, order_id, kind, text, at"),
+            (
+                "stock_levels",
+                "sku, version, updated_at, initial, restocked, available, reserved, committed",
+            ),
+            ("read_marks", "user_id, read_at"),
+            ("late_money", "order_id, user_id, version, record"),
+        ] {
+            let sql =
+                format!("SELECT json_array('{table}', {columns}) AS row FROM {table} ORDER BY row");
+            let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                .fetch_all(&db.read)
+                .await
+                .unwrap();
+            assert!(
+                !found.is_empty(),
+                "{table} is empty: the run does not touch it"
+            );
+            rows.extend(found);
+        }
+        rows
+    }
+
+    async fn dump_after(updates: Vec<Update>) -> Vec<String> {
+        let (_folder, db) = crate::db::temporary().await;
+        apply_all(&db, updates).await;
+        dump(&db).await
+    }
+
+    #[tokio::test]
+    async fn an_order_is_written_with_all_that_belongs_to_it() {
+        let (_folder, db) = crate::db::temporary().await;
+        let applied = apply_all(&db, orders(delivered("alice.1"))).await;
+        assert_eq!(
+            applied.iter().filter(|news| **news).count(),
+            1,
+            "one batch, one write"
+        );
+        let count = async |sql: &'static str| -> i64 {
+            sqlx::query_scalar(sql).fetch_one(&db.read).await.unwrap()
+        };
+        assert_eq!(
+            count("SELECT count(*) FROM order_lines").await,
+            1,
+            "those of the second attempt"
+        );
+        assert_eq!(count("SELECT count(*) FROM order_payments").await, 2);
+        assert_eq!(count("SELECT count(*) FROM order_events").await, 13);
+        assert_eq!(
+            count("SELECT count(*) FROM notifications WHERE id = 'alice.1:13' AND text = 'Order delivered!'").await,
+            1
+        );
+        assert_eq!(
+            count("SELECT count(*) FROM orders_search WHERE orders_search MATCH 'FX1'").await,
+            1
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_not_news() {
+        let (_folder, db) = crate::db::temporary().await;
+        let records = delivered("alice.1");
+        let (older, newer) = (records[3].clone(), records[9].clone());
+        assert_eq!(apply_all(&db, orders(vec![newer.clone()])).await, [true]);
+        assert_eq!(
+            apply_all(&db, orders(vec![older, newer])).await,
+            [false, false]
+        );
+        let status: String = sqlx::query_scalar("SELECT status FROM orders")
+            .fetch_one(&db.read)
+            .await
+            .unwrap();
+        assert_eq!(status, records[9].status.as_str());
+    }
+
+    #[tokio::test]
+    async fn an_id_that_restate_has_forgotten_can_be_used_again() {
+        let (_folder, db) = crate::db::temporary().await;
+        apply_all(&db, orders(delivered("alice.1"))).await;
+        let again = placed("alice.1", 9_000);
+        assert_eq!(apply_all(&db, orders(vec![again.clone()])).await, [true]);
+        assert_eq!(
+            apply_all(&db, orders(delivered("alice.1")))
+                .await
+                .iter()
+                .filter(|n| **n)
+                .count(),
+            0
+        );
+        let (version, events): (i64, i64) =
+            sqlx::query_as("SELECT version, (SELECT count(*) FROM order_events) FROM orders")
+                .fetch_one(&db.read)
+                .await
+                .unwrap();
+        assert_eq!((version, events), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_bad_update_costs_nobody_else() {
+        let (_folder, db) = crate::db::temporary().await;
+        let mut stolen = delivered("bob.2").pop().unwrap();
+        stolen.payments[0].awakeable_id = Some("sign_alice.1_1".into());
+        let (projection, writer) = Projection::new(db.clone(), Arc::default(), Metrics::default());
+        tokio::spawn(writer);
+        let (alice, bob, carol) = tokio::join!(
+            projection.apply(orders(delivered("alice.1")).pop().unwrap()),
+            projection.apply(Update::Order(Box::new(stolen))),
+            projection.apply(orders(delivered("carol.3")).pop().unwrap()),
+        );
+        assert!(alice.unwrap() && carol.unwrap());
+        assert!(bob.unwrap_err().to_string().contains("UNIQUE"));
+    }
+
+    #[tokio::test]
+    async fn streams_are_woken_after_the_write() {
+        let (_folder, db) = crate::db::temporary().await;
+        let topics = Arc::new(Topics::default());
+        let (projection, writer) = Projection::new(db, Arc::clone(&topics), Metrics::default());
+        tokio::spawn(writer);
+        let order = topics.order(&OrderId::parse("alice.1").unwrap());
+        let stranger = topics.user(&Username::parse("bob").unwrap());
+        let (changes, stock) = (topics.changes(), topics.stock());
+        projection
+            .apply(Update::Order(Box::new(placed("alice.1", 1))))
+            .await
+            .unwrap();
+        assert!(order.has_changed().unwrap() && changes.has_changed().unwrap());
+        assert!(!stranger.has_changed().unwrap() && !stock.has_changed().unwrap());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Any order of arrival, with any of it twice, gives the same rows: so
+        /// does a rebuild, which brings only the newest.
+        #[test]
+        fn arrival_does_not_matter(
+            shuffled in Just(run_of_updates()).prop_shuffle(),
+            twice in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+            cut in 1..60usize,
+        ) {
+            let mut updates = shuffled;
+            for index in twice {
+                updates.push(index.get(&updates).clone());
+            }
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let (expected, found) = runtime.block_on(async {
+                let expected = dump_after(run_of_updates()).await;
+                let (_folder, db) = crate::db::temporary().await;
+                // In batches of any size.
+                for batch in updates.chunks(cut) {
+                    apply_all(&db, batch.to_vec()).await;
+                }
+                (expected, dump(&db).await)
+            });
+            prop_assert_eq!(expected, found);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_newest_alone_give_the_same_rows() {
+        let newest = vec![
+            orders(delivered("alice.1")).pop().unwrap(),
+            orders(delivered("bob.2")).pop().unwrap(),
+            orders(vec![placed("alice.3", 5)]).pop().unwrap(),
+            levels().pop().unwrap(),
+            late("bob.2", 3).pop().unwrap(),
+            read_mark(40),
+        ];
+        assert_eq!(dump_after(newest).await, dump_after(run_of_updates()).await);
     }
 }

@@ -38,13 +38,25 @@ const HANDLERS: &[(&str, &str, &str)] = &[
     ("Inventory.Reserve", "inventory.rs", "reserve"),
     ("Inventory.Release", "inventory.rs", "release"),
     ("Inventory.Commit", "inventory.rs", "commit"),
-    ("PaymentService.RequestPayment", "payment.rs", "request_payment"),
+    (
+        "PaymentService.RequestPayment",
+        "payment.rs",
+        "request_payment",
+    ),
     ("PaymentService.Capture", "payment.rs", "capture"),
     ("PaymentService.Void", "payment.rs", "void"),
     ("PaymentService.Refund", "payment.rs", "refund"),
     ("PaymentService.Close", "payment.rs", "close"),
-    ("ShippingService.InitiateShipment", "shipping.rs", "initiate_shipment"),
-    ("ShippingService.CancelShipment", "shipping.rs", "cancel_shipment"),
+    (
+        "ShippingService.InitiateShipment",
+        "shipping.rs",
+        "initiate_shipment",
+    ),
+    (
+        "ShippingService.CancelShipment",
+        "shipping.rs",
+        "cancel_shipment",
+    ),
 ];
 
 /// Named steps, wherever they happen.
@@ -62,29 +74,144 @@ const NAMED: &[(&str, &str, &str)] = &[
 
 /// Steps of a handler that one of its verbs performs.
 const VERBS: &[(&str, &str, &str, &str)] = &[
-    ("OrderFulfillmentWorkflow.Run", "ShippingService.InitiateShipment", WORKFLOW, "ship"),
-    ("OrderFulfillmentWorkflow.Run", "ShippingService.CancelShipment", WORKFLOW, "cancel_shipment"),
-    ("OrderFulfillmentWorkflow.Run", "PaymentService.Capture", WORKFLOW, "capture"),
-    ("OrderFulfillmentWorkflow.Run", "PaymentService.Refund", WORKFLOW, "refund"),
-    ("OrderFulfillmentWorkflow.Run", "PaymentService.Void", WORKFLOW, "void"),
-    ("OrderFulfillmentWorkflow.Run", "Inventory.Release", WORKFLOW, "release"),
-    ("OrderFulfillmentWorkflow.Run", "Inventory.Commit", WORKFLOW, "deliver"),
-    ("OrderFulfillmentWorkflow.Run", "UserSession.HandedOver", WORKFLOW, "await_approval"),
-    ("OrderFulfillmentWorkflow.Run", "await admin_approval", WORKFLOW, "await_approval"),
-    ("OrderFulfillmentWorkflow.Run", "resolve admin_approval", WORKFLOW, "decide"),
-    ("OrderFulfillmentWorkflow.Run", "write record", WORKFLOW, "write"),
-    ("OrderFulfillmentWorkflow.Run", "write head", WORKFLOW, "write"),
-    ("OrderFulfillmentWorkflow.Approve", "await admin_approval", WORKFLOW, "decide"),
-    ("OrderFulfillmentWorkflow.Approve", "resolve admin_approval", WORKFLOW, "decide"),
-    ("OrderFulfillmentWorkflow.Cancel", "await admin_approval", WORKFLOW, "decide"),
-    ("OrderFulfillmentWorkflow.Cancel", "resolve admin_approval", WORKFLOW, "decide"),
-    ("UserSession.Checkout", "Inventory.Reserve", CHECKOUT, "reserve"),
-    ("UserSession.Checkout", "Inventory.Release", CHECKOUT, "release"),
-    ("UserSession.AwaitPayment", "PaymentService.RequestPayment", ATTEMPT, "hear_outcome"),
-    ("UserSession.AwaitPayment", "UserSession.PaymentOpened", ATTEMPT, "hear_outcome"),
-    ("UserSession.AwaitPayment", "awakeable resolved", ATTEMPT, "hear_outcome"),
-    ("UserSession.PaymentCallback", "PaymentService.Void", ATTEMPT, "send_back"),
-    ("UserSession.Settle", "OrderFulfillmentWorkflow.Run", ATTEMPT, "end"),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "ShippingService.InitiateShipment",
+        WORKFLOW,
+        "ship",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "ShippingService.CancelShipment",
+        WORKFLOW,
+        "cancel_shipment",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "PaymentService.Capture",
+        WORKFLOW,
+        "capture",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "PaymentService.Refund",
+        WORKFLOW,
+        "refund",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "PaymentService.Void",
+        WORKFLOW,
+        "void",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "Inventory.Release",
+        WORKFLOW,
+        "release",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "Inventory.Commit",
+        WORKFLOW,
+        "deliver",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "UserSession.HandedOver",
+        WORKFLOW,
+        "await_approval",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "await admin_approval",
+        WORKFLOW,
+        "await_approval",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "resolve admin_approval",
+        WORKFLOW,
+        "decide",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "write record",
+        WORKFLOW,
+        "write",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Run",
+        "write head",
+        WORKFLOW,
+        "write",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Approve",
+        "await admin_approval",
+        WORKFLOW,
+        "decide",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Approve",
+        "resolve admin_approval",
+        WORKFLOW,
+        "decide",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Cancel",
+        "await admin_approval",
+        WORKFLOW,
+        "decide",
+    ),
+    (
+        "OrderFulfillmentWorkflow.Cancel",
+        "resolve admin_approval",
+        WORKFLOW,
+        "decide",
+    ),
+    (
+        "UserSession.Checkout",
+        "Inventory.Reserve",
+        CHECKOUT,
+        "reserve",
+    ),
+    (
+        "UserSession.Checkout",
+        "Inventory.Release",
+        CHECKOUT,
+        "release",
+    ),
+    (
+        "UserSession.AwaitPayment",
+        "PaymentService.RequestPayment",
+        ATTEMPT,
+        "hear_outcome",
+    ),
+    (
+        "UserSession.AwaitPayment",
+        "UserSession.PaymentOpened",
+        ATTEMPT,
+        "hear_outcome",
+    ),
+    (
+        "UserSession.AwaitPayment",
+        "awakeable resolved",
+        ATTEMPT,
+        "hear_outcome",
+    ),
+    (
+        "UserSession.PaymentCallback",
+        "PaymentService.Void",
+        ATTEMPT,
+        "send_back",
+    ),
+    (
+        "UserSession.Settle",
+        "OrderFulfillmentWorkflow.Run",
+        ATTEMPT,
+        "end",
+    ),
 ];
 
 /// The function that performs a handler.
@@ -114,7 +241,11 @@ pub(super) fn of_step(
     if verb.is_none() && kind == "state" && handler.starts_with("UserSession.") {
         return Some(Source {
             file: SESSION,
-            function: if name.starts_with("read") { "marker" } else { "write" },
+            function: if name.starts_with("read") {
+                "marker"
+            } else {
+                "write"
+            },
         });
     }
     verb.or_else(|| of_handler(handler))
@@ -129,7 +260,8 @@ fn of_sleep(handler: &str, before: Option<&str>) -> Option<Source> {
         ("OrderFulfillmentWorkflow.Run", _) => (WORKFLOW, "deliver"),
         ("UserSession.AwaitPayment", _) => (ATTEMPT, "hear_outcome"),
         (handler, _)
-            if handler.starts_with("PaymentService.") || handler.starts_with("ShippingService.") =>
+            if handler.starts_with("PaymentService.")
+                || handler.starts_with("ShippingService.") =>
         {
             ("outside.rs", "ask")
         }
@@ -147,7 +279,9 @@ mod tests {
     fn every_source() -> Vec<Source> {
         let named = HANDLERS.iter().chain(NAMED);
         let named = named.map(|(_, file, function)| Source { file, function });
-        let verbs = VERBS.iter().map(|(_, _, file, function)| Source { file, function });
+        let verbs = VERBS
+            .iter()
+            .map(|(_, _, file, function)| Source { file, function });
         let sleeps = [
             ("OrderFulfillmentWorkflow.Run", Some("promise")),
             ("OrderFulfillmentWorkflow.Run", Some("call")),
@@ -155,7 +289,9 @@ mod tests {
             ("UserSession.AwaitPayment", None),
             ("PaymentService.Capture", None),
         ];
-        let sleeps = sleeps.into_iter().filter_map(|(handler, before)| of_sleep(handler, before));
+        let sleeps = sleeps
+            .into_iter()
+            .filter_map(|(handler, before)| of_sleep(handler, before));
         let states = ["read x", "write x"];
         let states = states
             .into_iter()
@@ -169,9 +305,14 @@ mod tests {
         for source in every_source() {
             let text = std::fs::read_to_string(services.join(source.file))
                 .unwrap_or_else(|error| panic!("{source}: {error}"));
-            let definitions = [format!("fn {}(", source.function), format!("fn {}<", source.function)];
+            let definitions = [
+                format!("fn {}(", source.function),
+                format!("fn {}<", source.function),
+            ];
             assert!(
-                definitions.iter().any(|definition| text.contains(definition)),
+                definitions
+                    .iter()
+                    .any(|definition| text.contains(definition)),
                 "there is no fn {} in {}",
                 source.function,
                 source.file
@@ -188,7 +329,10 @@ mod tests {
                 for (at, _) in text.match_indices(prefix) {
                     let name: String = text[at + 1..].chars().take_while(|c| *c != '"').collect();
                     if !name.contains('{') {
-                        assert!(NAMED.iter().any(|(named, ..)| *named == name), "{name} in {file}");
+                        assert!(
+                            NAMED.iter().any(|(named, ..)| *named == name),
+                            "{name} in {file}"
+                        );
                     }
                 }
             }
@@ -201,9 +345,14 @@ mod tests {
         assert_eq!(name(Some("promise")).unwrap().function, "await_approval");
         assert_eq!(name(Some("state")).unwrap().function, "deliver");
         assert_eq!(
-            of_step("OrderFulfillmentWorkflow.Run", "call", "PaymentService.Capture", None)
-                .unwrap()
-                .to_string(),
+            of_step(
+                "OrderFulfillmentWorkflow.Run",
+                "call",
+                "PaymentService.Capture",
+                None
+            )
+            .unwrap()
+            .to_string(),
             "crates/services/src/order_fulfillment.rs capture"
         );
     }

@@ -93,7 +93,11 @@ impl Wakes {
         if self.topics.is_empty() {
             return clock.await;
         }
-        let told = select_all(self.topics.iter_mut().map(|topic| Box::pin(topic.changed())));
+        let told = select_all(
+            self.topics
+                .iter_mut()
+                .map(|topic| Box::pin(topic.changed())),
+        );
         tokio::select! {
             _ = told => {}
             () = clock => {}
@@ -247,7 +251,11 @@ where
                 Ok(frame) => self.ready = Some(frame),
                 // The next change, or the client's next try, shows it again.
                 Err(problem) if problem.status.is_server_error() => {
-                    tracing::warn!(cause = problem.cause(), "a stream could not be rendered: {}", problem.detail);
+                    tracing::warn!(
+                        cause = problem.cause(),
+                        "a stream could not be rendered: {}",
+                        problem.detail
+                    );
                 }
                 Err(_) => return None,
             }

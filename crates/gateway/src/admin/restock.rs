@@ -1,0 +1,61 @@
+//! `POST /api/products/{id}/restock`: more pieces on the shelf.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use services::client::{Body, outcome};
+use waybill_domain::ids::Sku;
+use waybill_domain::stock::{MAX_RESTOCK, Restock, StockLevel};
+use waybill_domain::update::Update;
+
+use crate::app::Shared;
+use crate::auth::Admin;
+use crate::catalog;
+use crate::idempotency::IdempotencyKey;
+use crate::problem::Problem;
+use crate::reply::{Done, Fields, FromFields, Input};
+
+pub(super) struct Request {
+    quantity: u32,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for Request {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let quantity = fields.required_integer("quantity", 1..=i64::from(MAX_RESTOCK))?;
+        Ok(Self {
+            quantity: u32::try_from(quantity).map_err(Problem::internal)?,
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+pub(super) async fn restock(
+    State(app): State<Shared>,
+    Admin(admin): Admin,
+    key: IdempotencyKey,
+    Path(id): Path<String>,
+    Input(request): Input<Request>,
+) -> Result<Done, Problem> {
+    let key = key.or(request.key);
+    let product = catalog::known(&app, &id).await?;
+    let sku = Sku::parse(&product.sku)?;
+    let called = app
+        .ingress
+        .inventory(&sku)
+        .restock(Body(Restock {
+            quantity: request.quantity,
+        }))
+        .idempotency_key(key.of(&admin.user, &format!("restock.{sku}")))
+        .call()
+        .await;
+    let level: StockLevel = outcome(called)?;
+    app.live
+        .apply(Update::Stock(level.clone()))
+        .await
+        .map_err(Problem::internal)?;
+    let said = format!(
+        "{} more of {}: {} in stock",
+        request.quantity, product.name, level.available
+    );
+    Ok(Done::new(StatusCode::OK, &level)?.saying(said))
+}

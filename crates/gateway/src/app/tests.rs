@@ -1,0 +1,478 @@
+//! The gateway through its front door, while Restate is away: what needs only
+//! SQLite works, and everything else says so.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use clap::Parser;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::{reply::MAX_BODY, seed};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+struct Gateway {
+    app: Shared,
+    router: Router,
+    _folder: tempfile::TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The `type` of a problem, after checking that it is a whole one.
+    #[track_caller]
+    fn kind(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+        let kind = problem["type"].as_str().unwrap();
+        kind.strip_prefix("urn:waybill:problem:")
+            .unwrap()
+            .to_owned()
+    }
+}
+
+impl Gateway {
+    /// A demo with its data.
+    async fn demo() -> Self {
+        Self::with(&["--auth-mode", "demo"]).await
+    }
+
+    async fn with(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}/waybill.db", folder.path().display());
+        let mut arguments = vec![
+            "gateway",
+            "--database-url",
+            &database,
+            // Nobody listens on the discard port.
+            "--restate-ingress-url",
+            "http://127.0.0.1:9",
+            "--restate-admin-url",
+            "http://127.0.0.1:9",
+        ];
+        arguments.extend(more);
+        let settings = Line::try_parse_from(arguments).unwrap().settings;
+        let app = App::open(settings).await.unwrap();
+        seed::demo(&app.db).await.unwrap();
+        Self {
+            router: router(Arc::clone(&app)),
+            app,
+            _folder: folder,
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(ask("GET", path, headers).body(Body::empty()).unwrap())
+            .await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let request = ask("POST", path, headers)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.send(request).await
+    }
+
+    /// A demo persona's cookie, as a browser sends it back.
+    async fn cookie_of(&self, persona: &str) -> String {
+        let answer = self
+            .post("/login", &[], &json!({ "persona": persona }))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let cookie = answer.header("set-cookie");
+        cookie.split(';').next().unwrap().to_owned()
+    }
+}
+
+fn ask(method: &str, path: &str, headers: &[(&str, &str)]) -> axum::http::request::Builder {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost:8080");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request
+}
+
+const ALICE: (&str, &str) = ("x-user-id", "alice");
+const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
+const DATASTAR: (&str, &str) = ("datastar-request", "true");
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems() {
+    let gateway = Gateway::demo().await;
+    assert_eq!(
+        gateway.get("/api/nothing", &[]).await.kind(404),
+        "not_found"
+    );
+    let answer = gateway.post("/api/products", &[], &json!({})).await;
+    assert_eq!(answer.kind(405), "method_not_allowed");
+    assert!(answer.header("allow").contains("GET"));
+    assert_eq!(
+        gateway.get("/api/orders/%ff", &[ALICE]).await.kind(400),
+        "bad_request"
+    );
+}
+
+#[tokio::test]
+async fn every_answer_is_guarded() {
+    let gateway = Gateway::demo().await;
+    for path in ["/api/products", "/api/nothing", "/login"] {
+        let answer = gateway.get(path, &[]).await;
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
+        assert!(
+            policy.contains("script-src 'self' 'nonce-"),
+            "{path}: {policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+    }
+    let first = gateway.get("/api/products", &[]).await;
+    let second = gateway.get("/api/products", &[]).await;
+    assert_ne!(
+        first.header("content-security-policy"),
+        second.header("content-security-policy"),
+        "a nonce is used once"
+    );
+}
+
+#[tokio::test]
+async fn products_come_as_json_and_as_a_document() {
+    let gateway = Gateway::demo().await;
+    let list = gateway
+        .get("/api/products?q=widget&per_page=2&page=1", &[])
+        .await
+        .json();
+    assert_eq!(list["total"], 5);
+    assert_eq!(
+        (list["page"].clone(), list["per_page"].clone()),
+        (1.into(), 2.into())
+    );
+    assert_eq!(
+        list["products"][0],
+        json!({
+            "id": 1, "sku": "P001", "name": "Widget A", "category": "Widgets",
+            "description": "The widget everybody starts with: anodized, 40 mm, fits every base.",
+            "price_cents": 2500, "stock_qty": 500
+        })
+    );
+    let document = gateway
+        .get("/api/products?q=p001", &[("accept", "text/markdown")])
+        .await;
+    assert_eq!(
+        document.header("content-type"),
+        "text/markdown; charset=utf-8"
+    );
+    assert!(
+        document.text.contains("| P001 | Widget A |"),
+        "{}",
+        document.text
+    );
+    assert_eq!(
+        gateway.get("/api/products/2", &[]).await.json()["sku"],
+        "P002"
+    );
+    for missing in ["999", "x", "-1", "99999999999999999999"] {
+        let answer = gateway.get(&format!("/api/products/{missing}"), &[]).await;
+        assert_eq!(answer.kind(404), "not_found");
+    }
+}
+
+#[tokio::test]
+async fn who_is_nobody_is_told_how_to_be_somebody() {
+    let gateway = Gateway::demo().await;
+    let answer = gateway.post("/api/cart/add", &[], &json!({})).await;
+    assert_eq!(answer.kind(401), "unauthenticated");
+    assert!(answer.text.contains("X-User-Id"));
+    // The proposal's bare load test.
+    let bare = ask("POST", "/api/cart/add", &[("content-type", "text/html")]);
+    let bare = gateway.send(bare.body(Body::empty()).unwrap()).await;
+    assert_eq!(bare.kind(401), "unauthenticated");
+    // A page leads to the login, and from there back.
+    let page = gateway.get("/api/orders?page=2", &[HTML]).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        page.header("location"),
+        "/login?next=%2Fapi%2Forders%3Fpage%3D2"
+    );
+}
+
+#[tokio::test]
+async fn a_persona_signs_in_and_out() {
+    let gateway = Gateway::demo().await;
+    let cookie = gateway.cookie_of("bob").await;
+    let with_cookie = [("cookie", cookie.as_str())];
+    assert_eq!(
+        gateway.get("/api/orders", &with_cookie).await.status,
+        StatusCode::OK
+    );
+    let out = [with_cookie[0], ("sec-fetch-site", "same-origin")];
+    let answer = gateway.post("/logout", &out, &json!({})).await;
+    assert!(answer.header("set-cookie").contains("Max-Age=0"));
+    let stranger = gateway
+        .post("/login", &[], &json!({ "persona": "zoe" }))
+        .await;
+    assert_eq!(stranger.kind(400), "invalid");
+}
+
+#[tokio::test]
+async fn a_form_without_javascript_is_led_on() {
+    let gateway = Gateway::demo().await;
+    let form = |body: &str| {
+        ask(
+            "POST",
+            "/login",
+            &[HTML, ("origin", "http://localhost:8080")],
+        )
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+    };
+    let answer = gateway.send(form("persona=alice&next=%2Fcart")).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.header("location"), "/cart");
+    assert!(
+        answer
+            .header("set-cookie")
+            .starts_with("waybill_session=alice.")
+    );
+    let away = gateway
+        .send(form("persona=alice&next=https://evil.example"))
+        .await;
+    assert_eq!(away.header("location"), "/");
+    let wrong = gateway.send(form("username=alice&password=wrong")).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(wrong.header("content-type").starts_with("text/html"));
+}
+
+#[tokio::test]
+async fn datastar_reads_problems_from_a_200() {
+    let gateway = Gateway::demo().await;
+    let answer = gateway
+        .post(
+            "/api/cart/add",
+            &[ALICE, DATASTAR],
+            &json!({ "product_id": 1 }),
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("content-type"), "text/event-stream");
+    assert!(
+        answer.text.contains("quantity is missing"),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test]
+async fn other_sites_cannot_write() {
+    let gateway = Gateway::demo().await;
+    let cookie = gateway.cookie_of("alice").await;
+    for from in [
+        ("sec-fetch-site", "cross-site"),
+        ("origin", "https://evil.example"),
+    ] {
+        let headers = [("cookie", cookie.as_str()), from];
+        let answer = gateway.post("/api/cart/clear", &headers, &json!({})).await;
+        assert_eq!(answer.kind(403), "forbidden");
+    }
+    let bare = [("cookie", cookie.as_str())];
+    let answer = gateway.post("/api/cart/clear", &bare, &json!({})).await;
+    assert_eq!(answer.kind(403), "forbidden");
+}
+
+#[tokio::test]
+async fn outside_a_demo_a_name_proves_nothing() {
+    let key = "k".repeat(32);
+    let gateway = Gateway::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    assert_eq!(
+        gateway.get("/api/orders", &[ALICE]).await.kind(401),
+        "unauthenticated"
+    );
+    let persona = gateway
+        .post("/login", &[], &json!({ "persona": "alice" }))
+        .await;
+    assert_eq!(persona.kind(403), "forbidden");
+    let proof = json!({ "username": "alice", "password": "alice-demo" });
+    let login = gateway.post("/login", &[], &proof).await;
+    assert_eq!(login.json(), json!({ "user": "alice", "role": "customer" }));
+    let unsigned = gateway.post("/api/payment/callback", &[], &json!({})).await;
+    assert_eq!(unsigned.kind(401), "bad_signature");
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down() {
+    let key = "k".repeat(32);
+    let gateway = Gateway::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    let guess = json!({ "username": "alice", "password": "guess" });
+    for _ in 0..5 {
+        let answer = gateway.post("/login", &[], &guess).await;
+        assert_eq!(answer.kind(401), "wrong_credentials");
+    }
+    let answer = gateway.post("/login", &[], &guess).await;
+    assert_eq!(answer.kind(429), "too_many_tries");
+    assert!(!answer.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn an_api_token_is_as_good_as_its_user() {
+    let gateway = Gateway::demo().await;
+    let token = auth::token::generate();
+    let admin = waybill_domain::ids::Username::parse("admin").unwrap();
+    let hash = auth::token::hash(&token);
+    auth::queries::add_token(&gateway.app.db, &admin, "test", &hash, Timestamp::now())
+        .await
+        .unwrap();
+    let bearer = format!("Bearer {token}");
+    let answer = gateway
+        .get("/api/orders", &[("authorization", &bearer)])
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let answer = gateway
+        .get("/api/orders", &[ALICE, ("authorization", "Bearer wrong")])
+        .await;
+    assert_eq!(answer.kind(401), "unauthenticated");
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_before_restate_is_asked() {
+    let gateway = Gateway::demo().await;
+    for (path, body, status, field) in [
+        ("/api/cart/add", json!({}), 400, "product_id"),
+        (
+            "/api/cart/add",
+            json!({ "product_id": 1, "quantity": 1000 }),
+            400,
+            "quantity",
+        ),
+        (
+            "/api/cart/add",
+            json!({ "product_id": 77, "quantity": 1 }),
+            404,
+            "product_id",
+        ),
+        (
+            "/api/cart/add",
+            json!({ "sku": "NONE", "quantity": 1 }),
+            404,
+            "sku",
+        ),
+        ("/api/checkout", json!({}), 400, "order_id"),
+        (
+            "/api/checkout",
+            json!({ "order_id": "bob.1" }),
+            400,
+            "order_id",
+        ),
+        (
+            "/api/checkout",
+            json!({ "order_id": "1", "zone": "Moon" }),
+            400,
+            "zone",
+        ),
+        ("/api/payment/callback", json!({}), 400, "awakeable_id"),
+    ] {
+        let answer = gateway.post(path, &[ALICE], &body).await;
+        answer.kind(status);
+        assert_eq!(answer.json()["field"], field, "{path} {body}");
+    }
+    let large = ask("POST", "/api/cart/add", &[ALICE])
+        .header("content-type", "application/json")
+        .body(Body::from(vec![b' '; MAX_BODY + 1]))
+        .unwrap();
+    assert_eq!(gateway.send(large).await.kind(413), "body_too_large");
+}
+
+#[tokio::test]
+async fn a_zone_that_does_not_exist_is_answered_with_those_that_do() {
+    let gateway = Gateway::demo().await;
+    let body = json!({ "order_id": "1", "zone": "Moon" });
+    let answer = gateway.post("/api/checkout", &[ALICE], &body).await;
+    assert_eq!(
+        answer.json()["detail"],
+        "there is no zone Moon: use one of Local, Domestic, Continental, International"
+    );
+}
+
+#[tokio::test]
+async fn what_needs_restate_says_that_it_is_away() {
+    let gateway = Gateway::demo().await;
+    let item = json!({ "product_id": 1, "quantity": 1 });
+    let answer = gateway.post("/api/cart/add", &[ALICE], &item).await;
+    assert_eq!(answer.kind(503), "unavailable");
+    assert_eq!(answer.header("retry-after"), "2");
+    assert!(!answer.text.contains("127.0.0.1"), "{}", answer.text);
+    // It may be in Restate: nobody can tell.
+    let receipt = json!({
+        "awakeable_id": "sign_1", "transaction_id": "t", "amount": 1, "status": "success"
+    });
+    let answer = gateway.post("/api/payment/callback", &[], &receipt).await;
+    assert_eq!(answer.kind(503), "unavailable");
+    let answer = gateway.get("/api/orders/alice.1", &[ALICE]).await;
+    assert_eq!(answer.kind(503), "unavailable");
+    // Somebody else's is not there, whatever Restate says.
+    let answer = gateway.get("/api/orders/bob.1", &[ALICE]).await;
+    assert_eq!(answer.kind(404), "not_found");
+}
+
+#[tokio::test]
+async fn answers_are_compressed_but_streams_are_not() {
+    let gateway = Gateway::demo().await;
+    for encoding in ["gzip", "br"] {
+        let request = ask("GET", "/api/products", &[("accept-encoding", encoding)]);
+        let response = gateway
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.headers()[header::CONTENT_ENCODING], encoding);
+    }
+    let stream = gateway
+        .post(
+            "/api/cart/add",
+            &[ALICE, DATASTAR, ("accept-encoding", "gzip, br")],
+            &json!({}),
+        )
+        .await;
+    assert_eq!(stream.header("content-encoding"), "");
+}

@@ -1,0 +1,171 @@
+//! The numbers of the dashboard, each from an index.
+
+use serde::Serialize;
+use waybill_domain::Timestamp;
+
+use crate::db::Db;
+
+/// A product that runs out.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+pub struct LowStock {
+    /// The catalog's number.
+    pub id: i64,
+    /// Stock keeping unit.
+    pub sku: String,
+    /// Its name.
+    pub name: String,
+    /// Pieces that can be sold.
+    pub stock_qty: i64,
+    /// Pieces promised to open orders.
+    pub reserved: i64,
+}
+
+/// An order that should have gone on.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Overdue {
+    /// Which.
+    pub order_id: String,
+    /// Where it stands.
+    pub status: String,
+}
+
+/// What delivered orders brought, and what is captured for orders on their way.
+pub async fn revenue(db: &Db) -> sqlx::Result<(i64, i64)> {
+    sqlx::query_as(
+        "SELECT (SELECT coalesce(sum(total_cents), 0) FROM orders
+                 WHERE status = 'delivered' AND ended_at IS NOT NULL),
+                (SELECT coalesce(sum(amount_cents), 0) FROM orders
+                 JOIN order_payments USING (order_id)
+                 WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit')
+                   AND order_payments.status = 'captured')",
+    )
+    .fetch_one(&db.read)
+    .await
+}
+
+/// How long the latest deliveries took, in milliseconds.
+pub async fn delivery_times(db: &Db, latest: i64) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT ended_at - created_at FROM orders
+         WHERE status = 'delivered' AND ended_at IS NOT NULL
+         ORDER BY ended_at DESC LIMIT ?",
+    )
+    .bind(latest)
+    .fetch_all(&db.read)
+    .await
+}
+
+/// Orders placed in each minute since `first`, a minute since the epoch.
+pub async fn placed_per_minute(db: &Db, first: i64) -> sqlx::Result<Vec<(i64, i64)>> {
+    sqlx::query_as(
+        "SELECT created_at / 60000, count(*) FROM orders WHERE created_at >= ? * 60000 GROUP BY 1",
+    )
+    .bind(first)
+    .fetch_all(&db.read)
+    .await
+}
+
+/// The products with at most `most` pieces left, the fewest first.
+pub async fn low_stock(db: &Db, most: i64) -> sqlx::Result<Vec<LowStock>> {
+    sqlx::query_as(
+        "SELECT id, products.sku, name, coalesce(stock_qty, 0) AS stock_qty,
+                coalesce(reserved, 0) AS reserved
+         FROM products LEFT JOIN stock_levels USING (sku)
+         WHERE coalesce(stock_qty, 0) <= ? ORDER BY stock_qty, id LIMIT 20",
+    )
+    .bind(most)
+    .fetch_all(&db.read)
+    .await
+}
+
+/// Open orders whose deadline passed before `deadline`, or that have been
+/// shipping since before `shipping_since`.
+pub async fn overdue(
+    db: &Db,
+    deadline: Timestamp,
+    shipping_since: Timestamp,
+) -> sqlx::Result<Vec<Overdue>> {
+    sqlx::query_as(
+        "SELECT order_id, status FROM orders
+         WHERE ended_at IS NULL AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
+           AND wait_until < ?1
+         UNION ALL
+         SELECT order_id, status FROM orders
+         WHERE ended_at IS NULL AND status = 'shipping' AND status_since < ?2
+         LIMIT 50",
+    )
+    .bind(deadline.as_millisecond())
+    .bind(shipping_since.as_millisecond())
+    .fetch_all(&db.read)
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 20,000 orders: most delivered, the newest under way.
+    async fn a_shop() -> (tempfile::TempDir, Db) {
+        let (folder, db) = crate::db::temporary().await;
+        sqlx::query(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+             INSERT INTO orders (order_id, user_id, version, status, created_at, updated_at, status_since,
+                                 wait_until, ended_at, total_cents, pieces, search_text, record)
+             SELECT 'alice.' || n, 'alice', 1, iif(n > 19900, 'in_transit', 'delivered'), n * 1000, 0,
+                    n * 1000, iif(n > 19900, n * 1000 + 5000, NULL),
+                    iif(n > 19900, NULL, n * 1000 + 8000), 100, 1, 'x', '{}'
+             FROM numbers",
+        )
+        .execute(&db.write)
+        .await
+        .unwrap();
+        sqlx::query(
+            "INSERT INTO order_payments (order_id, attempt, status, amount_cents)
+             SELECT order_id, 1, iif(id % 2, 'captured', 'authorized'), 100 FROM orders",
+        )
+        .execute(&db.write)
+        .await
+        .unwrap();
+        (folder, db)
+    }
+
+    #[tokio::test]
+    async fn the_numbers_are_right() {
+        let (_folder, db) = a_shop().await;
+        assert_eq!(revenue(&db).await.unwrap(), (19_900 * 100, 50 * 100));
+        assert_eq!(delivery_times(&db, 1000).await.unwrap(), vec![8000; 1000]);
+        let minutes = placed_per_minute(&db, 331).await.unwrap();
+        assert_eq!(minutes, [(331, 60), (332, 60), (333, 21)]);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(overdue(&db, at(0), at(0)).await.unwrap(), []);
+        assert_eq!(overdue(&db, at(19_907), at(0)).await.unwrap().len(), 1);
+    }
+
+    /// No query may read through all orders.
+    #[tokio::test]
+    async fn every_number_comes_from_an_index() {
+        let (_folder, db) = a_shop().await;
+        for sql in [
+            "SELECT status, count(*) FROM orders GROUP BY status",
+            "SELECT coalesce(sum(total_cents), 0) FROM orders WHERE status = 'delivered' AND ended_at IS NOT NULL",
+            "SELECT coalesce(sum(amount_cents), 0) FROM orders JOIN order_payments USING (order_id)
+             WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit') AND order_payments.status = 'captured'",
+            "SELECT ended_at - created_at FROM orders WHERE status = 'delivered' AND ended_at IS NOT NULL
+             ORDER BY ended_at DESC LIMIT 1000",
+            "SELECT created_at / 60000, count(*) FROM orders WHERE created_at >= 5 * 60000 GROUP BY 1",
+            "SELECT order_id, status FROM orders WHERE ended_at IS NULL
+             AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit') AND wait_until < 5",
+            "SELECT order_id, status FROM orders WHERE ended_at IS NULL AND status = 'shipping' AND status_since < 5",
+        ] {
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                    .fetch_all(&db.read)
+                    .await
+                    .unwrap();
+            let plan: Vec<_> = plan.into_iter().map(|row| row.3).collect();
+            let indexed = plan.iter().any(|step| step.contains("INDEX"));
+            let scans = plan.iter().any(|step| step.starts_with("SCAN orders") && !step.contains("COVERING INDEX"));
+            assert!(indexed && !scans, "{sql}: {plan:?}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A services process and an admin API made of nothing, for tests of what
+//! listens to them.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use waybill_domain::order::OrderRecord;
+use waybill_domain::update::Update;
+
+use super::Hub;
+use super::inspect::AdminApi;
+use crate::db::Db;
+use crate::ops::Metrics;
+
+/// The token that listeners must show.
+pub(super) const TOKEN: &str = "internal-token";
+
+/// Both, on a free port. They stop with the test's runtime.
+#[derive(Clone)]
+pub(super) struct Fake {
+    pub(super) base: String,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    listener: Option<mpsc::UnboundedSender<Result<Bytes, Infallible>>>,
+    connections: usize,
+    /// `(service, key of it, state key)` to JSON.
+    state: BTreeMap<(&'static str, String, String), String>,
+    questions: Vec<String>,
+    /// What `/query` answers instead of rows.
+    broken: Option<&'static str>,
+}
+
+impl Fake {
+    pub(super) async fn start() -> Self {
+        let fake = Self {
+            base: String::new(),
+            inner: Arc::default(),
+        };
+        let router = Router::new()
+            .route("/updates", get(updates))
+            .route("/query", post(query))
+            .route("/health", get(async || "ok"))
+            .with_state(fake.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { base, ..fake }
+    }
+
+    /// A hub over a fresh database whose admin API this is.
+    pub(super) async fn hub(&self) -> (tempfile::TempDir, Db, Hub) {
+        let (folder, db) = crate::db::temporary().await;
+        let ingress = services::client::connect(&self.base).unwrap();
+        let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
+        let hub = Hub::new(db.clone(), ingress, admin_api, Metrics::default());
+        (folder, db, hub)
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        let inner = self.inner.lock().unwrap();
+        let listener = inner.listener.as_ref().expect("somebody listens");
+        listener.send(Ok(Bytes::from(format!("{line}\n")))).unwrap();
+    }
+
+    pub(super) fn say_update(&self, update: &Update) {
+        self.say(&serde_json::to_string(update).unwrap());
+    }
+
+    /// Closes the stream, as a process that restarts does.
+    pub(super) fn hang_up(&self) {
+        self.inner.lock().unwrap().listener = None;
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.inner.lock().unwrap().connections
+    }
+
+    pub(super) fn questions(&self) -> Vec<String> {
+        self.inner.lock().unwrap().questions.clone()
+    }
+
+    pub(super) fn break_admin_api(&self, answer: Option<&'static str>) {
+        self.inner.lock().unwrap().broken = answer;
+    }
+
+    /// What Restate holds.
+    pub(super) fn hold(
+        &self,
+        service: &'static str,
+        of: &str,
+        key: &str,
+        value: &impl serde::Serialize,
+    ) {
+        let value = serde_json::to_string(value).unwrap();
+        let key = (service, of.to_owned(), key.to_owned());
+        self.inner.lock().unwrap().state.insert(key, value);
+    }
+
+    /// A workflow's record and head.
+    pub(super) fn hold_workflow(&self, record: &OrderRecord) {
+        let of = record.order_id.as_str();
+        self.hold("OrderFulfillmentWorkflow", of, "record", record);
+        self.hold("OrderFulfillmentWorkflow", of, "head", &record.head());
+    }
+
+    /// A marker of the user's session.
+    pub(super) fn hold_marker(&self, record: &OrderRecord) {
+        let key = format!("checkout:exec:{}", record.order_id);
+        self.hold("UserSession", record.user_id.as_str(), &key, record);
+    }
+}
+
+async fn updates(State(fake): State<Fake>, headers: HeaderMap) -> Response {
+    let expected = format!("Bearer {TOKEN}");
+    if headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        != Some(&expected)
+    {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let (listener, lines) = mpsc::unbounded_channel();
+    listener
+        .send(Ok(Bytes::from("{\"type\":\"heartbeat\"}\n")))
+        .unwrap();
+    let mut inner = fake.inner.lock().unwrap();
+    inner.listener = Some(listener);
+    inner.connections += 1;
+    drop(inner);
+    let lines = tokio_stream::wrappers::UnboundedReceiverStream::new(lines);
+    Body::from_stream(lines).into_response()
+}
+
+/// Understands the two kinds of questions that a catch-up asks.
+async fn query(State(fake): State<Fake>, Json(question): Json<Value>) -> Response {
+    let sql = question["query"].as_str().unwrap().to_owned();
+    let mut inner = fake.inner.lock().unwrap();
+    inner.questions.push(sql.clone());
+    if let Some(answer) = inner.broken {
+        return answer.to_owned().into_response();
+    }
+    let versions = sql.contains("substr(");
+    let rows: Vec<_> = inner
+        .state
+        .iter()
+        .filter(|((service, of, key), _)| {
+            if versions {
+                return key != "record" && key != "basket";
+            }
+            let by_key = sql.contains("service_key IN");
+            sql.contains(service)
+                && (key == "record" || key.starts_with("checkout:exec:"))
+                && (!by_key || sql.contains(&format!("'{of}'")))
+                && (!sql.contains("AND key IN") || sql.contains(&format!("'{key}'")))
+        })
+        .map(|((service, of, key), value)| {
+            let beginning = versions && key.starts_with("checkout:exec:");
+            let value = if beginning {
+                &value[..value.len().min(96)]
+            } else {
+                value
+            };
+            json!({"service_name": service, "service_key": of, "key": key, "value": value})
+        })
+        .collect();
+    Json(json!({ "rows": rows })).into_response()
+}
+
+/// Waits until it is so; says what was waited for when it never is.
+pub(super) async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
+    for _ in 0..500 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited 5 s in vain: {what}");
+}
