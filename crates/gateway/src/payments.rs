@@ -84,7 +84,12 @@ async fn callback(
 ) -> Result<Done, Problem> {
     let body = reply::read(body).await?;
     check_sender(&app, &headers, &body)?;
-    let Receipt(receipt) = Receipt::from_fields(&Fields::from_json(&body)?)?;
+    let fields = if body.trim_ascii().is_empty() {
+        Fields::default()
+    } else {
+        Fields::from_json(&body)?
+    };
+    let Receipt(receipt) = Receipt::from_fields(&fields)?;
     let order_id = order_of(&app, &receipt.awakeable_id).await?;
     // The session recognizes a repeated transaction itself; a stored answer to
     // an earlier try could be one that no longer holds.
@@ -132,4 +137,71 @@ async fn order_of(app: &App, awakeable_id: &str) -> Result<OrderId, Problem> {
     orders::queries::order_of_awakeable(&app.db, awakeable_id)
         .await?
         .ok_or_else(|| Refusal::UnknownPayment.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(json: &str) -> Result<PaymentReceipt, Option<String>> {
+        let fields = Fields::from_json(json.as_bytes()).unwrap();
+        Receipt::from_fields(&fields)
+            .map(|Receipt(receipt)| receipt)
+            .map_err(|problem| problem.field.clone())
+    }
+
+    #[test]
+    fn the_proposals_callbacks_are_read_as_they_are() {
+        let paid = parsed(
+            r#"{"awakeable_id": "sign_1", "transaction_id": "txn-123", "amount": 12500, "status": "success"}"#,
+        )
+        .unwrap();
+        assert_eq!((paid.amount, paid.status), (12_500, ReceiptStatus::Success));
+        let failed = parsed(
+            r#"{"awakeable_id": "sign_1", "transaction_id": "", "amount": 0, "status": "failed"}"#,
+        )
+        .unwrap();
+        assert_eq!(failed.transaction_id, "");
+        assert_eq!(failed.status, ReceiptStatus::Failed);
+    }
+
+    #[test]
+    fn a_failure_needs_no_amount_and_unknown_fields_do_no_harm() {
+        let failed = parsed(
+            r#"{"awakeable_id":"a","status":"failed","reason":"no funds","risk":{"score":9}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (failed.amount, failed.reason.as_deref()),
+            (0, Some("no funds"))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, field) in [
+            ("{}", "awakeable_id"),
+            (r#"{"awakeable_id":"a"}"#, "status"),
+            (r#"{"awakeable_id":"a","status":"paid"}"#, "status"),
+            (
+                r#"{"awakeable_id":"a","status":"success","transaction_id":"t"}"#,
+                "amount",
+            ),
+            (
+                r#"{"awakeable_id":"a","status":"success","transaction_id":"t","amount":-1}"#,
+                "amount",
+            ),
+            (
+                r#"{"awakeable_id":"a","status":"success","amount":1}"#,
+                "transaction_id",
+            ),
+            (
+                r#"{"awakeable_id":"a","status":"failed","transaction_id":"a b"}"#,
+                "transaction_id",
+            ),
+            (r#"{"awakeable_id":{},"status":"failed"}"#, "awakeable_id"),
+        ] {
+            assert_eq!(parsed(json).unwrap_err().as_deref(), Some(field), "{json}");
+        }
+    }
 }

@@ -297,7 +297,7 @@ async fn datastar_reads_problems_from_a_200() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("content-type"), "text/event-stream");
     assert!(
-        answer.text.contains("quantity is missing"),
+        answer.text.contains("is missing: send it in the body"),
         "{}",
         answer.text
     );

@@ -93,7 +93,7 @@ mod tests {
         let now = Timestamp::from_second(NOW).unwrap();
         check("secret", &headers, BODY, now).map_err(|problem| {
             assert_eq!(problem.status, StatusCode::UNAUTHORIZED);
-            problem.detail
+            problem.detail.clone()
         })
     }
 
