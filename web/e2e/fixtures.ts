@@ -2,11 +2,11 @@
 
 import { test as base, expect, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from "@playwright/test";
 import { findBrowser } from "../../scripts/browser.mjs";
+import { Visitor } from "./visitor.ts";
 import { Watch } from "./watch.ts";
 import { World } from "./world.ts";
 
-export { expect };
-export type { Page };
+export { expect, type Page, type Visitor };
 
 const BROWSER_FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -14,13 +14,6 @@ const BROWSER_FLAGS = [
   // Even a page that wants to cannot leave this machine.
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
-
-/** Somebody at a browser of their own, by the name that the shop knows. */
-export interface Visitor {
-  name: string;
-  page: Page;
-  context: BrowserContext;
-}
 
 /** The shop as one test sees it. */
 export class Shop {
@@ -33,6 +26,15 @@ export class Shop {
     this.world = world;
     this.#browser = browser;
     this.watch = new Watch(world.gateway, world.sandbox);
+  }
+
+  /** Somebody who clicks on one of the demo's people at the sign-in. */
+  async persona(name: "alice" | "bob" | "admin", options: BrowserContextOptions = {}): Promise<Visitor> {
+    const page = await this.stranger(options);
+    await page.goto("/");
+    await page.getByRole("button", { name }).click();
+    await page.waitForURL("/");
+    return new Visitor(name, page, this.world);
   }
 
   /** A browser of its own with nobody signed in. */
@@ -61,7 +63,7 @@ export class Shop {
 
   async #visitor(name: string, options: BrowserContextOptions): Promise<Visitor> {
     const context = await this.#context({ ...options, extraHTTPHeaders: { "x-user-id": name } });
-    return { name, context, page: await context.newPage() };
+    return new Visitor(name, await context.newPage(), this.world);
   }
 
   async #context(options: BrowserContextOptions): Promise<BrowserContext> {

@@ -211,7 +211,7 @@ export class World {
       // Registered last: then Restate knows all of them.
       services: [`${this.#ops}/healthz`, `${this.#admin}/services/UserSession`, `${this.#admin}/services/OrderFulfillmentWorkflow`],
       sandbox: [`${this.sandbox}/healthz`],
-      gateway: [`${this.gateway}/readyz`],
+      gateway: [`${this.gateway}/login`],
     }[part];
     for (const address of addresses) {
       await this.#until(`${part} serves ${address}`, async () => {

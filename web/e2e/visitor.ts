@@ -1,0 +1,191 @@
+// Somebody at a browser, and what they do in the shop: by clicking and typing, as people do.
+
+import { expect, type BrowserContext, type Locator, type Page } from "@playwright/test";
+import type { World } from "./world.ts";
+
+export interface Checkout {
+  /** The order's id; without one the shop makes it. */
+  orderId?: string;
+  zone?: string;
+  address?: string;
+}
+
+export class Visitor {
+  /** As the shop knows them. */
+  readonly name: string;
+  readonly context: BrowserContext;
+  readonly page: Page;
+  readonly world: World;
+
+  constructor(name: string, page: Page, world: World) {
+    this.name = name;
+    this.page = page;
+    this.context = page.context();
+    this.world = world;
+  }
+
+  /** The same person at another window of the same browser. */
+  async window(): Promise<Visitor> {
+    return new Visitor(this.name, await this.context.newPage(), this.world);
+  }
+
+  /** Goes to a page and waits until it is live. */
+  async visit(path: string) {
+    const stream = this.page.waitForResponse((answer) => new URL(answer.url()).pathname === "/stream/page");
+    await this.page.goto(path);
+    await stream;
+  }
+
+  /** Goes to a page by the navigation, and waits until it is live. */
+  async go(name: "Dashboard" | "Products" | "Cart" | "Orders" | "Admin") {
+    const stream = this.page.waitForResponse((answer) => new URL(answer.url()).pathname === "/stream/page");
+    await this.page.locator("#nav").getByRole("link", { name: new RegExp(`^${name}`) }).click();
+    await stream;
+  }
+
+  tab(name: "Input" | "Output"): Locator {
+    return this.page.getByRole("navigation", { name: "View" }).getByRole("link", { name });
+  }
+
+  /** The card of a product on the page of products. */
+  good(name: string): Locator {
+    return this.page.locator("#product-list li").filter({ has: this.page.getByRole("heading", { name, exact: true }) });
+  }
+
+  /** Puts a product into the cart and sees it there. */
+  async add(name: string, quantity = 1) {
+    const good = this.good(name);
+    await good.getByLabel(`Quantity of ${name}`).fill(String(quantity));
+    await good.getByRole("button", { name: `Add to cart ${name}` }).click();
+    await expect(this.toast).toContainText("added", { ignoreCase: true });
+  }
+
+  /** Fills in the checkout on the page of the cart and sends it; ends on the order's page. */
+  async checkOut({ orderId, zone = "Domestic", address = "1 Test Street\nSpringfield" }: Checkout = {}) {
+    const { page } = this;
+    await page.getByRole("radio", { name: zone }).check();
+    await page.getByLabel("Address").fill(address);
+    if (orderId) {
+      const id = page.getByLabel("Your own order id");
+      if (!(await id.isVisible())) await page.getByText("Order id", { exact: true }).click();
+      await id.fill(orderId);
+    }
+    await page.getByRole("button", { name: "Check out" }).click();
+    await page.waitForURL("**/orders/*");
+  }
+
+  /** Buys one piece of a product, up to the payment that waits. Answers the order's id. */
+  async order(product: string, { orderId, ...rest }: Checkout & { orderId: string }): Promise<string> {
+    await this.visit("/products");
+    await this.add(product);
+    await this.visit("/cart");
+    await this.checkOut({ orderId, ...rest });
+    return `${this.name}.${orderId}`;
+  }
+
+  /** Pays on the provider's page. */
+  async pay() {
+    await this.#atTheProvider(/^Pay /, "Paid.");
+  }
+
+  /** Declines on the provider's page. */
+  async decline() {
+    await this.#atTheProvider("Decline", "Declined: insufficient funds.");
+  }
+
+  async #atTheProvider(button: string | RegExp, answer: string) {
+    const opening = this.page.waitForEvent("popup");
+    await this.page.getByRole("link", { name: /^Pay \$/ }).click();
+    const provider = await opening;
+    await provider.getByRole("button", { name: button }).click();
+    await expect(provider.getByRole("status")).toContainText(answer);
+    await provider.close();
+  }
+
+  /** The state of the order on its page, in a word. */
+  get status(): Locator {
+    return this.page.locator("#input .head .chip");
+  }
+
+  get toast(): Locator {
+    return this.page.locator("#toast");
+  }
+
+  get notifications(): Locator {
+    return this.page.locator("#notifications li");
+  }
+
+  /** A notification with this text. */
+  told(text: string | RegExp): Locator {
+    return this.notifications.filter({ hasText: text }).first();
+  }
+
+  /** The link to the cart, which says how many pieces are in it. */
+  get cartCount(): Locator {
+    return this.page.locator("#nav").getByRole("link", { name: /^Cart/ });
+  }
+
+  /** An order in the admin's queue. */
+  waiting(orderId: string): Locator {
+    return this.page.locator(`[id="decide-${orderId}"]`);
+  }
+
+  /** Asks the shop's API as this person, past all pages. */
+  async api(method: "GET" | "POST", path: string, body?: unknown): Promise<any> {
+    const answer = await fetch(`${this.world.gateway}${path}`, {
+      method,
+      headers: { "x-user-id": this.name, "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path} answered ${answer.status} ${text}`);
+    return JSON.parse(text);
+  }
+
+  /** What `path` is as a Markdown document. */
+  async markdown(path: string): Promise<string> {
+    const answer = await fetch(`${this.world.gateway}${path}`, { headers: { "x-user-id": this.name, accept: "text/markdown" } });
+    return answer.text();
+  }
+
+  /** Puts something into the cart past all pages. */
+  async quietlyAdd(sku: string, quantity = 1) {
+    const { id } = await this.world.product(sku);
+    await this.api("POST", "/api/cart/add", { product_id: id, quantity });
+  }
+
+  /** Places an order past all pages; with `paid` it waits for the admin. Answers its id. */
+  async quietlyOrder(sku: string, orderId: string, { paid = false } = {}): Promise<string> {
+    await this.quietlyAdd(sku);
+    const id = `${this.name}.${orderId}`;
+    const placed = await this.api("POST", "/api/checkout", { order_id: orderId, zone: "Domestic", shipping_address: "1 Test Street" });
+    if (!paid) return id;
+    await expect(async () => {
+      const order = await this.api("GET", `/api/orders/${id}`);
+      expect(order.payment.awakeable_id).toBeTruthy();
+      await this.api("POST", "/api/payment/callback", {
+        awakeable_id: order.payment.awakeable_id,
+        transaction_id: `txn-${id}`,
+        amount: placed.total_cents,
+        status: "success",
+      });
+    }).toPass();
+    await this.until(id, "awaiting_approval");
+    return id;
+  }
+
+  /** Waits until the order has a status. */
+  async until(orderId: string, status: string) {
+    await expect.poll(async () => (await this.api("GET", `/api/orders/${orderId}`)).status).toBe(status);
+  }
+
+  /** Marks this document: a reload would forget it. */
+  async mark() {
+    await this.page.evaluate(() => void Object.assign(window, { marked: true }));
+  }
+
+  /** Whether the document is still the one that was marked. */
+  async isMarked(): Promise<boolean> {
+    return this.page.evaluate(() => "marked" in window);
+  }
+}
