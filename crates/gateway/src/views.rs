@@ -121,7 +121,7 @@ impl Views {
 
 impl From<minijinja::Error> for Problem {
     fn from(error: minijinja::Error) -> Self {
-        Self::internal(format!("{error:#}"))
+        Self::internal(error)
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 3] = ["alone.html", "parts.html", "world.html"];
+    const PARTS: [&str; 4] = ["alone.html", "parts.html", "scenarios.html", "world.html"];
 
     fn check<V: Sample>(views: &Views, seen: &mut BTreeSet<&'static str>) {
         seen.insert(V::TEMPLATE);

@@ -12,11 +12,16 @@ use super::page::{Middle, Place, Viewer};
 use super::shell::order_href;
 use super::world::WorldPanel;
 use super::{load, markdown, orders};
+use crate::admin::approvals;
 use crate::app::App;
 use crate::problem::Problem;
+use crate::reply::Page;
 
 /// Orders in the queue of those that wait for a decision.
-const IN_QUEUE: i64 = 50;
+const IN_QUEUE: Page = Page {
+    page: 1,
+    per_page: 50,
+};
 /// Products to restock, unless all are asked for.
 const LOW_STOCK: i64 = 8;
 /// Most products to restock on a page.
@@ -100,7 +105,7 @@ impl QueueRow {
 
 /// Loads and paints the page.
 pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<Middle, Problem> {
-    let records = load::approvals(app, IN_QUEUE).await?;
+    let records = approvals::waiting(&app.db, IN_QUEUE).await?;
     let all_stock = place.word("stock")?.is_some();
     let limit = if all_stock { ALL_STOCK } else { LOW_STOCK };
     let (stock, products) = load::stock(app, limit).await?;
@@ -108,7 +113,7 @@ pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<
     let page = AdminPage {
         tab: place.tab,
         key: viewer.seed.clone(),
-        waiting: load::waiting(app, &viewer.caller).await?,
+        waiting: approvals::count(&app.db).await?,
         queue: records.iter().map(QueueRow::of).collect(),
         stock,
         products,

@@ -2,18 +2,24 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::basket::Basket;
+use waybill_domain::ids::Username;
+use waybill_domain::money::Cents;
 use waybill_domain::order::OrderStatus;
 
 use super::View;
 use super::lists::{self, OrderRow};
 use super::markdown;
 use super::page::{Middle, Place, Viewer};
+use super::shell::{order_href, span};
 use super::tone::{self, Chip};
+use super::world::{self, ScenarioCard};
 use crate::app::App;
+use crate::dashboard::{self, Dashboard, Need, Process};
+use crate::live::LiveHealth;
 use crate::orders::queries;
 use crate::problem::Problem;
 use crate::reply::Page;
-use waybill_domain::basket::Basket;
 
 /// The newest orders that are listed.
 const LATEST: Page = Page {
@@ -26,6 +32,8 @@ const LATEST: Page = Page {
 pub struct DashboardPage {
     /// Which tab is open.
     pub tab: &'static str,
+    /// Beginning of the forms' idempotency keys.
+    pub key: String,
     /// Whether Restate does not answer.
     pub restate_down: bool,
     /// The numbers that matter.
@@ -34,6 +42,8 @@ pub struct DashboardPage {
     pub statuses: Vec<StatusBar>,
     /// What only admins see.
     pub shop: Option<Shop>,
+    /// The scenarios, in a demo.
+    pub scenarios: Option<Vec<ScenarioCard>>,
     /// The newest orders.
     pub latest: Vec<OrderRow>,
 }
@@ -73,8 +83,10 @@ pub struct Shop {
     pub peak: i64,
     /// How many in all these minutes.
     pub placed: i64,
-    /// Work that needs an operator; `None` when nobody knows.
-    pub stuck: Option<Vec<StuckRow>>,
+    /// Whether Restate could be asked what is stuck.
+    pub asked: bool,
+    /// What needs an operator.
+    pub needs: Vec<NeedRow>,
     /// How far the read model is behind, in words.
     pub behind: String,
     /// Each process.
@@ -94,19 +106,17 @@ pub struct MinuteBar {
     pub height: i64,
 }
 
-/// An invocation that needs an operator.
+/// Something for an operator.
 #[derive(Debug, Clone, Serialize)]
-pub struct StuckRow {
-    /// Restate's id.
-    pub id: String,
-    /// What was called.
-    pub target: String,
-    /// Restate's word.
-    pub status: String,
-    /// How often it was tried.
-    pub retries: u64,
-    /// Why it failed.
+pub struct NeedRow {
+    /// What is the matter.
+    pub what: String,
+    /// What to do about it.
+    pub todo: String,
+    /// Why it failed the last time.
     pub failure: Option<String>,
+    /// The order's page.
+    pub href: Option<String>,
 }
 
 /// How well a process is.
@@ -203,33 +213,185 @@ pub(super) async fn middle(
     place: &Place,
     basket: Option<&Basket>,
 ) -> Result<Middle, Problem> {
-    let caller = &viewer.caller;
-    let owner = (!caller.is_admin()).then_some(&caller.user);
-    let counts: Vec<(OrderStatus, i64)> = queries::counts(&app.db, owner)
+    let page = if viewer.caller.is_admin() {
+        of_shop(app, viewer, place).await?
+    } else {
+        of_customer(app, viewer, place, basket).await?
+    };
+    let document = document(&page);
+    Ok(Middle::new("Dashboard", app.views.render(&page)?, document))
+}
+
+async fn of_customer(
+    app: &App,
+    viewer: &Viewer,
+    place: &Place,
+    basket: Option<&Basket>,
+) -> Result<DashboardPage, Problem> {
+    let user = &viewer.caller.user;
+    let counts: Vec<_> = queries::counts(&app.db, Some(user))
         .await?
         .into_iter()
         .filter_map(|(name, count)| Some((OrderStatus::parse(&name)?, count)))
         .collect();
+    Ok(DashboardPage {
+        tab: place.tab,
+        key: viewer.seed.clone(),
+        restate_down: basket.is_none(),
+        tiles: tiles_of_customer(&counts, basket),
+        statuses: status_bars(&counts, "/orders"),
+        shop: None,
+        scenarios: world::scenarios(app, viewer),
+        latest: latest(app, Some(user)).await?,
+    })
+}
+
+async fn of_shop(app: &App, viewer: &Viewer, place: &Place) -> Result<DashboardPage, Problem> {
+    let shop = dashboard::current(app).await?;
+    let counts: Vec<_> = shop
+        .orders
+        .iter()
+        .map(|row| (row.status, row.count))
+        .collect();
+    let restate_down = shop
+        .processes
+        .iter()
+        .any(|process| process.name == "restate" && !process.up);
+    Ok(DashboardPage {
+        tab: place.tab,
+        key: viewer.seed.clone(),
+        restate_down,
+        tiles: tiles_of_shop(&shop),
+        statuses: status_bars(&counts, "/admin"),
+        shop: Some(Shop::of(&shop)),
+        scenarios: world::scenarios(app, viewer),
+        latest: latest(app, None).await?,
+    })
+}
+
+async fn latest(app: &App, owner: Option<&Username>) -> Result<Vec<OrderRow>, Problem> {
     let filter = queries::Filter {
         owner: owner.cloned(),
         ..queries::Filter::default()
     };
     let (latest, _) = queries::orders(&app.db, &filter, LATEST).await?;
-    let list = if caller.is_admin() {
-        "/admin"
-    } else {
-        "/orders"
+    Ok(latest.iter().filter_map(OrderRow::of_summary).collect())
+}
+
+fn tiles_of_shop(shop: &Dashboard) -> Vec<Tile> {
+    let of = |status| {
+        let row = shop.orders.iter().find(|row| row.status == status);
+        row.map_or(0, |row| row.count)
     };
-    let page = DashboardPage {
-        tab: place.tab,
-        restate_down: basket.is_none(),
-        tiles: tiles_of_customer(&counts, basket),
-        statuses: status_bars(&counts, list),
-        shop: None,
-        latest: latest.iter().filter_map(OrderRow::of_summary).collect(),
-    };
-    let document = document(&page);
-    Ok(Middle::new("Dashboard", app.views.render(&page)?, document))
+    let under_way: i64 = shop
+        .orders
+        .iter()
+        .filter(|row| !row.status.is_terminal())
+        .map(|row| row.count)
+        .sum();
+    vec![
+        Tile {
+            label: "Revenue",
+            value: Cents(shop.revenue.captured_cents).to_string(),
+            more: Some(format!("{}, captured", shop.revenue.currency)),
+            href: None,
+        },
+        Tile {
+            label: "Orders",
+            value: shop.total.to_string(),
+            more: Some(format!("{under_way} under way")),
+            href: Some("/admin#all-orders".to_owned()),
+        },
+        Tile {
+            label: "Waiting for approval",
+            value: of(OrderStatus::AwaitingApproval).to_string(),
+            more: None,
+            href: Some("/admin".to_owned()),
+        },
+        Tile {
+            label: "Median time to deliver",
+            value: shop
+                .delivery
+                .median_ms
+                .map_or_else(|| "–".to_owned(), |ms| span(ms.into())),
+            more: Some(match shop.delivery.p95_ms {
+                Some(ms) => format!("95 of 100 within {}", span(ms.into())),
+                None => "nothing delivered yet".to_owned(),
+            }),
+            href: Some("/admin?status=delivered#all-orders".to_owned()),
+        },
+    ]
+}
+
+impl Shop {
+    fn of(shop: &Dashboard) -> Self {
+        let counts: Vec<_> = shop
+            .orders_per_minute
+            .iter()
+            .map(|minute| (minute.at, minute.orders))
+            .collect();
+        Self {
+            minutes: minute_bars(&counts),
+            peak: counts.iter().map(|(_, count)| *count).max().unwrap_or(0),
+            placed: counts.iter().map(|(_, count)| count).sum(),
+            asked: shop.restate_asked,
+            needs: shop.needs_operator.iter().map(NeedRow::of).collect(),
+            behind: behind(&shop.read_model),
+            health: shop.processes.iter().map(HealthRow::of).collect(),
+            low_stock: shop
+                .low_stock
+                .iter()
+                .map(|row| StockRow::of(row.id, row.sku.clone(), row.name.clone(), row.stock_qty))
+                .collect(),
+        }
+    }
+}
+
+/// How far the read model is behind, in words.
+fn behind(live: &LiveHealth) -> String {
+    match live.behind_ms {
+        None => "not compared with Restate yet".to_owned(),
+        Some(..1_000) if live.sources.iter().all(|source| source.connected) => {
+            "up to date".to_owned()
+        }
+        Some(millis) => format!("{} behind", span(millis.into())),
+    }
+}
+
+impl NeedRow {
+    fn of(need: &Need) -> Self {
+        let failure = need
+            .invocation
+            .as_ref()
+            .and_then(|it| it.last_failure.clone());
+        Self {
+            what: need.what.clone(),
+            todo: need.todo.clone(),
+            failure,
+            href: need.order_id.as_deref().map(order_href),
+        }
+    }
+}
+
+impl HealthRow {
+    fn of(process: &Process) -> Self {
+        Self {
+            name: match process.name.as_str() {
+                "gateway" => "Gateway".to_owned(),
+                "restate" => "Restate".to_owned(),
+                "restate-admin" => "Restate's admin API".to_owned(),
+                "services" => "Services".to_owned(),
+                "sandbox" => "Sandbox".to_owned(),
+                other => other.to_owned(),
+            },
+            word: if process.up { "well" } else { "down" },
+            detail: process
+                .detail
+                .clone()
+                .unwrap_or_else(|| process.url.clone()),
+            family: if process.up { "done" } else { "failed" },
+        }
+    }
 }
 
 fn tiles_of_customer(counts: &[(OrderStatus, i64)], basket: Option<&Basket>) -> Vec<Tile> {
@@ -304,11 +466,12 @@ mod tests {
                 href: href.map(str::to_owned),
             };
             let minutes: Vec<_> = (0..30).map(|n| (samples::at(n * 60), n % 5)).collect();
-            let shop = |stuck| Shop {
+            let shop = |asked, needs| Shop {
                 minutes: minute_bars(&minutes),
                 peak: 4,
                 placed: 60,
-                stuck,
+                asked,
+                needs,
                 behind: "up to date".into(),
                 health: vec![HealthRow {
                     name: "Gateway".into(),
@@ -318,15 +481,15 @@ mod tests {
                 }],
                 low_stock: vec![StockRow::of(1, "P001".into(), "Kettle".into(), 2)],
             };
-            let stuck = StuckRow {
-                id: "inv_1".into(),
-                target: "UserSession/alice/Settle".into(),
-                status: "paused".into(),
-                retries: 70,
+            let need = NeedRow {
+                what: "UserSession/alice/Settle is paused".into(),
+                todo: "resume it".into(),
                 failure: Some("<boom>".into()),
+                href: Some("/orders/alice.1".into()),
             };
             let customer = Self {
                 tab: "input",
+                key: "seed".into(),
                 restate_down: true,
                 tiles: vec![tile(None), tile(Some("/orders"))],
                 statuses: status_bars(
@@ -334,13 +497,22 @@ mod tests {
                     "/orders",
                 ),
                 shop: None,
+                scenarios: None,
                 latest: orders::tests::rows(),
             };
-            let shops = [None, Some(vec![]), Some(vec![stuck])].map(|stuck| Self {
-                restate_down: false,
-                shop: Some(shop(stuck)),
-                ..customer.clone()
-            });
+            let plain = NeedRow {
+                failure: None,
+                href: None,
+                ..need.clone()
+            };
+            let shops = [(false, vec![]), (true, vec![]), (true, vec![need, plain])].map(
+                |(asked, needs)| Self {
+                    restate_down: false,
+                    shop: Some(shop(asked, needs)),
+                    scenarios: Some(world::tests::cards()),
+                    ..customer.clone()
+                },
+            );
             let empty = Self {
                 statuses: vec![],
                 latest: vec![],

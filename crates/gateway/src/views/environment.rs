@@ -20,6 +20,8 @@ const WHOLE_ID: usize = 18;
 pub(super) fn environment(assets: &Arc<Assets>, folder: Option<PathBuf>) -> Environment<'static> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
+    // Its reports quote what is rendered, which people's addresses are part of.
+    env.set_debug(cfg!(test));
     env.set_auto_escape_callback(|_| AutoEscape::Html);
     env.set_syntax(
         SyntaxConfig::builder()

@@ -44,6 +44,8 @@ pub struct CallRow {
     pub source: Option<String>,
     /// Why it failed the last time.
     pub failure: Option<String>,
+    /// Whether it is under way.
+    pub open: bool,
     /// Its steps, oldest first.
     pub steps: Vec<StepRow>,
 }
@@ -105,7 +107,8 @@ impl CallRow {
             family,
             icon,
             facts,
-            source: call.source.as_ref().map(ToString::to_string),
+            source: call.source.as_deref().map(in_services),
+            open: !matches!(call.status.as_str(), "completed" | "scheduled"),
             failure: call.last_failure.clone(),
             steps: call.steps.iter().map(StepRow::of).collect(),
         }
@@ -123,9 +126,17 @@ impl StepRow {
             name: step.name.clone(),
             took,
             family: if step.waiting { "waiting" } else { "done" },
-            source: step.source.as_ref().map(ToString::to_string),
+            source: step.source.as_deref().map(in_services),
         }
     }
+}
+
+/// A place in the services' sources: all of them have the same beginning.
+fn in_services(source: &str) -> String {
+    source
+        .strip_prefix("crates/services/src/")
+        .unwrap_or(source)
+        .to_owned()
 }
 
 /// What Restate's words mean, for people who do not know them.
@@ -177,6 +188,7 @@ mod tests {
                 icon: "waiting",
                 facts: "began 07:15:00".into(),
                 source: Some("order_fulfillment.rs".into()),
+                open: true,
                 failure: Some("<boom>".into()),
                 steps: vec![StepRow {
                     name: "Sleep".into(),

@@ -3,6 +3,7 @@
 use waybill_domain::order::OrderRecord;
 
 use super::dashboard::StockRow;
+use crate::admin::approvals;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::Problem;
@@ -27,24 +28,7 @@ pub(super) async fn waiting(app: &App, caller: &Caller) -> Result<i64, Problem> 
     if !caller.is_admin() {
         return Ok(0);
     }
-    let sql = "SELECT count(*) FROM orders
-               WHERE status = 'awaiting_approval' AND undoing IS NULL";
-    Ok(sqlx::query_scalar(sql).fetch_one(&app.db.read).await?)
-}
-
-/// The orders that have waited longest for a decision, longest first.
-pub(super) async fn approvals(app: &App, limit: i64) -> Result<Vec<OrderRecord>, Problem> {
-    let sql = "SELECT record FROM orders
-               WHERE status = 'awaiting_approval' AND undoing IS NULL
-               ORDER BY status_since LIMIT ?";
-    let records: Vec<String> = sqlx::query_scalar(sql)
-        .bind(limit)
-        .fetch_all(&app.db.read)
-        .await?;
-    Ok(records
-        .iter()
-        .map(|json| serde_json::from_str(json))
-        .collect::<Result<_, _>>()?)
+    Ok(approvals::count(&app.db).await?)
 }
 
 /// The products with the least stock, and how many products there are.
