@@ -2,6 +2,7 @@
 
 import { test as base, expect, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from "@playwright/test";
 import { findBrowser } from "../../scripts/browser.mjs";
+import { Cable } from "./cable.ts";
 import { Visitor } from "./visitor.ts";
 import { Watch } from "./watch.ts";
 import { World } from "./world.ts";
@@ -21,6 +22,7 @@ export class Shop {
   readonly watch: Watch;
   #browser: Browser;
   #contexts: BrowserContext[] = [];
+  #cables: Cable[] = [];
 
   constructor(world: World, browser: Browser) {
     this.world = world;
@@ -57,8 +59,17 @@ export class Shop {
     return this.#visitor(visitor.name, options);
   }
 
+  /** Another way to the shop, which can be cut. */
+  async cable(): Promise<Cable> {
+    const cable = await Cable.to(this.world.gateway);
+    this.#cables.push(cable);
+    this.watch.shopIsAlsoAt(cable.url);
+    return cable;
+  }
+
   async close() {
     await Promise.all(this.#contexts.map((context) => context.close()));
+    await Promise.all(this.#cables.map((cable) => cable.remove()));
   }
 
   async #visitor(name: string, options: BrowserContextOptions): Promise<Visitor> {

@@ -6,22 +6,25 @@ import type { BrowserContext, ConsoleMessage, Page, Request } from "@playwright/
 /** What Chromium says in the console when the network or the server is gone. */
 const OUTAGE = /^Failed to load resource: (net::ERR_\w+|the server responded with a status of 50[234])/;
 
+/** What Datastar throws when a write cannot be sent; app.js tells the person. */
+const GIVEN_UP = /^FetchFailed\b/;
+
 export class Watch {
   readonly complaints: string[] = [];
-  #shop: string;
+  #shop: string[];
   #provider: string;
   #inOutage = false;
   #expectedStatus: number | null = null;
 
   constructor(shop: string, provider: string) {
-    this.#shop = shop;
+    this.#shop = [shop];
     this.#provider = provider;
   }
 
   async over(context: BrowserContext) {
     context.on("request", (request) => this.#request(request));
     context.on("console", (message) => this.#console(message));
-    context.on("weberror", (error) => this.complaints.push(`uncaught: ${error.error().stack}`));
+    context.on("weberror", (error) => this.#uncaught(error.error()));
     await context.addInitScript(() => {
       document.addEventListener("securitypolicyviolation", (event) => {
         console.error(`CSP report: ${event.violatedDirective} blocked ${event.blockedURI || "inline"} at ${event.sourceFile}:${event.lineNumber}`);
@@ -49,12 +52,21 @@ export class Watch {
     }
   }
 
+  shopIsAlsoAt(origin: string) {
+    this.#shop.push(origin);
+  }
+
   #request(request: Request) {
     const url = new URL(request.url());
-    if (url.protocol === "data:" || url.origin === this.#shop) return;
+    if (url.protocol === "data:" || this.#shop.includes(url.origin)) return;
     // The payment provider's page is a site of its own: one may go there, and it may ask itself.
     if (url.origin === this.#provider && (request.isNavigationRequest() || isOn(request, this.#provider))) return;
     this.complaints.push(`a request left the origin: ${request.method()} ${request.url()}`);
+  }
+
+  #uncaught(error: Error) {
+    if (this.#inOutage && GIVEN_UP.test(error.message)) return;
+    this.complaints.push(`uncaught: ${error.stack}`);
   }
 
   #console(message: ConsoleMessage) {
