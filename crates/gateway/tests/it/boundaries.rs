@@ -1,0 +1,95 @@
+//! What each crate may know, read from its manifest and its sources.
+
+use std::fs;
+use std::path::Path;
+
+use crate::world::process::repository;
+
+fn manifest(of: &str) -> String {
+    let path = repository().join("crates").join(of).join("Cargo.toml");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The crates that `of` depends on, other than for its tests.
+fn dependencies(of: &str) -> Vec<String> {
+    manifest(of)
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The sources below `folder` that contain one of `words`.
+fn sources_with(folder: &Path, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources_with(&path, words));
+        } else {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            if words.iter().any(|word| text.contains(word)) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_domain_performs_no_io() {
+    assert_eq!(dependencies("domain"), ["jiff", "serde", "thiserror"]);
+    let sources = repository().join("crates/domain/src");
+    let io = [
+        "std::fs",
+        "std::net",
+        "std::time",
+        "std::env",
+        "async fn",
+        "Timestamp::now",
+    ];
+    assert_eq!(sources_with(&sources, &io), Vec::<String>::new());
+}
+
+#[test]
+fn the_services_open_no_database() {
+    let known = dependencies("services");
+    assert!(!known.is_empty());
+    for database in ["sqlx", "rusqlite", "waybill-gateway", "waybill-sandbox"] {
+        assert!(
+            !known.iter().any(|name| name == database),
+            "services know {database}"
+        );
+    }
+}
+
+#[test]
+fn the_outside_world_knows_nothing_of_ours() {
+    let known = dependencies("sandbox");
+    assert!(!known.is_empty());
+    assert!(
+        !known.iter().any(|name| name.starts_with("waybill")),
+        "{known:?}"
+    );
+    assert!(!known.iter().any(|name| name == "restate-sdk"), "{known:?}");
+}
+
+#[test]
+fn only_the_services_client_knows_restates_ingress() {
+    let sources = repository().join("crates/gateway/src");
+    let paths = ["/restate/call", "/restate/send", "/restate/attach"];
+    assert_eq!(sources_with(&sources, &paths), Vec::<String>::new());
+}
+
+#[test]
+fn templates_never_compute_money() {
+    let templates = repository().join("web/templates");
+    let computing = [
+        "cents *", "cents /", "cents +", "cents -", "/ 100", "* 100", "|round",
+    ];
+    assert_eq!(sources_with(&templates, &computing), Vec::<String>::new());
+}

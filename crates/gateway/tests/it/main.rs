@@ -1,0 +1,36 @@
+//! Waybill from outside: a real Restate server, the real `services`, `gateway`
+//! and sandbox processes, and tests that speak to them over HTTP as a customer,
+//! an admin, a payment provider or an operator would.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`world`] | the processes of one test, and how a test is run |
+//! | [`shop`] | people, and what they do in the shop |
+//! | [`restate`] | Restate's own view: SQL, ingress, command line |
+//! | [`outside`] | the payment provider and the carrier, their ledger and faults |
+//! | [`stream`] | live streams, as a browser reads them |
+//! | [`checker`] | the invariants, one function each |
+//!
+//! The other modules are tests, named by their noun. Every test ends with
+//! [`checker::assert_quiet`]: whatever it was about, its orders have ended,
+//! money and stock add up, and nothing is left running.
+
+mod boundaries;
+mod cart;
+mod checker;
+mod checkout;
+mod command_line;
+mod decisions;
+mod input;
+mod outage;
+mod outside;
+mod payments;
+mod read_model;
+mod restarts;
+mod restate;
+mod scenarios;
+mod sessions;
+mod shop;
+mod stream;
+mod streams;
+mod world;

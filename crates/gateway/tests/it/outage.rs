@@ -1,0 +1,128 @@
+//! Others are down: nobody but their own orders waits for them.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use crate::shop::{Order, Person, Shop};
+use crate::world::{Setup, eventually, own_alone};
+
+const ORDERS: usize = 300;
+/// How long somebody fills a cart, once all of them are waiting.
+const ADDING: Duration = Duration::from_secs(10);
+const OUTAGE: Duration = Duration::from_secs(20);
+/// Longest that the cart may take meanwhile.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// The last durable sleep that can have begun in the outage is twice as long.
+const DRAINED_WITHIN: Duration = Duration::from_secs(90);
+/// A checkout waits for the payment page for two seconds.
+const IN_PARALLEL: usize = 25;
+
+/// Half of the orders wait for the carrier, half for the provider.
+#[test]
+fn three_hundred_orders_wait_and_the_cart_does_not() {
+    own_alone(&Setup::default(), async |shop| {
+        let admin = shop.admin();
+        shop.faults(json!({ "payments": { "auto": "pay" } })).await;
+        let crowd: Vec<_> = (0..ORDERS)
+            .map(|n| shop.person(&format!("user{n}")))
+            .collect();
+        let (shippable, payable) = crowd.split_at(ORDERS / 2);
+        let mut orders = each(shippable, async |person| place(person).await).await;
+        each(&orders, async |order: &Order<'_>| {
+            order.until("awaiting_approval").await;
+        })
+        .await;
+
+        shop.faults(json!({ "payments": { "down": true }, "carrier": { "down": "drop" } }))
+            .await;
+        let down_since = Instant::now();
+        each(&orders, async |order: &Order<'_>| {
+            admin.approve(order).await;
+        })
+        .await;
+        orders.extend(each(payable, async |person| place(person).await).await);
+        assert_eq!(waiting(shop).await, ORDERS);
+
+        let alice = shop.alice();
+        let mut slowest = Duration::ZERO;
+        let mut additions = 0;
+        let adding_since = Instant::now();
+        while adding_since.elapsed() < ADDING || down_since.elapsed() < OUTAGE {
+            let asked = Instant::now();
+            alice.add("P002", 1).await;
+            slowest = slowest.max(asked.elapsed());
+            additions += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(
+            slowest < AT_ONCE,
+            "the slowest of {additions} additions took {slowest:?}"
+        );
+        assert_eq!(alice.in_cart().await, [("P002".to_owned(), additions)]);
+        assert_eq!(waiting(shop).await, ORDERS, "all are still waiting");
+
+        shop.faults(json!({ "payments": { "down": false }, "carrier": { "down": false } }))
+            .await;
+        let what = "all orders are delivered";
+        eventually(what, DRAINED_WITHIN, async || {
+            for waiting in listed(shop, "awaiting_approval").await {
+                let id = waiting["order_id"].as_str().unwrap_or_default();
+                let answer = admin.try_decide(id, &json!({ "approved": true })).await;
+                // Or approved by the round before.
+                assert!(matches!(answer.status, 202 | 409), "{answer:?}");
+            }
+            let delivered = shop
+                .admin()
+                .get("/api/orders?status=delivered")
+                .await
+                .expect(200);
+            match delivered["total"].as_u64() {
+                Some(total) if total == ORDERS as u64 => Ok(()),
+                total => Err(format!("{total:?} of {ORDERS}")),
+            }
+        })
+        .await;
+    });
+}
+
+async fn place<'a>(person: &Person<'a>) -> Order<'a> {
+    // No product is a bottleneck: that is another test's subject.
+    let number: usize = person.name.trim_start_matches("user").parse().unwrap();
+    let sku = ["P001", "P004", "P013", "P014", "P022"][number % 5];
+    person.add(sku, 1).await;
+    person.accepted(&person.try_checkout("order").await)
+}
+
+async fn each<'a, T, U>(all: &'a [T], what: impl AsyncFn(&'a T) -> U) -> Vec<U> {
+    stream::iter(all)
+        .map(|it| what(it))
+        .buffered(IN_PARALLEL)
+        .collect()
+        .await
+}
+
+/// Orders that wait for the provider or the carrier.
+async fn waiting(shop: &Shop) -> usize {
+    let shipping = listed(shop, "shipping").await.len();
+    let paying = listed(shop, "awaiting_payment").await.len();
+    shipping + paying
+}
+
+async fn listed(shop: &Shop, status: &str) -> Vec<Value> {
+    let mut all = Vec::new();
+    for page in 1.. {
+        let path = format!("/api/orders?status={status}&per_page=100&page={page}");
+        let mut listing = shop.admin().get(&path).await.expect(200);
+        let Value::Array(orders) = listing["orders"].take() else {
+            panic!("{path} lists no orders: {listing}");
+        };
+        let is_last = orders.len() < 100;
+        all.extend(orders);
+        if is_last {
+            return all;
+        }
+    }
+    all
+}

@@ -1,0 +1,350 @@
+//! Callbacks, direct resolutions, expiry, and money that comes too late.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use sandbox::webhook::{SIGNATURE_HEADER, sign};
+use serde_json::{Value, json};
+use waybill_domain::Timestamp;
+
+use crate::shop::{Answer, Shop, kinds_of, send, text};
+use crate::world::{Setup, WEBHOOK_SECRET, own, shared};
+
+#[test]
+fn the_awakeable_can_be_resolved_at_restate_directly() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        alice.add("P002", 1).await;
+        let order = alice.checkout("direct").await;
+        let receipt = order.receipt("txn-direct").await;
+        let path = format!("/restate/awakeables/{}/resolve", order.awakeable().await);
+        let answer = shop
+            .ingress(&path, "application/json", receipt.to_string())
+            .await;
+        assert!(answer.status().is_success(), "{answer:?}");
+
+        let paid = order.until("awaiting_approval").await;
+        assert_eq!(paid["payment"]["transaction_id"], "txn-direct");
+        shop.admin().approve(&order).await;
+        order.until("delivered").await;
+        assert_eq!(order.ledger().await.payment().effects.capture, 1);
+    });
+}
+
+#[test]
+fn the_awakeable_can_be_rejected_at_restate_directly() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        alice.add("P002", 1).await;
+        let order = alice.checkout("refused").await;
+        let path = format!("/restate/awakeables/{}/reject", order.awakeable().await);
+        let answer = shop.ingress(&path, "text/plain", "card stolen").await;
+        assert!(answer.status().is_success(), "{answer:?}");
+        let failed = order.until("payment_failed").await;
+        assert!(
+            text(&failed["failure_reason"]).contains("card stolen"),
+            "{failed}"
+        );
+        assert_eq!(order.workflow_runs().await, 0);
+    });
+}
+
+#[test]
+fn whatever_is_posted_to_the_awakeable_the_payment_ends() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        alice.add("P002", 1).await;
+        let rubbish: [(&str, &[u8]); 10] = [
+            ("a string", b"\"hello\""),
+            ("a number", b"42"),
+            ("nothing", b""),
+            ("null", b"null"),
+            ("an empty object", b"{}"),
+            ("a list", b"[1, 2]"),
+            (
+                "another status",
+                br#"{"status": "perhaps", "transaction_id": "x", "amount": 1}"#,
+            ),
+            (
+                "no transaction",
+                br#"{"status": "success", "amount": 3500}"#,
+            ),
+            ("half an object", br#"{"status": "suc"#),
+            ("no text at all", b"\xff\xfe\x00"),
+        ];
+        for (number, (what, bytes)) in rubbish.into_iter().enumerate() {
+            let order = alice.checkout(&format!("rubbish-{number}")).await;
+            let path = format!("/restate/awakeables/{}/resolve", order.awakeable().await);
+            let answer = shop.ingress(&path, "application/json", bytes).await;
+            assert!(answer.status().is_success(), "{what}: {answer:?}");
+            let failed = order.until("payment_failed").await;
+            assert!(
+                !text(&failed["failure_reason"]).is_empty(),
+                "{what}: {failed}"
+            );
+            assert_eq!(alice.in_cart().await.len(), 1, "{what}: the cart is kept");
+        }
+    });
+}
+
+#[test]
+fn a_wrong_amount_that_resolves_the_awakeable_goes_back() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        alice.add("P002", 1).await;
+        let order = alice.checkout("short").await;
+        let mut receipt = order.receipt("txn-short").await;
+        receipt["amount"] = json!(order.total - 1);
+        let path = format!("/restate/awakeables/{}/resolve", order.awakeable().await);
+        shop.ingress(&path, "application/json", receipt.to_string())
+            .await;
+        order.until("payment_failed").await;
+        assert_eq!(order.workflow_runs().await, 0);
+    });
+}
+
+#[test]
+fn a_callback_counts_once() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        alice.add("P002", 1).await;
+        let order = alice.checkout("thrice").await;
+        let receipt = order.receipt("txn-1").await;
+        let nobody = shop.stranger();
+        let calls = (0..5).map(|_| nobody.post("/api/payment/callback", &receipt));
+        for answer in futures::future::join_all(calls).await {
+            answer.expect(200);
+        }
+        order.until("awaiting_approval").await;
+        nobody
+            .post("/api/payment/callback", &receipt)
+            .await
+            .expect(200);
+        // A late refusal does not undo what was paid.
+        let refusal = json!({
+            "awakeable_id": order.awakeable().await,
+            "transaction_id": "",
+            "amount": 0,
+            "status": "failed",
+        });
+        nobody
+            .post("/api/payment/callback", &refusal)
+            .await
+            .expect(200);
+        shop.admin().approve(&order).await;
+        order.until("delivered").await;
+        nobody
+            .post("/api/payment/callback", &receipt)
+            .await
+            .expect(200);
+        assert_eq!(order.ledger().await.story(), "book authorize capture");
+        assert_eq!(order.workflow_runs().await, 1);
+    });
+}
+
+#[test]
+fn the_providers_own_faults_change_nothing() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        let whole_id = format!("{}.noisy", alice.name);
+        let faults =
+            json!({ "payments": { "duplicate": 3, "reorder": true, "drop_response": true } });
+        shop.faults_of(&whole_id, faults).await;
+        let order = alice.buy("P004", 2, "noisy").await;
+        shop.admin().approve(&order).await;
+        order.until("delivered").await;
+        let ledger = order.ledger().await;
+        assert_eq!(ledger.payment().effects.authorize, 1);
+        assert_eq!(ledger.payment().effects.capture, 1);
+    });
+}
+
+#[test]
+fn a_second_payment_of_a_paid_order_goes_back() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        let order = alice.buy("P004", 1, "twice").await;
+        let mut told = alice.stream("/stream/notifications").await;
+        let second = order.receipt("txn-second").await;
+        shop.stranger()
+            .post("/api/payment/callback", &second)
+            .await
+            .expect(200);
+        told.until("too late").await;
+        shop.admin().approve(&order).await;
+        order.until("delivered").await;
+        let ledger = order.ledger().await;
+        let second = ledger
+            .payment()
+            .transactions
+            .iter()
+            .find(|it| it.transaction_id == "txn-second");
+        assert_eq!(
+            second.map(|it| it.status.as_str()),
+            Some("voided"),
+            "{ledger:#?}"
+        );
+        assert_eq!(ledger.payment().effects.capture, 1);
+    });
+}
+
+#[test]
+fn nobody_pays_in_time_and_money_that_comes_late_goes_back() {
+    let short = Setup::with("PAYMENT_WINDOW", "2s");
+    own(&short, async |shop| {
+        let alice = shop.alice();
+        alice.add("P005", 1).await;
+        let order = alice.checkout("slow").await;
+        let first = order.receipt("txn-late").await;
+        let mut told = alice.stream("/stream/notifications").await;
+        told.until("Payment expired").await;
+        let expired = order.until("payment_expired").await;
+        assert_eq!(
+            kinds_of(&expired)[2..],
+            ["payment_expired", "stock_released"]
+        );
+        assert_eq!(alice.in_cart().await, [("P005".to_owned(), 1)]);
+
+        // The callback says success nevertheless: it is taken, and voided.
+        let nobody = shop.stranger();
+        nobody
+            .post("/api/payment/callback", &first)
+            .await
+            .expect(200);
+        told.until("too late").await;
+        nobody
+            .post("/api/payment/callback", &first)
+            .await
+            .expect(200);
+        assert_eq!(
+            order.until("payment_expired").await["status"],
+            "payment_expired"
+        );
+
+        // The same order again is a new attempt with a new payment.
+        let answer = alice.try_checkout("slow").await;
+        let again = alice.placed(&answer.expect(202));
+        again.pay().await;
+        again.until("awaiting_approval").await;
+        assert_ne!(again.awakeable().await, text(&first["awakeable_id"]));
+        shop.admin().approve(&again).await;
+        again.until("delivered").await;
+        let ledger = order.ledger().await;
+        assert_eq!(ledger.payments.len(), 2);
+        let captured: u32 = ledger.payments.iter().map(|it| it.effects.capture).sum();
+        assert_eq!(captured, 1);
+    });
+}
+
+#[test]
+fn callbacks_are_signed() {
+    own(
+        &Setup::with("PAYMENT_WEBHOOK_SECRET", WEBHOOK_SECRET),
+        async |shop| {
+            let alice = shop.alice();
+            alice.add("P006", 1).await;
+            let order = alice.checkout("signed").await;
+            let body = order.receipt("txn-signed").await.to_string();
+            let now = Timestamp::now().as_second();
+            let valid = sign(WEBHOOK_SECRET, now, &body);
+            let (_, valid_v1) = valid.split_once(',').unwrap();
+            let wrong = sign("whsec_of_somebody_else", now, &body);
+            let (_, wrong_v1) = wrong.split_once(',').unwrap();
+
+            for (what, signature) in [
+                ("none", None),
+                ("empty", Some(String::new())),
+                ("not one", Some("hello".to_owned())),
+                ("another secret's", Some(wrong.clone())),
+                ("another body's", Some(sign(WEBHOOK_SECRET, now, "{}"))),
+                ("old", Some(sign(WEBHOOK_SECRET, now - 400, &body))),
+                (
+                    "of the future",
+                    Some(sign(WEBHOOK_SECRET, now + 400, &body)),
+                ),
+                ("without a time", Some(valid_v1.to_owned())),
+                (
+                    "with another time",
+                    Some(format!("t={},{valid_v1}", now - 1)),
+                ),
+                (
+                    "with two wrong",
+                    Some(format!("t={now},{wrong_v1},{wrong_v1}")),
+                ),
+            ] {
+                let answer = callback(shop, &body, signature.as_deref()).await;
+                assert_eq!(answer.status, 401, "{what}: {answer:?}");
+                answer.refusal(401);
+            }
+            assert_eq!(
+                order.json().await["status"],
+                "awaiting_payment",
+                "nothing has changed"
+            );
+
+            // While the secret is being replaced, the provider signs with both.
+            let both = format!("t={now},{wrong_v1},{valid_v1}");
+            callback(shop, &body, Some(&both)).await.expect(200);
+            order.until("awaiting_approval").await;
+            callback(shop, &body, Some(&valid)).await.expect(200);
+            shop.admin().approve(&order).await;
+            order.until("delivered").await;
+
+            // And so does the sandbox, whose page this is.
+            let order = alice.buy("P006", 1, "by-page").await;
+            order.cancel().await;
+            order.until("cancelled").await;
+        },
+    );
+}
+
+async fn callback(shop: &Shop, body: &str, signature: Option<&str>) -> Answer {
+    let mut request = shop
+        .stranger()
+        .request(Method::POST, "/api/payment/callback")
+        .header("content-type", "application/json")
+        .body(body.to_owned());
+    if let Some(signature) = signature {
+        request = request.header(SIGNATURE_HEADER, signature);
+    }
+    send(request).await
+}
+
+#[test]
+fn a_forged_callback_changes_nothing() {
+    own(
+        &Setup::with("PAYMENT_WEBHOOK_SECRET", WEBHOOK_SECRET),
+        async |shop| {
+            shop.faults(json!({ "payments": { "forge": true } })).await;
+            let alice = shop.alice();
+            let order = alice.buy("P006", 1, "forged").await;
+            shop.admin().approve(&order).await;
+            let delivered = order.until("delivered").await;
+            let paid = order.ledger().await;
+            assert_eq!(
+                delivered["payment"]["transaction_id"],
+                Value::from(paid.payment().transaction_id.clone())
+            );
+            // The forger gave up; the provider was heard.
+            let quiet = Duration::from_secs(5);
+            crate::world::eventually("callbacks are settled", quiet, async || {
+                let ledger: Value = shop
+                    .http
+                    .get(format!("{}/ledger", shop.sandbox))
+                    .send()
+                    .await
+                    .unwrap()
+                    .json()
+                    .await
+                    .unwrap();
+                let callbacks = &ledger["payments"][0]["callbacks"];
+                if *callbacks == json!({ "waiting": 0, "delivered": 1, "dead": 1 }) {
+                    Ok(())
+                } else {
+                    Err(callbacks.to_string())
+                }
+            })
+            .await;
+        },
+    );
+}

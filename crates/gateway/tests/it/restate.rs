@@ -1,0 +1,77 @@
+//! Restate's own view: SQL over what it holds, its ingress, its state.
+
+use reqwest::Response;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+impl World {
+    /// Rows of a query over Restate's admin API.
+    pub async fn sql(&self, query: &str) -> Vec<Value> {
+        match self.try_sql(query).await {
+            Ok(rows) => rows,
+            Err(said) => panic!("{query}: {said}"),
+        }
+    }
+
+    /// The same while Restate may still be starting.
+    pub async fn try_sql(&self, query: &str) -> Result<Vec<Value>, String> {
+        let answer = self
+            .http
+            .post(format!("{}/query", self.admin))
+            .header("accept", "application/json")
+            .json(&json!({ "query": query }))
+            .send()
+            .await
+            .map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| error.to_string())?;
+        if !status.is_success() {
+            return Err(format!("{status} {text}"));
+        }
+        let mut body: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        match body["rows"].take() {
+            Value::Array(rows) => Ok(rows),
+            other => Err(format!("no rows but {other}")),
+        }
+    }
+
+    /// The statuses of the invocations whose target is like this, oldest
+    /// first. `%` stands for anything.
+    pub async fn invocations(&self, target: &str) -> Vec<String> {
+        let query = format!(
+            "SELECT status FROM sys_invocation WHERE target LIKE '{target}' ORDER BY created_at"
+        );
+        let rows = self.sql(&query).await;
+        rows.iter()
+            .map(|row| row["status"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    /// One value of an object's or a workflow's state.
+    pub async fn state(&self, service: &str, of: &str, key: &str) -> Option<Value> {
+        let query = format!(
+            "SELECT value_utf8 FROM state WHERE service_name = '{service}' \
+             AND service_key = '{of}' AND key = '{key}'"
+        );
+        let rows = self.sql(&query).await;
+        let text = rows.first()?["value_utf8"].as_str()?;
+        Some(serde_json::from_str(text).expect("state is JSON"))
+    }
+
+    /// Posts raw bytes to Restate's ingress.
+    pub async fn ingress(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Response {
+        self.http
+            .post(format!("{}{path}", self.ingress))
+            .header("content-type", content_type)
+            .body(body.into())
+            .send()
+            .await
+            .expect("Restate's ingress answers")
+    }
+}

@@ -1,0 +1,597 @@
+//! The processes of one test, and how a test is run.
+//!
+//! [`shared`] runs a gentle test in the one world of this test process, with
+//! people of its own; [`own`] gives it a world to stop, kill and configure;
+//! [`own_alone`] does so while no other test runs.
+
+pub mod process;
+mod turn;
+mod watchdog;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+use self::process::{Process, Program, free_ports};
+use self::turn::Turn;
+use crate::checker;
+use crate::shop::Shop;
+
+/// Longest that a test may take.
+const TEST_WITHIN: Duration = Duration::from_secs(3 * 60);
+/// Longest that a process may take until it serves.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Lines of each log that a failed test shows.
+const LOG_LINES: usize = 60;
+/// A port can be taken between its choice and its use.
+const START_TRIES: usize = 3;
+
+/// All tests of this process share it: a client's connections live and die
+/// with the runtime that made them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("tokio starts"));
+static SHARED: OnceCell<Arc<World>> = OnceCell::const_new();
+
+/// Marks whatever this run starts; `just test` sets it and looks for leftovers.
+pub fn test_run() -> &'static str {
+    static RUN: LazyLock<String> = LazyLock::new(|| {
+        std::env::var("WAYBILL_TEST_RUN").unwrap_or_else(|_| format!("it-{}", std::process::id()))
+    });
+    &RUN
+}
+
+/// A process of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Restate,
+    Services,
+    Sandbox,
+    Gateway,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [Self::Restate, Self::Services, Self::Sandbox, Self::Gateway];
+}
+
+/// What differs from an ordinary world.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    variables: Vec<(String, String)>,
+    demo_mode: Option<bool>,
+    within: Option<Duration>,
+}
+
+impl Setup {
+    /// Sets a variable for the services, the gateway and the sandbox.
+    pub fn with(name: &str, value: &str) -> Self {
+        Self::default().and(name, value)
+    }
+
+    /// Sets another.
+    #[must_use]
+    pub fn and(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets the test take longer than [`TEST_WITHIN`].
+    #[must_use]
+    pub fn lasting(mut self, within: Duration) -> Self {
+        self.within = Some(within);
+        self
+    }
+
+    /// `AUTH_MODE=session`; the webhook's secret is [`WEBHOOK_SECRET`].
+    pub fn with_sessions() -> Self {
+        let mut setup = Self::with("SESSION_KEY", "0123456789abcdef0123456789abcdef")
+            .and("PAYMENT_WEBHOOK_SECRET", WEBHOOK_SECRET);
+        setup.demo_mode = Some(false);
+        setup
+    }
+}
+
+/// Shared with the payment provider where webhooks are signed.
+pub const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
+
+/// Restate, services, sandbox and gateway, on free ports and in a folder of
+/// their own. Dropping it ends and removes all of it.
+pub struct World {
+    // Before the folder: processes must be gone when it is removed.
+    processes: Mutex<BTreeMap<Part, Process>>,
+    programs: BTreeMap<Part, Program>,
+    folder: TempDir,
+    pub http: reqwest::Client,
+    pub gateway: String,
+    pub ingress: String,
+    pub admin: String,
+    pub sandbox: String,
+    pub services_ops: String,
+    /// The catalog as it was at first.
+    pub catalog: Vec<Product>,
+    /// An API token of the admin, where a name is not enough.
+    pub admin_token: Option<String>,
+}
+
+/// A product of the catalog.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Product {
+    pub id: i64,
+    pub sku: String,
+    pub price_cents: i64,
+}
+
+/// Runs a gentle test in the shared world. Its people have names of their own,
+/// so that others beside it do not disturb it.
+pub fn shared(test: impl AsyncFnOnce(&Shop)) {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let turn = Turn::together();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let world = RUNTIME
+        .block_on(SHARED.get_or_init(async || Arc::new(World::start(&Setup::default()).await)));
+    let shop = Shop::beside_others(Arc::clone(world), number);
+    run(&shop, TEST_WITHIN, test);
+    drop(turn);
+}
+
+/// Runs a test in a world of its own.
+pub fn own(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
+    let turn = Turn::together();
+    let world = RUNTIME.block_on(World::start(setup));
+    let within = setup.within.unwrap_or(TEST_WITHIN);
+    run(&Shop::alone(Arc::new(world)), within, test);
+    drop(turn);
+}
+
+/// Runs a test in a world of its own, and no other test meanwhile.
+pub fn own_alone(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
+    let turn = Turn::alone();
+    let world = RUNTIME.block_on(World::start(setup));
+    let within = setup.within.unwrap_or(TEST_WITHIN);
+    run(&Shop::alone(Arc::new(world)), within, test);
+    drop(turn);
+}
+
+fn run(shop: &Shop, within: Duration, test: impl AsyncFnOnce(&Shop)) {
+    let world = Arc::clone(shop.world());
+    let began: BTreeMap<Part, u64> = world
+        .programs
+        .iter()
+        .map(|(part, program)| (*part, program.log_length()))
+        .collect();
+    let tested = catch_unwind(AssertUnwindSafe(|| {
+        RUNTIME.block_on(async {
+            let story = async {
+                test(shop).await;
+                checker::assert_quiet(shop).await;
+            };
+            let ended = tokio::time::timeout(within, story).await;
+            assert!(ended.is_ok(), "the test took longer than {within:?}");
+        });
+    }));
+    if let Err(panic) = tested {
+        show(&world.logs_since(&began));
+        resume_unwind(panic);
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what a failed test shows")]
+fn show(logs: &str) {
+    eprintln!("{logs}");
+}
+
+impl World {
+    async fn start(setup: &Setup) -> Self {
+        for _ in 1..START_TRIES {
+            match Self::try_start(setup).await {
+                Ok(world) => return world,
+                Err(failure) if failure.contains("in use") => {}
+                Err(failure) => panic!("{failure}"),
+            }
+        }
+        Self::try_start(setup)
+            .await
+            .unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    async fn try_start(setup: &Setup) -> Result<Self, String> {
+        let folder = tempfile::Builder::new()
+            .prefix("waybill-it-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        watchdog::folder_made(folder.path());
+        let ports = Ports::default();
+        let mut world = Self {
+            processes: Mutex::default(),
+            programs: programs(setup, &ports, folder.path()),
+            folder,
+            http: client(),
+            gateway: local(ports.gateway),
+            ingress: local(ports.ingress),
+            admin: local(ports.admin),
+            sandbox: local(ports.sandbox),
+            services_ops: local(ports.services_ops),
+            catalog: Vec::new(),
+            admin_token: None,
+        };
+        // The services register themselves at once when Restate is there.
+        world.launch(Part::Restate);
+        world.launch(Part::Sandbox);
+        let seeded = world.run_gateway(&["seed-demo"]);
+        if !seeded.status.success() {
+            return Err(format!("seed-demo failed: {seeded:?}"));
+        }
+        if setup.demo_mode == Some(false) {
+            let made = world.run_gateway(&["token", "create", "--user", "admin"]);
+            world.admin_token = Some(String::from_utf8_lossy(&made.stdout).trim().to_owned());
+        }
+        world.ready(Part::Restate).await?;
+        world.launch(Part::Services);
+        world.ready(Part::Services).await?;
+        world.launch(Part::Gateway);
+        world.ready(Part::Sandbox).await?;
+        world.ready(Part::Gateway).await?;
+        world.catalog = world.read_catalog().await?;
+        world.wait_until_stocked().await?;
+        Ok(world)
+    }
+
+    /// Starts a process and waits until it serves.
+    pub async fn start_again(&self, part: Part) {
+        self.launch(part);
+        if let Err(failure) = self.ready(part).await {
+            panic!("{failure}");
+        }
+    }
+
+    /// Ends a process with SIGKILL.
+    pub fn kill(&self, part: Part) {
+        self.running(part).kill();
+    }
+
+    /// Ends a process with SIGTERM and waits until it is gone.
+    pub async fn stop(&self, part: Part) -> ExitStatus {
+        let process = self.running(part);
+        process.stop().await
+    }
+
+    fn running(&self, part: Part) -> Process {
+        self.processes()
+            .remove(&part)
+            .unwrap_or_else(|| panic!("{part:?} is not running"))
+    }
+
+    /// Runs a command of the gateway's binary, such as `rebuild`, to its end.
+    pub fn run_gateway(&self, arguments: &[&str]) -> Output {
+        self.gateway_command()
+            .args(arguments)
+            .output()
+            .expect("the gateway can be started")
+    }
+
+    /// The gateway's binary with this world's settings.
+    pub fn gateway_command(&self) -> Command {
+        self.programs[&Part::Gateway].command()
+    }
+
+    /// Runs Restate's command line as an operator would.
+    pub fn run_restate(&self, arguments: &[&str]) -> Output {
+        let folder = self.folder.path();
+        Command::new(process::restate_cli())
+            .args(arguments)
+            .current_dir(folder)
+            .env_clear()
+            .env("HOME", folder)
+            .env("RESTATE_ADMIN_URL", &self.admin)
+            .env("WAYBILL_TEST_RUN", test_run())
+            .output()
+            .expect("restate can be started")
+    }
+
+    /// The gateway's SQLite file.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("waybill.db")
+    }
+
+    /// The product with this SKU.
+    pub fn product(&self, sku: &str) -> &Product {
+        self.catalog
+            .iter()
+            .find(|product| product.sku == sku)
+            .unwrap_or_else(|| panic!("the demo has a product {sku}"))
+    }
+
+    fn launch(&self, part: Part) {
+        let process = self.programs[&part].start();
+        let before = self.processes().insert(part, process);
+        assert!(before.is_none(), "{part:?} is running already");
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<Part, Process>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ready(&self, part: Part) -> Result<(), String> {
+        let urls = match part {
+            Part::Restate => vec![
+                format!("{}/health", self.admin),
+                format!("{}/restate/health", self.ingress),
+            ],
+            // Registered last: then Restate knows all of them.
+            Part::Services => vec![
+                format!("{}/healthz", self.services_ops),
+                format!("{}/services/UserSession", self.admin),
+                format!("{}/services/OrderFulfillmentWorkflow", self.admin),
+            ],
+            Part::Sandbox => vec![format!("{}/healthz", self.sandbox)],
+            Part::Gateway => vec![format!("{}/readyz", self.gateway)],
+        };
+        let deadline = Instant::now() + READY_WITHIN;
+        for url in urls {
+            loop {
+                let answer = self.http.get(&url).send().await;
+                let told = match answer {
+                    Ok(answer) if answer.status().is_success() => break,
+                    Ok(answer) => answer.status().to_string(),
+                    Err(error) => error.to_string(),
+                };
+                let ended = self.processes().get_mut(&part).and_then(Process::ended);
+                if ended.is_some() || Instant::now() > deadline {
+                    let log = self.programs[&part].log_since(0, LOG_LINES);
+                    return Err(format!(
+                        "{part:?} does not serve {url} ({told}; ended: {ended:?}):\n{log}"
+                    ));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        // Restate says that it is healthy a little before its partitions are.
+        while part == Part::Restate
+            && let Err(said) = self.try_sql("SELECT count(*) FROM state").await
+        {
+            if Instant::now() > deadline {
+                return Err(format!("Restate answers no queries: {said}"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn read_catalog(&self) -> Result<Vec<Product>, String> {
+        let url = format!("{}/api/products?per_page=100", self.gateway);
+        let mut asked = self.http.get(&url).header("x-user-id", "admin");
+        if let Some(token) = &self.admin_token {
+            asked = asked.bearer_auth(token);
+        }
+        let answer = asked.send().await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| error.to_string())?;
+        serde_json::from_str::<Value>(&text)
+            .and_then(|body| serde_json::from_value(body["products"].clone()))
+            .map_err(|error| format!("{url} answered {status} {text}: {error}"))
+    }
+
+    /// Until then a checkout finds no stock.
+    async fn wait_until_stocked(&self) -> Result<(), String> {
+        let stocked =
+            "SELECT count(*) AS n FROM state WHERE service_name = 'Inventory' AND key = 'level'";
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let known = self.try_sql(stocked).await;
+            if let Ok(rows) = &known
+                && rows[0]["n"] == self.catalog.len()
+            {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("Inventory knows {known:?} products only"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn logs_since(&self, began: &BTreeMap<Part, u64>) -> String {
+        let mut text = String::new();
+        for (part, program) in &self.programs {
+            let since = began.get(part).copied().unwrap_or_default();
+            let log = program.log_since(since, LOG_LINES);
+            let _ = writeln!(
+                text,
+                "---- {} (last {LOG_LINES} lines)\n{log}",
+                program.name
+            );
+        }
+        text
+    }
+}
+
+struct Ports {
+    node: u16,
+    ingress: u16,
+    admin: u16,
+    services: u16,
+    services_ops: u16,
+    sandbox: u16,
+    gateway: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        let [
+            node,
+            ingress,
+            admin,
+            services,
+            services_ops,
+            sandbox,
+            gateway,
+        ] = free_ports();
+        Self {
+            node,
+            ingress,
+            admin,
+            services,
+            services_ops,
+            sandbox,
+            gateway,
+        }
+    }
+}
+
+fn local(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+fn programs(setup: &Setup, ports: &Ports, folder: &Path) -> BTreeMap<Part, Program> {
+    let restate_toml = process::repository().join("restate.toml");
+    let ours = ours(setup, ports, folder);
+    Part::ALL
+        .into_iter()
+        .map(|part| {
+            let (name, binary, arguments, variables) = match part {
+                Part::Restate => (
+                    "restate",
+                    process::restate_server(),
+                    vec![
+                        "--no-logo".to_owned(),
+                        "--config-file".to_owned(),
+                        restate_toml.display().to_string(),
+                    ],
+                    restate(ports, folder),
+                ),
+                Part::Services => ("services", process::services(), vec![], ours.clone()),
+                Part::Sandbox => {
+                    let arguments = vec!["sandbox".to_owned()];
+                    ("sandbox", process::gateway(), arguments, ours.clone())
+                }
+                Part::Gateway => {
+                    let arguments = vec!["serve".to_owned()];
+                    ("gateway", process::gateway(), arguments, ours.clone())
+                }
+            };
+            let program = Program {
+                name,
+                binary,
+                arguments,
+                variables: owned(variables),
+                log: folder.join(format!("{name}.log")),
+                folder: folder.to_owned(),
+            };
+            (part, program)
+        })
+        .collect()
+}
+
+type Variables = Vec<(&'static str, String)>;
+
+fn owned(variables: Vec<(impl Into<String>, String)>) -> Vec<(String, String)> {
+    variables
+        .into_iter()
+        .map(|(name, value)| (name.into(), value))
+        .collect()
+}
+
+fn restate(ports: &Ports, folder: &Path) -> Vec<(String, String)> {
+    let variables: Variables = vec![
+        (
+            "RESTATE_BASE_DIR",
+            folder.join("restate").display().to_string(),
+        ),
+        ("RESTATE_BIND_PORT", ports.node.to_string()),
+        ("RESTATE_INGRESS__BIND_PORT", ports.ingress.to_string()),
+        ("RESTATE_ADMIN__BIND_PORT", ports.admin.to_string()),
+        // Tests kill the process, not the machine: what the kernel has is kept.
+        (
+            "RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC",
+            "true".to_owned(),
+        ),
+        (
+            "RESTATE_BIFROST__LOCAL__ROCKSDB_DISABLE_WAL_FSYNC",
+            "true".to_owned(),
+        ),
+    ];
+    owned(variables)
+}
+
+fn ours(setup: &Setup, ports: &Ports, folder: &Path) -> Vec<(String, String)> {
+    let file = |name: &str| format!("sqlite://{}", folder.join(name).display());
+    let mode = if setup.demo_mode.unwrap_or(true) {
+        "demo"
+    } else {
+        "session"
+    };
+    let listen = |port: u16| format!("127.0.0.1:{port}");
+    let variables: Variables = vec![
+        ("RUST_LOG", "info".to_owned()),
+        ("AUTH_MODE", mode.to_owned()),
+        ("GATEWAY_LISTEN", listen(ports.gateway)),
+        ("DATABASE_URL", file("waybill.db")),
+        ("RESTATE_INGRESS_URL", local(ports.ingress)),
+        ("RESTATE_ADMIN_URL", local(ports.admin)),
+        (
+            "SERVICES_UPDATES_URLS",
+            format!("{}/updates", local(ports.services_ops)),
+        ),
+        ("SANDBOX_URL", local(ports.sandbox)),
+        ("SANDBOX_LISTEN", listen(ports.sandbox)),
+        ("SANDBOX_DATABASE_URL", file("sandbox.db")),
+        (
+            "PAYMENT_CALLBACK_URL",
+            format!("{}/api/payment/callback", local(ports.gateway)),
+        ),
+        ("SERVICES_LISTEN", listen(ports.services)),
+        ("SERVICES_OPS_LISTEN", listen(ports.services_ops)),
+        ("SERVICES_URL", local(ports.services)),
+        (
+            "PAYMENT_PROVIDER_URL",
+            format!("{}/payments", local(ports.sandbox)),
+        ),
+        ("CARRIER_URL", format!("{}/carrier", local(ports.sandbox))),
+        ("DELIVERY_TIME", "300ms".to_owned()),
+    ];
+    let mut variables = owned(variables);
+    variables.extend(setup.variables.iter().cloned());
+    variables
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("an HTTP client can be made")
+}
+
+/// Looks again until there is something to see. `look` answers it, or what
+/// there is instead, which is shown when time is up.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + within;
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match look().await {
+            Ok(seen) => return seen,
+            Err(instead) if Instant::now() > deadline => {
+                panic!("{what}: not within {within:?}; instead: {instead}")
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
