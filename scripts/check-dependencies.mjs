@@ -20,7 +20,8 @@ try {
   }).status === 0;
   if (hasAdvisories) must(deny, ["check", "advisories"]);
   else console.log("advisories NOT checked: the database of known holes cannot be fetched from here (github.com/RustSec/advisory-db).");
-  must(cargoMachete(), []);
+  // With metadata it knows that the package waybill-services is the crate `services`.
+  must(cargoMachete(), ["--with-metadata"]);
 } catch (error) {
   console.error(`dependencies: ${error.message}`);
   process.exit(1);
