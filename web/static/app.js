@@ -251,23 +251,28 @@ document.addEventListener("click", (event) => {
 // ---- The connection.
 
 let lost;
+let broken = false;
 function showConnection(well) {
   clearTimeout(lost);
   const banner = one("#offline");
   if (!banner) return;
-  // A restart takes a moment: only what lasts is worth a word.
+  // A stream that is opened anew takes a moment: only what lasts is worth a word.
   if (well) banner.hidden = true;
   else lost = setTimeout(() => (banner.hidden = false), navigator.onLine ? 1500 : 0);
 }
 addEventListener("offline", () => showConnection(false));
+// The stream may have survived; a broken one says itself when it is back.
+addEventListener("online", () => broken || showConnection(true));
 
 document.addEventListener("datastar-fetch", (event) => {
   const { type, el } = event.detail;
   const patched = type.startsWith("datastar-patch");
   if (el.id === "stream") {
     streaming = true;
-    if (type === "retrying") showConnection(false);
-    else if (patched) showConnection(true);
+    if (type === "retrying" || patched) {
+      broken = !patched;
+      showConnection(patched);
+    }
     if (patched && one("#toast")?.dataset.go) afterPatch();
   } else if (busy.has(el)) {
     if (patched) {

@@ -33,6 +33,8 @@ pub fn router() -> Router<Shared> {
                 .post(switch_fault)
                 .delete(reset_faults),
         )
+        // Forms cannot delete.
+        .route("/api/world/faults/reset", post(reset_faults))
         .route("/api/world/crash", post(crash))
         .route("/api/world/scenarios", get(show_scenarios))
         .route("/api/world/scenarios/{number}", post(run_scenario))

@@ -1,6 +1,9 @@
 //! What somebody sees after a write, or when something does not work: the toast
 //! for Datastar, a page for everybody else.
 
+use std::time::Duration;
+
+use axum::http::StatusCode;
 use axum::response::sse::Event;
 use datastar::prelude::PatchElements;
 use serde::Serialize;
@@ -8,7 +11,10 @@ use serde::Serialize;
 use super::shell::Persona;
 use super::{View, Views};
 use crate::problem::Problem;
-use crate::reply::{Asker, Said};
+use crate::reply::{Asker, Said, local_path, login_then};
+
+/// How long a browser waits before it opens a stream again that was refused.
+const REFUSED_STREAM_RETRY: Duration = Duration::from_secs(5);
 
 /// `#toast`
 #[derive(Debug, Clone, Default, Serialize)]
@@ -38,8 +44,6 @@ pub struct ProblemPage {
     pub title: String,
     /// What happened and what to do.
     pub detail: String,
-    /// The field that was wrong.
-    pub field: Option<String>,
     /// Where to go from here.
     pub back: String,
 }
@@ -72,58 +76,86 @@ impl View for LoginPage {
 impl Views {
     /// What Datastar is told when a write did not work.
     pub fn problem_patches(&self, problem: &Problem, asker: &Asker) -> Vec<Event> {
-        let signed_out = problem.status == axum::http::StatusCode::UNAUTHORIZED;
-        vec![self.toast(&Toast {
+        let signed_out = problem.status == StatusCode::UNAUTHORIZED;
+        let toast = self.toast(&Toast {
             problem: true,
             title: Some(problem.title.clone()),
             text: Some(sentence(&problem.detail)),
             field: problem.field.clone(),
             again: problem.status.is_server_error(),
-            goes_to: signed_out.then(|| crate::reply::login_then(&asker.back)),
-        })]
+            goes_to: signed_out.then(|| login_then(&asker.back)),
+        });
+        // To the client this is a stream that worked and ended, which it opens
+        // again at once.
+        if asker.path.starts_with("/stream/") {
+            return vec![toast.retry(REFUSED_STREAM_RETRY).into()];
+        }
+        vec![toast.into()]
     }
 
     /// What Datastar is told when a write worked.
     pub fn done_patches(&self, said: &Said, _: &Asker) -> Vec<Event> {
-        vec![self.toast(&Toast {
-            text: said.text.clone(),
-            goes_to: said.goes_to.clone(),
-            ..Toast::default()
-        })]
+        vec![
+            self.toast(&Toast {
+                text: said.text.clone(),
+                goes_to: said.goes_to.clone(),
+                ..Toast::default()
+            })
+            .into(),
+        ]
     }
 
-    /// The page of an error.
+    /// The page of an error. A login that failed is tried again on its own page.
     pub fn problem_page(&self, problem: &Problem, asker: &Asker) -> String {
-        let signed_out = problem.status == axum::http::StatusCode::UNAUTHORIZED;
-        let page = ProblemPage {
-            nonce: asker.nonce.as_str().to_owned(),
-            code: problem.status.as_u16(),
-            title: problem.title.clone(),
-            detail: sentence(&problem.detail),
-            field: problem.field.clone(),
-            back: if signed_out {
-                crate::reply::login_then(&asker.back)
-            } else {
-                asker.back.clone()
-            },
+        let nonce = asker.nonce.as_str().to_owned();
+        let rendered = if asker.path.starts_with("/login") {
+            self.render(&LoginPage {
+                nonce,
+                problem: Some(sentence(&problem.detail)),
+                personas: Vec::new(),
+                next: next_of(&asker.back),
+                username: String::new(),
+            })
+        } else {
+            let signed_out = problem.status == StatusCode::UNAUTHORIZED;
+            self.render(&ProblemPage {
+                nonce,
+                code: problem.status.as_u16(),
+                title: problem.title.clone(),
+                detail: sentence(&problem.detail),
+                back: if signed_out {
+                    login_then(&asker.back)
+                } else {
+                    asker.back.clone()
+                },
+            })
         };
-        self.render(&page).unwrap_or_else(|error| {
+        rendered.unwrap_or_else(|error| {
             tracing::error!(cause = %error, "the page of an error could not be rendered");
             // Without a template: better a bare page than none.
             format!(
                 "<!doctype html><title>Waybill</title><p>Error {}.",
-                page.code
+                problem.status.as_u16()
             )
         })
     }
 
-    fn toast(&self, toast: &Toast) -> Event {
+    fn toast(&self, toast: &Toast) -> PatchElements {
         let html = self.render(toast).unwrap_or_else(|error| {
             tracing::error!(cause = %error, "a toast could not be rendered");
             "<div id=\"toast\" class=\"toast\" role=\"status\"></div>".to_owned()
         });
-        PatchElements::new(html).into()
+        PatchElements::new(html)
     }
+}
+
+/// The `next` of the login page's address.
+fn next_of(address: &str) -> String {
+    let (_, query) = address.split_once('?').unwrap_or((address, ""));
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "next")
+        .and_then(|(_, next)| local_path(&next).map(str::to_owned))
+        .unwrap_or_else(|| "/".to_owned())
 }
 
 /// Details are written to stand after a colon; alone they begin like a sentence.
@@ -178,7 +210,6 @@ mod tests {
                     code,
                     title: "Not found".into(),
                     detail: "There is nothing".into(),
-                    field: (code == 404).then(|| "order_id".to_owned()),
                     back: "/".into(),
                 })
                 .into()
@@ -203,6 +234,13 @@ mod tests {
             };
             vec![empty, demo]
         }
+    }
+
+    #[test]
+    fn a_failed_login_keeps_where_one_was_going() {
+        assert_eq!(next_of("/login?next=%2Forders%3Fq%3Da"), "/orders?q=a");
+        assert_eq!(next_of("/login?next=https%3A%2F%2Fevil.example"), "/");
+        assert_eq!(next_of("/login"), "/");
     }
 
     #[test]
