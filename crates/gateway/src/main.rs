@@ -24,6 +24,8 @@ use waybill_domain::ids::Username;
 
 /// Exit code for a wrong or missing setting.
 const WRONG_SETTING: u8 = 2;
+/// Exit code for everything else that went wrong.
+const FAILED: u8 = 1;
 /// How long requests under way may take once a stop is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long a health check waits.
@@ -84,7 +86,7 @@ fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => match one_sentence(&error) {
-            Some(sentence) => return refuse(&sentence),
+            Some(sentence) => return refuse(&sentence, WRONG_SETTING),
             None => error.exit(),
         },
     };
@@ -93,22 +95,27 @@ fn main() -> ExitCode {
     if matches!(command, Command::Serve)
         && let Err(sentence) = line.settings.check()
     {
-        return refuse(&sentence);
+        return refuse(&sentence, WRONG_SETTING);
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(&format!("the runtime could not be started: {error}")),
+        Err(error) => {
+            return refuse(
+                &format!("the runtime could not be started: {error}"),
+                FAILED,
+            );
+        }
     };
     match runtime.block_on(run(command, line.settings)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&format!("{error:#}")),
+        Err(error) => refuse(&format!("{error:#}"), FAILED),
     }
 }
 
-fn refuse(sentence: &str) -> ExitCode {
+fn refuse(sentence: &str, code: u8) -> ExitCode {
     // Where stderr is closed there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "gateway: {sentence}");
-    ExitCode::from(WRONG_SETTING)
+    ExitCode::from(code)
 }
 
 fn start_log(format: LogFormat) {
@@ -175,7 +182,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         ending.live.closing().cancel();
     });
     tokio::select! {
-        served = server.into_future() => served?,
+        result = server.into_future() => result?,
         () = async { patience_over.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => {
             tracing::warn!("gateway stops with requests still under way");
         }

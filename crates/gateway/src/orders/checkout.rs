@@ -91,14 +91,13 @@ pub(super) async fn checkout(
         .idempotency_key(key.of(&caller.user, &format!("checkout.{}", order_id.short())))
         .call()
         .await;
-    let record = match outcome(asked)? {
+    match outcome(asked)? {
         CheckoutAnswer::Placed { record } => {
             apply(&app, record).await?;
-            with_payment_details(&app, &order_id).await?
+            answer(&with_payment_details(&app, &order_id).await?, false)
         }
-        CheckoutAnswer::AlreadyPaid { .. } => super::find(&app, &order_id).await?,
-    };
-    answer(&record)
+        CheckoutAnswer::AlreadyPaid { .. } => answer(&paid(&app, &order_id).await?, true),
+    }
 }
 
 /// The caller's id, or one made of their Idempotency-Key: the same each time.
@@ -167,6 +166,20 @@ async fn prices(
         .collect::<Result<_, _>>()?)
 }
 
+/// The order as its workflow has it, if the read model has not heard yet that
+/// it is paid.
+async fn paid(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
+    let known = super::find(app, id).await?;
+    if known.status != OrderStatus::AwaitingPayment {
+        return Ok(known);
+    }
+    let asked = app.ingress.workflow(id).get_record().call().await;
+    if let Ok(Some(record)) = outcome(asked) {
+        apply(app, record).await?;
+    }
+    super::find(app, id).await
+}
+
 /// Waits until the payment can be made, or it takes too long.
 async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
     let mut news = app.live.order(id);
@@ -208,9 +221,10 @@ async fn ask(app: &App, id: &OrderId) -> Result<(), Problem> {
     Ok(())
 }
 
-fn answer(record: &OrderRecord) -> Result<Done, Problem> {
+fn answer(record: &OrderRecord, is_paid: bool) -> Result<Done, Problem> {
     let payment = record.payment();
     let pending = record.status == OrderStatus::AwaitingPayment && record.undoing.is_none();
+    let already_processed = is_paid || !pending;
     let answer = Answer {
         order_id: record.order_id.clone(),
         status: record.status,
@@ -219,12 +233,12 @@ fn answer(record: &OrderRecord) -> Result<Done, Problem> {
             awakeable_id: payment.awakeable_id.clone(),
             pay_url: payment.pay_url.clone(),
         },
-        already_processed: !pending,
+        already_processed,
     };
-    let (status, text) = if pending {
-        (StatusCode::ACCEPTED, "Awaiting payment…")
-    } else {
+    let (status, text) = if already_processed {
         (StatusCode::OK, "Already processed")
+    } else {
+        (StatusCode::ACCEPTED, "Awaiting payment…")
     };
     Ok(Done::new(status, &answer)?
         .saying(text)
