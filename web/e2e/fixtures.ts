@@ -3,6 +3,8 @@
 import { test as base, expect, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from "@playwright/test";
 import { findBrowser } from "../../scripts/browser.mjs";
 import { Cable } from "./cable.ts";
+import type { Person } from "./person.ts";
+import { Tour } from "./tour.ts";
 import { Visitor } from "./visitor.ts";
 import { Watch } from "./watch.ts";
 import { World } from "./world.ts";
@@ -54,9 +56,9 @@ export class Shop {
     return this.#visitor("admin", options);
   }
 
-  /** The same person at another browser. */
-  async again(visitor: Visitor, options: BrowserContextOptions = {}): Promise<Visitor> {
-    return this.#visitor(visitor.name, options);
+  /** Somebody the shop knows, at a browser of their own. */
+  async visitor(person: Person, options: BrowserContextOptions = {}): Promise<Visitor> {
+    return this.#visitor(person.name, options);
   }
 
   /** Another way to the shop, which can be cut. */
@@ -93,7 +95,7 @@ export function unique(): string {
   return `${process.pid.toString(36)}${count.toString(36)}`;
 }
 
-export const test = base.extend<{ shop: Shop }, { world: World; browser: Browser }>({
+export const test = base.extend<{ shop: Shop }, { world: World; browser: Browser; tour: Tour }>({
   world: [
     async ({}, use) => {
       const world = await World.start();
@@ -114,6 +116,11 @@ export const test = base.extend<{ shop: Shop }, { world: World; browser: Browser
       await browser.close();
     },
     { scope: "worker" },
+  ],
+
+  tour: [
+    async ({ world }, use) => use(await Tour.prepare(world)),
+    { scope: "worker", timeout: 120_000 },
   ],
 
   shop: async ({ world, browser }, use, info) => {

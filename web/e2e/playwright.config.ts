@@ -13,5 +13,5 @@ export default defineConfig({
   timeout: 90_000,
   expect: { timeout: 15_000 },
   reporter: "list",
-  use: { trace: "off", screenshot: "only-on-failure", locale: "en-US", timezoneId: "UTC" },
+  use: { actionTimeout: 20_000, navigationTimeout: 30_000, trace: "off", screenshot: "only-on-failure", locale: "en-US", timezoneId: "UTC" },
 });

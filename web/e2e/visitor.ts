@@ -1,6 +1,7 @@
 // Somebody at a browser, and what they do in the shop: by clicking and typing, as people do.
 
 import { expect, type BrowserContext, type Locator, type Page } from "@playwright/test";
+import { Person } from "./person.ts";
 import type { World } from "./world.ts";
 
 export interface Checkout {
@@ -10,18 +11,14 @@ export interface Checkout {
   address?: string;
 }
 
-export class Visitor {
-  /** As the shop knows them. */
-  readonly name: string;
+export class Visitor extends Person {
   readonly context: BrowserContext;
   readonly page: Page;
-  readonly world: World;
 
   constructor(name: string, page: Page, world: World) {
-    this.name = name;
+    super(name, world);
     this.page = page;
     this.context = page.context();
-    this.world = world;
   }
 
   /** The same person at another window of the same browser. */
@@ -128,55 +125,6 @@ export class Visitor {
   /** An order in the admin's queue. */
   waiting(orderId: string): Locator {
     return this.page.locator(`[id="decide-${orderId}"]`);
-  }
-
-  /** Asks the shop's API as this person, past all pages. */
-  async api(method: "GET" | "POST", path: string, body?: unknown): Promise<any> {
-    const answer = await fetch(`${this.world.gateway}${path}`, {
-      method,
-      headers: { "x-user-id": this.name, "content-type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${method} ${path} answered ${answer.status} ${text}`);
-    return JSON.parse(text);
-  }
-
-  /** What `path` is as a Markdown document. */
-  async markdown(path: string): Promise<string> {
-    const answer = await fetch(`${this.world.gateway}${path}`, { headers: { "x-user-id": this.name, accept: "text/markdown" } });
-    return answer.text();
-  }
-
-  /** Puts something into the cart past all pages. */
-  async quietlyAdd(sku: string, quantity = 1) {
-    const { id } = await this.world.product(sku);
-    await this.api("POST", "/api/cart/add", { product_id: id, quantity });
-  }
-
-  /** Places an order past all pages; with `paid` it waits for the admin. Answers its id. */
-  async quietlyOrder(sku: string, orderId: string, { paid = false } = {}): Promise<string> {
-    await this.quietlyAdd(sku);
-    const id = `${this.name}.${orderId}`;
-    const placed = await this.api("POST", "/api/checkout", { order_id: orderId, zone: "Domestic", shipping_address: "1 Test Street" });
-    if (!paid) return id;
-    await expect(async () => {
-      const order = await this.api("GET", `/api/orders/${id}`);
-      expect(order.payment.awakeable_id).toBeTruthy();
-      await this.api("POST", "/api/payment/callback", {
-        awakeable_id: order.payment.awakeable_id,
-        transaction_id: `txn-${id}`,
-        amount: placed.total_cents,
-        status: "success",
-      });
-    }).toPass();
-    await this.until(id, "awaiting_approval");
-    return id;
-  }
-
-  /** Waits until the order has a status. */
-  async until(orderId: string, status: string) {
-    await expect.poll(async () => (await this.api("GET", `/api/orders/${orderId}`)).status).toBe(status);
   }
 
   /** Marks this document: a reload would forget it. */

@@ -1,0 +1,75 @@
+// Every page of the console with something on it, for the tests that go through them all.
+
+import { Person } from "./person.ts";
+import type { World } from "./world.ts";
+
+export interface Stop {
+  /** A name for files and reports. */
+  name: string;
+  path: string;
+  /** Who looks; nobody is signed in without. */
+  person?: Person;
+  /** The status of the answer, when it is not 200. */
+  status?: number;
+}
+
+export class Tour {
+  readonly stops: Stop[];
+
+  /** Has orders in every state, a full cart and a newcomer. */
+  static async prepare(world: World): Promise<Tour> {
+    const mark = process.pid.toString(36);
+    const [carol, dave, newcomer] = ["carol", "dave", "newcomer"].map((name) => new Person(`${name}-${mark}`, world));
+    const admin = new Person("admin", world);
+
+    const delivered = await carol.quietlyOrder("P006", "delivered", { paid: true });
+    await admin.api("POST", `/api/workflow/${delivered}/approve`, { approved: true });
+    const refused = await dave.quietlyOrder("P019", "FAIL_SHIP", { paid: true });
+    await admin.api("POST", `/api/workflow/${refused}/approve`, { approved: true });
+    const rejected = await carol.quietlyOrder("P024", "rejected", { paid: true });
+    await admin.api("POST", `/api/workflow/${rejected}/approve`, { approved: false, reason: "The address is not served" });
+    const declined = await dave.quietlyOrder("P009", "declined");
+    await dave.decline(declined);
+    await dave.quietlyOrder("P012", "with-a-rather-long-order-id-as-some-systems-make-them-0123456789", { paid: true });
+    const paid = await carol.quietlyOrder("P001", "paid", { paid: true });
+    const pending = await carol.quietlyOrder("P002", "pending");
+    await carol.quietlyAdd("P005", 2);
+    await Promise.all([
+      carol.until(delivered, "delivered"),
+      carol.until(rejected, "rejected"),
+      dave.until(refused, "shipping_failed"),
+      dave.until(declined, "payment_failed"),
+    ]);
+
+    const order = (id: string) => `/orders/${id}`;
+    return new Tour([
+      { name: "login", path: "/login" },
+      { name: "dashboard", path: "/", person: carol },
+      { name: "products", path: "/products", person: carol },
+      { name: "cart", path: "/cart", person: carol },
+      { name: "orders", path: "/orders", person: carol },
+      { name: "order-pending", path: order(pending), person: carol },
+      { name: "order-paid", path: order(paid), person: carol },
+      { name: "order-delivered", path: order(delivered), person: carol },
+      { name: "order-rejected", path: order(rejected), person: carol },
+      { name: "order-refused", path: order(refused), person: dave },
+      { name: "order-declined", path: order(declined), person: dave },
+      { name: "dashboard-empty", path: "/", person: newcomer },
+      { name: "cart-empty", path: "/cart", person: newcomer },
+      { name: "orders-empty", path: "/orders", person: newcomer },
+      { name: "no-such-page", path: "/no-such-page", person: carol, status: 404 },
+      { name: "admin-dashboard", path: "/", person: admin },
+      { name: "admin", path: "/admin", person: admin },
+      { name: "admin-order", path: order(paid), person: admin },
+    ]);
+  }
+
+  private constructor(stops: Stop[]) {
+    this.stops = stops;
+  }
+
+  /** The stops with a signed-in person, where things change by themselves. */
+  get live(): (Stop & { person: Person })[] {
+    return this.stops.filter((stop): stop is Stop & { person: Person } => Boolean(stop.person && !stop.status));
+  }
+}
