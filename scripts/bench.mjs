@@ -1,4 +1,4 @@
-// `just bench`: runs crates/gateway/benches/pipeline.rs against the release build and the real
+// `just bench`: runs crates/gateway/tests/it/pipeline.rs against the release build and the real
 // Restate server. Arguments go to the benchmark.
 
 import { spawnSync } from "node:child_process";

@@ -119,6 +119,7 @@ pub struct HandedOver {
 /// What `UserSession.Checkout` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "answered once, then taken apart")]
 pub enum CheckoutAnswer {
     /// Placed now, or waiting for the same payment as before.
     Placed {
@@ -175,6 +176,7 @@ pub struct Settle {
 /// What `UserSession.PaymentCallback` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "answered once, then taken apart")]
 pub enum CallbackAnswer {
     /// Written down; the payment goes on.
     Accepted {
@@ -210,6 +212,7 @@ pub struct CancelOrder {
 /// What `UserSession.CancelOrder` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "answered once, then taken apart")]
 pub enum CancelAnswer {
     /// It ended here, before it was paid.
     Cancelled {

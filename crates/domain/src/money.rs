@@ -74,7 +74,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_keeps_every_cent(cents in any::<i64>()) {
-            let digits: String = Cents(cents).to_string().chars().filter(|c| c.is_ascii_digit()).collect();
+            let digits: String = Cents(cents).to_string().chars().filter(char::is_ascii_digit).collect();
             prop_assert_eq!(digits.parse::<u128>().unwrap(), u128::from(cents.unsigned_abs()));
         }
 

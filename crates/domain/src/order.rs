@@ -413,6 +413,7 @@ impl OrderRecord {
 
     /// The same order once more, after its payment failed or expired: a new
     /// attempt over what the cart holds now.
+    #[expect(clippy::result_large_err, reason = "the record comes back unchanged")]
     pub fn retry(mut self, placement: Placement, at: Timestamp) -> Result<Self, Self> {
         if !self.status.may_retry_payment() || self.undoing.is_some() {
             return Err(self);
@@ -505,6 +506,7 @@ impl OrderRecord {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one match, an arm for each step")]
     fn take(&mut self, step: Step, at: Timestamp) {
         match step {
             Step::PaymentOpened { awakeable_id } => {

@@ -89,10 +89,10 @@ where
     called
         .and_then(CallResponse::into_body)
         .map(Json::into_inner)
-        .map_err(failure)
+        .map_err(|error| failure(&error))
 }
 
-fn failure(error: ClientError) -> Failure {
+fn failure(error: &ClientError) -> Failure {
     #[derive(Deserialize)]
     struct Terminal {
         #[serde(default)]

@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn steps_are_counted_whatever_the_pieces() {
-        for piece in 1..answer().len() + 1 {
+        for piece in 1..=answer().len() {
             let crash = Crash::allowed(true);
             assert_eq!(sent(&crash, piece), answer());
             let seen: Vec<_> = crash

@@ -1,6 +1,6 @@
 //! Serving the Restate endpoint.
 //!
-//! Our own accept loop rather than the SDK's: it sets TCP_NODELAY (without it
+//! Our own accept loop rather than the SDK's: it sets `TCP_NODELAY` (without it
 //! one call in fifty waits 40 ms), goes on after an accept error, and drains on
 //! a signal of our choice.
 

@@ -42,7 +42,7 @@ impl Inventory {
         }
         let sku = Sku::parse(ctx.key()).map_err(refuse)?;
         let now = ctx.now().await?;
-        self.write(&ctx, StockLevel::initial(sku, initial.quantity, now))
+        Ok(self.write(&ctx, StockLevel::initial(sku, initial.quantity, now)))
     }
 
     /// Keeps pieces for a payment attempt, once.
@@ -64,7 +64,7 @@ impl Inventory {
         match level.reserve(wanted.quantity, now) {
             Ok(level) => {
                 ctx.set(&key, wanted.quantity);
-                self.write(&ctx, level)?;
+                self.write(&ctx, level);
                 Ok(Json(Reservation::Reserved))
             }
             Err(_) => Ok(Json(Reservation::Short { available })),
@@ -94,7 +94,7 @@ impl Inventory {
     }
 
     /// Adds pieces.
-    #[handler(name = "Restock")]
+    #[handler(name = "Restock", idempotency_retention = "1 day")]
     async fn restock(
         &self,
         ctx: ObjectContext<'_>,
@@ -111,7 +111,7 @@ impl Inventory {
         };
         let now = ctx.now().await?;
         let level = level.restock(restock.quantity, now).map_err(refuse)?;
-        self.write(&ctx, level)
+        Ok(self.write(&ctx, level))
     }
 
     /// The level of now, if the product is known.
@@ -141,13 +141,13 @@ impl Inventory {
         };
         let now = ctx.now().await?;
         ctx.clear(&key);
-        self.write(ctx, end(level, quantity, now))?;
+        self.write(ctx, end(level, quantity, now));
         Ok(())
     }
 
-    fn write(&self, ctx: &ObjectContext<'_>, level: StockLevel) -> HandlerResult<Json<StockLevel>> {
+    fn write(&self, ctx: &ObjectContext<'_>, level: StockLevel) -> Json<StockLevel> {
         ctx.set(LEVEL, Json(level.clone()));
         self.voice.say(&Update::Stock(level.clone()));
-        Ok(Json(level))
+        Json(level)
     }
 }

@@ -191,7 +191,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             Ok(None) => self.decide(Verdict::Expired, "clock").await,
             Err(_cancelled) => {
                 self.cancelled = true;
-                return Err(self.cancellation().into());
+                return Err(Self::cancellation().into());
             }
         };
         let Decision { by, reason, .. } = decision;
@@ -218,7 +218,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             .await;
         match booking {
             Ok(Booking::Booked { shipment }) => self.step(Step::ShipmentBooked(shipment)).await,
-            Ok(Booking::Refused { .. }) if self.cancelled => Err(self.cancellation().into()),
+            Ok(Booking::Refused { .. }) if self.cancelled => Err(Self::cancellation().into()),
             Ok(Booking::Refused { reason }) => Err(Step::ShippingFailed { reason }.into()),
             // Nobody knows whether a parcel is booked: make sure that none is.
             Err(unknown) => {
@@ -246,7 +246,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             .await;
         match capture {
             Ok(Capture::Captured) => self.step(Step::PaymentCaptured).await,
-            Ok(Capture::Refused { .. }) if self.cancelled => Err(self.cancellation().into()),
+            Ok(Capture::Refused { .. }) if self.cancelled => Err(Self::cancellation().into()),
             Ok(Capture::Refused { reason }) => Err(Step::CaptureRefused { reason }.into()),
             // Nobody knows whether the money is ours: make sure that it is not.
             Err(unknown) => {
@@ -472,13 +472,13 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
 
     fn go_on_unless_cancelled(&self) -> Onward<()> {
         if self.cancelled {
-            Err(self.cancellation().into())
+            Err(Self::cancellation().into())
         } else {
             Ok(())
         }
     }
 
-    fn cancellation(&self) -> Step {
+    fn cancellation() -> Step {
         Step::Cancelled {
             by: "restate".to_owned(),
             reason: Some("an operator cancelled the order's invocation".to_owned()),

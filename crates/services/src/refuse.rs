@@ -13,12 +13,14 @@ use waybill_domain::order::IllegalStep;
 use waybill_domain::refusal::Refusal;
 
 /// Facing the ingress.
+#[expect(clippy::needless_pass_by_value, reason = "handed over by map_err")]
 pub fn refuse(refusal: Refusal) -> HandlerError {
     let message = serde_json::to_string(&refusal).unwrap_or_else(|_| refusal.to_string());
     TerminalError::new_with_code(refusal.code(), message).into()
 }
 
 /// A defect of ours that no retry mends.
+#[expect(clippy::needless_pass_by_value, reason = "handed over by map_err")]
 pub fn defect(illegal: IllegalStep) -> HandlerError {
     tracing::error!(error = %illegal, "a step does not fit its order");
     TerminalError::new(illegal.to_string()).into()

@@ -19,7 +19,13 @@ use waybill_domain::payment::{
     PaymentRequested, ReceiptStatus,
 };
 
-use super::*;
+use super::{
+    AwaitPayment, Basket, CallFuture, CallbackAnswer, Clock, ContextAwakeables, ContextClient,
+    ContextReadState, ContextTimers, ContextWriteState, HandlerResult, Json, Marker, ObjectContext,
+    OrderId, OrderRecord, OrderStatus, PaymentCallback, PaymentOpened, Refusal, Settle,
+    SharedObjectContext, TerminalError, Update, UserSession, UserSessionClient, basket, late_key,
+    marker, refuse,
+};
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::{defect, is_cancellation};
@@ -351,7 +357,7 @@ pub(super) fn end(
         };
         let record = record.apply(step, now).map_err(defect)?;
         session.write(ctx, &record);
-        session.keep(ctx, basket.without(&record.lines))?;
+        session.keep(ctx, basket.without(&record.lines));
         ctx.workflow_client::<OrderFulfillmentWorkflowClient>(record.order_id.as_str())
             .run(Json(record.clone()))
             .send();

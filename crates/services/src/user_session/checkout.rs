@@ -10,7 +10,12 @@ use waybill_domain::payment::PaymentOutcome;
 use waybill_domain::stock::{Reservation, Reserve};
 
 use super::attempt;
-use super::*;
+use super::{
+    AwaitPayment, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Clock, ContextAwakeables,
+    ContextClient, ContextWriteState, HandlerError, HandlerResult, Json, Marker, ObjectContext,
+    OrderId, OrderRecord, OrderStatus, Refusal, TerminalError, UserSession, UserSessionClient,
+    basket, late_key, marker, marker_key, refuse,
+};
 use crate::inventory::InventoryClient;
 use crate::refuse::is_cancellation;
 
@@ -223,10 +228,9 @@ pub(super) async fn forget(
     order_id: OrderId,
 ) -> HandlerResult<()> {
     let ended_at = match marker(ctx, &order_id).await? {
-        None => return Ok(()),
         Some(Marker::HandedOver(marker)) => marker.paid_at,
         Some(Marker::Here(record)) if record.status.is_terminal() => record.updated_at,
-        Some(Marker::Here(_)) => return Ok(()),
+        Some(Marker::Here(_)) | None => return Ok(()),
     };
     let now = ctx.now().await?;
     if now.duration_since(ended_at).unsigned_abs() >= session.order_retention {

@@ -59,10 +59,10 @@ impl UserSession {
         Json(item): Json<AddItem>,
     ) -> HandlerResult<Json<Basket>> {
         let basket = basket(&ctx).await?;
-        self.keep(
+        Ok(self.keep(
             &ctx,
             basket.add(item.product, item.quantity).map_err(refuse)?,
-        )
+        ))
     }
 
     /// Sets the quantity of a product that is in the basket.
@@ -73,10 +73,10 @@ impl UserSession {
         Json(item): Json<UpdateItem>,
     ) -> HandlerResult<Json<Basket>> {
         let basket = basket(&ctx).await?;
-        self.keep(
+        Ok(self.keep(
             &ctx,
             basket.update(&item.sku, item.quantity).map_err(refuse)?,
-        )
+        ))
     }
 
     /// Takes a product out.
@@ -87,14 +87,14 @@ impl UserSession {
         Json(item): Json<RemoveItem>,
     ) -> HandlerResult<Json<Basket>> {
         let basket = basket(&ctx).await?;
-        self.keep(&ctx, basket.remove(&item.sku))
+        Ok(self.keep(&ctx, basket.remove(&item.sku)))
     }
 
     /// Takes everything out.
     #[handler(name = "ClearBasket")]
     async fn clear_basket(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Basket>> {
         let basket = basket(&ctx).await?;
-        self.keep(&ctx, basket.clear())
+        Ok(self.keep(&ctx, basket.clear()))
     }
 
     /// The basket of now.
@@ -221,10 +221,10 @@ impl UserSession {
 }
 
 impl UserSession {
-    fn keep(&self, ctx: &ObjectContext<'_>, basket: Basket) -> HandlerResult<Json<Basket>> {
+    fn keep(&self, ctx: &ObjectContext<'_>, basket: Basket) -> Json<Basket> {
         ctx.set(BASKET, Json(basket.clone()));
         self.voice.say(&Update::Basket(basket.clone()));
-        Ok(Json(basket))
+        Json(basket)
     }
 
     fn write(&self, ctx: &ObjectContext<'_>, record: &OrderRecord) {

@@ -1,6 +1,6 @@
 //! `just bench`: how much of bare Restate's speed the shop keeps.
 //!
-//! The world is the one of the integration tests: a real Restate server, the
+//! A benchmark beside the integration tests because its world is theirs: a real Restate server, the
 //! real `services`, `gateway` and sandbox. Beside it, on the same Restate, this
 //! process serves a bare virtual object whose one handler reads a number and
 //! writes it back. Each figure is a ratio to that handler under the same load
@@ -17,17 +17,11 @@
 // The tests' world is used in part.
 #![allow(dead_code, clippy::print_stdout, missing_docs)]
 
-#[path = "../tests/it/checker.rs"]
 mod checker;
-#[path = "../tests/it/outside.rs"]
 mod outside;
-#[path = "../tests/it/restate.rs"]
 mod restate;
-#[path = "../tests/it/shop.rs"]
 mod shop;
-#[path = "../tests/it/stream.rs"]
 mod stream;
-#[path = "../tests/it/world/mod.rs"]
 mod world;
 
 use std::net::TcpListener;
@@ -159,7 +153,9 @@ fn rate(count: usize, time: Duration) -> f64 {
 /// Serves [`Bare`] from this process and tells Restate of it.
 async fn serve_bare(shop: &Shop) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.set_nonblocking(true).expect("a listener for tokio");
+    listener
+        .set_nonblocking(true)
+        .expect("a listener for tokio");
     let port = listener.local_addr().expect("an address").port();
     let endpoint = Endpoint::builder().bind(Bare).build();
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
@@ -183,7 +179,10 @@ async fn restock(shop: &Shop, arguments: &Arguments) {
     let id = shop.product("P001").id;
     let pieces = arguments.orders * (arguments.rounds + 1);
     shop.admin()
-        .post(&format!("/api/products/{id}/restock"), &json!({ "quantity": pieces }))
+        .post(
+            &format!("/api/products/{id}/restock"),
+            &json!({ "quantity": pieces }),
+        )
         .await
         .expect(200);
 }
@@ -195,7 +194,11 @@ fn user(caller: usize) -> String {
 async fn bare_call(shop: &World, caller: usize) {
     let answer = shop
         .http
-        .post(format!("{}/restate/call/Bare/{}/Add", shop.ingress, user(caller)))
+        .post(format!(
+            "{}/restate/call/Bare/{}/Add",
+            shop.ingress,
+            user(caller)
+        ))
         .json(&1)
         .send()
         .await
@@ -209,7 +212,10 @@ async fn cart_call(shop: &Shop, caller: usize) {
     if answer.status == 400 {
         let id = shop.product("P002").id;
         let body = json!({ "product_id": id });
-        shop.person(&user(caller)).post("/api/cart/remove", &body).await.expect(200);
+        shop.person(&user(caller))
+            .post("/api/cart/remove", &body)
+            .await
+            .expect(200);
     } else {
         answer.expect(200);
     }
@@ -241,7 +247,11 @@ async fn batch<F>(count: usize, call: impl Fn(usize) -> F)
 where
     F: Future<Output = ()>,
 {
-    futures_stream::iter(0..count).map(call).buffer_unordered(CALLERS).collect::<Vec<()>>().await;
+    futures_stream::iter(0..count)
+        .map(call)
+        .buffer_unordered(CALLERS)
+        .collect::<Vec<()>>()
+        .await;
 }
 
 /// Places orders, approves them as they are paid, and waits for the last
@@ -278,7 +288,10 @@ async fn approve_all(shop: &Shop, count: usize) {
     let mut approved = 0;
     let deadline = Instant::now() + BATCH_WITHIN;
     while approved < count {
-        assert!(Instant::now() < deadline, "{approved} of {count} orders were approved");
+        assert!(
+            Instant::now() < deadline,
+            "{approved} of {count} orders were approved"
+        );
         let queue = admin.get("/api/approvals?per_page=100").await.expect(200);
         let waiting: Vec<String> = queue["approvals"]
             .as_array()
@@ -303,4 +316,3 @@ async fn approve_all(shop: &Shop, count: usize) {
         }
     }
 }
-
