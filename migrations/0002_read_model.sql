@@ -114,6 +114,8 @@ CREATE TABLE notifications (
 CREATE INDEX notifications_by_user ON notifications (user_id, at);
 CREATE INDEX notifications_by_user_and_nr ON notifications (user_id, nr);
 CREATE INDEX notifications_by_time ON notifications (at);
+-- Notes of gateways themselves, which are pruned.
+CREATE INDEX notifications_notes ON notifications (at) WHERE order_id IS NULL;
 CREATE INDEX notifications_by_order ON notifications (order_id) WHERE order_id IS NOT NULL;
 
 CREATE TABLE stock_levels (

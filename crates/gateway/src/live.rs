@@ -99,6 +99,9 @@ pub struct LiveHealth {
     /// How far the read model is behind Restate, as far as can be known:
     /// `None` before the first catch-up has gone well.
     pub behind_ms: Option<u64>,
+    /// How long the latest news of an order took from its step to the read
+    /// model. Repeated news (a replay says everything again) do not count.
+    pub lag_ms: Option<u64>,
     /// Updates that wait to be written.
     pub queued: usize,
 }
@@ -112,8 +115,6 @@ pub struct SourceHealth {
     pub connected: bool,
     /// When the latest line came.
     pub last_line: Option<Timestamp>,
-    /// How long the latest order's step took to get here.
-    pub lag_ms: Option<u64>,
     /// Why it is not connected.
     pub error: Option<String>,
 }
@@ -124,7 +125,6 @@ impl SourceHealth {
             url: url.to_owned(),
             connected: false,
             last_line: None,
-            lag_ms: None,
             error: None,
         }
     }
@@ -273,6 +273,7 @@ impl Hub {
     /// How well the live side is.
     pub fn health(&self) -> LiveHealth {
         let queued = self.0.projection.queued();
+        let lag_ms = self.0.projection.lag_ms();
         let state = self.state();
         let connected = state.sources.iter().all(|source| source.connected);
         let whole_at = state
@@ -281,8 +282,8 @@ impl Hub {
             .filter(|catch_up| catch_up.error.is_none());
         let behind_ms = whole_at.map(|catch_up| {
             if connected {
-                let lags = state.sources.iter().filter_map(|source| source.lag_ms);
-                return lags.max().unwrap_or(0);
+                // What has been heard is written, or about to be.
+                return if queued == 0 { 0 } else { lag_ms.unwrap_or(0) };
             }
             // Since the latest moment at which nothing can have been missed.
             let last_heard = state
@@ -299,6 +300,7 @@ impl Hub {
             last_catch_up: state.last_catch_up.clone(),
             gaps_closed: state.gaps_closed,
             behind_ms,
+            lag_ms,
             queued,
         }
     }
@@ -364,6 +366,16 @@ impl Hub {
 /// Milliseconds from `earlier` to `later`; clocks that disagree make it 0.
 pub(crate) fn millis_between(earlier: Timestamp, later: Timestamp) -> u64 {
     u64::try_from(later.as_millisecond() - earlier.as_millisecond()).unwrap_or(0)
+}
+
+/// What lies at the bottom of an HTTP failure, e.g. "Connection refused".
+fn root_cause(error: &reqwest::Error) -> String {
+    use std::error::Error as _;
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Waits that grow: 100 ms, doubled up to 5 s.

@@ -101,14 +101,16 @@ async fn list(
 /// A page of what the caller is told.
 pub async fn listing(app: &App, caller: &Caller, page: Page) -> Result<Listing, Problem> {
     let read_at = queries::read_at(&app.db, &caller.user).await?;
-    let mut rows =
-        queries::newest(&app.db, whose(caller), page.limit() + 1, page.offset()).await?;
+    let mut rows = queries::newest(&app.db, whose(caller), page.limit() + 1, page.offset()).await?;
     let more = rows.len() > usize::try_from(page.limit()).unwrap_or(usize::MAX);
     if more {
         rows.pop();
     }
     Ok(Listing {
-        notifications: rows.into_iter().map(|row| row.told(read_at, None)).collect(),
+        notifications: rows
+            .into_iter()
+            .map(|row| row.told(read_at, None))
+            .collect(),
         unread: queries::unread(&app.db, whose(caller), read_at).await?,
         page,
         more,
@@ -129,7 +131,10 @@ pub async fn pane(app: &App, caller: &Caller, after: Option<&str>) -> Result<Pan
     };
     let rows = queries::newest(&app.db, whose(caller), IN_PANE.max(missed), 0).await?;
     Ok(Pane {
-        notifications: rows.into_iter().map(|row| row.told(read_at, after)).collect(),
+        notifications: rows
+            .into_iter()
+            .map(|row| row.told(read_at, after))
+            .collect(),
         unread: queries::unread(&app.db, whose(caller), read_at).await?,
         cursor: queries::cursor(&app.db, whose(caller)).await?,
     })
@@ -167,7 +172,9 @@ async fn mark_read(
     let read_at = match up_to {
         // A mark in the future would hide what has not been seen.
         Some(up_to) => up_to.min(now),
-        None => queries::newest_at(&app.db, whose(&caller)).await?.unwrap_or(now),
+        None => queries::newest_at(&app.db, whose(&caller))
+            .await?
+            .unwrap_or(now),
     };
     let mark = ReadMark {
         user_id: caller.user.clone(),
@@ -185,12 +192,8 @@ async fn mark_read(
         .apply(Update::Read(mark.clone()))
         .await
         .map_err(Problem::internal)?;
-    let unread = queries::unread(
-        &app.db,
-        whose(&caller),
-        Some(mark.read_at.as_millisecond()),
-    )
-    .await?;
+    let unread =
+        queries::unread(&app.db, whose(&caller), Some(mark.read_at.as_millisecond())).await?;
     let body = serde_json::json!({ "read_at": mark.read_at, "unread": unread });
     Done::new(StatusCode::OK, &body)
 }

@@ -95,7 +95,10 @@ impl FromFields for Switch {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         let path = fields.required_text("switch", 64)?;
         let (side, name) = path.split_once('.').ok_or_else(|| {
-            Problem::invalid("switch", "switch must be a side and a name, such as carrier.down")
+            Problem::invalid(
+                "switch",
+                "switch must be a side and a name, such as carrier.down",
+            )
         })?;
         let value = fields.required_text("value", 64)?;
         Ok(Self {
@@ -131,7 +134,9 @@ async fn ask_sandbox(
     body: Option<Value>,
 ) -> Result<Value, Problem> {
     let sandbox = app.settings.sandbox_url().ok_or_else(|| {
-        Problem::unavailable("there is no sandbox: set SANDBOX_URL to where `gateway sandbox` listens")
+        Problem::unavailable(
+            "there is no sandbox: set SANDBOX_URL to where `gateway sandbox` listens",
+        )
     })?;
     let mut request = app
         .http
@@ -220,7 +225,10 @@ async fn run_scenario(
     Path(number): Path<String>,
 ) -> Result<Done, Problem> {
     let scenario = scenarios::start(&app, &caller, &number)?;
-    let said = format!("Scenario {} has begun: watch {}", scenario.number, scenario.order_id);
+    let said = format!(
+        "Scenario {} has begun: watch {}",
+        scenario.number, scenario.order_id
+    );
     Ok(Done::new(StatusCode::ACCEPTED, &scenario)?.saying(said))
 }
 
@@ -232,10 +240,26 @@ mod tests {
     fn a_switch_is_told_by_its_path() {
         let parse = |form: &[u8]| Switch::from_fields(&Fields::from_form(form));
         let switch = parse(b"switch=carrier.down&value=true").unwrap();
-        assert_eq!((switch.side.as_str(), switch.name.as_str()), ("carrier", "down"));
+        assert_eq!(
+            (switch.side.as_str(), switch.name.as_str()),
+            ("carrier", "down")
+        );
         assert_eq!(switch.value, json!(true));
-        assert_eq!(parse(b"switch=payments.auto&value=pay").unwrap().value, json!("pay"));
-        assert_eq!(parse(b"switch=carrier.fail_times&value=3").unwrap().value, json!(3));
-        assert_eq!(parse(b"switch=carrier&value=1").err().unwrap().field.as_deref(), Some("switch"));
+        assert_eq!(
+            parse(b"switch=payments.auto&value=pay").unwrap().value,
+            json!("pay")
+        );
+        assert_eq!(
+            parse(b"switch=carrier.fail_times&value=3").unwrap().value,
+            json!(3)
+        );
+        assert_eq!(
+            parse(b"switch=carrier&value=1")
+                .err()
+                .unwrap()
+                .field
+                .as_deref(),
+            Some("switch")
+        );
     }
 }

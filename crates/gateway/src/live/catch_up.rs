@@ -38,6 +38,10 @@ const EVERY: Duration = Duration::from_secs(30);
 /// anybody can ask for one. At least twice what the latest one took, so that
 /// asking takes a third of the time at most.
 const SPACING: Duration = Duration::from_millis(200);
+/// How long a gateway's own notes ("item added") are kept, and how often those
+/// that are older are dropped. What orders tell is kept with the orders.
+const NOTES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Rows that are compared and written together.
 const CHUNK: usize = 500;
 /// Orders that are fetched by one query. Restate reads over all keys to find
@@ -118,7 +122,14 @@ pub(super) async fn keep_caught_up(
     let work = async {
         let mut backoff = Backoff::new();
         let mut wait = EVERY;
+        let mut pruned: Option<Instant> = None;
         loop {
+            if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
+                pruned = Some(Instant::now());
+                if let Err(error) = queries::prune(&db, Timestamp::now() - NOTES_KEPT).await {
+                    tracing::warn!(%error, "old notes could not be dropped");
+                }
+            }
             let mut waiting = Vec::new();
             tokio::select! {
                 Some(request) = requests.recv() => waiting.push(request),
@@ -512,7 +523,7 @@ mod queries {
 
     use serde_json::json;
 
-    use super::{Db, Kind, State};
+    use super::{Db, Kind, State, Timestamp};
 
     /// Those of `states` that are newer than what SQLite has.
     pub(super) async fn newer(db: &Db, states: Vec<State>) -> sqlx::Result<Vec<State>> {
@@ -575,6 +586,15 @@ mod queries {
                 newer.contains(&(position - 1))
             })
             .collect())
+    }
+
+    /// Drops the gateway's own notes that are older than `before`.
+    pub(super) async fn prune(db: &Db, before: Timestamp) -> sqlx::Result<()> {
+        sqlx::query("DELETE FROM notifications WHERE order_id IS NULL AND at < ?")
+            .bind(before.as_millisecond())
+            .execute(&db.write)
+            .await?;
+        Ok(())
     }
 
     /// Forgets everything that Restate can tell again. Notes that gateways

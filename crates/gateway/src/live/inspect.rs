@@ -3,7 +3,7 @@
 //! Everything here is an aid, never a need: without the admin API orders flow
 //! on, and whoever asks gets [`AdminError::Unreachable`], which says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const NEXT_BYTES_WITHIN: Duration = Duration::from_secs(30);
 /// How long retry counts are good for.
 const RETRY_COUNTS_FRESH: Duration = Duration::from_secs(1);
+/// Longer than the pauses that the services make between two rounds of tries
+/// during an outage.
+const LONGEST_ROUND_SECS: u32 = 90;
+/// Ids in one question.
+const IDS_AT_ONCE: usize = 200;
 /// Most invocations whose retries are looked at, in a bad hour.
 const MOST_RETRIED: usize = 5_000;
 
@@ -230,34 +235,96 @@ impl AdminApi {
         &self,
         orders: &mut HashMap<String, Option<OrderId>>,
     ) -> Result<HashMap<OrderId, u64>, AdminError> {
-        #[derive(Deserialize)]
-        struct Retried {
-            id: String,
-            retry_count: u64,
+        let retried = self.failed_tries().await?;
+        orders.retain(|id, _| retried.contains_key(id));
+        let unknown = retried.keys().filter(|id| !orders.contains_key(*id));
+        let unknown: Vec<String> = unknown.cloned().collect();
+        self.find_orders(&unknown, orders).await?;
+        let mut counts = HashMap::new();
+        for (id, failed) in retried {
+            if let Some(Some(order)) = orders.get(&id) {
+                *counts.entry(order.clone()).or_default() += failed;
+            }
         }
+        Ok(counts)
+    }
+
+    /// How many tries have failed of each invocation that is being tried again:
+    /// right now, or in rounds with durable sleeps between them.
+    async fn failed_tries(&self) -> Result<HashMap<String, u64>, AdminError> {
+        #[derive(Deserialize)]
+        struct Count {
+            id: String,
+            failed: u64,
+        }
+        // The first try is none that failed.
+        let now: Vec<Count> = self
+            .query(&format!(
+                "SELECT id, retry_count - 1 AS failed FROM sys_invocation_state \
+                 WHERE retry_count > 1 LIMIT {MOST_RETRIED}"
+            ))
+            .await?;
+        let in_rounds: Vec<Count> = self
+            .query(&format!(
+                "SELECT id, count(*) AS failed FROM sys_journal_events \
+                 WHERE event_type = 'TransientError' GROUP BY id \
+                 HAVING max(appended_at) > now() - INTERVAL '{LONGEST_ROUND_SECS} seconds' \
+                 LIMIT {MOST_RETRIED}"
+            ))
+            .await?;
+        let mut failed: HashMap<_, _> = self
+            .not_ended(in_rounds.iter().map(|row| row.id.as_str()).collect())
+            .await?
+            .into_iter()
+            .map(|id| (id, 0))
+            .collect();
+        for row in in_rounds {
+            if let Some(known) = failed.get_mut(&row.id) {
+                *known = row.failed;
+            }
+        }
+        for row in now {
+            let known = failed.entry(row.id).or_default();
+            *known = row.failed.max(*known);
+        }
+        Ok(failed)
+    }
+
+    async fn not_ended(&self, ids: Vec<&str>) -> Result<Vec<String>, AdminError> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: String,
+        }
+        let mut open = Vec::new();
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let rows: Vec<Id> = self
+                .query(&format!(
+                    "SELECT id FROM sys_invocation_status WHERE id IN ({}) AND completed_at IS NULL",
+                    literals(ids.iter().copied())
+                ))
+                .await?;
+            open.extend(rows.into_iter().map(|row| row.id));
+        }
+        Ok(open)
+    }
+
+    /// Which order an invocation is about stands in its input.
+    async fn find_orders(
+        &self,
+        ids: &[String],
+        orders: &mut HashMap<String, Option<OrderId>>,
+    ) -> Result<(), AdminError> {
         #[derive(Deserialize)]
         struct Input {
             id: String,
             raw: String,
         }
-        // The first try is none that failed.
-        let retried: Vec<Retried> = self
-            .query(&format!(
-                "SELECT id, retry_count FROM sys_invocation_state WHERE retry_count > 1 LIMIT {MOST_RETRIED}"
-            ))
-            .await?;
-        let current: HashSet<&str> = retried.iter().map(|row| row.id.as_str()).collect();
-        orders.retain(|id, _| current.contains(id.as_str()));
-        let unknown: Vec<&str> = current
-            .into_iter()
-            .filter(|id| !orders.contains_key(*id))
-            .collect();
-        // Which order an invocation is about stands in its input.
-        for ids in unknown.chunks(100) {
+        for ids in ids.chunks(IDS_AT_ONCE) {
             let inputs: Vec<Input> = self
                 .query(&format!(
-                    "SELECT id, encode(raw, 'hex') AS raw FROM sys_journal WHERE id IN ({}) AND index = 0",
-                    literals(ids.iter().copied())
+                    "SELECT id, encode(raw, 'hex') AS raw FROM sys_journal \
+                     WHERE id IN ({}) AND index = 0",
+                    literals(ids.iter().map(String::as_str))
                 ))
                 .await?;
             orders.extend(inputs.into_iter().map(|input| {
@@ -265,13 +332,7 @@ impl AdminApi {
                 (input.id, order)
             }));
         }
-        let mut counts = HashMap::new();
-        for row in retried {
-            if let Some(Some(order)) = orders.get(&row.id) {
-                *counts.entry(order.clone()).or_default() += row.retry_count - 1;
-            }
-        }
-        Ok(counts)
+        Ok(())
     }
 
     /// Invocations that wait for an operator or keep failing, the paused first.
@@ -286,12 +347,7 @@ impl AdminApi {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> AdminError {
-        use std::error::Error as _;
-        let mut cause = error.source();
-        while let Some(deeper) = cause.and_then(std::error::Error::source) {
-            cause = Some(deeper);
-        }
-        self.unreachable_because(cause.map_or_else(|| error.to_string(), ToString::to_string))
+        self.unreachable_because(super::root_cause(error))
     }
 
     fn too_slow(&self, limit: Duration) -> AdminError {

@@ -92,6 +92,8 @@ pub struct Step {
     pub duration_ms: Option<u64>,
     /// Whether it still waits for its result.
     pub waiting: bool,
+    /// Why it failed the last time it was tried, if it ever did.
+    pub failure: Option<String>,
     /// The function that performs it.
     pub source: Option<String>,
 }
@@ -127,6 +129,7 @@ impl From<AdminError> for Problem {
 pub async fn of_order(admin_api: &AdminApi, order: &OrderId) -> Result<Journal, AdminError> {
     let mut found: BTreeMap<String, InvocationRow> = BTreeMap::new();
     let mut entries: HashMap<String, Vec<EntryRow>> = HashMap::new();
+    let mut failures: HashMap<String, Vec<Failed>> = HashMap::new();
     let mut next = roots(admin_api, order).await?;
     for _ in 0..DEPTH {
         next.retain(|row| !found.contains_key(&row.id));
@@ -136,6 +139,9 @@ pub async fn of_order(admin_api: &AdminApi, order: &OrderId) -> Result<Journal, 
         }
         let ids: Vec<String> = next.iter().map(|row| row.id.clone()).collect();
         found.extend(next.drain(..).map(|row| (row.id.clone(), row)));
+        for failed in failures_of(admin_api, &ids).await? {
+            failures.entry(failed.id.clone()).or_default().push(failed);
+        }
         let mut called = HashSet::new();
         for entry in entries_of(admin_api, &ids).await? {
             called.extend(entry.called());
@@ -154,7 +160,8 @@ pub async fn of_order(admin_api: &AdminApi, order: &OrderId) -> Result<Journal, 
         .into_values()
         .map(|row| {
             let entries = entries.remove(&row.id).unwrap_or_default();
-            row.invocation(&entries)
+            let failures = failures.remove(&row.id).unwrap_or_default();
+            row.invocation(&entries, &failures)
         })
         .collect();
     invocations.sort_by_key(|invocation| invocation.created_at);
@@ -224,6 +231,47 @@ async fn entries_of(admin_api: &AdminApi, ids: &[String]) -> Result<Vec<EntryRow
         .await
 }
 
+/// The failed tries that Restate remembers, oldest first: also of steps that
+/// worked in the end, and of rounds that were given up.
+async fn failures_of(admin_api: &AdminApi, ids: &[String]) -> Result<Vec<Failed>, AdminError> {
+    #[derive(Deserialize)]
+    struct EventRow {
+        id: String,
+        event_json: String,
+    }
+    #[derive(Deserialize)]
+    struct Event {
+        error_message: String,
+        related_command_index: Option<usize>,
+    }
+    let rows: Vec<EventRow> = admin_api
+        .query(&format!(
+            "SELECT id, event_json FROM sys_journal_events \
+             WHERE id IN ({}) AND event_type = 'TransientError' ORDER BY appended_at",
+            literals(ids.iter().map(String::as_str))
+        ))
+        .await?;
+    let read = rows.into_iter().filter_map(|row| {
+        let event: Event = serde_json::from_str(&row.event_json).ok()?;
+        Some(Failed {
+            id: row.id,
+            command: event.related_command_index,
+            message: event.error_message,
+        })
+    });
+    Ok(read.collect())
+}
+
+/// A try that failed.
+#[derive(Debug)]
+struct Failed {
+    /// Of which invocation.
+    id: String,
+    /// At which of its commands.
+    command: Option<usize>,
+    message: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct IdRow {
     id: String,
@@ -249,19 +297,27 @@ struct InvocationRow {
 }
 
 impl InvocationRow {
-    fn invocation(self, entries: &[EntryRow]) -> Invocation {
+    fn invocation(self, entries: &[EntryRow], failures: &[Failed]) -> Invocation {
         let handler = format!("{}.{}", self.target_service_name, self.target_handler_name);
         Invocation {
-            steps: steps(&handler, entries),
+            steps: steps(&handler, entries, failures, self.completed_at.is_some()),
             source: sources::of_handler(&handler).map(|source| source.to_string()),
             succeeded: self.completion_result.map(|result| result == "success"),
             duration_ms: self
                 .completed_at
                 .map(|at| super::millis_between(self.created_at, at)),
             modified_at: self.modified_at.unwrap_or(self.created_at),
-            // The first try is none that failed.
-            retry_count: self.retry_count.saturating_sub(1),
-            last_failure: self.last_failure.or(self.completion_failure),
+            // The first try is none that failed. Asleep between two rounds it
+            // has no tries, but what failed before is remembered.
+            retry_count: if self.completed_at.is_some() {
+                0
+            } else {
+                (self.retry_count.saturating_sub(1)).max(failures.len() as u64)
+            },
+            last_failure: self
+                .last_failure
+                .or(self.completion_failure)
+                .or_else(|| failures.last().map(|failed| failed.message.clone())),
             id: self.id,
             target: self.target,
             handler,
@@ -306,7 +362,7 @@ impl EntryRow {
 
 /// The steps of an invocation: its commands, each with the time of its result,
 /// and signals (resolved awakeables).
-fn steps(handler: &str, entries: &[EntryRow]) -> Vec<Step> {
+fn steps(handler: &str, entries: &[EntryRow], failures: &[Failed], ended: bool) -> Vec<Step> {
     // Both the id of a call and its result are notifications: the last counts.
     let mut results: HashMap<u64, Option<Timestamp>> = HashMap::new();
     for entry in entries {
@@ -315,7 +371,10 @@ fn steps(handler: &str, entries: &[EntryRow]) -> Vec<Step> {
         }
     }
     let mut steps: Vec<Step> = Vec::new();
+    let mut commands = 0;
     for entry in entries {
+        let command = entry.entry_type.starts_with("Command").then_some(commands);
+        commands += usize::from(command.is_some());
         let Some((kind, name, completion)) = describe(entry) else {
             continue;
         };
@@ -329,7 +388,14 @@ fn steps(handler: &str, entries: &[EntryRow]) -> Vec<Step> {
                 .appended_at
                 .zip(completed_at)
                 .map(|(from, to)| super::millis_between(from, to)),
-            waiting: completion.is_some_and(|id| !results.contains_key(&id)),
+            // Nobody waits for what lost a race, such as the deadline of a
+            // payment that came.
+            waiting: !ended && completion.is_some_and(|id| !results.contains_key(&id)),
+            failure: failures
+                .iter()
+                .rev()
+                .find(|failed| failed.command.is_some() && failed.command == command)
+                .map(|failed| failed.message.clone()),
             source: sources::of_step(handler, kind, &name, before).map(|source| source.to_string()),
             kind,
             name,
@@ -360,6 +426,7 @@ fn describe(entry: &EntryRow) -> Option<(&'static str, String, Option<u64>)> {
         "Sleep" => ("sleep", sleep_name(command), completion),
         "GetPromise" | "PeekPromise" => ("promise", format!("await {}", key()), completion),
         "CompletePromise" => ("promise", format!("resolve {}", key()), completion),
+        "CompleteAwakeable" => ("signal", "resolve awakeable".to_owned(), None),
         "SetState" => ("state", format!("write {}", key()), None),
         "ClearState" | "ClearAllState" => ("state", format!("clear {}", key()), None),
         "GetLazyState" | "GetEagerState" => ("state", format!("read {}", key()), completion),
@@ -469,7 +536,19 @@ mod tests {
 
     #[test]
     fn commands_meet_their_results() {
-        let steps = steps("OrderFulfillmentWorkflow.Run", &entries());
+        let failed = Failed {
+            id: "inv_1".into(),
+            command: Some(2),
+            message: "no answer".into(),
+        };
+        let ended = steps("OrderFulfillmentWorkflow.Run", &entries(), &[], true);
+        assert!(ended.iter().all(|step| !step.waiting));
+        let steps = steps("OrderFulfillmentWorkflow.Run", &entries(), &[failed], false);
+        assert_eq!(steps[1].failure.as_deref(), Some("no answer"));
+        assert_eq!(
+            steps.iter().filter(|step| step.failure.is_some()).count(),
+            1
+        );
         let told: Vec<_> = steps
             .iter()
             .map(|step| {

@@ -11,7 +11,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
 use super::lines::{Line, LineSplitter};
-use super::{Backoff, Hub, millis_between};
+use super::{Backoff, Hub, root_cause};
 
 /// A heartbeat comes every 5 s: a stream that says nothing for this long is
 /// dead, even if its connection is not.
@@ -31,13 +31,13 @@ pub(super) struct Listener {
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("cannot listen: {0}")]
+    #[error("cannot listen: {}", root_cause(.0))]
     Connect(#[source] reqwest::Error),
     #[error("the services answered {0}: INTERNAL_TOKEN must be the same on both sides")]
     Unwelcome(reqwest::StatusCode),
     #[error("the services answered {0}: is SERVICES_UPDATES_URLS right?")]
     Refused(reqwest::StatusCode),
-    #[error("the stream broke: {0}")]
+    #[error("the stream broke: {}", root_cause(.0))]
     Broke(#[source] reqwest::Error),
     #[error("no line for {} s", .0.as_secs())]
     Silent(Duration),
@@ -117,13 +117,8 @@ impl Listener {
                 .map_err(|error| format!("{error}, in a line of {} bytes", line.len())),
             Line::TooLong => Err("the line is too long".to_owned()),
         };
-        let lag_ms = match &update {
-            Ok(Update::Order(record)) => Some(millis_between(record.updated_at, Timestamp::now())),
-            _ => None,
-        };
         if let Some(source) = self.hub.state().sources.get_mut(self.source) {
             source.last_line = Some(Timestamp::now());
-            source.lag_ms = lag_ms.or(source.lag_ms);
         }
         match update {
             Ok(update) => self.hub.offer(update).await,
@@ -242,7 +237,7 @@ mod tests {
         let metrics = hub.metrics().encode().unwrap();
         assert!(metrics.contains("malformed_lines_total 4"), "{metrics}");
         assert_eq!(fake.connections(), 1, "nonsense does not end the stream");
-        assert!(hub.health().sources[0].lag_ms.is_some());
+        assert!(hub.health().lag_ms.is_some());
         hub.close().await;
     }
 

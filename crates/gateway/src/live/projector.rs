@@ -7,7 +7,7 @@
 //! rows.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -37,6 +37,21 @@ const BATCH: usize = 512;
 pub(super) struct Projection {
     queue: mpsc::Sender<Work>,
     closing: CancellationToken,
+    lag: Arc<Lag>,
+}
+
+/// How long the latest news took to get here.
+#[derive(Debug, Default)]
+struct Lag(Mutex<Option<Duration>>);
+
+impl Lag {
+    fn set(&self, lag: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
+    }
+
+    fn get(&self) -> Option<Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One thing to write.
@@ -62,13 +77,20 @@ impl Projection {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, work) = mpsc::channel(QUEUE);
         let closing = CancellationToken::new();
+        let lag = Arc::<Lag>::default();
         let writer = Writer {
             db,
             topics,
             metrics,
+            lag: Arc::clone(&lag),
         };
         let running = writer.run(work, closing.clone());
-        (Self { queue, closing }, running)
+        let projection = Self {
+            queue,
+            closing,
+            lag,
+        };
+        (projection, running)
     }
 
     /// Writes an update if it is news; answers once it can be read.
@@ -94,6 +116,12 @@ impl Projection {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
+    /// How long the latest news of an order took from its step to here.
+    pub(super) fn lag_ms(&self) -> Option<u64> {
+        let lag = self.lag.get()?;
+        Some(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Takes no more; what waits is still written.
     pub(super) fn close(&self) {
         self.closing.cancel();
@@ -115,6 +143,7 @@ struct Writer {
     db: Db,
     topics: Arc<Topics>,
     metrics: Metrics,
+    lag: Arc<Lag>,
 }
 
 impl Writer {
@@ -136,7 +165,8 @@ impl Writer {
                 .map(|work| (work.entry, work.written))
                 .unzip();
             let results = self.write(&entries).await;
-            self.wake(&entries, &results);
+            let heard: Vec<_> = waiting.iter().map(Option::is_none).collect();
+            self.wake(&entries, &results, &heard);
             for (result, waiting) in results.into_iter().zip(waiting) {
                 if let Some(waiting) = waiting {
                     // Whoever asked may have gone meanwhile.
@@ -186,11 +216,12 @@ impl Writer {
         Ok(news)
     }
 
-    fn wake(&self, entries: &[Entry], results: &[anyhow::Result<bool>]) {
+    /// `heard`: whether it came by a stream, and not by a catch-up or a command.
+    fn wake(&self, entries: &[Entry], results: &[anyhow::Result<bool>], heard: &[bool]) {
         let mut any = false;
-        for (entry, result) in entries.iter().zip(results) {
+        for ((entry, result), heard) in entries.iter().zip(results).zip(heard) {
             let news = matches!(result, Ok(true));
-            self.count(entry, news);
+            self.count(entry, news, *heard);
             if !news {
                 continue;
             }
@@ -215,12 +246,14 @@ impl Writer {
         }
     }
 
-    fn count(&self, entry: &Entry, news: bool) {
+    fn count(&self, entry: &Entry, news: bool, heard: bool) {
         let kind = match entry {
             Entry::Update(Update::Order(record)) => {
-                if news {
+                if news && heard {
                     let lag = super::millis_between(record.updated_at, Timestamp::now());
-                    self.metrics.lag(Duration::from_millis(lag));
+                    let lag = Duration::from_millis(lag);
+                    self.metrics.lag(lag);
+                    self.lag.set(lag);
                 }
                 "order"
             }

@@ -355,3 +355,184 @@ impl Drop for Seat {
         self.streams.metrics.stream_closed();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+    use axum::body::BodyDataStream;
+    use datastar::prelude::PatchElements;
+    use futures::StreamExt as _;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::auth::Role;
+    use crate::live::fake::Fake;
+
+    fn alice() -> Caller {
+        Caller {
+            user: Username::parse("alice").unwrap(),
+            role: Role::Customer,
+        }
+    }
+
+    /// What the tests' view shows, and how often it was painted.
+    #[derive(Default)]
+    struct Board {
+        number: AtomicU64,
+        painted: AtomicUsize,
+        asked_after: Mutex<Vec<Option<String>>>,
+    }
+
+    async fn open(
+        hub: &Hub,
+        topic: watch::Receiver<u64>,
+        board: &Arc<Board>,
+        last: LastEventId,
+    ) -> Result<BodyDataStream, Problem> {
+        let board = Arc::clone(board);
+        let render = move |moment: Moment| {
+            let board = Arc::clone(&board);
+            async move {
+                board.painted.fetch_add(1, Ordering::SeqCst);
+                board.asked_after.lock().unwrap().push(moment.after);
+                let number = board.number.load(Ordering::SeqCst);
+                let frame = Frame::of([
+                    PatchElements::new("<p id=\"same\">always the same</p>"),
+                    PatchElements::new(format!("<p id=\"number\">{number}</p>")),
+                ]);
+                Ok(frame.with_id(Some(format!("7-{number}"))))
+            }
+        };
+        let shown = show(hub, &alice(), last, Wakes::new().on(topic), render).await?;
+        Ok(shown.into_body().into_data_stream())
+    }
+
+    async fn heard(stream: &mut BodyDataStream) -> String {
+        let bytes = timeout(Duration::from_secs(5), stream.next()).await;
+        let bytes = bytes.expect("an event in time").expect("an open stream");
+        String::from_utf8(bytes.unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_whole_first_then_only_what_has_changed() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let mut stream = open(&hub, topic.subscribe(), &board, LastEventId(None))
+            .await
+            .unwrap();
+        assert!(heard(&mut stream).await.contains("always the same"));
+        let second = heard(&mut stream).await;
+        assert!(
+            second.contains("event: datastar-patch-elements"),
+            "{second}"
+        );
+        assert!(second.contains("<p id=\"number\">0</p>"), "{second}");
+        assert!(second.contains("id: 7-0"), "{second}");
+
+        board.number.store(1, Ordering::SeqCst);
+        topic.send_replace(1);
+        let third = heard(&mut stream).await;
+        assert!(third.contains("<p id=\"number\">1</p>"), "{third}");
+        assert_eq!(
+            *board.asked_after.lock().unwrap(),
+            [None, Some("7-0".to_owned())]
+        );
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_burst_is_painted_a_few_times_and_its_end_is_seen() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let mut stream = open(&hub, topic.subscribe(), &board, LastEventId(None))
+            .await
+            .unwrap();
+        let burst = async {
+            for number in 1..=300 {
+                board.number.store(number, Ordering::SeqCst);
+                topic.send_replace(number);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let reading = async {
+            while !heard(&mut stream)
+                .await
+                .contains("<p id=\"number\">300</p>")
+            {}
+        };
+        tokio::join!(burst, reading);
+        let painted = board.painted.load(Ordering::SeqCst);
+        assert!(
+            painted < 15,
+            "painted {painted} times in about half a second"
+        );
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_id_of_a_former_connection_reaches_the_view() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let last = LastEventId(Some("5-42".to_owned()));
+        let _stream = open(&hub, topic.subscribe(), &board, last).await.unwrap();
+        assert_eq!(
+            *board.asked_after.lock().unwrap(),
+            [Some("5-42".to_owned())]
+        );
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_the_view_refuses_is_the_answer() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let render = |_| async { Err(Problem::not_found("there is no such order")) };
+        let refused = show(&hub, &alice(), LastEventId(None), Wakes::new(), render).await;
+        assert_eq!(refused.unwrap_err().status, StatusCode::NOT_FOUND);
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn streams_end_at_once_when_the_gateway_stops() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let mut stream = open(&hub, topic.subscribe(), &board, LastEventId(None))
+            .await
+            .unwrap();
+        heard(&mut stream).await;
+        heard(&mut stream).await;
+        hub.closing().cancel();
+        let ended = timeout(Duration::from_millis(500), stream.next()).await;
+        assert!(ended.expect("no waiting").is_none());
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn one_user_cannot_take_every_seat() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let mut streams = Vec::new();
+        for _ in 0..PER_USER {
+            streams.push(
+                open(&hub, topic.subscribe(), &board, LastEventId(None))
+                    .await
+                    .unwrap(),
+            );
+        }
+        let refused = open(&hub, topic.subscribe(), &board, LastEventId(None)).await;
+        assert_eq!(refused.err().unwrap().status, StatusCode::TOO_MANY_REQUESTS);
+        streams.pop();
+        assert!(
+            open(&hub, topic.subscribe(), &board, LastEventId(None))
+                .await
+                .is_ok()
+        );
+        hub.close().await;
+    }
+}

@@ -132,12 +132,20 @@ pub(super) fn start(app: &Shared, caller: &Caller, number: &str) -> Result<Scena
         result: None,
     };
     let mut runs = app.world.runs();
-    if runs.get(&number).is_some_and(|known| known.running) {
+    // Two at once would buy from one cart.
+    let owner = format!("{customer}.");
+    if let Some(other) = runs
+        .values()
+        .find(|run| run.running && (run.number == number || run.order_id.starts_with(&owner)))
+    {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "scenario_running",
             "Already running",
-            format!("scenario {number} is running: watch it, then start it again"),
+            format!(
+                "scenario {} is running for {customer}: watch it, then start this one",
+                other.number
+            ),
         ));
     }
     runs.insert(number, scenario.clone());
