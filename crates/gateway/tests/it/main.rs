@@ -20,6 +20,7 @@ mod cart;
 mod checker;
 mod checkout;
 mod command_line;
+mod crashes;
 mod decisions;
 mod input;
 mod outage;

@@ -1,8 +1,11 @@
 //! Any process may die at any time; what was promised is kept.
 
+use reqwest::Method;
+use serde_json::{Value, json};
+
 use crate::outside::{PaymentEffects, ShipmentEffects};
-use crate::shop::kinds_of;
-use crate::world::{Part, Setup, own};
+use crate::shop::{Person, SOON, kinds_of, send_anyway};
+use crate::world::{Part, Setup, eventually, own};
 
 #[test]
 fn every_process_dies_once_and_the_order_arrives() {
@@ -65,4 +68,70 @@ fn processes_stop_when_they_are_asked_to() {
         order.cancel().await;
         order.until("cancelled").await;
     });
+}
+
+/// What cannot be known is a 503, never a wrong 404 or a lost callback.
+#[test]
+fn while_restate_is_away_nothing_is_denied() {
+    own(&Setup::default(), async |shop| {
+        let (alice, nobody) = (shop.alice(), shop.stranger());
+        alice.add("P001", 1).await;
+        let order = alice.checkout("patient").await;
+        let receipt = order.receipt("txn-patient").await;
+        let mut unknown = receipt.clone();
+        unknown["awakeable_id"] = json!("sign_1somebody-elses");
+        let item = json!({ "product_id": 1, "quantity": 1 });
+        let known = format!("/api/orders/{}", order.id);
+        let callback = "/api/payment/callback";
+
+        shop.kill(Part::Restate);
+        assert_eq!(
+            order.json().await["status"],
+            "awaiting_payment",
+            "what is known is shown"
+        );
+        nobody.get("/healthz").await.expect(200);
+        for (who, method, path, body) in [
+            (&alice, Method::GET, "/api/orders/nothing", &Value::Null),
+            (&alice, Method::POST, "/api/cart/add", &item),
+            (&alice, Method::POST, &format!("{known}/cancel"), &json!({})),
+            (&nobody, Method::POST, callback, &receipt),
+            (&nobody, Method::POST, callback, &unknown),
+        ] {
+            let answer = send_anyway(who.request(method, path).json(body)).await;
+            let problem = answer.refusal(503);
+            assert!(
+                problem["detail"].to_string().contains("again"),
+                "{path}: {problem}"
+            );
+        }
+        assert_eq!(ready(&nobody).await, 503);
+
+        shop.start_again(Part::Restate).await;
+        // It says that it is up a little before it can answer every question.
+        eventually("the gateway can tell again", SOON, async || {
+            let ready = ready(&nobody).await;
+            let unknown = alice.request(Method::GET, "/api/orders/nothing");
+            let unknown = send_anyway(unknown).await.status;
+            match (ready, unknown) {
+                (200, 404) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        nobody
+            .post(callback, &unknown)
+            .await
+            .problem(404, "unknown_payment");
+        nobody.post(callback, &receipt).await.expect(200);
+        order.until("awaiting_approval").await;
+        shop.admin().approve(&order).await;
+        order.until("delivered").await;
+    });
+}
+
+async fn ready(nobody: &Person<'_>) -> u16 {
+    send_anyway(nobody.request(Method::GET, "/readyz"))
+        .await
+        .status
 }
