@@ -49,7 +49,11 @@ function tick() {
     const passed = Math.floor((now() - at) / 1000);
     if (time.dataset.tick === "ago") write(time, ago(Math.max(0, passed), at));
     else if (time.dataset.tick === "since") write(time, span(Math.max(0, passed)));
-    else write(time, left(Math.ceil((at - now()) / 1000)));
+    else {
+      const seconds = Math.ceil((at - now()) / 1000);
+      if (time.dataset.tick === "until") write(time, left(seconds));
+      else write(time, seconds > 0 ? `in ${left(seconds)}` : "any moment now");
+    }
   }
 }
 
