@@ -282,8 +282,14 @@ fn needs(stuck: Vec<StuckInvocation>, overdue: Vec<queries::Overdue>) -> Vec<Nee
     });
     let overdue = overdue.into_iter().map(|order| Need {
         what: match order.status.as_str() {
-            "shipping" => format!("{} waits long for the carrier or the payment provider", order.order_id),
-            _ => format!("{} should have gone on by now: its deadline has passed", order.order_id),
+            "shipping" => format!(
+                "{} waits long for the carrier or the payment provider",
+                order.order_id
+            ),
+            _ => format!(
+                "{} should have gone on by now: its deadline has passed",
+                order.order_id
+            ),
         },
         todo: "look at its journal: which call waits or fails, and is that process up?".to_owned(),
         order_id: Some(order.order_id),
@@ -381,7 +387,10 @@ mod tests {
     fn percentiles_are_of_what_there_is() {
         assert_eq!(DeliveryTimes::of(vec![]).median_ms, None);
         let times = DeliveryTimes::of((1..=101).rev().collect());
-        assert_eq!((times.median_ms, times.p95_ms, times.of), (Some(51), Some(96), 101));
+        assert_eq!(
+            (times.median_ms, times.p95_ms, times.of),
+            (Some(51), Some(96), 101)
+        );
         assert_eq!(DeliveryTimes::of(vec![7]).p95_ms, Some(7));
     }
 
@@ -400,7 +409,10 @@ mod tests {
             order_id: "bob.2".into(),
             status: "shipping".into(),
         };
-        let needs = needs(vec![invocation("paused"), invocation("backing-off")], vec![overdue]);
+        let needs = needs(
+            vec![invocation("paused"), invocation("backing-off")],
+            vec![overdue],
+        );
         assert!(needs[0].todo.contains("restate invocations resume inv_1"));
         assert_eq!(needs[0].order_id.as_deref(), Some("alice.1"));
         assert!(needs[1].what.contains("9 times"));
@@ -409,6 +421,9 @@ mod tests {
 
     #[test]
     fn the_servers_other_paths() {
-        assert_eq!(beside("http://s:9081/updates", "/crash"), "http://s:9081/crash");
+        assert_eq!(
+            beside("http://s:9081/updates", "/crash"),
+            "http://s:9081/crash"
+        );
     }
 }
