@@ -43,7 +43,13 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     paths.sort();
     paths
         .into_iter()
-        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] })
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                vec![path]
+            }
+        })
         .collect()
 }
 
