@@ -29,6 +29,7 @@ fn embed(folder: &str, file: &str) {
     let mut source = String::from("&[\n");
     for path in files_below(&root) {
         let name = path.strip_prefix(&root).expect("it is below the root");
+        let (name, path) = (name.to_string_lossy(), path.to_string_lossy());
         writeln!(source, "({name:?}, include_bytes!({path:?})),").expect("a String takes all");
     }
     source.push(']');

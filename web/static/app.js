@@ -243,7 +243,12 @@ function say(kind, template) {
 let hiding;
 function afterPatch() {
   const toast = one("#toast");
-  if (toast?.dataset.go) location.assign(toast.dataset.go);
+  const go = toast?.dataset.go;
+  if (go) {
+    // Once: the answer and the stream both carry it.
+    delete toast.dataset.go;
+    location.assign(go);
+  }
   clearTimeout(hiding);
   if (toast?.dataset.kind === "done") hiding = setTimeout(() => (toast.dataset.closed = ""), 5000);
 }

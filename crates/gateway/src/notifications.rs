@@ -180,14 +180,14 @@ async fn mark_read(
         user_id: caller.user.clone(),
         read_at,
     };
-    let called = app
+    let marked = app
         .ingress
         .user_session(&caller.user)
         .mark_read(Body(mark))
         .idempotency_key(key.of(&caller.user, "notifications.read"))
         .call()
         .await;
-    let mark: ReadMark = outcome(called)?;
+    let mark: ReadMark = outcome(marked)?;
     app.live
         .apply(Update::Read(mark.clone()))
         .await

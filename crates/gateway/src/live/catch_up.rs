@@ -179,11 +179,10 @@ async fn catch_up_and_tell(hub: &Hub, db: &Db) -> Answer {
                 "caught up with Restate"
             );
         }
-        Ok(_) => {}
         Err(error) if !failed_before => {
             tracing::warn!(%error, "cannot catch up with Restate, so it is tried again");
         }
-        Err(_) => {}
+        Ok(_) | Err(_) => {}
     }
     state.gaps_closed += answer.as_ref().map_or(0, |done| done.closed);
     state.last_catch_up = Some(CatchUpHealth {
@@ -383,8 +382,8 @@ impl StateRow {
                     held: Held::Value(Update::Read(mark)),
                 })
             }
-            (_, key) => match key.strip_prefix(MARKER) {
-                Some(order) => {
+            (_, key) => {
+                if let Some(order) = key.strip_prefix(MARKER) {
                     let order = order_id(order)?;
                     let (version, updated_at) = beginning(&self.value)?;
                     Ok(State::order(
@@ -393,8 +392,7 @@ impl StateRow {
                         Held::InSession(order.clone()),
                         &order,
                     ))
-                }
-                None => {
+                } else {
                     let late: LateMoney = serde_json::from_str(&self.value)?;
                     Ok(State {
                         kind: Kind::Late,
@@ -404,7 +402,7 @@ impl StateRow {
                         held: Held::Value(Update::Late(late)),
                     })
                 }
-            },
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ mod tests {
             lines in prop::collection::vec("[a-z]{0,9}", 0..20),
             piece in 1..30usize,
         ) {
-            let bytes: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+            let bytes = lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect::<String>();
             let expected: Vec<_> = lines.into_iter().map(|line| Line::Complete(line.into_bytes())).collect();
             prop_assert_eq!(split(bytes.as_bytes(), piece), expected);
         }

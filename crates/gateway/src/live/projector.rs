@@ -271,7 +271,11 @@ impl Writer {
 /// The entries with those that a later one of the same batch makes old left
 /// out: a burst over one SKU or order is one write.
 fn newest_only(entries: &[Entry]) -> Vec<Option<&Entry>> {
-    let mut newest: HashMap<(&str, &str), (usize, (Timestamp, u64))> = HashMap::new();
+    /// What an entry is about: its kind and its key.
+    type About<'a> = (&'a str, &'a str);
+    /// When it began and its version: larger is newer.
+    type Age = (Timestamp, u64);
+    let mut newest: HashMap<About<'_>, (usize, Age)> = HashMap::new();
     for (position, entry) in entries.iter().enumerate() {
         let (key, age) = match entry {
             Entry::Update(Update::Order(record)) => (
@@ -475,8 +479,8 @@ mod queries {
         .bind(record.created_at.as_millisecond())
         .bind(record.updated_at.as_millisecond())
         .bind(record.status_since.as_millisecond())
-        .bind(record.wait_until.map(|at| at.as_millisecond()))
-        .bind(ended_at.map(|at| at.as_millisecond()))
+        .bind(record.wait_until.map(waybill_domain::Timestamp::as_millisecond))
+        .bind(ended_at.map(waybill_domain::Timestamp::as_millisecond))
         .bind(record.total_cents.0)
         .bind(pieces)
         .bind(search_text(record))

@@ -86,7 +86,7 @@ impl QueueRow {
         let more = record.lines.len().saturating_sub(3);
         let mut summary = lines.join(", ");
         if more > 0 {
-            summary.push_str(&format!(" and {more} more"));
+            summary = format!("{summary} and {more} more");
         }
         let id = record.order_id.to_string();
         Self {

@@ -125,23 +125,22 @@ pub(super) async fn serve(
         let file = assets.file(name)?;
         (file.hash == hash).then_some((file, name, FOR_EVER))
     });
-    let (file, name, caching) = match hashed {
-        Some(found) => found,
+    let (file, name, caching) = if let Some(found) = hashed {
+        found
+    } else {
         // A page of an older gateway asks with an older hash: the newest will do.
-        None => {
-            let name = match path.split_once('/') {
-                Some((hash, name))
-                    if hash.len() == HASH_DIGITS && hash.bytes().all(|b| b.is_ascii_hexdigit()) =>
-                {
-                    name
-                }
-                _ => path.as_str(),
-            };
-            let file = assets
-                .file(name)
-                .ok_or_else(|| Problem::not_found(format!("there is no file {name}")))?;
-            (file, name, ASK_AGAIN)
-        }
+        let name = match path.split_once('/') {
+            Some((hash, name))
+                if hash.len() == HASH_DIGITS && hash.bytes().all(|b| b.is_ascii_hexdigit()) =>
+            {
+                name
+            }
+            _ => path.as_str(),
+        };
+        let file = assets
+            .file(name)
+            .ok_or_else(|| Problem::not_found(format!("there is no file {name}")))?;
+        (file, name, ASK_AGAIN)
     };
     let tag = HeaderValue::try_from(format!("\"{}\"", file.hash)).map_err(Problem::internal)?;
     let mut response = if headers.get(header::IF_NONE_MATCH) == Some(&tag) {

@@ -90,13 +90,13 @@ impl CallRow {
         let (family, icon) = tone(&call.status, failed);
         let mut facts = format!("began {}", call.created_at.strftime("%H:%M:%S"));
         if let Some(duration) = call.duration_ms {
-            facts.push_str(&format!(", took {}", span(duration.into())));
+            facts = format!("{facts}, took {}", span(duration.into()));
         }
         if call.retry_count > 0 {
-            facts.push_str(&format!(", {} failed tries", call.retry_count));
+            facts = format!("{facts}, {} failed tries", call.retry_count);
         }
         if let Some(next) = call.next_retry_at {
-            facts.push_str(&format!(", next at {}", next.strftime("%H:%M:%S")));
+            facts = format!("{facts}, next at {}", next.strftime("%H:%M:%S"));
         }
         Self {
             id: call.id.clone(),

@@ -248,7 +248,7 @@ pub fn dashboard<'a>(
     tiles: impl Iterator<Item = (&'a str, &'a str)>,
     statuses: impl Iterator<Item = (&'a str, i64)>,
 ) -> String {
-    let mut out = String::from("# Dashboard\n\n| | |\n|---|--:|\n");
+    let mut out = String::from("# Dashboard\n\n| What | Now |\n|---|--:|\n");
     for (label, value) in tiles {
         line(
             &mut out,

@@ -20,6 +20,7 @@ use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.
 #[derive(Debug, Clone, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a template asks yes or no")]
 pub struct OrderPage {
     /// Which tab is open.
     pub tab: &'static str,

@@ -134,8 +134,8 @@ async fn of_products(
     let render = move |_: Moment| {
         let (app, viewer, place) = (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
         async move {
-            let (list, _) = products::list(&app, &viewer, &place).await?;
-            Ok(Frame::of([PatchElements::new(app.views.render(&list)?)]))
+            let (shown, _) = products::list(&app, &viewer, &place).await?;
+            Ok(Frame::of([PatchElements::new(app.views.render(&shown)?)]))
         }
     };
     sse::show(&app.live, &caller, last, wakes, render).await

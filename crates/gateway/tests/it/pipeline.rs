@@ -38,7 +38,7 @@ use crate::world::{Setup, World, eventually, own_alone};
 /// Callers at a time, and users: each caller is a user of its own.
 const CALLERS: usize = 16;
 /// Longest that a batch of orders may take.
-const BATCH_WITHIN: Duration = Duration::from_mins(2);
+const BATCH_WITHIN: Duration = Duration::from_secs(120);
 
 /// The least that Restate can do for a key: read, add, write.
 struct Bare;

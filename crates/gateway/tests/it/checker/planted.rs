@@ -12,7 +12,7 @@ use waybill_domain::order::{Done, OrderRecord, Step};
 use waybill_domain::shipment::Shipment;
 use waybill_domain::stock::StockLevel;
 
-use super::{Evidence, Reservation, violations};
+use super::{Evidence, violations};
 
 const DELIVERED: &str = "alice.delivered";
 const REJECTED: &str = "alice.rejected";
@@ -195,14 +195,14 @@ fn orders_that_are_lost_or_stay_open() {
         *record(it, DELIVERED) = after(DELIVERED, paid());
     });
     seen("still there", |it| {
-        it.unfinished.push("still there: Run".to_owned())
+        it.unfinished.push("still there: Run".to_owned());
     });
 }
 
 #[test]
 fn money_taken_twice_or_kept() {
     seen("captured 2 times", |it| {
-        it.ledger.payments[0].effects.capture = 2
+        it.ledger.payments[0].effects.capture = 2;
     });
     seen("the provider holds", |it| {
         it.ledger.payments[1].transactions[0].status = "authorized".to_owned();
@@ -211,7 +211,7 @@ fn money_taken_twice_or_kept() {
         it.ledger.payments[0].transactions[0].captured_amount = Some(5_499);
     });
     seen("the provider holds", |it| {
-        it.ledger.payments[0].transactions.clear()
+        it.ledger.payments[0].transactions.clear();
     });
     seen("more captured than authorized", |it| {
         it.ledger.payments[0].transactions[0].amount = 1;
@@ -248,7 +248,7 @@ fn stock_that_is_lost_or_kept() {
         it.levels[0] = StockLevel::initial(sku(), 10, at(0));
     });
     seen("is still kept for", |it| {
-        it.reservations.push(Reservation {
+        it.reservations.push(super::Reservation {
             sku: "P001".to_owned(),
             attempt: format!("{REJECTED}#1"),
         });
@@ -275,10 +275,10 @@ fn undoing_that_is_missing_or_out_of_turn() {
 #[test]
 fn parcels_that_are_double_or_left_behind() {
     seen("2 parcels were booked", |it| {
-        it.ledger.shipments[0].effects.book = 2
+        it.ledger.shipments[0].effects.book = 2;
     });
     seen("1 cancelled", |it| {
-        it.ledger.shipments[0].effects.cancel = 1
+        it.ledger.shipments[0].effects.cancel = 1;
     });
     seen("0 parcels were booked", |it| it.ledger.shipments.clear());
     seen("1 parcels were booked", |it| {
@@ -311,6 +311,6 @@ fn news_that_nobody_was_told() {
         it.told.get_mut(DELIVERED).unwrap().remove(1);
     });
     seen("was told", |it| {
-        it.told.get_mut(DELIVERED).unwrap().swap(1, 2)
+        it.told.get_mut(DELIVERED).unwrap().swap(1, 2);
     });
 }

@@ -252,6 +252,13 @@ impl World {
         }
     }
 
+    /// Whether a process that was started has ended by itself.
+    pub fn has_ended(&self, part: Part) -> bool {
+        self.processes()
+            .get_mut(&part)
+            .is_some_and(|process| process.ended().is_some())
+    }
+
     /// Ends a process with SIGKILL.
     pub fn kill(&self, part: Part) {
         self.running(part).kill();
