@@ -2,13 +2,29 @@
 // each is left in test-results/screens for a person to look at.
 
 import { expect, test, type Page, type Shop } from "./fixtures.ts";
-import type { Stop } from "./tour.ts";
+import type { Stop, Tour } from "./tour.ts";
 
 const WIDTHS = [375, 768, 1440];
-const HEIGHTS: Record<number, number> = { 320: 640, 375: 812, 768: 1024, 1440: 900 };
+const HEIGHTS: Record<number, number> = { 375: 812, 768: 1024, 1440: 900 };
 
-async function open(shop: Shop, page: Page, stop: Stop, tab = "") {
-  const path = tab ? `${stop.path}?tab=${tab}` : stop.path;
+type Options = NonNullable<Parameters<Shop["stranger"]>[0]>;
+
+/** Goes through the whole tour, each person at one browser. */
+async function walk(shop: Shop, tour: Tour, options: Options, look: (page: Page, name: string) => Promise<void>) {
+  const pages = new Map<string | undefined, Page>();
+  for (const stop of tour.stops) {
+    const known = pages.get(stop.person?.name);
+    const page = known ?? (stop.person ? (await shop.visitor(stop.person, options)).page : await shop.stranger(options));
+    pages.set(stop.person?.name, page);
+    for (const tab of stop.person && !stop.status ? ["input", "output"] : ["input"]) {
+      await open(shop, page, stop, tab);
+      await look(page, tab === "output" ? `${stop.name}-output` : stop.name);
+    }
+  }
+}
+
+async function open(shop: Shop, page: Page, stop: Stop, tab: string) {
+  const path = tab === "output" ? `${stop.path}?tab=output` : stop.path;
   if (stop.status) await shop.watch.status(stop.status, () => page.goto(path));
   else await page.goto(path);
 }
@@ -27,33 +43,23 @@ async function expectNoSidewaysScroll(page: Page, what: string) {
 for (const colorScheme of ["light", "dark"] as const) {
   for (const width of WIDTHS) {
     test(`every page in ${colorScheme} at ${width} px`, async ({ shop, tour }) => {
-      for (const stop of tour.stops) {
-        const options = { colorScheme, reducedMotion: "reduce", viewport: { width, height: HEIGHTS[width] } } as const;
-        const page = stop.person ? (await shop.visitor(stop.person, options)).page : await shop.stranger(options);
-        for (const tab of stop.person && !stop.status ? ["input", "output"] : [""]) {
-          await open(shop, page, stop, tab);
-          // What only Restate knows comes a moment later.
-          if (stop.path.startsWith("/orders/")) await expect(page.locator("#journal")).not.toContainText("Asking Restate");
-          const name = [stop.name, tab === "output" ? "output" : "", width, colorScheme].filter(Boolean).join("-");
-          await expectNoSidewaysScroll(page, name);
-          await page.screenshot({ path: `test-results/screens/${name}.png`, fullPage: true, animations: "disabled" });
-        }
-        await page.context().close();
-      }
+      const viewport = { width, height: HEIGHTS[width] };
+      await walk(shop, tour, { colorScheme, reducedMotion: "reduce", viewport }, async (page, name) => {
+        // What only Restate knows comes a moment later.
+        if (name.startsWith("order-")) await expect(page.locator("#journal")).not.toContainText("Asking Restate");
+        await expectNoSidewaysScroll(page, name);
+        // As high as the page, so that what sticks to the window is at its end.
+        const height = await page.evaluate(() => document.documentElement.scrollHeight);
+        await page.setViewportSize({ width, height: Math.max(height, viewport.height) });
+        await page.screenshot({ path: `test-results/screens/${name}-${width}-${colorScheme}.png`, animations: "disabled" });
+        await page.setViewportSize(viewport);
+      });
     });
   }
 }
 
 test("no page scrolls sideways at 320 px", async ({ shop, tour }) => {
-  for (const stop of tour.stops) {
-    const options = { viewport: { width: 320, height: HEIGHTS[320] } };
-    const page = stop.person ? (await shop.visitor(stop.person, options)).page : await shop.stranger(options);
-    for (const tab of stop.person && !stop.status ? ["input", "output"] : [""]) {
-      await open(shop, page, stop, tab);
-      await expectNoSidewaysScroll(page, `${stop.name} ${tab}`);
-    }
-    await page.context().close();
-  }
+  await walk(shop, tour, { viewport: { width: 320, height: 640 } }, expectNoSidewaysScroll);
 });
 
 test("the notifications are behind the bell on a phone", async ({ shop, tour }) => {
@@ -80,13 +86,12 @@ test("HTML, CSS and JavaScript of every page are at most 100 KB on the wire", as
       const counts = ["document", "stylesheet", "script"].includes(request.resourceType());
       if (counts) sizes.push(request.sizes().then(({ responseBodySize }) => responseBodySize));
     });
-    await open(shop, page, stop);
+    await open(shop, page, stop, "input");
     await expect.poll(() => sizes.length).toBeGreaterThanOrEqual(stop.person && !stop.status ? 4 : 2);
     weights[stop.name] = (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
     await page.context().close();
   }
-  test.info().annotations.push({ type: "bytes", description: JSON.stringify(weights) });
-  console.log(weights);
+  test.info().annotations.push({ type: "bytes on the wire", description: JSON.stringify(weights) });
   for (const [name, bytes] of Object.entries(weights)) {
     expect(bytes, name).toBeGreaterThan(1_000);
     expect(bytes, `${name} is too heavy`).toBeLessThanOrEqual(100 * 1024);
