@@ -7,7 +7,7 @@ test("one click to be somebody, another to be somebody else", async ({ shop }) =
   await page.getByRole("button", { name: "Account: bob" }).click();
   await page.getByRole("button", { name: "Be admin" }).click();
   await expect(page.getByRole("button", { name: "Account: admin" })).toBeVisible();
-  await page.getByRole("link", { name: /^Admin/ }).click();
+  await page.locator("#nav").getByRole("link", { name: /^Admin/ }).click();
   await expect(page.getByRole("heading", { name: "Waiting for your decision" })).toBeVisible();
   await page.getByRole("button", { name: "Account: admin" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();

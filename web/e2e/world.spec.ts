@@ -38,7 +38,7 @@ test("an order waits while the carrier is down, and goes on by itself", async ({
   await expect(alice.status).toHaveText("Shipping");
   const retries = alice.page.locator("#workflow dt", { hasText: "Retry count" }).locator("+ dd");
   await expect(retries, "Restate's own count").toHaveText(/^[1-9]\d*$/);
-  await expect(alice.page.locator("#journal")).toContainText("backing-off");
+  await expect(alice.page.locator("#journal")).toContainText("failed tries");
 
   // The services die, too: nothing is forgotten.
   await admin.page.getByText("Crash the services now…").click();

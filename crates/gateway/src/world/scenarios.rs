@@ -330,8 +330,12 @@ impl Story {
     }
 
     async fn checkout(&self) -> Onward<Value> {
-        let body =
-            json!({ "order_id": self.short, "shipping_address": "1 Main Street, Springfield" });
+        // Whoever watches may have no address of their own.
+        let body = json!({
+            "order_id": self.short,
+            "zone": "Domestic",
+            "shipping_address": "1 Main Street, Springfield",
+        });
         let patience = Patience::new("the payment page");
         loop {
             let answer = self
