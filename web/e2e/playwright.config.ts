@@ -10,7 +10,7 @@ export default defineConfig({
   forbidOnly: true,
   retries: 0,
   workers: 2,
-  timeout: 90_000,
+  timeout: 240_000,
   expect: { timeout: 15_000 },
   reporter: "list",
   use: { actionTimeout: 20_000, navigationTimeout: 30_000, trace: "off", screenshot: "only-on-failure", locale: "en-US", timezoneId: "UTC" },
