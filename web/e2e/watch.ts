@@ -14,7 +14,7 @@ export class Watch {
   #shop: string[];
   #provider: string;
   #inOutage = false;
-  #expectedStatus: number | null = null;
+  #expectedStatuses: number[] = [];
 
   constructor(shop: string, provider: string) {
     this.#shop = [shop];
@@ -42,14 +42,13 @@ export class Watch {
     }
   }
 
-  /** While this runs, the shop is expected to answer with this status once or more. */
+  /**
+   * The shop is expected to answer this with that status, once. Chromium may say so in the console
+   * after the answer is on the screen: what is expected stays expected until it has been said.
+   */
   async status<T>(status: number, during: () => Promise<T>): Promise<T> {
-    this.#expectedStatus = status;
-    try {
-      return await during();
-    } finally {
-      this.#expectedStatus = null;
-    }
+    this.#expectedStatuses.push(status);
+    return during();
   }
 
   shopIsAlsoAt(origin: string) {
@@ -73,7 +72,11 @@ export class Watch {
     if (message.type() !== "error" && message.type() !== "warning") return;
     const text = message.text();
     if (this.#inOutage && OUTAGE.test(text)) return;
-    if (this.#expectedStatus && text.includes(`responded with a status of ${this.#expectedStatus}`)) return;
+    const expected = this.#expectedStatuses.findIndex((status) => text.includes(`responded with a status of ${status}`));
+    if (expected >= 0) {
+      this.#expectedStatuses.splice(expected, 1);
+      return;
+    }
     const { url, lineNumber } = message.location();
     this.complaints.push(`console ${message.type()}: ${text} (${url}:${lineNumber}, on ${message.page()?.url()})`);
   }

@@ -13,7 +13,7 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
-use super::apply;
+use super::{apply, queries};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, queries as users};
 use crate::catalog::queries::{self as catalog, Product};
@@ -84,6 +84,10 @@ pub(super) async fn checkout(
         prices: prices(&app, &caller).await?,
         expected_total_cents: request.expected_total_cents,
     };
+    let ended_attempt = queries::record(&app.db, &order_id)
+        .await?
+        .filter(|known| !is_pending(known))
+        .map(|known| known.payment().attempt);
     let asked = app
         .ingress
         .user_session(&caller.user)
@@ -93,8 +97,11 @@ pub(super) async fn checkout(
         .await;
     match outcome(asked)? {
         CheckoutAnswer::Placed { record } => {
+            // A request sent again is answered as the first time, also when the
+            // attempt it made has ended since.
+            let sent_again = ended_attempt == Some(record.payment().attempt);
             apply(&app, record).await?;
-            answer(&with_payment_details(&app, &order_id).await?, false)
+            answer(&with_payment_details(&app, &order_id).await?, sent_again)
         }
         CheckoutAnswer::AlreadyPaid { .. } => answer(&paid(&app, &order_id).await?, true),
     }
@@ -202,9 +209,11 @@ async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Pr
 
 fn lacks_payment_details(record: &OrderRecord) -> bool {
     let payment = record.payment();
-    record.status == OrderStatus::AwaitingPayment
-        && record.undoing.is_none()
-        && (payment.awakeable_id.is_none() || payment.pay_url.is_none())
+    is_pending(record) && (payment.awakeable_id.is_none() || payment.pay_url.is_none())
+}
+
+fn is_pending(record: &OrderRecord) -> bool {
+    record.status == OrderStatus::AwaitingPayment && record.undoing.is_none()
 }
 
 /// Asks Restate. No answer is no failure here: the order is placed.
@@ -221,10 +230,8 @@ async fn ask(app: &App, id: &OrderId) -> Result<(), Problem> {
     Ok(())
 }
 
-fn answer(record: &OrderRecord, is_paid: bool) -> Result<Done, Problem> {
+fn answer(record: &OrderRecord, already_processed: bool) -> Result<Done, Problem> {
     let payment = record.payment();
-    let pending = record.status == OrderStatus::AwaitingPayment && record.undoing.is_none();
-    let already_processed = is_paid || !pending;
     let answer = Answer {
         order_id: record.order_id.clone(),
         status: record.status,
@@ -237,8 +244,10 @@ fn answer(record: &OrderRecord, is_paid: bool) -> Result<Done, Problem> {
     };
     let (status, text) = if already_processed {
         (StatusCode::OK, "Already processed")
-    } else {
+    } else if is_pending(record) {
         (StatusCode::ACCEPTED, "Awaiting payment…")
+    } else {
+        (StatusCode::ACCEPTED, "Order placed")
     };
     Ok(Done::new(status, &answer)?
         .saying(text)

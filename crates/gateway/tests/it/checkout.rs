@@ -160,5 +160,8 @@ fn a_key_stands_in_for_an_order_id() {
         assert_eq!(first.id, second.id);
         first.cancel().await;
         first.until("cancelled").await;
+        let third = checkout().await.expect(200);
+        assert_eq!(third["status"], "cancelled", "{third}");
+        assert_eq!(third["already_processed"], true, "{third}");
     });
 }
