@@ -1,72 +1,75 @@
-//! Dying on purpose, exactly before or after a chosen durable step.
+//! Dying, or holding still, exactly before or after a chosen durable step.
 //!
 //! Every durable step of every handler leaves this process as one message of
 //! Restate's service protocol (a run and its result, a call, a send, a promise,
-//! a timer, a state read or write, the output). [`Watched`] sits between the
-//! SDK and the connection, counts those messages, and ends the process before
-//! the chosen one is sent or after it is: nothing in the handlers knows of it,
-//! and a new step is covered the moment it exists.
+//! a timer, a state read or write, the output). [`Answered`] sits between the
+//! SDK and the connection, counts those messages, and stops before the chosen
+//! one is sent or after it is: nothing in the handlers knows of it, and a new
+//! step is covered the moment it exists. [`Asked`] listens to the other
+//! direction, where Restate tells which invocation this is and replays what it
+//! has done already, so that a step has the same name however often the
+//! invocation was suspended, retried or moved.
 //!
 //! For the demo and for tests: unless `ALLOW_CRASH` is set nothing is watched.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use prost::Message as _;
 use serde::Serialize;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// What was sent before the chosen step reaches Restate within this.
 const FLUSH: Duration = Duration::from_millis(50);
 /// Type, flags and length stand before each message.
 const HEADER: usize = 8;
+/// The first message to us: which invocation this is.
+const START: u16 = 0x0000;
+/// What an invocation was given.
+const INPUT: u16 = 0x0400;
+/// The result of a `run`.
+const RUN_RESULT: u16 = 0x0005;
+/// The end of an invocation.
+const END: u16 = 0x0003;
 
-/// On which side of the step to die.
+/// On which side of the step to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Restate never hears of the step.
+enum Side {
+    /// Restate has not heard of the step.
     Before,
     /// Restate has heard of the step; we do not hear what comes of it.
     After,
 }
 
-/// One durable step: the `number`th message of the `invocation`th invocation
-/// of a handler, counted from 1 since the last [`Crash::forget`].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct StepId {
-    /// E.g. `UserSession/Checkout`.
-    pub handler: String,
-    /// Which invocation of it.
-    pub invocation: u32,
-    /// Which message of that.
-    pub number: u32,
+/// What to do there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// End the process.
+    Die,
+    /// Say nothing more of that invocation until [`Crash::release`].
+    Hold,
 }
 
-/// `UserSession/Checkout#1:7`
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}:{}", self.handler, self.invocation, self.number)
-    }
-}
-
-/// A step that was seen, and what it was.
-#[derive(Debug, Clone, Serialize)]
+/// A step that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SeenStep {
-    /// [`StepId`] as text: what [`At`] reads.
+    /// `UserSession/Checkout#1:7`: the seventh command of the first invocation
+    /// of that handler since [`Crash::forget`], or its result (`#1:7.result`).
     pub id: String,
-    /// E.g. `run`, `call`, `set_state`.
-    pub kind: &'static str,
+    /// E.g. `run provider.capture`, `call Inventory/Reserve`, `set basket`.
+    pub what: String,
 }
 
-/// Where to die: `UserSession/Checkout#1:7:before`.
+/// Where to stop: `UserSession/Checkout#1:7:before`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct At {
-    step: StepId,
+    step: String,
     side: Side,
 }
 
@@ -75,15 +78,15 @@ impl FromStr for At {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = || {
-            let (rest, side) = text.rsplit_once(':')?;
-            let (rest, number) = rest.rsplit_once(':')?;
-            let (handler, invocation) = rest.rsplit_once('#')?;
+            let (step, side) = text.rsplit_once(':')?;
+            let (handler, number) = step.rsplit_once('#')?;
+            let (invocation, command) = number.split_once(':')?;
+            let command = command.split('.').next()?;
+            handler.split_once('/')?;
+            invocation.parse::<u32>().ok()?;
+            command.parse::<u32>().ok()?;
             Some(Self {
-                step: StepId {
-                    handler: handler.to_owned(),
-                    invocation: invocation.parse().ok()?,
-                    number: number.parse().ok()?,
-                },
+                step: step.to_owned(),
                 side: match side {
                     "before" => Side::Before,
                     "after" => Side::After,
@@ -101,8 +104,12 @@ pub struct Crash(Option<Arc<Mutex<Plan>>>);
 
 #[derive(Debug, Default)]
 struct Plan {
-    at: Option<At>,
-    invocations: BTreeMap<String, u32>,
+    at: Option<(At, Stop)>,
+    /// Set while an invocation is held; cancelled to let it go on.
+    held: Option<CancellationToken>,
+    /// By handler: the ids of its invocations, in the order they came.
+    invocations: BTreeMap<String, Vec<String>>,
+    known: BTreeSet<String>,
     seen: Vec<SeenStep>,
 }
 
@@ -112,18 +119,32 @@ impl Crash {
         Self(allowed.then(Arc::default))
     }
 
-    /// Forgets what was seen and what was planned, and counts anew.
+    /// Forgets what was seen and what was planned, lets go of what is held, and
+    /// counts anew.
     pub fn forget(&self) {
+        self.release();
         if let Some(mut plan) = self.plan() {
             *plan = Plan::default();
         }
     }
 
-    /// Plans to die there, counted from now.
-    pub fn plan_at(&self, at: At) {
+    /// Plans to stop there, counted from now.
+    pub fn plan_at(&self, at: At, stop: Stop) {
         self.forget();
         if let Some(mut plan) = self.plan() {
-            plan.at = Some(at);
+            plan.at = Some((at, stop));
+        }
+    }
+
+    /// Whether an invocation is held at the chosen step.
+    pub fn is_holding(&self) -> bool {
+        self.plan().is_some_and(|plan| plan.held.is_some())
+    }
+
+    /// Lets the held invocation go on.
+    pub fn release(&self) {
+        if let Some(held) = self.plan().and_then(|mut plan| plan.held.take()) {
+            held.cancel();
         }
     }
 
@@ -134,57 +155,238 @@ impl Crash {
             .unwrap_or_default()
     }
 
-    /// Watches the answer to an invocation; `path` is the request's.
-    pub fn watch<B>(&self, path: &str, body: B) -> Watched<B> {
-        Watched {
-            body,
-            messages: self.invocation(path),
-            doomed: false,
-        }
-    }
-
-    fn invocation(&self, path: &str) -> Option<Messages> {
-        let mut plan = self.plan()?;
-        let (_, handler) = path.split_once("/invoke/")?;
-        let invocation = plan.invocations.entry(handler.to_owned()).or_default();
-        *invocation += 1;
-        Some(Messages {
-            crash: self.clone(),
-            handler: handler.to_owned(),
-            invocation: *invocation,
-            count: 0,
-            header: Vec::with_capacity(HEADER),
-            payload_left: 0,
-            dies_after_this: false,
-        })
+    /// Watches one try of an invocation: what Restate says, and what we answer.
+    /// `path` is the request's.
+    pub fn watch(&self, path: &str) -> Watch {
+        let invocation = self
+            .0
+            .as_ref()
+            .and_then(|_| path.split_once("/invoke/"))
+            .map(|(_, handler)| {
+                Arc::new(Mutex::new(Invocation {
+                    crash: self.clone(),
+                    handler: handler.to_owned(),
+                    number: 0,
+                    commands: 0,
+                    last_run: String::new(),
+                }))
+            });
+        Watch(invocation)
     }
 
     fn plan(&self) -> Option<MutexGuard<'_, Plan>> {
-        let plan = self.0.as_ref()?;
-        Some(plan.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Notes a step; answers on which side of it to die, if so planned.
-    fn step(&self, id: &StepId, kind: &'static str) -> Option<Side> {
-        let mut plan = self.plan()?;
-        plan.seen.push(SeenStep {
-            id: id.to_string(),
-            kind,
-        });
-        let at = plan.at.as_ref()?;
-        (at.step == *id).then_some(at.side)
+        self.0.as_ref().map(lock)
     }
 }
 
-/// The answer to an invocation, on its way to Restate.
+fn lock<T>(mutex: &Arc<Mutex<T>>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One try of an invocation.
+#[derive(Debug, Clone)]
+pub struct Watch(Option<Arc<Mutex<Invocation>>>);
+
 #[derive(Debug)]
-pub struct Watched<B> {
-    body: B,
-    messages: Option<Messages>,
-    doomed: bool,
+struct Invocation {
+    crash: Crash,
+    handler: String,
+    /// Which invocation of the handler.
+    number: usize,
+    /// Commands so far, those of earlier tries included.
+    commands: u32,
+    /// What the last `run` is called.
+    last_run: String,
 }
 
-impl<B> Body for Watched<B>
+impl Watch {
+    /// Listens to what Restate says.
+    pub fn asked<B>(&self, body: B) -> Asked<B> {
+        Asked {
+            body,
+            invocation: self.0.clone(),
+            messages: Messages::default(),
+        }
+    }
+
+    /// Watches what we answer.
+    pub fn answered<B>(&self, body: B) -> Answered<B> {
+        Answered {
+            body,
+            invocation: self.0.clone(),
+            messages: Messages::default(),
+            passing: None,
+            stopped: None,
+        }
+    }
+}
+
+impl Invocation {
+    /// What Restate says: who this is, and what it has done already.
+    fn heard(&mut self, kind: u16, payload: &[u8]) {
+        match kind {
+            START => {
+                let id = Start::decode(payload).unwrap_or_default().debug_id;
+                self.number = self.number_of(id);
+            }
+            INPUT => {}
+            0x0401..=0x07FF => {
+                self.commands += 1;
+                self.last_run = Named::decode(payload).unwrap_or_default().name;
+            }
+            _ => {}
+        }
+    }
+
+    fn number_of(&self, id: String) -> usize {
+        let Some(mut plan) = self.crash.plan() else {
+            return 0;
+        };
+        let known = plan.invocations.entry(self.handler.clone()).or_default();
+        let at = known.iter().position(|other| *other == id);
+        at.unwrap_or_else(|| {
+            known.push(id);
+            known.len() - 1
+        }) + 1
+    }
+
+    /// The id of the step that a message of this kind takes, if it takes one.
+    fn step(&mut self, kind: u16) -> Option<String> {
+        let suffix = match kind {
+            RUN_RESULT => ".result",
+            END => ".end",
+            0x0401..=0x07FF => {
+                self.commands += 1;
+                ""
+            }
+            _ => return None,
+        };
+        let Self {
+            handler,
+            number,
+            commands,
+            ..
+        } = self;
+        Some(format!("{handler}#{number}:{commands}{suffix}"))
+    }
+
+    /// What to do at a step, if anything was planned for it. Once only.
+    fn planned(&self, step: &str) -> Option<(Side, Stop)> {
+        let mut plan = self.crash.plan()?;
+        let (at, then) = plan.at.take_if(|(at, _)| at.step == step)?;
+        Some((at.side, then))
+    }
+
+    fn note(&mut self, id: String, kind: u16, payload: &[u8]) {
+        let what = self.what(kind, payload);
+        if let Some(mut plan) = self.crash.plan()
+            && plan.known.insert(id.clone())
+        {
+            plan.seen.push(SeenStep { id, what });
+        }
+    }
+
+    /// A step in words.
+    fn what(&mut self, kind: u16, payload: &[u8]) -> String {
+        let named = Named::decode(payload).unwrap_or_default();
+        let first = String::from_utf8_lossy(&named.first);
+        // `checkout:exec:alice.1` is one of many of its kind.
+        let key: Vec<_> = first
+            .split(':')
+            .take_while(|word| !word.contains('.'))
+            .collect();
+        let key = key.join(":");
+        match kind {
+            END => "end".to_owned(),
+            RUN_RESULT => format!("result of {}", self.last_run),
+            0x0401 => "output".to_owned(),
+            0x0402 | 0x0407 => format!("get {key}"),
+            0x0403 => format!("set {key}"),
+            0x0404 | 0x0405 => format!("clear {key}"),
+            0x0409 | 0x040A => format!("promise {key}"),
+            0x040B => format!("resolve {key}"),
+            0x040C => "sleep".to_owned(),
+            0x040D | 0x040E => {
+                let verb = if kind == 0x040D { "call" } else { "send" };
+                format!("{verb} {first}/{}", String::from_utf8_lossy(&named.second))
+            }
+            0x0410 => "signal".to_owned(),
+            0x0411 => {
+                self.last_run = named.name;
+                format!("run {}", self.last_run)
+            }
+            0x0412 => "attach".to_owned(),
+            0x0414 => "complete awakeable".to_owned(),
+            other => format!("command {other:#06x}"),
+        }
+    }
+}
+
+/// `StartMessage`, as far as it is of interest.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Start {
+    #[prost(string, tag = "2")]
+    debug_id: String,
+}
+
+/// What commands have in common: a key, or a service and its handler; a name.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Named {
+    #[prost(bytes = "vec", tag = "1")]
+    first: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    second: Vec<u8>,
+    #[prost(string, tag = "12")]
+    name: String,
+}
+
+/// Messages, as they pass in pieces of any size.
+#[derive(Debug, Default)]
+struct Messages {
+    buffer: Vec<u8>,
+}
+
+/// A part of a message that has just become known.
+enum Part {
+    /// Its header: kind, and where in the piece it begins.
+    Header(u16, usize),
+    /// All of it: kind, payload, and where in the piece it ends.
+    Whole(u16, Vec<u8>, usize),
+}
+
+impl Messages {
+    /// Reads one part on; `at` moves along the piece.
+    fn next(&mut self, piece: &[u8], at: &mut usize) -> Option<Part> {
+        let kind = |header: &[u8]| u16::from_be_bytes([header[0], header[1]]);
+        if self.buffer.len() < HEADER {
+            let begins = *at;
+            let taken = (HEADER - self.buffer.len()).min(piece.len() - *at);
+            self.buffer.extend_from_slice(&piece[*at..*at + taken]);
+            *at += taken;
+            return (self.buffer.len() == HEADER).then(|| Part::Header(kind(&self.buffer), begins));
+        }
+        let length: [u8; 4] = self.buffer[4..HEADER].try_into().unwrap_or_default();
+        let whole = HEADER + u32::from_be_bytes(length) as usize;
+        let taken = (whole - self.buffer.len()).min(piece.len() - *at);
+        self.buffer.extend_from_slice(&piece[*at..*at + taken]);
+        *at += taken;
+        if self.buffer.len() < whole {
+            return None;
+        }
+        let message = std::mem::take(&mut self.buffer);
+        Some(Part::Whole(kind(&message), message[HEADER..].to_vec(), *at))
+    }
+}
+
+/// What Restate says of an invocation, on its way to the SDK.
+#[derive(Debug)]
+pub struct Asked<B> {
+    body: B,
+    invocation: Option<Arc<Mutex<Invocation>>>,
+    messages: Messages,
+}
+
+impl<B> Body for Asked<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -195,33 +397,144 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if self.doomed {
-            return Poll::Pending;
+        let this = &mut *self;
+        let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some(invocation) = &this.invocation
+            && let Some(Ok(frame)) = &polled
+            && let Some(piece) = frame.data_ref()
+        {
+            let mut at = 0;
+            while let Some(part) = this.messages.next(piece, &mut at) {
+                if let Part::Whole(kind, payload, _) = part {
+                    lock(invocation).heard(kind, &payload);
+                }
+            }
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let Poll::Ready(Some(Ok(frame))) = polled else {
-            return polled;
-        };
-        let Some(messages) = &mut self.messages else {
-            return Poll::Ready(Some(Ok(frame)));
-        };
-        let bytes = match frame.into_data() {
-            Ok(bytes) => bytes,
-            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-        };
-        let Some(last) = messages.read(&bytes) else {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        };
-        self.doomed = true;
-        die_soon();
-        Poll::Ready(Some(Ok(Frame::data(bytes.slice(..last)))))
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.doomed && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The answer to an invocation, on its way to Restate.
+#[derive(Debug)]
+pub struct Answered<B> {
+    body: B,
+    invocation: Option<Arc<Mutex<Invocation>>>,
+    messages: Messages,
+    /// The step whose message is passing, and whether to stop after it.
+    passing: Option<(String, Option<Stop>)>,
+    stopped: Option<Stopped>,
+}
+
+/// What is kept back, and what it waits for.
+#[derive(Debug)]
+struct Stopped {
+    rest: Bytes,
+    /// `None`: the process dies.
+    until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl<B> Answered<B> {
+    /// Reads a piece; answers how much of it may be sent when the chosen step
+    /// is in it, and what to do then.
+    fn read(&mut self, piece: &[u8]) -> Option<(usize, Stop)> {
+        let mut invocation = lock(self.invocation.as_ref()?);
+        let mut found = None;
+        let mut at = 0;
+        while let Some(part) = self.messages.next(piece, &mut at) {
+            match part {
+                Part::Header(kind, begins) => {
+                    self.passing = invocation.step(kind).map(|id| {
+                        let stop_after = match invocation.planned(&id) {
+                            Some((Side::Before, stop)) => {
+                                found = Some((begins, stop));
+                                None
+                            }
+                            Some((Side::After, stop)) => Some(stop),
+                            None => None,
+                        };
+                        (id, stop_after)
+                    });
+                }
+                Part::Whole(kind, payload, ends) => {
+                    if let Some((id, stop_after)) = self.passing.take() {
+                        invocation.note(id, kind, &payload);
+                        found = found.or(stop_after.map(|stop| (ends, stop)));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Stops, and keeps the rest of the piece back.
+    fn stop(&mut self, rest: Bytes, stop: Stop) {
+        let until = match stop {
+            Stop::Die => {
+                die_soon();
+                None
+            }
+            Stop::Hold => self.invocation.as_ref().and_then(|invocation| {
+                let held = CancellationToken::new();
+                lock(invocation).crash.plan()?.held = Some(held.clone());
+                Some(Box::pin(held.cancelled_owned()))
+            }),
+        };
+        self.stopped = Some(Stopped { rest, until });
+    }
+}
+
+impl<B> Body for Answered<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = &mut *self;
+        if let Some(stopped) = &mut this.stopped {
+            let Some(until) = &mut stopped.until else {
+                return Poll::Pending;
+            };
+            ready!(until.as_mut().poll(cx));
+            let rest = std::mem::take(&mut stopped.rest);
+            this.stopped = None;
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
+        }
+        let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let Some(Ok(frame)) = polled else {
+            return Poll::Ready(polled);
+        };
+        let piece = match frame.into_data() {
+            Ok(piece) => piece,
+            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+        };
+        let Some((sent, stop)) = this.read(&piece) else {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        };
+        this.stop(piece.slice(sent..), stop);
+        Poll::Ready(Some(Ok(Frame::data(piece.slice(..sent)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stopped.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.stopped.is_some() {
+            return SizeHint::default();
+        }
         self.body.size_hint()
     }
 }
@@ -233,85 +546,6 @@ fn die_soon() {
         tracing::error!("crashing at the chosen step");
         std::process::abort();
     });
-}
-
-/// The messages of one answer, as they pass in pieces of any size.
-#[derive(Debug)]
-struct Messages {
-    crash: Crash,
-    handler: String,
-    invocation: u32,
-    count: u32,
-    header: Vec<u8>,
-    payload_left: usize,
-    dies_after_this: bool,
-}
-
-impl Messages {
-    /// Reads on; answers how many of `bytes` may still be sent when the chosen
-    /// step is among them.
-    fn read(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        loop {
-            let skipped = self.payload_left.min(bytes.len() - at);
-            at += skipped;
-            self.payload_left -= skipped;
-            if self.payload_left == 0 && self.dies_after_this {
-                return Some(at);
-            }
-            if at == bytes.len() {
-                return None;
-            }
-            let starts_at = at;
-            let missing = (HEADER - self.header.len()).min(bytes.len() - at);
-            self.header.extend_from_slice(&bytes[at..at + missing]);
-            at += missing;
-            if self.header.len() < HEADER {
-                return None;
-            }
-            let kind = u16::from_be_bytes([self.header[0], self.header[1]]);
-            let length: [u8; 4] = self.header[4..].try_into().unwrap_or_default();
-            self.header.clear();
-            self.payload_left = u32::from_be_bytes(length) as usize;
-            if let Some(kind) = durable(kind) {
-                self.count += 1;
-                let id = StepId {
-                    handler: self.handler.clone(),
-                    invocation: self.invocation,
-                    number: self.count,
-                };
-                match self.crash.step(&id, kind) {
-                    Some(Side::Before) => return Some(starts_at),
-                    Some(Side::After) => self.dies_after_this = true,
-                    None => {}
-                }
-            }
-        }
-    }
-}
-
-/// The name of a message that makes something durable; others (suspensions,
-/// acknowledgements) are no steps.
-fn durable(message: u16) -> Option<&'static str> {
-    Some(match message {
-        0x0003 => "end",
-        0x0005 => "run_result",
-        0x0401 => "output",
-        0x0402 | 0x0407 => "get_state",
-        0x0403 => "set_state",
-        0x0404 | 0x0405 => "clear_state",
-        0x0409 | 0x040A => "get_promise",
-        0x040B => "complete_promise",
-        0x040C => "sleep",
-        0x040D => "call",
-        0x040E => "send",
-        0x0410 => "signal",
-        0x0411 => "run",
-        0x0412 => "attach",
-        0x0414 => "complete_awakeable",
-        0x0400..=0x07FF => "other",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -326,81 +560,139 @@ mod tests {
         bytes
     }
 
-    fn answer() -> Vec<u8> {
-        [
-            message(0x0411, b"now"),
-            message(0x0005, b"12:00"),
-            message(0x0006, b"not durable"),
-            message(0x0403, b"basket"),
-        ]
-        .concat()
+    fn named(first: &str, name: &str) -> Vec<u8> {
+        Named {
+            first: first.into(),
+            second: Vec::new(),
+            name: name.to_owned(),
+        }
+        .encode_to_vec()
     }
 
-    /// How much of the answer is sent, in pieces of `piece` bytes.
-    fn sent(crash: &Crash, piece: usize) -> Vec<u8> {
-        let mut messages = crash.invocation("/invoke/UserSession/AddItem").unwrap();
-        let mut sent = Vec::new();
-        for piece in answer().chunks(piece) {
-            match messages.read(piece) {
-                None => sent.extend(piece),
-                Some(last) => {
-                    sent.extend(&piece[..last]);
-                    return sent;
-                }
-            }
+    /// What Restate says of invocation `id`, which has done `done` already.
+    fn question(id: &str, done: &[Vec<u8>]) -> Vec<u8> {
+        let start = Start {
+            debug_id: id.to_owned(),
+        };
+        let mut question = message(START, &start.encode_to_vec());
+        question.extend(message(INPUT, b"input"));
+        question.extend(done.concat());
+        question
+    }
+
+    fn answer() -> [Vec<u8>; 4] {
+        [
+            message(0x0411, &named("", "now")),
+            message(RUN_RESULT, b"12:00"),
+            message(0x0006, b"not durable"),
+            message(0x0403, &named("checkout:exec:alice.1", "")),
+        ]
+    }
+
+    fn body(
+        bytes: &[u8],
+        piece: usize,
+    ) -> impl Body<Data = Bytes, Error = std::convert::Infallible> {
+        let pieces: Vec<_> = bytes
+            .chunks(piece)
+            .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
+        http_body_util::StreamBody::new(futures::stream::iter(pieces))
+    }
+
+    /// Everything that comes before the body ends or stops.
+    fn read_on(body: &mut (impl Body<Data = Bytes> + Unpin)) -> Vec<u8> {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut read = Vec::new();
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *body).poll_frame(&mut cx) {
+            read.extend(frame.into_data().unwrap());
         }
-        sent
+        read
+    }
+
+    /// How much of the answer to invocation `id` is sent.
+    fn sent(crash: &Crash, id: &str, piece: usize) -> Vec<u8> {
+        let watch = crash.watch("/invoke/UserSession/AddItem");
+        read_on(&mut watch.asked(body(&question(id, &[]), piece)));
+        read_on(&mut watch.answered(body(&answer().concat(), piece)))
+    }
+
+    fn seen(crash: &Crash) -> Vec<(String, String)> {
+        let seen = crash.seen().into_iter();
+        seen.map(|step| (step.id, step.what)).collect()
     }
 
     #[test]
     fn steps_are_counted_whatever_the_pieces() {
-        for piece in 1..=answer().len() {
+        let whole = answer().concat();
+        for piece in 1..=whole.len() {
             let crash = Crash::allowed(true);
-            assert_eq!(sent(&crash, piece), answer());
-            let seen: Vec<_> = crash
-                .seen()
-                .into_iter()
-                .map(|step| (step.id, step.kind))
-                .collect();
-            assert_eq!(
-                seen,
-                [
-                    ("UserSession/AddItem#1:1".to_owned(), "run"),
-                    ("UserSession/AddItem#1:2".to_owned(), "run_result"),
-                    ("UserSession/AddItem#1:3".to_owned(), "set_state"),
-                ]
-            );
+            assert_eq!(sent(&crash, "inv_1", piece), whole);
+            let expected = [
+                ("UserSession/AddItem#1:1", "run now"),
+                ("UserSession/AddItem#1:1.result", "result of now"),
+                ("UserSession/AddItem#1:2", "set checkout:exec"),
+            ]
+            .map(|(id, what)| (id.to_owned(), what.to_owned()));
+            assert_eq!(seen(&crash), expected);
         }
+    }
+
+    #[test]
+    fn a_step_has_the_same_name_in_the_next_try() {
+        let crash = Crash::allowed(true);
+        let [run, result, _, set] = answer();
+        sent(&crash, "inv_1", 64);
+        let before = seen(&crash);
+        let watch = crash.watch("/invoke/UserSession/AddItem");
+        read_on(&mut watch.asked(body(&question("inv_1", &[run]), 7)));
+        read_on(&mut watch.answered(body(&[result, set].concat(), 7)));
+        assert_eq!(seen(&crash), before);
     }
 
     #[test]
     fn before_keeps_the_step_back_and_after_lets_it_out() {
-        let whole = answer();
-        let (first, last) = (11, whole.len() - 14);
+        let whole = answer().concat();
+        let first = answer()[0].len();
+        let last = whole.len() - answer()[3].len();
         for (at, length) in [
             ("UserSession/AddItem#1:1:before", 0),
             ("UserSession/AddItem#1:1:after", first),
-            ("UserSession/AddItem#1:3:before", last),
-            ("UserSession/AddItem#1:3:after", whole.len()),
+            ("UserSession/AddItem#1:2:before", last),
+            ("UserSession/AddItem#1:2:after", whole.len()),
         ] {
             let crash = Crash::allowed(true);
-            crash.plan_at(at.parse().unwrap());
-            assert_eq!(sent(&crash, whole.len()).len(), length, "{at}");
+            crash.plan_at(at.parse().unwrap(), Stop::Hold);
+            let watch = crash.watch("/invoke/UserSession/AddItem");
+            read_on(&mut watch.asked(body(&question("inv_1", &[]), 64)));
+            let mut answered = watch.answered(body(&whole, whole.len()));
+            assert_eq!(read_on(&mut answered).len(), length, "{at}");
+            assert!(crash.is_holding(), "{at}");
+            crash.release();
+            assert!(!crash.is_holding(), "{at}");
+            assert_eq!(read_on(&mut answered), whole[length..], "{at}");
         }
     }
 
     #[test]
-    fn only_the_chosen_invocation_dies() {
+    fn only_the_chosen_invocation_stops_and_once_only() {
         let crash = Crash::allowed(true);
-        crash.plan_at("UserSession/AddItem#2:1:before".parse().unwrap());
-        assert_eq!(sent(&crash, 5), answer());
-        assert!(sent(&crash, 64).is_empty());
+        crash.plan_at(
+            "UserSession/AddItem#2:1:before".parse().unwrap(),
+            Stop::Hold,
+        );
+        let whole = answer().concat();
+        assert_eq!(sent(&crash, "inv_1", 5), whole);
+        assert!(sent(&crash, "inv_2", 64).is_empty());
+        assert_eq!(sent(&crash, "inv_2", 64), whole);
     }
 
     #[test]
     fn nothing_is_watched_unless_allowed() {
         let crash = Crash::allowed(false);
-        assert!(crash.invocation("/invoke/UserSession/AddItem").is_none());
+        assert_eq!(sent(&crash, "inv_1", 5), answer().concat());
+        assert!(crash.seen().is_empty());
         assert!("UserSession/AddItem:1".parse::<At>().is_err());
+        assert!("UserSession/AddItem#1:1.result:after".parse::<At>().is_ok());
     }
 }

@@ -4,15 +4,16 @@
 //! one call in fifty waits 40 ms), goes on after an accept error, and drains on
 //! a signal of our choice.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulShutdown;
-use restate_sdk::hyper::HyperEndpoint;
+use restate_sdk::endpoint::{HandleOptions, ProtocolMode};
 use restate_sdk::prelude::*;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -83,15 +84,15 @@ pub async fn serve(
     crash: Crash,
     shutdown: CancellationToken,
 ) {
-    let endpoint = HyperEndpoint::new(endpoint);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (crash, path) = (crash.clone(), request.uri().path().to_owned());
-        let answer = endpoint.call(request);
-        async move {
-            answer
-                .await
-                .map(|answer| answer.map(|body| crash.watch(&path, body)))
-        }
+        let watch = crash.watch(request.uri().path());
+        let options = HandleOptions {
+            protocol_mode: ProtocolMode::BidiStream,
+        };
+        let answer = endpoint
+            .handle_with_options(request.map(|body| watch.asked(body)), options)
+            .map(|body| watch.answered(body));
+        async { Ok::<_, Infallible>(answer) }
     });
     let graceful = GracefulShutdown::new();
     loop {

@@ -17,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use waybill_domain::update::Update;
 
-use crate::crash::{At, Crash};
+use crate::crash::{At, Crash, Stop};
 use crate::settings::VERSION;
 use crate::voice::Voice;
 
@@ -48,6 +48,7 @@ pub fn router(ops: Ops) -> Router {
     if ops.allow_crash {
         router = router
             .route("/crash", post(crash))
+            .route("/hold", post(hold).get(is_holding).delete(release))
             .route("/steps", get(steps).delete(forget_steps));
     }
     router.with_state(ops)
@@ -143,13 +144,31 @@ async fn crash(State(ops): State<Ops>, Query(when): Query<When>) -> Response {
         tracing::error!("crashing on request");
         std::process::abort()
     };
+    plan(&ops, &at, Stop::Die)
+}
+
+/// Holds one invocation at a step to come, until `DELETE /hold`.
+async fn hold(State(ops): State<Ops>, Query(when): Query<When>) -> Response {
+    plan(&ops, when.at.as_deref().unwrap_or_default(), Stop::Hold)
+}
+
+fn plan(ops: &Ops, at: &str, stop: Stop) -> Response {
     match at.parse::<At>() {
         Ok(at) => {
-            ops.crash.plan_at(at);
+            ops.crash.plan_at(at, stop);
             StatusCode::ACCEPTED.into_response()
         }
         Err(sentence) => (StatusCode::BAD_REQUEST, format!("{sentence}\n")).into_response(),
     }
+}
+
+/// Whether an invocation is held at the step.
+async fn is_holding(State(ops): State<Ops>) -> impl IntoResponse {
+    Json(serde_json::json!({ "holding": ops.crash.is_holding() }))
+}
+
+async fn release(State(ops): State<Ops>) {
+    ops.crash.release();
 }
 
 /// Every durable step since the last `DELETE /steps`.

@@ -1,249 +1,316 @@
-//! The services die before and after their durable steps, and every order ends
+//! Each process dies before and after each durable step, and every order ends
 //! well all the same.
 //!
 //! The list of steps is the services' own: `GET /steps` tells every message
 //! that they sent to Restate while one order of each story went through, so a
-//! new step is covered without anyone remembering it. One case kills the
-//! services at one of them while one order of each story is under way.
+//! new step is covered without anyone remembering it. One case kills one
+//! process at one of them: the services die there by themselves; for the
+//! gateway and restate-server the services hold still there until it is dead.
 //!
-//! `CRASH_CASES` says how many cases to run: a number (spread evenly over the
-//! list), or `all`. `CRASH_FIRST` moves the choice by some steps.
+//! `CRASH_CASES` says how many cases to run for each process: a number (spread
+//! evenly over the list), or `all`. `CRASH_FIRST` moves the choice by some
+//! cases.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::checker;
-use crate::shop::{Answer, Person, Shop, order_form, send_anyway, text};
+use crate::shop::{Answer, Person, Shop, order_form, text, try_send};
 use crate::world::{Part, Setup, World, eventually, own_alone};
 
-/// Cases of an ordinary run.
-const CASES: usize = 24;
+/// Cases of an ordinary run, for each process.
+const CASES: usize = 12;
 /// Longest that one order may take through one crash.
 const STORY_WITHIN: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A step that comes after its order has ended comes within this.
+const LATE_STEP: Duration = Duration::from_secs(1);
+/// Events do not come in the same order every time, so a step may not come.
+const TRIES: u32 = 3;
+
+/// Who dies.
+const VICTIMS: [Part; 3] = [Part::Services, Part::Gateway, Part::Restate];
 
 /// What becomes of an order.
 #[derive(Debug, Clone, Copy)]
 enum Story {
     Delivered,
-    Declined,
+    PaidAtTheSecondTry,
     Rejected,
     NotShipped,
     TakenBack,
+    PaidTooLate,
     Recalled,
 }
 
-const STORIES: [Story; 6] = [
+const STORIES: [Story; 7] = [
     Story::Delivered,
-    Story::Declined,
+    Story::PaidAtTheSecondTry,
     Story::Rejected,
     Story::NotShipped,
     Story::TakenBack,
+    Story::PaidTooLate,
     Story::Recalled,
 ];
 
+/// A durable step, and the story that comes to it.
+#[derive(Debug, Clone)]
+struct Step {
+    story: Story,
+    id: String,
+    what: String,
+}
+
+/// One death: at which step, on which side of it, whose.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    step: usize,
+    side: &'static str,
+    victim: Part,
+}
+
+const SIDES: [&str; 2] = ["before", "after"];
+
 #[test]
-fn whatever_step_the_services_die_at_every_order_ends_well() {
+fn whoever_dies_at_whatever_step_every_order_ends_well() {
     let setup = Setup::with("ALLOW_CRASH", "true")
-        .and("DELIVERY_TIME", "700ms")
-        .lasting(Duration::from_secs(3600));
+        .and("DELIVERY_TIME", "500ms")
+        .lasting(Duration::from_hours(3));
     own_alone(&setup, async |shop| {
         let world = shop.world();
-        let steps = list_steps(world).await;
-        let cases = choose(&steps);
-        let mut table = Vec::new();
-        for (number, (step, kind, side)) in (2..).zip(&cases) {
-            let ordered = case(world, number, &format!("{step}:{side}")).await;
-            table.push(format!("{side:>6}  {kind:<18} {step:<50} {ordered}"));
+        let mut numbers = 1..;
+        let mut steps = Vec::new();
+        for (story, number) in STORIES.into_iter().zip(&mut numbers) {
+            steps.extend(steps_of(world, story, number).await);
         }
-        show(&steps, &table);
+        // Stories begin alike.
+        let mut known = BTreeSet::new();
+        steps.retain(|step| known.insert((step.id.clone(), step.what.clone())));
+        let mut outcomes = Vec::new();
+        for case in choose(&steps) {
+            say(&steps[case.step], case);
+            let mut reached = false;
+            for number in numbers.by_ref().take(TRIES as usize) {
+                reached = run(world, number, &steps[case.step], case).await;
+                if reached {
+                    break;
+                }
+            }
+            outcomes.push((case, reached));
+        }
+        show(&steps, &outcomes);
     });
 }
 
-/// Every step of one order of each story, and its kind.
-async fn list_steps(world: &Arc<World>) -> Vec<(String, String)> {
-    let url = format!("{}/steps", world.services_ops);
-    world
-        .http
-        .delete(&url)
-        .send()
-        .await
-        .expect("the services answer");
-    let shop = Shop::beside_others(Arc::clone(world), 1);
-    tell_all(&shop).await;
+/// Every step of one order, in the order of the first time.
+async fn steps_of(world: &Arc<World>, story: Story, number: u32) -> Vec<Step> {
+    ops(world, Method::DELETE, "/steps").await;
+    let shop = Shop::beside_others(Arc::clone(world), number);
+    tell(&shop, story).await;
     checker::assert_quiet(&shop).await;
-    let seen = world
-        .http
-        .get(&url)
-        .send()
-        .await
-        .expect("the services answer");
-    let seen: Vec<Value> = seen.json().await.expect("a list of steps");
-    seen.iter()
-        .map(|step| (text(&step["id"]).to_owned(), text(&step["kind"]).to_owned()))
-        // The ways in, of the admin and of the catalog, are not the order's.
-        .filter(|(id, _)| !id.starts_with("Inventory/Stock"))
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    let seen = ops(world, Method::GET, "/steps").await;
+    let seen = seen.as_array().expect("a list of steps").iter();
+    seen.map(|step| Step {
+        story,
+        id: text(&step["id"]).to_owned(),
+        what: text(&step["what"]).to_owned(),
+    })
+    .collect()
 }
 
-/// The cases of this run: step, kind, side.
-fn choose(steps: &[(String, String)]) -> Vec<(String, String, &'static str)> {
-    let all: Vec<_> = steps
-        .iter()
-        .flat_map(|(step, kind)| ["before", "after"].map(|side| (step.clone(), kind.clone(), side)))
-        .collect();
+/// Asks the services' ops port.
+async fn ops(world: &World, method: Method, path: &str) -> Value {
+    let url = format!("{}{}", world.services_ops, path.replace('#', "%23"));
+    let answer = world.http.request(method, &url).send().await;
+    let answer = answer.expect("the services answer");
+    assert!(answer.status().is_success(), "{url}: {answer:?}");
+    let body = answer.text().await.expect("an answer is text");
+    serde_json::from_str(&body).unwrap_or_default()
+}
+
+/// The cases of this run.
+fn choose(steps: &[Step]) -> Vec<Case> {
     let number = |name: &str, otherwise: usize| {
         std::env::var(name).map_or(otherwise, |text| {
             text.parse()
                 .unwrap_or_else(|_| panic!("{name} must be a number, not {text}"))
         })
     };
+    let all_of = |victim| {
+        (0..steps.len()).flat_map(move |step| SIDES.map(|side| Case { step, side, victim }))
+    };
     if std::env::var("CRASH_CASES").is_ok_and(|cases| cases == "all") {
-        return all;
+        return VICTIMS.into_iter().flat_map(all_of).collect();
     }
-    let stride = (all.len() / number("CRASH_CASES", CASES).max(1)).max(1);
-    let first = number("CRASH_FIRST", 0) % stride;
-    all.into_iter().skip(first).step_by(stride).collect()
+    let stride = (steps.len() * SIDES.len() / number("CRASH_CASES", CASES).max(1)).max(1);
+    let first = number("CRASH_FIRST", 0);
+    // Each victim begins elsewhere, so that together they die at more steps.
+    VICTIMS
+        .into_iter()
+        .enumerate()
+        .flat_map(|(nth, victim)| {
+            all_of(victim)
+                .skip((first + nth * stride / VICTIMS.len()) % stride)
+                .step_by(stride)
+        })
+        .collect()
 }
 
-/// One crash while one order of each story is under way.
-async fn case(world: &Arc<World>, number: u32, at: &str) -> &'static str {
-    let planned = world
-        .http
-        .post(format!(
-            "{}/crash?at={}",
-            world.services_ops,
-            at.replace('#', "%23")
-        ))
-        .send()
-        .await
-        .expect("the services answer");
-    assert!(planned.status().is_success(), "{at}: {planned:?}");
+/// One order whose story comes to the step, and one death there. Whether the
+/// step was reached.
+async fn run(world: &Arc<World>, number: u32, step: &Step, case: Case) -> bool {
+    let Case { side, victim, .. } = case;
+    let how = match victim {
+        Part::Services => "crash",
+        _ => "hold",
+    };
+    ops(
+        world,
+        Method::POST,
+        &format!("/{how}?at={}:{side}", step.id),
+    )
+    .await;
     let shop = Shop::beside_others(Arc::clone(world), number);
-    let deaths = AtomicU32::new(0);
-    let told = std::pin::pin!(tell_all(&shop));
-    let revived = std::pin::pin!(revive(world, &deaths));
-    match select(told, revived).await {
-        Either::Left(_) => {}
-        Either::Right((never, _)) => match never {},
-    }
-    // A step late in the orders' lives may be reached after they have ended.
-    let quiet = std::pin::pin!(checker::assert_quiet(&shop));
-    let revived = std::pin::pin!(revive(world, &deaths));
-    match select(quiet, revived).await {
-        Either::Left(_) => {}
-        Either::Right((never, _)) => match never {},
-    }
-    match deaths.load(Ordering::Relaxed) {
-        0 => {
-            // Not every order of events repeats; then nothing has died.
-            let steps = format!("{}/steps", world.services_ops);
-            world
-                .http
-                .delete(steps)
-                .send()
-                .await
-                .expect("the services answer");
-            "not reached"
+    let story = async {
+        tell(&shop, step.story).await;
+        tokio::time::sleep(LATE_STEP).await;
+    };
+    let reached = match select(std::pin::pin!(story), std::pin::pin!(death(world, victim))).await {
+        Either::Left(_) => false,
+        Either::Right(((), story)) => {
+            story.await;
+            true
         }
-        1 => "ok",
-        more => panic!("{at}: the services died {more} times"),
+    };
+    if !reached {
+        ops(world, Method::DELETE, "/steps").await;
     }
+    checker::assert_quiet(&shop).await;
+    assert!(
+        !VICTIMS.iter().any(|part| world.has_ended(*part)),
+        "{step:?} {case:?}: somebody died a second time"
+    );
+    reached
 }
 
-/// Starts the services again whenever they have died.
-async fn revive(world: &World, deaths: &AtomicU32) -> std::convert::Infallible {
-    loop {
+/// Waits until the step is reached, lets the victim die there, and starts it
+/// again.
+async fn death(world: &World, victim: Part) {
+    let reached = async || match victim {
+        Part::Services => world.has_ended(Part::Services),
+        _ => ops(world, Method::GET, "/hold").await["holding"] == true,
+    };
+    while !reached().await {
         tokio::time::sleep(LOOK_EVERY).await;
-        if world.has_ended(Part::Services) {
-            deaths.fetch_add(1, Ordering::Relaxed);
-            world.kill(Part::Services);
-            world.start_again(Part::Services).await;
-        }
     }
-}
-
-async fn tell_all(shop: &Shop) {
-    futures::future::join_all(STORIES.map(|story| tell(shop, story))).await;
+    world.kill(victim);
+    // Meanwhile the order goes on without the gateway; without Restate it cannot.
+    if victim == Part::Gateway {
+        ops(world, Method::DELETE, "/hold").await;
+    }
+    world.start_again(victim).await;
+    if victim == Part::Restate {
+        ops(world, Method::DELETE, "/hold").await;
+    }
 }
 
 /// One order, by people who ask again until they are answered.
 async fn tell(shop: &Shop, story: Story) {
     let buyer = shop.person(&format!("{story:?}").to_lowercase());
-    let product = shop.product("P001").id;
+    let admin = shop.admin();
     let id = match story {
         Story::NotShipped => "FAIL_SHIP",
         _ => "order",
     };
-    surely(
-        &buyer,
-        "/api/cart/add",
-        &json!({ "product_id": product, "quantity": 1 }),
-    )
-    .await;
+    let product = json!({ "product_id": shop.product("P001").id, "quantity": 1 });
+    surely(&buyer, "/api/cart/add", "first", &product).await;
     let order_id = {
-        let placed = surely(&buyer, "/api/checkout", &order_form(id)).await;
+        let placed = surely(&buyer, "/api/checkout", "first", &order_form(id)).await;
         text(&placed["order_id"]).to_owned()
     };
     shop.accept(&order_id);
+    let cancel = format!("/api/orders/{order_id}/cancel");
+    let decide = format!("/api/workflow/{order_id}/approve");
+    let approved = json!({ "approved": true });
 
-    let page = until(&buyer, &order_id, |order| {
-        order["payment"]["pay_url"].as_str().map(str::to_owned)
-    })
-    .await;
-    let action = if matches!(story, Story::Declined) {
-        "decline"
-    } else {
-        "pay"
-    };
-    shop.use_payment_page(&page, action).await;
-    let path = format!("/api/workflow/{order_id}/approve");
-    if !matches!(story, Story::Declined) {
-        until_status(&buyer, &order_id, &["awaiting_approval"]).await;
+    let page = page_of(&buyer, &order_id, 1).await;
+    match story {
+        Story::PaidTooLate => {
+            surely(&buyer, &cancel, "only", &json!({})).await;
+            until_status(&buyer, &order_id, &["cancelled"]).await;
+            let receipt = json!({
+                "awakeable_id": page.awakeable,
+                "transaction_id": format!("late-{order_id}"),
+                "amount": page.total,
+                "status": "success",
+            });
+            surely(&buyer, "/api/payment/callback", "only", &receipt).await;
+            return;
+        }
+        Story::PaidAtTheSecondTry => {
+            shop.use_payment_page(&page.url, "decline").await;
+            until_status(&buyer, &order_id, &["payment_failed"]).await;
+            surely(&buyer, "/api/checkout", "second", &order_form(id)).await;
+            let page = page_of(&buyer, &order_id, 2).await;
+            shop.use_payment_page(&page.url, "pay").await;
+        }
+        _ => shop.use_payment_page(&page.url, "pay").await,
     }
+    until_status(&buyer, &order_id, &["awaiting_approval"]).await;
     let end = match story {
-        Story::Declined => "payment_failed",
         Story::Rejected => {
-            surely(
-                &shop.admin(),
-                &path,
-                &json!({ "approved": false, "reason": "no" }),
-            )
-            .await;
+            let rejected = json!({ "approved": false, "reason": "no" });
+            surely(&admin, &decide, &order_id, &rejected).await;
             "rejected"
         }
         Story::TakenBack => {
-            surely(
-                &buyer,
-                &format!("/api/orders/{order_id}/cancel"),
-                &json!({}),
-            )
-            .await;
+            surely(&buyer, &cancel, "only", &json!({})).await;
             "cancelled"
         }
-        Story::Delivered | Story::NotShipped | Story::Recalled => {
-            surely(&shop.admin(), &path, &json!({ "approved": true })).await;
-            match story {
-                Story::Delivered => "delivered",
-                Story::NotShipped => "shipping_failed",
-                _ => {
-                    until_status(&buyer, &order_id, &["in_transit", "delivered"]).await;
-                    recall(shop, &order_id).await;
-                    until_status(&buyer, &order_id, &["cancelled", "delivered"]).await;
-                    return;
-                }
-            }
+        Story::NotShipped => {
+            surely(&admin, &decide, &order_id, &approved).await;
+            "shipping_failed"
+        }
+        Story::Recalled => {
+            surely(&admin, &decide, &order_id, &approved).await;
+            until_status(&buyer, &order_id, &["in_transit", "delivered"]).await;
+            recall(shop, &order_id).await;
+            until_status(&buyer, &order_id, &["cancelled", "delivered"]).await;
+            return;
+        }
+        Story::Delivered | Story::PaidAtTheSecondTry | Story::PaidTooLate => {
+            surely(&admin, &decide, &order_id, &approved).await;
+            "delivered"
         }
     };
     until_status(&buyer, &order_id, &[end]).await;
+}
+
+/// Where to pay.
+struct Page {
+    url: String,
+    awakeable: String,
+    total: i64,
+}
+
+/// The payment page of that attempt.
+async fn page_of(buyer: &Person<'_>, order_id: &str, attempt: i64) -> Page {
+    until(buyer, order_id, |order| {
+        let payment = &order["payment"];
+        (payment["attempt"] == attempt).then_some(())?;
+        Some(Page {
+            url: payment["pay_url"].as_str()?.to_owned(),
+            awakeable: payment["awakeable_id"].as_str()?.to_owned(),
+            total: order["total_cents"].as_i64()?,
+        })
+    })
+    .await
 }
 
 /// An operator cancels the workflow's invocation.
@@ -251,34 +318,48 @@ async fn recall(shop: &Shop, order_id: &str) {
     let query = format!(
         "SELECT id FROM sys_invocation WHERE target = 'OrderFulfillmentWorkflow/{order_id}/Run'"
     );
-    for row in shop.sql(&query).await {
+    let rows = eventually("Restate tells the invocation", STORY_WITHIN, async || {
+        shop.try_sql(&query).await
+    })
+    .await;
+    for row in rows {
         let url = format!("{}/invocations/{}/cancel", shop.admin, text(&row["id"]));
-        shop.http.patch(url).send().await.expect("Restate answers");
+        eventually("Restate takes the cancellation", STORY_WITHIN, async || {
+            let answer = shop.http.patch(&url).send().await;
+            answer.map_err(|error| error.to_string())
+        })
+        .await;
     }
 }
 
-/// Asks until there is an answer that is not an outage's.
-async fn surely(person: &Person<'_>, path: &str, body: &Value) -> Value {
-    let key = format!("{}-{}", path.replace('/', "-"), person.name);
+/// Asks until there is an answer that is not an outage's. `key` tells one
+/// request from the next; the same one is sent again with the same key.
+async fn surely(person: &Person<'_>, path: &str, key: &str, body: &Value) -> Value {
+    let key = format!("{}-{}-{key}", path.replace('/', "-"), person.name);
     eventually(path, STORY_WITHIN, async || {
         let request = person
             .request(Method::POST, path)
             .header("idempotency-key", &key);
-        let answer: Answer = send_anyway(request.json(body)).await;
-        if answer.status < 500 {
-            assert!(answer.status < 300, "{path}: {answer:?}");
-            Ok(answer.body)
-        } else {
-            Err(format!("{answer:?}"))
-        }
+        let answer = answered(request.json(body)).await?;
+        assert!(answer.status < 300, "{path}: {answer:?}");
+        Ok(answer.body)
     })
     .await
+}
+
+/// An answer, or an outage in words.
+async fn answered(request: RequestBuilder) -> Result<Answer, String> {
+    match try_send(request).await {
+        Ok(answer) if answer.status < 500 => Ok(answer),
+        Ok(answer) => Err(format!("{answer:?}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn until<T>(person: &Person<'_>, order_id: &str, look: impl Fn(&Value) -> Option<T>) -> T {
     let path = format!("/api/orders/{order_id}");
     eventually(&path, STORY_WITHIN, async || {
-        let answer = send_anyway(person.request(Method::GET, &path)).await;
+        let answer = answered(person.request(Method::GET, &path)).await?;
         look(&answer.body).ok_or_else(|| format!("{answer:?}"))
     })
     .await
@@ -292,13 +373,50 @@ async fn until_status(person: &Person<'_>, order_id: &str, statuses: &[&str]) {
     .await;
 }
 
+/// Where a failed run has come to.
+#[expect(clippy::print_stdout, reason = "shown when the test fails")]
+fn say(step: &Step, case: Case) {
+    let Case { side, victim, .. } = case;
+    println!("{victim:?} dies {side} {} ({})", step.id, step.what);
+}
+
+/// The matrix: a row for each step, a column for each process and side.
 #[expect(
     clippy::print_stdout,
     reason = "the matrix is what the test is run for"
 )]
-fn show(steps: &[(String, String)], table: &[String]) {
-    println!("{} steps, {} cases:", steps.len(), table.len());
-    for line in table {
-        println!("{line}");
+fn show(steps: &[Step], outcomes: &[(Case, bool)]) {
+    let missed = outcomes.iter().filter(|(_, reached)| !reached).count();
+    println!(
+        "{} steps, {} cases: {} ok, {missed} not reached, 0 failed",
+        steps.len(),
+        outcomes.len(),
+        outcomes.len() - missed,
+    );
+    println!(
+        "{:<92}{:^16}{:^16}{:^16}",
+        "", "services", "gateway", "restate-server"
+    );
+    println!("{:<92}{}", "step", "before   after ".repeat(VICTIMS.len()));
+    for (number, step) in steps.iter().enumerate() {
+        let mut row = format!("{:<46} {:<45}", step.id, step.what);
+        let mut is_told = false;
+        for victim in VICTIMS {
+            for side in SIDES {
+                let outcome = outcomes.iter().find(|(case, _)| {
+                    case.step == number && case.side == side && case.victim == victim
+                });
+                is_told |= outcome.is_some();
+                let cell = match outcome {
+                    Some((_, true)) => "ok",
+                    Some((_, false)) => "missed",
+                    None => "-",
+                };
+                let _ = write!(row, "{cell:<8}");
+            }
+        }
+        if is_told {
+            println!("{row}");
+        }
     }
 }

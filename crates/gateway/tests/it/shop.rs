@@ -70,6 +70,16 @@ impl Shop {
             None => name.to_owned(),
         };
         self.people().insert(name.clone());
+        self.known(name)
+    }
+
+    /// Everybody who has come so far.
+    pub fn everybody(&self) -> Vec<Person<'_>> {
+        let names: Vec<_> = self.people().iter().cloned().collect();
+        names.into_iter().map(|name| self.known(name)).collect()
+    }
+
+    fn known(&self, name: String) -> Person<'_> {
         Person {
             shop: self,
             proof: Proof::Header(name.clone()),
@@ -79,11 +89,7 @@ impl Shop {
 
     /// The admin. There is one in every world.
     pub fn admin(&self) -> Person<'_> {
-        Person {
-            shop: self,
-            name: "admin".to_owned(),
-            proof: Proof::Header("admin".to_owned()),
-        }
+        self.known("admin".to_owned())
     }
 
     /// The admin, by an API token where a name is not enough.
@@ -512,8 +518,14 @@ pub fn send(request: RequestBuilder) -> impl Future<Output = Answer> {
     }
 }
 
+/// Sends and reads to the end, whatever the status.
 pub async fn send_anyway(request: RequestBuilder) -> Answer {
-    let answer = request.send().await.expect("the gateway answers");
+    try_send(request).await.expect("the gateway answers")
+}
+
+/// The same where the gateway may be gone.
+pub async fn try_send(request: RequestBuilder) -> reqwest::Result<Answer> {
+    let answer = request.send().await?;
     let headers = |name| answer.headers().get_all(name).iter();
     let strings = |name| {
         headers(name)
@@ -524,12 +536,12 @@ pub async fn send_anyway(request: RequestBuilder) -> Answer {
     let content_type = strings(header::CONTENT_TYPE).concat();
     let cookies = strings(header::SET_COOKIE);
     let status = answer.status().as_u16();
-    let text = answer.text().await.expect("an answer is text");
-    Answer {
+    let text = answer.text().await?;
+    Ok(Answer {
         status,
         content_type,
         cookies,
         body: serde_json::from_str(&text).unwrap_or_default(),
         text,
-    }
+    })
 }
