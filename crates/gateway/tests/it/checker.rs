@@ -88,7 +88,12 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
 /// Waits until the orders of a test have settled, and fails with what is wrong
 /// if they do not.
 pub async fn assert_quiet(shop: &Shop) {
-    let deadline = Instant::now() + QUIET_WITHIN;
+    assert_quiet_within(shop, QUIET_WITHIN).await;
+}
+
+/// The same, with more time or less.
+pub async fn assert_quiet_within(shop: &Shop, within: Duration) {
+    let deadline = Instant::now() + within;
     loop {
         let evidence = Evidence::gather(shop).await;
         let wrong = violations(&evidence);
@@ -97,7 +102,7 @@ pub async fn assert_quiet(shop: &Shop) {
         }
         assert!(
             Instant::now() < deadline,
-            "not as it should be after {QUIET_WITHIN:?}:\n  {}",
+            "not as it should be after {within:?}:\n  {}",
             wrong.join("\n  ")
         );
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -32,6 +32,7 @@ mod restate;
 mod scenarios;
 mod sessions;
 mod shop;
+mod soak;
 mod stream;
 mod streams;
 mod world;

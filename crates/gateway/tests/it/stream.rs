@@ -34,6 +34,12 @@ impl Person<'_> {
 
     /// Opens a stream again, telling what was heard last.
     pub async fn stream_after(&self, path: &str, last_id: Option<&str>) -> Stream {
+        let opened = self.try_stream(path, last_id).await;
+        opened.unwrap_or_else(|instead| panic!("{path}: {instead}"))
+    }
+
+    /// The same where the gateway may be gone.
+    pub async fn try_stream(&self, path: &str, last_id: Option<&str>) -> Result<Stream, String> {
         let mut request = self
             .request(Method::GET, path)
             .header("accept", "text/event-stream")
@@ -43,9 +49,11 @@ impl Person<'_> {
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
-        let answer = request.send().await.expect("the gateway answers");
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        if answer.status() != 200 {
+            return Err(answer.status().to_string());
+        }
         let kind = answer.headers().get("content-type").cloned();
-        assert_eq!(answer.status(), 200, "{path}");
         assert_eq!(
             kind.as_ref().and_then(|kind| kind.to_str().ok()),
             Some("text/event-stream")
@@ -68,11 +76,11 @@ impl Person<'_> {
                 }
             }
         });
-        Stream {
+        Ok(Stream {
             heard,
             news,
             reading,
-        }
+        })
     }
 }
 
@@ -132,6 +140,16 @@ impl Stream {
     pub async fn until_closed(&mut self) {
         let ended = tokio::time::timeout(crate::shop::SOON, &mut self.reading).await;
         assert!(ended.is_ok(), "the stream is still open");
+    }
+
+    /// Waits until something is said; `false` when the stream has ended.
+    pub async fn news(&mut self) -> bool {
+        self.news.changed().await.is_ok()
+    }
+
+    /// What was said since the last time.
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *lock(&self.heard))
     }
 
     fn find(&self, words: &str) -> Option<Event> {

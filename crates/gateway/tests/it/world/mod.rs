@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -71,7 +72,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Sets a variable for the services, the gateway and the sandbox.
+    /// Sets a variable for every process.
     pub fn with(name: &str, value: &str) -> Self {
         Self::default().and(name, value)
     }
@@ -262,6 +263,24 @@ impl World {
     /// Ends a process with SIGKILL.
     pub fn kill(&self, part: Part) {
         self.running(part).kill();
+    }
+
+    /// Stops a process without its knowing (SIGSTOP).
+    pub fn freeze(&self, part: Part) {
+        self.signal(part, Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self, part: Part) {
+        self.signal(part, Signal::SIGCONT);
+    }
+
+    fn signal(&self, part: Part, signal: Signal) {
+        let processes = self.processes();
+        let process = processes.get(&part);
+        process
+            .unwrap_or_else(|| panic!("{part:?} is not running"))
+            .signal(signal);
     }
 
     /// Ends a process with SIGTERM and waits until it is gone.
@@ -474,7 +493,7 @@ fn programs(setup: &Setup, ports: &Ports, folder: &Path) -> BTreeMap<Part, Progr
                         "--config-file".to_owned(),
                         restate_toml.display().to_string(),
                     ],
-                    restate(ports, folder),
+                    restate(setup, ports, folder),
                 ),
                 Part::Services => ("services", process::services(), vec![], ours.clone()),
                 Part::Sandbox => {
@@ -508,7 +527,7 @@ fn owned(variables: Vec<(impl Into<String>, String)>) -> Vec<(String, String)> {
         .collect()
 }
 
-fn restate(ports: &Ports, folder: &Path) -> Vec<(String, String)> {
+fn restate(setup: &Setup, ports: &Ports, folder: &Path) -> Vec<(String, String)> {
     let variables: Variables = vec![
         (
             "RESTATE_BASE_DIR",
@@ -527,7 +546,9 @@ fn restate(ports: &Ports, folder: &Path) -> Vec<(String, String)> {
             "true".to_owned(),
         ),
     ];
-    owned(variables)
+    let mut variables = owned(variables);
+    variables.extend(setup.variables.iter().cloned());
+    variables
 }
 
 fn ours(setup: &Setup, ports: &Ports, folder: &Path) -> Vec<(String, String)> {
