@@ -11,6 +11,7 @@ use waybill_domain::update::Update;
 
 use crate::clock::Clock;
 use crate::refuse::refuse;
+use crate::state::ReadState;
 use crate::voice::Voice;
 
 /// State: the [`StockLevel`].
@@ -37,7 +38,7 @@ impl Inventory {
         ctx: ObjectContext<'_>,
         Json(initial): Json<InitialStock>,
     ) -> HandlerResult<Json<StockLevel>> {
-        if let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? {
+        if let Some(level) = ctx.read::<StockLevel>(LEVEL).await? {
             return Ok(Json(level));
         }
         let sku = Sku::parse(ctx.key()).map_err(refuse)?;
@@ -53,10 +54,10 @@ impl Inventory {
         Json(wanted): Json<Reserve>,
     ) -> HandlerResult<Json<Reservation>> {
         let key = reservation_key(&wanted.attempt);
-        if ctx.get::<u32>(&key).await?.is_some() {
+        if ctx.read::<u32>(&key).await?.is_some() {
             return Ok(Json(Reservation::Reserved));
         }
-        let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? else {
+        let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Ok(Json(Reservation::Short { available: 0 }));
         };
         let now = ctx.now().await?;
@@ -100,7 +101,7 @@ impl Inventory {
         ctx: ObjectContext<'_>,
         Json(restock): Json<Restock>,
     ) -> HandlerResult<Json<StockLevel>> {
-        let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? else {
+        let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Err(refuse(Refusal::invalid(
                 "sku",
                 format!(
@@ -120,8 +121,8 @@ impl Inventory {
         &self,
         ctx: SharedObjectContext<'_>,
     ) -> HandlerResult<Json<Option<StockLevel>>> {
-        let level = ctx.get::<Json<StockLevel>>(LEVEL).await?;
-        Ok(Json(level.map(Json::into_inner)))
+        let level = ctx.read::<StockLevel>(LEVEL).await?;
+        Ok(Json(level))
     }
 }
 
@@ -133,10 +134,10 @@ impl Inventory {
         end: fn(StockLevel, u32, waybill_domain::Timestamp) -> StockLevel,
     ) -> HandlerResult<()> {
         let key = reservation_key(attempt);
-        let Some(quantity) = ctx.get::<u32>(&key).await? else {
+        let Some(quantity) = ctx.read::<u32>(&key).await? else {
             return Ok(());
         };
-        let Some(Json(level)) = ctx.get::<Json<StockLevel>>(LEVEL).await? else {
+        let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Ok(());
         };
         let now = ctx.now().await?;

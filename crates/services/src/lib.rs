@@ -9,6 +9,7 @@
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
 //! | [`voice`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients: all that the gateway uses of this crate |
+//! | [`state`] | reading state that may be spoilt |
 //! | [`crash`] | dying on purpose at an exact step, for tests |
 //! | [`endpoint`], [`ops`], [`registration`], [`settings`] | serving all that |
 //!
@@ -46,6 +47,7 @@ pub mod settings;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod shipping;
+mod state;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"

@@ -22,6 +22,7 @@ use crate::inventory::InventoryClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::{defect, is_cancellation, refuse};
 use crate::shipping::ShippingServiceClient;
+use crate::state::ReadState;
 use crate::user_session::UserSessionClient;
 use crate::voice::Voice;
 
@@ -93,15 +94,15 @@ impl OrderFulfillmentWorkflow {
         &self,
         ctx: SharedWorkflowContext<'_>,
     ) -> HandlerResult<Json<Option<OrderRecord>>> {
-        let record = ctx.get::<Json<OrderRecord>>(RECORD).await?;
-        Ok(Json(record.map(Json::into_inner)))
+        let record = ctx.read::<OrderRecord>(RECORD).await?;
+        Ok(Json(record))
     }
 }
 
 /// Resolves the one promise and reads it back: what it then holds has won.
 async fn decide(ctx: &SharedWorkflowContext<'_>, decision: Decision) -> HandlerResult<Decision> {
     let order_id = OrderId::parse(ctx.key()).map_err(refuse)?;
-    if ctx.get::<Json<Head>>(HEAD).await?.is_none() {
+    if ctx.read::<Head>(HEAD).await?.is_none() {
         return Err(refuse(Refusal::NotReady { order_id }));
     }
     ctx.resolve_promise(DECISION, Json(decision.clone()));

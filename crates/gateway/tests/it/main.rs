@@ -35,4 +35,5 @@ mod shop;
 mod soak;
 mod stream;
 mod streams;
+mod stuck;
 mod world;

@@ -21,14 +21,14 @@ use waybill_domain::payment::{
 
 use super::{
     AwaitPayment, Basket, CallFuture, CallbackAnswer, Clock, ContextAwakeables, ContextClient,
-    ContextReadState, ContextTimers, ContextWriteState, HandlerResult, Json, Marker, ObjectContext,
-    OrderId, OrderRecord, OrderStatus, PaymentCallback, PaymentOpened, Refusal, Settle,
-    SharedObjectContext, TerminalError, Update, UserSession, UserSessionClient, basket, late_key,
-    marker, refuse,
+    ContextTimers, ContextWriteState, HandlerResult, Json, Marker, ObjectContext, OrderId,
+    OrderRecord, OrderStatus, PaymentCallback, PaymentOpened, Refusal, Settle, SharedObjectContext,
+    TerminalError, Update, UserSession, UserSessionClient, basket, late_key, marker, refuse,
 };
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::{defect, is_cancellation};
+use crate::state::ReadState;
 
 /// Waits for the payment and settles it.
 pub(super) async fn await_payment(
@@ -424,8 +424,8 @@ async fn send_back(
     now: Timestamp,
 ) -> HandlerResult<bool> {
     let key = late_key(order_id);
-    let mut late = match ctx.get::<Json<LateMoney>>(&key).await? {
-        Some(Json(late)) => late,
+    let mut late = match ctx.read::<LateMoney>(&key).await? {
+        Some(late) => late,
         None => LateMoney {
             version: 0,
             order_id: order_id.clone(),

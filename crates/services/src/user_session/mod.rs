@@ -22,6 +22,7 @@ use waybill_domain::update::{ReadMark, Update};
 
 use crate::clock::Clock;
 use crate::refuse::refuse;
+use crate::state::ReadState;
 use crate::voice::Voice;
 
 /// State: the [`Basket`].
@@ -100,9 +101,9 @@ impl UserSession {
     /// The basket of now.
     #[handler(name = "GetBasket")]
     async fn get_basket(&self, ctx: SharedObjectContext<'_>) -> HandlerResult<Json<Basket>> {
-        let basket = ctx.get::<Json<Basket>>(BASKET).await?;
+        let basket = ctx.read::<Basket>(BASKET).await?;
         Ok(Json(match basket {
-            Some(Json(basket)) => basket,
+            Some(basket) => basket,
             None => Basket::empty(Username::parse(ctx.key()).map_err(refuse)?),
         }))
     }
@@ -114,9 +115,9 @@ impl UserSession {
         ctx: SharedObjectContext<'_>,
         Json(order_id): Json<OrderId>,
     ) -> HandlerResult<Json<Option<OrderRecord>>> {
-        let marker = ctx.get::<Json<Marker>>(&marker_key(&order_id)).await?;
+        let marker = ctx.read::<Marker>(&marker_key(&order_id)).await?;
         Ok(Json(match marker {
-            Some(Json(Marker::Here(record))) => Some(*record),
+            Some(Marker::Here(record)) => Some(*record),
             _ => None,
         }))
     }
@@ -128,9 +129,9 @@ impl UserSession {
         ctx: ObjectContext<'_>,
         Json(mark): Json<ReadMark>,
     ) -> HandlerResult<Json<ReadMark>> {
-        let before = ctx.get::<Json<ReadMark>>(READ_AT).await?;
+        let before = ctx.read::<ReadMark>(READ_AT).await?;
         let mark = match before {
-            Some(Json(before)) if before.read_at >= mark.read_at => before,
+            Some(before) if before.read_at >= mark.read_at => before,
             _ => mark,
         };
         ctx.set(READ_AT, Json(mark.clone()));
@@ -235,8 +236,8 @@ impl UserSession {
 }
 
 async fn basket(ctx: &ObjectContext<'_>) -> HandlerResult<Basket> {
-    match ctx.get::<Json<Basket>>(BASKET).await? {
-        Some(Json(basket)) => Ok(basket),
+    match ctx.read::<Basket>(BASKET).await? {
+        Some(basket) => Ok(basket),
         None => Ok(Basket::empty(Username::parse(ctx.key()).map_err(refuse)?)),
     }
 }
@@ -248,6 +249,5 @@ async fn marker(ctx: &ObjectContext<'_>, order_id: &OrderId) -> HandlerResult<Op
         }));
     }
     let key = marker_key(order_id);
-    let marker = ctx.get::<Json<Marker>>(&key).await?;
-    Ok(marker.map(Json::into_inner))
+    Ok(ctx.read(&key).await?)
 }

@@ -1,0 +1,163 @@
+//! What cannot go on stops itself and nothing else, and somebody is told.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::shop::{SOON, Shop, order_form, send_anyway, text};
+use crate::world::{Part, Setup, eventually, own, shared};
+
+#[test]
+fn a_spoilt_order_stops_nothing_else() {
+    own(&Setup::default(), async |shop| {
+        let alice = shop.alice();
+        alice.add("P001", 1).await;
+        change_state(shop, "UserSession", "alice", |state| {
+            state.insert("checkout:exec:alice.bad".to_owned(), "{no JSON".to_owned());
+        })
+        .await;
+        let request = alice.request(Method::POST, "/api/checkout");
+        let refused = send_anyway(request.json(&order_form("bad"))).await;
+        refused.problem(502, "services_failed");
+        assert!(
+            shop.invocations("UserSession/alice/Checkout")
+                .await
+                .iter()
+                .all(|it| it == "completed"),
+            "the spoilt order is tried again and again"
+        );
+        // Her cart, her other orders and everybody else go on.
+        alice.add("P002", 1).await;
+        let good = alice.checkout("good").await;
+        let bobs = shop.bob().buy("P003", 1, "his").await;
+        good.pay().await;
+        good.until("awaiting_approval").await;
+
+        // So does a gateway that has to read everything anew.
+        shop.kill(Part::Gateway);
+        std::fs::remove_file(shop.database()).expect("the read model is there");
+        assert!(shop.run_gateway(&["seed-demo"]).status.success());
+        shop.start_again(Part::Gateway).await;
+        for order in [&good, &bobs] {
+            order.until("awaiting_approval").await;
+            shop.admin().approve(order).await;
+            order.until("delivered").await;
+        }
+        change_state(shop, "UserSession", "alice", |state| {
+            state.remove("checkout:exec:alice.bad");
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_paused_invocation_stops_its_own_order_only() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        let stuck = alice.buy("P001", 1, "stuck").await;
+        let other = alice.buy("P002", 1, "other").await;
+        let run = Run::of(shop, &stuck.id).await;
+        run.steer("pause").await;
+        run.until("paused").await;
+
+        for order in [&stuck, &other] {
+            shop.admin().approve(order).await;
+        }
+        other.until("delivered").await;
+        assert_eq!(stuck.json().await["status"], "awaiting_approval");
+        let dashboard = shop.admin().get("/api/dashboard").await.expect(200);
+        let needs = dashboard["needs_operator"].as_array().expect("a list");
+        let told = needs.iter().find(|it| it["order_id"] == stuck.id.as_str());
+        let todo = text(&told.unwrap_or_else(|| panic!("{dashboard}"))["todo"]);
+        assert!(
+            todo.contains(&format!("restate invocations resume {}", run.id)),
+            "{todo}"
+        );
+
+        run.steer("resume").await;
+        stuck.until("delivered").await;
+    });
+}
+
+/// The workflow's invocation of one order.
+struct Run<'a> {
+    shop: &'a Shop,
+    id: String,
+}
+
+impl<'a> Run<'a> {
+    async fn of(shop: &'a Shop, order_id: &str) -> Self {
+        let query = format!(
+            "SELECT id FROM sys_invocation WHERE target = 'OrderFulfillmentWorkflow/{order_id}/Run'"
+        );
+        let rows = shop.sql(&query).await;
+        let id = text(&rows[0]["id"]).to_owned();
+        Self { shop, id }
+    }
+
+    /// `pause` or `resume`.
+    async fn steer(&self, how: &str) {
+        let url = format!("{}/invocations/{}/{how}", self.shop.admin, self.id);
+        let answer = self.shop.http.patch(url).send().await;
+        let answer = answer.expect("Restate answers");
+        assert!(answer.status().is_success(), "{how}: {answer:?}");
+    }
+
+    async fn until(&self, status: &str) {
+        let query = format!("SELECT status FROM sys_invocation WHERE id = '{}'", self.id);
+        eventually(status, SOON, async || {
+            let rows = self.shop.sql(&query).await;
+            if rows[0]["status"] == status {
+                Ok(())
+            } else {
+                Err(format!("{rows:?}"))
+            }
+        })
+        .await;
+    }
+}
+
+/// Changes an object's state behind everybody's back, as an operator can.
+async fn change_state(
+    shop: &Shop,
+    service: &str,
+    of: &str,
+    change: impl FnOnce(&mut BTreeMap<String, String>),
+) {
+    let query = format!(
+        "SELECT key, value_utf8 FROM state WHERE service_name = '{service}' AND service_key = '{of}'"
+    );
+    let rows = shop.sql(&query).await;
+    let mut state: BTreeMap<String, String> = rows
+        .iter()
+        .map(|row| {
+            (
+                text(&row["key"]).to_owned(),
+                text(&row["value_utf8"]).to_owned(),
+            )
+        })
+        .collect();
+    change(&mut state);
+    let bytes: BTreeMap<_, _> = state
+        .iter()
+        .map(|(key, value)| (key, value.as_bytes()))
+        .collect();
+    let answer = shop
+        .http
+        .post(format!("{}/services/{service}/state", shop.admin))
+        .json(&json!({ "object_key": of, "new_state": bytes }))
+        .send()
+        .await
+        .expect("Restate answers");
+    assert!(answer.status().is_success(), "{answer:?}");
+    let changed = async || {
+        let rows = shop.sql(&query).await;
+        if rows.len() == state.len() {
+            Ok(())
+        } else {
+            Err(format!("{rows:?}"))
+        }
+    };
+    eventually("the state is changed", SOON, changed).await;
+}
