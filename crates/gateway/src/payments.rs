@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::json;
-use services::client::{Body, outcome};
+use services::client::{Body, Failure, outcome};
 use waybill_domain::Timestamp;
 use waybill_domain::checkout::{CallbackAnswer, PaymentCallback};
 use waybill_domain::ids::OrderId;
@@ -104,7 +104,7 @@ async fn callback(
         .idempotency_key(key)
         .call()
         .await;
-    let result = match outcome(asked)? {
+    let result = match outcome(asked).map_err(to_provider)? {
         CallbackAnswer::Accepted { record } => {
             orders::apply(&app, record).await?;
             "accepted"
@@ -116,6 +116,18 @@ async fn callback(
         StatusCode::OK,
         &json!({ "order_id": order_id, "result": result }),
     )
+}
+
+/// An operator who cancels this in Restate must not make the provider believe
+/// that its callback was refused for good.
+fn to_provider(failure: Failure) -> Problem {
+    match failure {
+        Failure::Terminal { code: 409, message } => {
+            Problem::unavailable("the callback was cut off: send it again in a moment")
+                .with_cause(message)
+        }
+        failure => failure.into(),
+    }
 }
 
 fn check_sender(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {

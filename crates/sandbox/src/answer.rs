@@ -68,6 +68,23 @@ impl Answer {
     }
 }
 
+/// Does what a request asks once it has arrived: under the fault `lag_ms` late,
+/// and then also when the caller has hung up meanwhile.
+pub(crate) async fn once_arrived(
+    lag_ms: u32,
+    work: impl Future<Output = Reply> + Send + 'static,
+) -> Reply {
+    if lag_ms == 0 {
+        return work.await;
+    }
+    let late = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(lag_ms.into())).await;
+        work.await
+    });
+    late.await
+        .unwrap_or_else(|failure| Err(anyhow::Error::from(failure).into()))
+}
+
 fn status_code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -20,7 +20,7 @@ use sqlx::SqliteConnection;
 pub(crate) use self::queries::{all, forget_failed_tries};
 use crate::{
     World,
-    answer::{Answer, Body, IdempotencyKey, Reply},
+    answer::{Answer, Body, IdempotencyKey, Reply, once_arrived},
     faults::CarrierFaults,
 };
 
@@ -111,8 +111,12 @@ async fn book(
     Body(parcel): Body<Parcel>,
 ) -> Reply {
     parcel.check()?;
-    let faults = world.faults.carrier(&parcel.order_id);
+    let lag_ms = world.faults.carrier(&parcel.order_id).lag_ms;
+    once_arrived(lag_ms, booking(world, key, parcel)).await
+}
 
+async fn booking(world: Arc<World>, key: String, parcel: Parcel) -> Reply {
+    let faults = world.faults.carrier(&parcel.order_id);
     let mut ledger = world.database.write().await?;
     let failed_tries = queries::count_booking_request(&mut ledger, &parcel.order_id).await?;
     let done = match faults.down.answer() {
@@ -124,6 +128,11 @@ async fn book(
 }
 
 async fn cancel(State(world): State<Arc<World>>, Path(order_id): Path<String>) -> Reply {
+    let lag_ms = world.faults.carrier(&order_id).lag_ms;
+    once_arrived(lag_ms, cancellation(world, order_id)).await
+}
+
+async fn cancellation(world: Arc<World>, order_id: String) -> Reply {
     let faults = world.faults.carrier(&order_id);
 
     let mut ledger = world.database.write().await?;

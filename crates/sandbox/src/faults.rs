@@ -34,6 +34,9 @@ pub(crate) struct PaymentFaults {
     pub(crate) delay_ms: u32,
     /// How late the API answers; its effects are not late.
     pub(crate) answer_delay_ms: u32,
+    /// How late requests arrive, and their effects with them: also when the
+    /// caller has hung up meanwhile.
+    pub(crate) lag_ms: u32,
     /// Callbacks are never sent.
     pub(crate) silent: bool,
     /// How many more times each callback is sent.
@@ -58,6 +61,9 @@ pub(crate) struct CarrierFaults {
     pub(crate) fail_times: u32,
     /// How late the API answers; its effects are not late.
     pub(crate) delay_ms: u32,
+    /// How late requests arrive, and their effects with them: also when the
+    /// caller has hung up meanwhile.
+    pub(crate) lag_ms: u32,
     /// Every booking is definitely refused.
     pub(crate) reject: bool,
     /// A request that has an effect gets no answer.

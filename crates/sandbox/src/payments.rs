@@ -22,7 +22,7 @@ pub(crate) use self::{
 };
 use crate::{
     World,
-    answer::{Answer, Body, IdempotencyKey, Reply},
+    answer::{Answer, Body, IdempotencyKey, Reply, once_arrived},
     faults::{Auto, PaymentFaults},
     ledger::now_ms,
     webhook,
@@ -116,7 +116,10 @@ pub(crate) fn router() -> Router<Arc<World>> {
                         Path(payment_id): Path<String>,
                         IdempotencyKey(key): IdempotencyKey,
                         Body(asked): Body<Asked>| {
-                operate(&world, operation, &payment_id, &key, asked).await
+                let lag_ms = lag_of(&world, &payment_id).await?;
+                let work =
+                    async move { operate(&world, operation, &payment_id, &key, asked).await };
+                once_arrived(lag_ms, work).await
             },
         )
     };
@@ -140,6 +143,11 @@ async fn open(
     Body(opening): Body<Opening>,
 ) -> Reply {
     opening.check()?;
+    let lag_ms = world.faults.payments(&opening.order_id).lag_ms;
+    once_arrived(lag_ms, create(world, key, opening)).await
+}
+
+async fn create(world: Arc<World>, key: String, opening: Opening) -> Reply {
     let faults = world.faults.payments(&opening.order_id);
     let fingerprint = serde_json::to_string(&opening)?;
 
@@ -208,6 +216,16 @@ async fn show(State(world): State<Arc<World>>, Path(payment_id): Path<String>) -
     Ok(Answer::json(200, body)
         .leave(faults.answer_delay_ms, false, false)
         .await)
+}
+
+/// How late requests about a payment arrive.
+async fn lag_of(world: &World, payment_id: &str) -> Result<u32, Answer> {
+    let order_id = queries::order_of(world.database.readers(), payment_id).await?;
+    let faults = match order_id {
+        Some(order_id) => world.faults.payments(&order_id),
+        None => world.faults.all_payments(),
+    };
+    Ok(faults.lag_ms)
 }
 
 async fn operate(

@@ -285,7 +285,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
 
     /// Undoes what was done, newest first, and ends the order.
     async fn undo(&mut self, turn: Step) -> HandlerResult<()> {
-        let turn = self.what_stands(turn).await;
+        let turn = self.what_stands(turn).await?;
         self.forced(turn).await?;
         while let Some(done) = self.record.done.last().copied() {
             match done {
@@ -301,21 +301,26 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
 
     /// Before compensating on any exit the one decision is taken, so that
     /// nobody approves an order that is being undone; a decision that was first
-    /// is the reason then.
-    async fn what_stands(&mut self, turn: Step) -> Step {
+    /// is the reason then. An approval is noted, since its admin was told yes;
+    /// an operator takes the order back all the same.
+    async fn what_stands(&mut self, turn: Step) -> HandlerResult<Step> {
         if self.record.status != OrderStatus::AwaitingApproval
             || !matches!(turn, Step::Cancelled { .. })
         {
-            return turn;
+            return Ok(turn);
         }
         let standing = self.decide(Verdict::Cancelled, "restate").await;
         let Decision { by, reason, .. } = standing;
-        match standing.verdict {
+        Ok(match standing.verdict {
             Verdict::Rejected => Step::Rejected { by, reason },
             Verdict::Cancelled if by != "restate" => Step::Cancelled { by, reason },
             Verdict::Expired => Step::ApprovalExpired,
-            Verdict::Approved | Verdict::Cancelled => turn,
-        }
+            Verdict::Cancelled => turn,
+            Verdict::Approved => {
+                self.forced(Step::Approved { by }).await?;
+                turn
+            }
+        })
     }
 
     async fn refund(&mut self) {
@@ -338,11 +343,13 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         .await;
     }
 
+    /// Closes the payment as a whole: also money that its page has taken and
+    /// nobody was told of goes back.
     async fn void(&mut self) {
         let (ctx, payment) = (self.ctx, self.record.payment_order());
         self.until_done(|| {
             ctx.service_client::<PaymentServiceClient>()
-                .void(Json(payment.clone()))
+                .close(Json(payment.clone()))
                 .call()
         })
         .await;

@@ -72,7 +72,8 @@ impl PaymentService {
         }))
     }
 
-    /// Gives up the hold on the money; a provider that says no has none.
+    /// Gives up the hold on one transaction's money, and on no other's; a
+    /// provider that says no has none.
     #[handler(name = "Void")]
     async fn void(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
         self.undo(&ctx, &order, "void").await;
@@ -87,10 +88,18 @@ impl PaymentService {
     }
 
     /// Ends an attempt that failed, whether or not the provider ever answered:
-    /// afterwards it can neither be paid nor hold money.
+    /// afterwards it can neither be paid nor hold money, of this transaction or
+    /// of one that we were never told of.
     #[handler(name = "Close")]
     async fn close(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
-        self.undo(&ctx, &order, "void").await;
+        if order.transaction_id.is_some() {
+            self.undo(&ctx, &order, "void").await;
+        }
+        let whole = PaymentOrder {
+            transaction_id: None,
+            ..order
+        };
+        self.undo(&ctx, &whole, "void").await;
         Ok(())
     }
 }

@@ -184,7 +184,7 @@ const CARRIER: &[Definition] = &[
     (
         "reject",
         "The carrier rejects everything",
-        "Four tries, then the order fails and is undone.",
+        "Each order fails at once and is undone.",
         "true",
         "false",
     ),

@@ -1,11 +1,15 @@
 //! Every order gets one decision: approved, rejected, cancelled or expired.
 
-use futures::future::join_all;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::json;
+use waybill_domain::Timestamp;
 
-use crate::shop::{Answer, Order, Person, kinds_of, send, text};
-use crate::world::{Setup, own, shared};
+use crate::shop::{Answer, Order, Person, SOON, kinds_of, send, text};
+use crate::world::{Setup, eventually, own, shared};
 
 #[test]
 fn a_customer_cancels_before_paying() {
@@ -76,63 +80,205 @@ fn what_is_delivered_cannot_be_cancelled() {
     });
 }
 
+/// Who decides, in the races below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Decider {
+    Approver,
+    Rejecter,
+    Customer,
+    /// The approval window ends.
+    Clock,
+    /// Cancels the workflow's invocation in Restate: not a decision but an
+    /// order, which also ends what was approved.
+    Operator,
+}
+
+impl Decider {
+    fn event(self) -> &'static str {
+        match self {
+            Self::Approver => "approved",
+            Self::Rejecter => "rejected",
+            Self::Customer | Self::Operator => "cancelled",
+            Self::Clock => "approval_expired",
+        }
+    }
+
+    /// What the losers read of it: verdict and whose.
+    fn standing(self, order: &Order<'_>) -> (&'static str, String) {
+        match self {
+            Self::Approver => ("approved", "admin".to_owned()),
+            Self::Rejecter => ("rejected", "admin".to_owned()),
+            Self::Customer => ("cancelled", order.by.name.clone()),
+            Self::Clock => ("expired", "clock".to_owned()),
+            Self::Operator => ("cancelled", "restate".to_owned()),
+        }
+    }
+
+    fn end(self) -> &'static str {
+        match self {
+            Self::Approver => "delivered",
+            Self::Rejecter => "rejected",
+            Self::Customer | Self::Operator => "cancelled",
+            Self::Clock => "approval_expired",
+        }
+    }
+
+    /// Decides; answers what a person was told.
+    async fn decide(self, order: &Order<'_>) -> Option<Answer> {
+        let admin = order.by.shop.admin();
+        match self {
+            Self::Approver => Some(
+                admin
+                    .try_decide(&order.id, &json!({ "approved": true }))
+                    .await,
+            ),
+            Self::Rejecter => Some(
+                admin
+                    .try_decide(&order.id, &json!({ "approved": false }))
+                    .await,
+            ),
+            Self::Customer => Some(order.try_cancel().await),
+            Self::Clock => None,
+            Self::Operator => {
+                order.recall().await;
+                None
+            }
+        }
+    }
+}
+
+/// How long an admin has in the races: all of them have begun by then.
+const WINDOW: &str = "4s";
+
+/// Every pair of deciders at the same moment, one of them a little earlier or
+/// later each time.
 #[test]
-fn approve_and_cancel_at_once_one_wins() {
-    shared(async |shop| {
-        let admin = shop.admin();
-        let people: Vec<_> = (0..6).map(|n| shop.person(&format!("racer{n}"))).collect();
-        let orders = join_all(people.iter().map(|person| person.buy("P015", 1, "race"))).await;
-        let yes = json!({ "approved": true });
-        let races = orders.iter().enumerate().map(async |(n, order)| {
-            // Whoever is asked first has no head start every time.
-            let (approved, cancelled) = if n % 2 == 0 {
-                futures::join!(admin.try_decide(&order.id, &yes), order.try_cancel())
-            } else {
-                let (cancelled, approved) =
-                    futures::join!(order.try_cancel(), admin.try_decide(&order.id, &yes));
-                (approved, cancelled)
-            };
-            assert_one_won(order, approved, cancelled).await;
-        });
-        join_all(races).await;
+fn two_decide_at_once_and_one_wins() {
+    use Decider::{Approver, Clock, Customer, Operator, Rejecter};
+    let pairs = [
+        (Approver, Approver),
+        (Approver, Rejecter),
+        (Approver, Customer),
+        (Approver, Clock),
+        (Approver, Operator),
+        (Rejecter, Customer),
+        (Rejecter, Clock),
+        (Rejecter, Operator),
+        (Customer, Customer),
+        (Customer, Clock),
+        (Customer, Operator),
+    ];
+    // Milliseconds that the first is later than the second.
+    let shifts = [-40, -12, -6, -3, -1, 0, 1, 3, 6, 12, 40];
+    let setup = Setup::with("APPROVAL_WINDOW", WINDOW);
+    own(&setup, async |shop| {
+        shop.faults(json!({ "payments": { "auto": "pay" } })).await;
+        let races = pairs
+            .iter()
+            .flat_map(|pair| shifts.iter().map(move |shift| (*pair, *shift)))
+            .enumerate();
+        let winners: Vec<_> = stream::iter(races)
+            .map(async |(number, (pair, shift))| {
+                let buyer = shop.person(&format!("racer{number}"));
+                (pair, race(&buyer, pair, shift).await)
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut tally: BTreeMap<_, BTreeMap<Decider, usize>> = BTreeMap::new();
+        for (pair, winner) in winners {
+            *tally.entry(pair).or_default().entry(winner).or_default() += 1;
+        }
+        show(&tally);
     });
 }
 
-async fn assert_one_won(order: &Order<'_>, approved: Answer, cancelled: Answer) {
-    let end = match (approved.status, cancelled.status) {
-        (202, 409) => "delivered",
-        (409, 202) => "cancelled",
-        statuses => panic!("{}: {statuses:?}: {approved:?} {cancelled:?}", order.id),
+/// Races at the same time: enough for the machine, not too many for the clock.
+const AT_ONCE: usize = 12;
+
+#[expect(clippy::print_stdout, reason = "who won how often")]
+fn show(tally: &BTreeMap<(Decider, Decider), BTreeMap<Decider, usize>>) {
+    for (pair, winners) in tally {
+        println!("{pair:?}: {winners:?}");
+    }
+}
+
+/// One order, two deciders; answers who has won.
+async fn race(buyer: &Person<'_>, pair: (Decider, Decider), shift_ms: i64) -> Decider {
+    buyer.add("P015", 1).await;
+    let order = buyer.accepted(&buyer.try_checkout("race").await);
+    order.until("awaiting_approval").await;
+    let (first, second) = pair;
+    let later = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    if second == Decider::Clock {
+        until_expiry(&order).await;
+    }
+    let (told_first, told_second) = futures::join!(
+        async {
+            tokio::time::sleep(later(shift_ms)).await;
+            first.decide(&order).await
+        },
+        async {
+            tokio::time::sleep(later(-shift_ms)).await;
+            second.decide(&order).await
+        }
+    );
+
+    let told = [(first, told_first), (second, told_second)];
+    let won: Vec<_> = told
+        .iter()
+        .filter(|(_, answer)| answer.as_ref().is_some_and(|it| it.status == 202))
+        .map(|(decider, _)| *decider)
+        .collect();
+    let winner = match won[..] {
+        [winner] => winner,
+        // Nobody who asked has won: then it was the one who does not ask.
+        [] if matches!(second, Decider::Clock | Decider::Operator) => second,
+        _ => panic!("{} {pair:?}: won {won:?}: {told:?}", order.id),
     };
-    let order = order.until(end).await;
-    let decided = kinds_of(&order)
-        .into_iter()
-        .filter(|kind| matches!(kind.as_str(), "approved" | "cancelled"))
-        .count();
-    assert_eq!(decided, 1, "{order}");
+    let (verdict, by) = winner.standing(&order);
+    for (loser, answer) in told {
+        let Some(answer) = answer.filter(|it| it.status != 202) else {
+            continue;
+        };
+        let problem = answer.problem(409, "already_decided");
+        assert_eq!(
+            (text(&problem["verdict"]), text(&problem["by"])),
+            (verdict, by.as_str()),
+            "{loser:?} against {winner:?}"
+        );
+    }
+    // The record tells the same: what was answered is what happened.
+    let end = if second == Decider::Operator && winner == Decider::Approver {
+        "cancelled"
+    } else {
+        winner.end()
+    };
+    let ended = order.until(end).await;
+    let mut decided = kinds_of(&ended);
+    decided.retain(|kind| {
+        ["approved", "rejected", "cancelled", "approval_expired"].contains(&kind.as_str())
+    });
+    let mut expected = vec![winner.event()];
+    if end != winner.end() {
+        expected.push("cancelled");
+    }
+    assert_eq!(decided, expected, "{pair:?}: {ended}");
+    winner
 }
 
-#[test]
-fn approve_and_reject_at_once_one_wins() {
-    shared(async |shop| {
-        let admin = shop.admin();
-        let people: Vec<_> = (0..4).map(|n| shop.person(&format!("judged{n}"))).collect();
-        let orders = join_all(people.iter().map(|person| person.buy("P015", 1, "trial"))).await;
-        let (yes, no) = (json!({ "approved": true }), json!({ "approved": false }));
-        join_all(orders.iter().map(async |order| {
-            let (approved, rejected) = futures::join!(
-                admin.try_decide(&order.id, &yes),
-                admin.try_decide(&order.id, &no)
-            );
-            let end = match (approved.status, rejected.status) {
-                (202, 409) => "delivered",
-                (409, 202) => "rejected",
-                statuses => panic!("{}: {statuses:?}", order.id),
-            };
-            order.until(end).await;
-        }))
-        .await;
-    });
+/// Sleeps until the moment at which the order's approval expires.
+async fn until_expiry(order: &Order<'_>) {
+    let until: Timestamp = eventually("the window has begun", SOON, async || {
+        let workflow = &order.json().await["workflow"];
+        let deadline = workflow["deadline"].as_str();
+        deadline.map_or(Err(workflow.to_string()), |at| {
+            Ok(at.parse().expect("a time"))
+        })
+    })
+    .await;
+    let left = until.duration_since(Timestamp::now());
+    tokio::time::sleep(left.try_into().unwrap_or_default()).await;
 }
 
 #[test]
@@ -179,34 +325,5 @@ fn nobody_decides_in_time() {
             .try_decide(&order.id, &json!({ "approved": true }))
             .await;
         late.problem(409, "already_decided");
-    });
-}
-
-#[test]
-fn an_operator_cancels_the_invocation_at_restate() {
-    shared(async |shop| {
-        // While nobody has paid, and while nobody has approved.
-        let (alice, bob) = (shop.alice(), shop.bob());
-        alice.add("P018", 1).await;
-        let unpaid = alice.checkout("unpaid").await;
-        let unapproved = bob.buy("P018", 1, "unapproved").await;
-        for target in [
-            format!("UserSession/{}/AwaitPayment", alice.name),
-            format!("OrderFulfillmentWorkflow/{}/Run", unapproved.id),
-        ] {
-            let query = format!("SELECT id FROM sys_invocation WHERE target = '{target}'");
-            let rows = shop.sql(&query).await;
-            let id = text(&rows[0]["id"]);
-            let url = format!("{}/invocations/{id}/cancel", shop.admin);
-            let answer = shop.http.patch(url).send().await.unwrap();
-            assert!(answer.status().is_success(), "{answer:?}");
-        }
-        unpaid.until("cancelled").await;
-        let cancelled = unapproved.until("cancelled").await;
-        let kinds = kinds_of(&cancelled);
-        assert_eq!(
-            kinds[kinds.len() - 3..],
-            ["cancelled", "payment_voided", "stock_released"]
-        );
     });
 }

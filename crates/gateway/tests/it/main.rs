@@ -16,6 +16,8 @@
 //! money and stock add up, and nothing is left running.
 
 mod boundaries;
+mod cancellations;
+mod carrier;
 mod cart;
 mod checker;
 mod checkout;

@@ -21,6 +21,8 @@ pub struct Payment {
     pub transaction_id: Option<String>,
     pub transactions: Vec<Transaction>,
     pub effects: PaymentEffects,
+    #[serde(default)]
+    pub requests: PaymentRequests,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +40,12 @@ pub struct PaymentEffects {
     pub capture: u32,
     pub void: u32,
     pub refund: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct PaymentRequests {
+    pub create: u32,
+    pub capture: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

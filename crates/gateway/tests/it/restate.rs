@@ -48,6 +48,47 @@ impl World {
             .collect()
     }
 
+    /// Ids of the invocations of exactly this target that have not ended, and
+    /// that `caller` has invoked, if it is given.
+    pub async fn open_invocations(&self, target: &str, caller: Option<&str>) -> Vec<String> {
+        let by = caller.map_or_else(String::new, |caller| {
+            format!(" AND invoked_by_target = '{caller}'")
+        });
+        let query = format!(
+            "SELECT id FROM sys_invocation \
+             WHERE target = '{target}' AND status <> 'completed'{by}"
+        );
+        let rows = self.sql(&query).await;
+        rows.iter()
+            .filter_map(|row| row["id"].as_str())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Whether the journal of each of these invocations has a step of this
+    /// type, such as `Command: Run`.
+    pub async fn have_step(&self, invocations: &[String], entry_type: &str) -> bool {
+        for id in invocations {
+            let query = format!(
+                "SELECT count(*) AS n FROM sys_journal \
+                 WHERE id = '{id}' AND entry_type = '{entry_type}'"
+            );
+            if self.sql(&query).await[0]["n"] == 0 {
+                return false;
+            }
+        }
+        !invocations.is_empty()
+    }
+
+    /// Cancels an invocation as an operator would.
+    pub async fn cancel_invocation(&self, id: &str) {
+        let url = format!("{}/invocations/{id}/cancel", self.admin);
+        let answer = self.http.patch(url).send().await.expect("Restate answers");
+        // Or it has ended meanwhile.
+        let told = answer.status().as_u16();
+        assert!(matches!(told, 200 | 202 | 404 | 409), "{id}: {answer:?}");
+    }
+
     /// One value of an object's or a workflow's state.
     pub async fn state(&self, service: &str, of: &str, key: &str) -> Option<Value> {
         let query = format!(

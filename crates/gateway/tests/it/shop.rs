@@ -404,6 +404,15 @@ impl Order<'_> {
         self.try_cancel().await.expect(202);
     }
 
+    /// An operator cancels the workflow's invocation in Restate.
+    pub async fn recall(&self) {
+        let shop = self.by.shop;
+        let run = format!("OrderFulfillmentWorkflow/{}/Run", self.id);
+        for id in shop.open_invocations(&run, None).await {
+            shop.cancel_invocation(&id).await;
+        }
+    }
+
     pub async fn ledger(&self) -> Ledger {
         self.by.shop.ledger(&self.id).await
     }

@@ -11,11 +11,12 @@ async fn faults_are_shown_merged_and_reset() {
     let outside = Outside::start().await;
     let off = json!({
         "payments": {
-            "auto": "off", "delay_ms": 0, "answer_delay_ms": 0, "silent": false, "duplicate": 0,
-            "reorder": false, "forge": false, "down": false, "drop_response": false,
+            "auto": "off", "delay_ms": 0, "answer_delay_ms": 0, "lag_ms": 0, "silent": false,
+            "duplicate": 0, "reorder": false, "forge": false, "down": false, "drop_response": false,
         },
         "carrier": {
-            "down": false, "fail_times": 0, "delay_ms": 0, "reject": false, "drop_response": false,
+            "down": false, "fail_times": 0, "delay_ms": 0, "lag_ms": 0, "reject": false,
+            "drop_response": false,
         },
         "orders": {},
     });
@@ -453,6 +454,43 @@ async fn answers_are_late_but_effects_are_not() {
     assert!(asked.elapsed() >= Duration::from_millis(400));
     assert_eq!((booked.status, opened.status), (201, 201));
     assert_eq!(shipment["status"], "booked");
+}
+
+#[tokio::test]
+async fn what_is_asked_may_arrive_after_its_cancellation() {
+    let outside = Outside::start().await;
+    outside
+        .put("/faults", json!({ "carrier": { "lag_ms": 400 } }))
+        .await;
+    // The caller hangs up long before the booking arrives.
+    let hung_up = tokio::time::timeout(Duration::from_millis(100), outside.book("o1", "b1")).await;
+    assert!(hung_up.is_err());
+    outside
+        .put("/faults", json!({ "carrier": { "lag_ms": 0 } }))
+        .await;
+    assert_eq!(outside.cancel("o1").await.body, json!({ "status": "none" }));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while outside.shipment_of("o1").await["effects"]["book"] != 1 {
+        assert!(Instant::now() < deadline, "the booking has not arrived");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Who has asked with the same key before cancelling is safe from it.
+    outside
+        .put("/faults", json!({ "carrier": { "lag_ms": 400 } }))
+        .await;
+    let hung_up = tokio::time::timeout(Duration::from_millis(100), outside.book("o2", "b2")).await;
+    assert!(hung_up.is_err());
+    outside
+        .put("/faults", json!({ "carrier": { "lag_ms": 0 } }))
+        .await;
+    assert_eq!(outside.book("o2", "b2").await.status, 201);
+    outside.cancel("o2").await;
+    while outside.shipment_of("o2").await["requests"]["book"] != 2 {
+        assert!(Instant::now() < deadline, "the booking has not arrived");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let shipment = outside.shipment_of("o2").await;
+    assert_eq!(shipment["effects"], json!({ "book": 1, "cancel": 1 }));
 }
 
 #[tokio::test]
