@@ -27,6 +27,7 @@ mod decisions;
 mod input;
 mod outage;
 mod outside;
+mod payment_races;
 mod payments;
 mod read_model;
 mod restarts;
