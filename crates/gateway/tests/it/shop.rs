@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use waybill_domain::order::OrderRecord;
 
 use crate::outside::Ledger;
-use crate::world::{World, eventually};
+use crate::world::{Part, World, eventually};
 
 /// How long an order may take to its next step in a gentle world.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -82,6 +82,7 @@ impl Shop {
     fn known(&self, name: String) -> Person<'_> {
         Person {
             shop: self,
+            at: Part::Gateway,
             proof: Proof::Header(name.clone()),
             name,
         }
@@ -104,6 +105,7 @@ impl Shop {
     pub fn stranger(&self) -> Person<'_> {
         Person {
             shop: self,
+            at: Part::Gateway,
             name: String::new(),
             proof: Proof::None,
         }
@@ -144,6 +146,7 @@ impl Shop {
 pub struct Person<'a> {
     pub shop: &'a Shop,
     pub name: String,
+    at: Part,
     proof: Proof,
 }
 
@@ -174,10 +177,21 @@ impl<'a> Person<'a> {
         self
     }
 
+    /// The same person at another gateway.
+    #[must_use]
+    pub fn at(mut self, gateway: Part) -> Self {
+        self.at = gateway;
+        self
+    }
+
     /// A request with nothing but the proof of who asks.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let shop = self.shop;
-        let request = shop.http.request(method, format!("{}{path}", shop.gateway));
+        let gateway = match self.at {
+            Part::Gateway2 => &shop.gateway2,
+            _ => &shop.gateway,
+        };
+        let request = shop.http.request(method, format!("{gateway}{path}"));
         match &self.proof {
             Proof::None => request,
             Proof::Header(name) => request.header("x-user-id", name),

@@ -55,18 +55,32 @@ pub fn test_run() -> &'static str {
 pub enum Part {
     Restate,
     Services,
+    /// A second copy, which a test starts itself: see [`World::start_beside`].
+    Services2,
     Sandbox,
     Gateway,
+    /// A second copy with a SQLite file of its own, which a test starts itself.
+    Gateway2,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Restate, Self::Services, Self::Sandbox, Self::Gateway];
+    const ALL: [Self; 6] = [
+        Self::Restate,
+        Self::Services,
+        Self::Services2,
+        Self::Sandbox,
+        Self::Gateway,
+        Self::Gateway2,
+    ];
 }
 
 /// What differs from an ordinary world.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     variables: Vec<(String, String)>,
+    /// Of one process only.
+    own_variables: Vec<(Part, String, String)>,
+    hears_both: bool,
     demo_mode: Option<bool>,
     within: Option<Duration>,
 }
@@ -81,6 +95,21 @@ impl Setup {
     #[must_use]
     pub fn and(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable for one process; it wins over those for all.
+    #[must_use]
+    pub fn only_for(mut self, part: Part, name: &str, value: &str) -> Self {
+        self.own_variables
+            .push((part, name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gateways listen to [`Part::Services2`], too.
+    #[must_use]
+    pub fn hearing_both(mut self) -> Self {
+        self.hears_both = true;
         self
     }
 
@@ -112,10 +141,15 @@ pub struct World {
     folder: TempDir,
     pub http: reqwest::Client,
     pub gateway: String,
+    pub gateway2: String,
     pub ingress: String,
     pub admin: String,
     pub sandbox: String,
+    /// Where Restate reaches the services: their deployment's address.
+    pub services: String,
+    pub services2: String,
     pub services_ops: String,
+    pub services2_ops: String,
     /// The catalog as it was at first.
     pub catalog: Vec<Product>,
     /// An API token of the admin, where a name is not enough.
@@ -215,11 +249,15 @@ impl World {
             programs: programs(setup, &ports, folder.path()),
             folder,
             http: client(),
-            gateway: local(ports.gateway),
+            gateway: local(ports.gateway[0]),
+            gateway2: local(ports.gateway[1]),
             ingress: local(ports.ingress),
             admin: local(ports.admin),
             sandbox: local(ports.sandbox),
-            services_ops: local(ports.services_ops),
+            services: local(ports.services[0]),
+            services2: local(ports.services[1]),
+            services_ops: local(ports.services_ops[0]),
+            services2_ops: local(ports.services_ops[1]),
             catalog: Vec::new(),
             admin_token: None,
         };
@@ -243,6 +281,16 @@ impl World {
         world.catalog = world.read_catalog().await?;
         world.wait_until_stocked().await?;
         Ok(world)
+    }
+
+    /// Starts a second copy beside the first and waits until it serves. A
+    /// second `services` is then the one that Restate gives new work to.
+    pub async fn start_beside(&self, part: Part) {
+        if part == Part::Gateway2 {
+            let seeded = self.run_gateway_of(part, &["seed-demo"]);
+            assert!(seeded.status.success(), "{seeded:?}");
+        }
+        self.start_again(part).await;
     }
 
     /// Starts a process and waits until it serves.
@@ -297,7 +345,12 @@ impl World {
 
     /// Runs a command of the gateway's binary, such as `rebuild`, to its end.
     pub fn run_gateway(&self, arguments: &[&str]) -> Output {
-        self.gateway_command()
+        self.run_gateway_of(Part::Gateway, arguments)
+    }
+
+    fn run_gateway_of(&self, part: Part, arguments: &[&str]) -> Output {
+        self.programs[&part]
+            .command()
             .args(arguments)
             .output()
             .expect("the gateway can be started")
@@ -359,8 +412,10 @@ impl World {
                 format!("{}/services/UserSession", self.admin),
                 format!("{}/services/OrderFulfillmentWorkflow", self.admin),
             ],
+            Part::Services2 => vec![format!("{}/healthz", self.services2_ops)],
             Part::Sandbox => vec![format!("{}/healthz", self.sandbox)],
             Part::Gateway => vec![format!("{}/readyz", self.gateway)],
+            Part::Gateway2 => vec![format!("{}/readyz", self.gateway2)],
         };
         let deadline = Instant::now() + READY_WITHIN;
         for url in urls {
@@ -390,7 +445,21 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // Others serve the same services already: is it registered?
+        while part == Part::Services2 && !self.is_registered(&self.services2).await {
+            if Instant::now() > deadline {
+                return Err(format!("Restate does not know {}", self.services2));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
+    }
+
+    async fn is_registered(&self, services: &str) -> bool {
+        let query = format!("SELECT id FROM sys_deployment WHERE endpoint LIKE '{services}%'");
+        self.try_sql(&query)
+            .await
+            .is_ok_and(|rows| !rows.is_empty())
     }
 
     async fn read_catalog(&self) -> Result<Vec<Product>, String> {
@@ -429,6 +498,9 @@ impl World {
     fn logs_since(&self, began: &BTreeMap<Part, u64>) -> String {
         let mut text = String::new();
         for (part, program) in &self.programs {
+            if program.log_length() == 0 {
+                continue;
+            }
             let since = began.get(part).copied().unwrap_or_default();
             let log = program.log_since(since, LOG_LINES);
             let _ = writeln!(
@@ -441,35 +513,28 @@ impl World {
     }
 }
 
+/// First and second copies have ports of their own.
 struct Ports {
     node: u16,
     ingress: u16,
     admin: u16,
-    services: u16,
-    services_ops: u16,
+    services: [u16; 2],
+    services_ops: [u16; 2],
     sandbox: u16,
-    gateway: u16,
+    gateway: [u16; 2],
 }
 
 impl Default for Ports {
     fn default() -> Self {
-        let [
-            node,
-            ingress,
-            admin,
-            services,
-            services_ops,
-            sandbox,
-            gateway,
-        ] = free_ports();
+        let [node, ingress, admin, sandbox, s1, s2, o1, o2, g1, g2] = free_ports();
         Self {
             node,
             ingress,
             admin,
-            services,
-            services_ops,
+            services: [s1, s2],
+            services_ops: [o1, o2],
             sandbox,
-            gateway,
+            gateway: [g1, g2],
         }
     }
 }
@@ -480,41 +545,40 @@ fn local(port: u16) -> String {
 
 fn programs(setup: &Setup, ports: &Ports, folder: &Path) -> BTreeMap<Part, Program> {
     let restate_toml = process::repository().join("restate.toml");
-    let ours = ours(setup, ports, folder);
+    let program = |part| {
+        let (name, binary, arguments) = match part {
+            Part::Restate => {
+                let arguments = vec![
+                    "--no-logo".to_owned(),
+                    "--config-file".to_owned(),
+                    restate_toml.display().to_string(),
+                ];
+                ("restate", process::restate_server(), arguments)
+            }
+            Part::Services => ("services", process::services(), vec![]),
+            Part::Services2 => ("services2", process::services(), vec![]),
+            Part::Sandbox => ("sandbox", process::gateway(), vec!["sandbox".to_owned()]),
+            Part::Gateway => ("gateway", process::gateway(), vec!["serve".to_owned()]),
+            Part::Gateway2 => ("gateway2", process::gateway(), vec!["serve".to_owned()]),
+        };
+        let mut variables = match part {
+            Part::Restate => restate(setup, ports, folder),
+            _ => ours(setup, ports, folder, part),
+        };
+        let own = setup.own_variables.iter().filter(|it| it.0 == part);
+        variables.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
+        Program {
+            name,
+            binary,
+            arguments,
+            variables,
+            log: folder.join(format!("{name}.log")),
+            folder: folder.to_owned(),
+        }
+    };
     Part::ALL
         .into_iter()
-        .map(|part| {
-            let (name, binary, arguments, variables) = match part {
-                Part::Restate => (
-                    "restate",
-                    process::restate_server(),
-                    vec![
-                        "--no-logo".to_owned(),
-                        "--config-file".to_owned(),
-                        restate_toml.display().to_string(),
-                    ],
-                    restate(setup, ports, folder),
-                ),
-                Part::Services => ("services", process::services(), vec![], ours.clone()),
-                Part::Sandbox => {
-                    let arguments = vec!["sandbox".to_owned()];
-                    ("sandbox", process::gateway(), arguments, ours.clone())
-                }
-                Part::Gateway => {
-                    let arguments = vec!["serve".to_owned()];
-                    ("gateway", process::gateway(), arguments, ours.clone())
-                }
-            };
-            let program = Program {
-                name,
-                binary,
-                arguments,
-                variables: owned(variables),
-                log: folder.join(format!("{name}.log")),
-                folder: folder.to_owned(),
-            };
-            (part, program)
-        })
+        .map(|part| (part, program(part)))
         .collect()
 }
 
@@ -551,7 +615,15 @@ fn restate(setup: &Setup, ports: &Ports, folder: &Path) -> Vec<(String, String)>
     variables
 }
 
-fn ours(setup: &Setup, ports: &Ports, folder: &Path) -> Vec<(String, String)> {
+fn ours(setup: &Setup, ports: &Ports, folder: &Path, part: Part) -> Vec<(String, String)> {
+    let copy = usize::from(matches!(part, Part::Services2 | Part::Gateway2));
+    let database = ["waybill.db", "waybill2.db"][copy];
+    let updates = |copy: usize| format!("{}/updates", local(ports.services_ops[copy]));
+    let heard = if setup.hears_both {
+        format!("{},{}", updates(0), updates(1))
+    } else {
+        updates(0)
+    };
     let file = |name: &str| format!("sqlite://{}", folder.join(name).display());
     let mode = if setup.demo_mode.unwrap_or(true) {
         "demo"
@@ -562,24 +634,21 @@ fn ours(setup: &Setup, ports: &Ports, folder: &Path) -> Vec<(String, String)> {
     let variables: Variables = vec![
         ("RUST_LOG", "info".to_owned()),
         ("AUTH_MODE", mode.to_owned()),
-        ("GATEWAY_LISTEN", listen(ports.gateway)),
-        ("DATABASE_URL", file("waybill.db")),
+        ("GATEWAY_LISTEN", listen(ports.gateway[copy])),
+        ("DATABASE_URL", file(database)),
         ("RESTATE_INGRESS_URL", local(ports.ingress)),
         ("RESTATE_ADMIN_URL", local(ports.admin)),
-        (
-            "SERVICES_UPDATES_URLS",
-            format!("{}/updates", local(ports.services_ops)),
-        ),
+        ("SERVICES_UPDATES_URLS", heard),
         ("SANDBOX_URL", local(ports.sandbox)),
         ("SANDBOX_LISTEN", listen(ports.sandbox)),
         ("SANDBOX_DATABASE_URL", file("sandbox.db")),
         (
             "PAYMENT_CALLBACK_URL",
-            format!("{}/api/payment/callback", local(ports.gateway)),
+            format!("{}/api/payment/callback", local(ports.gateway[0])),
         ),
-        ("SERVICES_LISTEN", listen(ports.services)),
-        ("SERVICES_OPS_LISTEN", listen(ports.services_ops)),
-        ("SERVICES_URL", local(ports.services)),
+        ("SERVICES_LISTEN", listen(ports.services[copy])),
+        ("SERVICES_OPS_LISTEN", listen(ports.services_ops[copy])),
+        ("SERVICES_URL", local(ports.services[copy])),
         (
             "PAYMENT_PROVIDER_URL",
             format!("{}/payments", local(ports.sandbox)),
