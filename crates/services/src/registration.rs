@@ -3,21 +3,33 @@
 use std::time::Duration;
 
 use reqwest::Url;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Registers `services_url` with Restate's admin API, trying until Restate
-/// answers. `force` is set: a restart at the same address overwrites what
-/// Restate knew of it; code that changes with orders in flight goes to a new
-/// address.
+/// answers.
+///
+/// A restart at the same address overwrites what Restate knew of it, so that
+/// code changes in place are found. Unless newer services have been registered
+/// at another address meanwhile: then this process finishes the orders that
+/// began here, and overwriting would make it the newest again.
 pub async fn register(admin: Url, services_url: Url) {
     let mut told = false;
     loop {
         match attempt(&admin, &services_url).await {
-            Ok(()) => {
+            Ok(Registered::Newest) => {
                 tracing::info!(services.url = %services_url, "registered with Restate");
+                return;
+            }
+            Ok(Registered::Superseded { by }) => {
+                tracing::warn!(
+                    services.url = %services_url, newer.url = by,
+                    "Restate gives new work to {by}, which was registered later: this process finishes what began here. `restate deployments register --force {services_url}` gives new work here again"
+                );
                 return;
             }
             Err(error) if !told => {
@@ -33,19 +45,96 @@ pub async fn register(admin: Url, services_url: Url) {
     }
 }
 
-async fn attempt(admin: &Url, services_url: &Url) -> anyhow::Result<()> {
-    let response = reqwest::Client::new()
-        .post(admin.join("deployments")?)
-        .timeout(TIMEOUT)
-        .json(&json!({ "uri": services_url.as_str(), "force": true }))
-        .send()
-        .await?;
+/// What this process is to Restate.
+enum Registered {
+    /// New work comes here.
+    Newest,
+    /// New work goes elsewhere.
+    Superseded { by: String },
+}
+
+async fn attempt(admin: &Url, services_url: &Url) -> anyhow::Result<Registered> {
+    let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+    if let Some(by) = superseded_by(&http, admin, services_url).await? {
+        return Ok(Registered::Superseded { by });
+    }
+    let request = http.post(admin.join("deployments")?);
+    answered(request.json(&json!({ "uri": services_url.as_str(), "force": true }))).await?;
+    Ok(Registered::Newest)
+}
+
+/// The address of newer services, if what this address offers is offered there.
+async fn superseded_by(
+    http: &reqwest::Client,
+    admin: &Url,
+    services_url: &Url,
+) -> anyhow::Result<Option<String>> {
+    let Deployments { deployments } = ask(http, admin, "deployments").await?;
+    let ours = deployments
+        .iter()
+        .find(|it| it.uri.parse().is_ok_and(|uri: Url| uri == *services_url));
+    let Some(ours) = ours else { return Ok(None) };
+    let Services { services } = ask(http, admin, "services").await?;
+    let newer = services.iter().find(|service| {
+        service.deployment_id != ours.id && ours.services.iter().any(|it| it.name == service.name)
+    });
+    Ok(newer.map(|service| {
+        let id = &service.deployment_id;
+        let at = deployments.iter().find(|it| it.id == *id);
+        at.map_or_else(|| id.clone(), |it| it.uri.clone())
+    }))
+}
+
+/// `GET {admin}/deployments`.
+#[derive(Deserialize)]
+struct Deployments {
+    deployments: Vec<Deployment>,
+}
+
+#[derive(Deserialize)]
+struct Deployment {
+    id: String,
+    /// Functions in a cloud have none.
+    #[serde(default)]
+    uri: String,
+    services: Vec<Offered>,
+}
+
+#[derive(Deserialize)]
+struct Offered {
+    name: String,
+}
+
+/// `GET {admin}/services`.
+#[derive(Deserialize)]
+struct Services {
+    services: Vec<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    name: String,
+    /// Who serves new calls.
+    deployment_id: String,
+}
+
+async fn ask<T: DeserializeOwned>(
+    http: &reqwest::Client,
+    admin: &Url,
+    path: &str,
+) -> anyhow::Result<T> {
+    let response = answered(http.get(admin.join(path)?)).await?;
+    Ok(response.json().await?)
+}
+
+async fn answered(request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
+    let response = request.send().await?;
     let status = response.status();
     if !status.is_success() {
         let body = response.text().await.unwrap_or_default();
         anyhow::bail!("Restate answered {status}: {body}");
     }
-    Ok(())
+    Ok(response)
 }
 
 #[expect(

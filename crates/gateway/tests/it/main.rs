@@ -21,6 +21,7 @@ mod carrier;
 mod cart;
 mod checker;
 mod checkout;
+mod code_change;
 mod command_line;
 mod crashes;
 mod decisions;
