@@ -17,6 +17,7 @@ use crate::db::Db;
 use crate::live::Hub;
 use crate::live::inspect::AdminApi;
 use crate::ops::Metrics;
+use crate::orders::checkout::PaymentPages;
 use crate::problem::{self, Problem};
 use crate::settings::Settings;
 use crate::views::Views;
@@ -48,6 +49,8 @@ pub struct App {
     pub dashboard: dashboard::Latest,
     /// The demo's scenarios.
     pub world: world::World,
+    /// How the provider has been doing lately.
+    pub payment_pages: PaymentPages,
     /// For everything else that speaks HTTP.
     pub http: reqwest::Client,
     /// Since when this process serves.
@@ -82,6 +85,7 @@ impl App {
             views: Views::new(&settings)?,
             dashboard: dashboard::Latest::default(),
             world: world::World::default(),
+            payment_pages: PaymentPages::default(),
             started_at: Timestamp::now(),
             settings,
             db,

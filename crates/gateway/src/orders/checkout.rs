@@ -1,5 +1,6 @@
 //! `POST /api/checkout`: the cart becomes an order that waits for its payment.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -23,6 +24,12 @@ use crate::reply::{Done, Fields, FromFields, Input};
 
 /// How long the answer waits for the awakeable and the payment page.
 const PAYMENT_DETAILS_WITHIN: Duration = Duration::from_secs(2);
+/// After so many pages that did not come the provider is away: customers get
+/// the awakeable, and the page when it is there.
+const MISSED_IN_A_ROW: u32 = 3;
+/// One checkout of so many waits for its page meanwhile, but not long.
+const LOOK_AGAIN_EVERY: u32 = 8;
+const LOOK_AGAIN_FOR: Duration = Duration::from_millis(250);
 /// How often Restate is asked meanwhile, in case the update stream is down.
 const ASK_EVERY: Duration = Duration::from_millis(400);
 /// Largest total that anybody can agree to.
@@ -190,12 +197,18 @@ async fn paid(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
 /// Waits until the payment can be made, or it takes too long.
 async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
     let mut news = app.live.order(id);
-    let give_up = Instant::now() + PAYMENT_DETAILS_WITHIN;
+    let patience = app.payment_pages.patience();
+    let asked_at = Instant::now();
     loop {
         news.mark_unchanged();
         let record = super::find(app, id).await?;
+        let give_up = asked_at + patience.of(&record);
         let now = Instant::now();
-        if !lacks_payment_details(&record) || now >= give_up {
+        if !is_pending(&record) || has_page(&record) || now >= give_up {
+            // A refused payment says nothing of pages.
+            if is_pending(&record) || has_page(&record) {
+                app.payment_pages.note(has_page(&record));
+            }
             return Ok(record);
         }
         if timeout_at((now + ASK_EVERY).min(give_up), news.changed())
@@ -207,9 +220,52 @@ async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Pr
     }
 }
 
-fn lacks_payment_details(record: &OrderRecord) -> bool {
-    let payment = record.payment();
-    is_pending(record) && (payment.awakeable_id.is_none() || payment.pay_url.is_none())
+/// How long checkouts wait for the provider, by what it has done lately.
+#[derive(Debug, Default)]
+pub struct PaymentPages {
+    missed_in_a_row: AtomicU32,
+}
+
+/// How long one checkout waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Patience {
+    for_page: Duration,
+}
+
+impl Patience {
+    fn of(self, record: &OrderRecord) -> Duration {
+        if record.payment().awakeable_id.is_some() {
+            self.for_page
+        } else {
+            PAYMENT_DETAILS_WITHIN
+        }
+    }
+}
+
+impl PaymentPages {
+    fn patience(&self) -> Patience {
+        let missed = self.missed_in_a_row.load(Ordering::Relaxed);
+        let for_page = if missed < MISSED_IN_A_ROW {
+            PAYMENT_DETAILS_WITHIN
+        } else if missed.is_multiple_of(LOOK_AGAIN_EVERY) {
+            LOOK_AGAIN_FOR
+        } else {
+            Duration::ZERO
+        };
+        Patience { for_page }
+    }
+
+    fn note(&self, came_in_time: bool) {
+        if came_in_time {
+            self.missed_in_a_row.store(0, Ordering::Relaxed);
+        } else {
+            self.missed_in_a_row.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn has_page(record: &OrderRecord) -> bool {
+    record.payment().pay_url.is_some()
 }
 
 fn is_pending(record: &OrderRecord) -> bool {
@@ -252,4 +308,28 @@ fn answer(record: &OrderRecord, already_processed: bool) -> Result<Done, Problem
     Ok(Done::new(status, &answer)?
         .saying(text)
         .going_to(format!("/orders/{}", record.order_id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_provider_that_is_away() {
+        let pages = PaymentPages::default();
+        let waits = || pages.patience().for_page;
+        for _ in 0..MISSED_IN_A_ROW {
+            assert_eq!(waits(), PAYMENT_DETAILS_WITHIN);
+            pages.note(false);
+        }
+        let mut looked_again = 0;
+        for _ in 0..4 * LOOK_AGAIN_EVERY {
+            assert!(waits() <= LOOK_AGAIN_FOR);
+            looked_again += u32::from(!waits().is_zero());
+            pages.note(false);
+        }
+        assert_eq!(looked_again, 4);
+        pages.note(true);
+        assert_eq!(waits(), PAYMENT_DETAILS_WITHIN);
+    }
 }

@@ -81,7 +81,7 @@ const SIDES: [&str; 2] = ["before", "after"];
 fn whoever_dies_at_whatever_step_every_order_ends_well() {
     let setup = Setup::with("ALLOW_CRASH", "true")
         .and("DELIVERY_TIME", "500ms")
-        .lasting(Duration::from_hours(3));
+        .lasting(Duration::from_secs(3 * 3_600));
     own_alone(&setup, async |shop| {
         let world = shop.world();
         let mut numbers = 1..;

@@ -91,13 +91,21 @@ fn cases() -> BTreeMap<&'static str, Vec<Case>> {
     let at_once = pairs()
         .filter(|(one, two)| one <= two)
         .map(|(one, two)| vec![vec![now(one), now(two)]]);
-    let three_at_once = pairs().filter(|(one, two)| one < two).flat_map(|(one, two)| {
-        each()
-            .filter(move |three| two < *three)
-            .map(move |three| vec![vec![now(one), now(two), now(three)]])
-    });
+    let three_at_once = pairs()
+        .filter(|(one, two)| one < two)
+        .flat_map(|(one, two)| {
+            each()
+                .filter(move |three| two < *three)
+                .map(move |three| vec![vec![now(one), now(two), now(three)]])
+        });
     // A second attempt, and then something to either of them, or to both.
-    let failures = [Declines, Expires, ResolvesWithRubbish, Rejects, ResolvesWrongly];
+    let failures = [
+        Declines,
+        Expires,
+        ResolvesWithRubbish,
+        Rejects,
+        ResolvesWrongly,
+    ];
     let again = failures.into_iter().flat_map(|failure| {
         each().flat_map(move |event| {
             let retried = || vec![vec![now(failure)], vec![now(ChecksOutAgain)]];
@@ -182,7 +190,10 @@ struct Accepted {
 impl<'a> Race<'a> {
     /// Answers how the order has ended.
     async fn run(buyer: &Person<'a>, number: usize, case: &Case) -> String {
-        buyer.shop.faults_of(&format!("{}.race", buyer.name), noise(number)).await;
+        buyer
+            .shop
+            .faults_of(&format!("{}.race", buyer.name), noise(number))
+            .await;
         buyer.add("P001", 1).await;
         let order = buyer.accepted(&buyer.try_checkout("race").await);
         let race = Race {
@@ -237,7 +248,10 @@ impl<'a> Race<'a> {
         eventually(&format!("{}: a page", self.case), SOON, async || {
             let order = self.order.json().await;
             let payment = &order["payment"];
-            let known = (payment["awakeable_id"].as_str(), payment["pay_url"].as_str());
+            let known = (
+                payment["awakeable_id"].as_str(),
+                payment["pay_url"].as_str(),
+            );
             match known {
                 (Some(awakeable), Some(url)) => Ok(Some(Page {
                     attempt: payment["attempt"].as_u64().expect("a number"),
@@ -261,7 +275,11 @@ impl<'a> Race<'a> {
             Expires => {}
             Cancels => {
                 let answer = self.order.try_cancel().await;
-                assert!(matches!(answer.status, 202 | 409), "{}: {answer:?}", self.case);
+                assert!(
+                    matches!(answer.status, 202 | 409),
+                    "{}: {answer:?}",
+                    self.case
+                );
             }
             ChecksOutAgain => {
                 let answer = self.order.by.try_checkout("race").await;
@@ -302,7 +320,10 @@ impl<'a> Race<'a> {
     async fn call_back(&self, page: &Page) -> Option<Accepted> {
         let receipt = self.receipt(page, "other", self.order.total);
         let nobody = self.order.by.shop.stranger();
-        let answer = nobody.post("/api/payment/callback", &receipt).await.expect(200);
+        let answer = nobody
+            .post("/api/payment/callback", &receipt)
+            .await
+            .expect(200);
         (answer["result"] == "accepted").then(|| Accepted {
             attempt: page.attempt,
             transaction: text(&receipt["transaction_id"]).to_owned(),
@@ -333,7 +354,13 @@ impl<'a> Race<'a> {
     /// Brings the order to its end: what is paid is decided, what is not
     /// expires.
     async fn end(&self) -> Value {
-        let ends = ["payment_failed", "payment_expired", "cancelled", "rejected", "delivered"];
+        let ends = [
+            "payment_failed",
+            "payment_expired",
+            "cancelled",
+            "rejected",
+            "delivered",
+        ];
         eventually(&format!("{}: the end", self.case), SOON, async || {
             let order = self.order.json().await;
             let status = text(&order["status"]);
@@ -343,7 +370,11 @@ impl<'a> Race<'a> {
                     let decision = json!({ "approved": self.number.is_multiple_of(2) });
                     let answer = admin.try_decide(&self.order.id, &decision).await;
                     // 409: decided the last time, or cancelled meanwhile.
-                    assert!(matches!(answer.status, 202 | 409), "{}: {answer:?}", self.case);
+                    assert!(
+                        matches!(answer.status, 202 | 409),
+                        "{}: {answer:?}",
+                        self.case
+                    );
                 }
                 status if ends.contains(&status) => return Ok(order),
                 _ => {}
@@ -358,15 +389,25 @@ impl<'a> Race<'a> {
     async fn judge(&self, ended: &Value, accepted: &[Accepted]) {
         let case = &self.case;
         let events = ended["events"].as_array().expect("events");
-        let paid = kinds_of(ended).iter().filter(|it| *it == "payment_confirmed").count();
+        let paid = kinds_of(ended)
+            .iter()
+            .filter(|it| *it == "payment_confirmed")
+            .count();
         assert!(paid <= 1, "{case}: paid {paid} times: {ended}");
         assert_eq!(self.order.workflow_runs().await, paid, "{case}: {ended}");
         // A success that the webhook has accepted is the one that counts.
-        for Accepted { attempt, transaction } in accepted {
+        for Accepted {
+            attempt,
+            transaction,
+        } in accepted
+        {
             let told = events.iter().any(|event| {
                 event["kind"] == "payment_confirmed" && text(&event["detail"]).contains(transaction)
             });
-            assert!(told, "{case}: {transaction} of attempt {attempt} was accepted: {ended}");
+            assert!(
+                told,
+                "{case}: {transaction} of attempt {attempt} was accepted: {ended}"
+            );
         }
         assert!(accepted.len() <= 1, "{case}: {accepted:?}");
         self.everybody_else_was_told_that_it_goes_back(ended).await;
@@ -376,29 +417,33 @@ impl<'a> Race<'a> {
     /// and the customer was told.
     async fn everybody_else_was_told_that_it_goes_back(&self, ended: &Value) {
         let own = ended["payment"]["transaction_id"].as_str();
-        eventually(&format!("{}: money that goes back", self.case), SOON, async || {
-            let ledger = self.order.ledger().await;
-            let told = self.order.by.told_of(&self.order.id).await;
-            let untold: Vec<_> = ledger
-                .payments
-                .iter()
-                .flat_map(|payment| &payment.transactions)
-                .filter(|money| money.status != "declined")
-                .map(|money| money.transaction_id.as_str())
-                .filter(|id| Some(*id) != own)
-                .filter(|id| {
-                    let by_name = told.iter().any(|text| text.contains(id));
-                    let as_wrong = id.starts_with("txn-wrong")
-                        && told.iter().any(|text| text.contains("was paid instead of"));
-                    !by_name && !as_wrong
-                })
-                .collect();
-            if untold.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("{untold:?} is told of by none of {told:#?}"))
-            }
-        })
+        eventually(
+            &format!("{}: money that goes back", self.case),
+            SOON,
+            async || {
+                let ledger = self.order.ledger().await;
+                let told = self.order.by.told_of(&self.order.id).await;
+                let untold: Vec<_> = ledger
+                    .payments
+                    .iter()
+                    .flat_map(|payment| &payment.transactions)
+                    .filter(|money| money.status != "declined")
+                    .map(|money| money.transaction_id.as_str())
+                    .filter(|id| Some(*id) != own)
+                    .filter(|id| {
+                        let by_name = told.iter().any(|text| text.contains(id));
+                        let as_wrong = id.starts_with("txn-wrong")
+                            && told.iter().any(|text| text.contains("was paid instead of"));
+                        !by_name && !as_wrong
+                    })
+                    .collect();
+                if untold.is_empty() {
+                    Ok(())
+                } else {
+                    Err(format!("{untold:?} is told of by none of {told:#?}"))
+                }
+            },
+        )
         .await;
     }
 }

@@ -11,8 +11,12 @@
 //! - **orders**: cart, checkout, payment (the sandbox pays by itself), approval,
 //!   booking, capture, delivery, against one bare call for each order.
 //!
+//! Then the carrier and the provider go away, with orders waiting for each: what
+//! everybody else does takes as long as before, in the same run.
+//!
 //! Arguments: `--seconds N` for each cart measurement (default 5), `--orders N`
-//! for each order measurement (default 200), `--rounds N` (default 3).
+//! for each order measurement (default 200), `--rounds N` (default 3),
+//! `--outage N` seconds (default 30), `--waiting N` orders in it (default 200).
 
 // The tests' world is used in part.
 #![allow(dead_code, clippy::print_stdout, missing_docs)]
@@ -57,6 +61,8 @@ struct Arguments {
     seconds: u64,
     orders: usize,
     rounds: usize,
+    outage: Duration,
+    waiting: usize,
 }
 
 impl Arguments {
@@ -71,17 +77,24 @@ impl Arguments {
                 .and_then(|word| word.parse().ok())
                 .unwrap_or_else(|| panic!("{name} needs a number, e.g. {name} {default}"))
         };
+        let count = |name: &str, default: u64| {
+            usize::try_from(number(name, default)).expect("a number that fits")
+        };
         Self {
             seconds: number("--seconds", 5),
-            orders: usize::try_from(number("--orders", 200)).expect("a number of orders"),
-            rounds: usize::try_from(number("--rounds", 3)).expect("a number of rounds"),
+            orders: count("--orders", 200),
+            rounds: count("--rounds", 3),
+            outage: Duration::from_secs(number("--outage", 30)),
+            waiting: count("--waiting", 200),
         }
     }
 }
 
 fn main() {
     let arguments = Arguments::read();
-    let setup = Setup::with("DELIVERY_TIME", "100ms").and("RUST_LOG", "warn");
+    let setup = Setup::with("DELIVERY_TIME", "100ms")
+        .and("RUST_LOG", "warn")
+        .lasting(Duration::from_secs(3_600));
     own_alone(&setup, async |shop| measure(shop, &arguments).await);
 }
 
@@ -115,6 +128,146 @@ async fn measure(shop: &Shop, arguments: &Arguments) {
     println!("{CALLERS} callers, {} rounds, medians:", arguments.rounds);
     println!("cart additions: {cart}");
     println!("whole orders:   {orders}");
+    outage(shop, arguments).await;
+}
+
+/// What everybody else does takes as long as before while others are away.
+async fn outage(shop: &Shop, arguments: &Arguments) {
+    let away = json!({ "down": true });
+    let back = json!({ "down": false });
+    let (for_carrier, for_provider) = (arguments.waiting / 2, arguments.waiting.div_ceil(2));
+    println!();
+    visits(shop, "warm", VISITS).await;
+    let before = visits(shop, "before", VISITS).await;
+
+    shop.faults(json!({ "carrier": away })).await;
+    let placed = batch(for_carrier, |n| place(shop, "parcel", n));
+    futures::future::join(placed, approve_all(shop, for_carrier)).await;
+    let without_carrier = visits(shop, "carrier", VISITS).await;
+    shop.faults(json!({ "payments": away })).await;
+    batch(for_provider, |n| place(shop, "payer", n)).await;
+    let began = Instant::now();
+    let waiting = [
+        listed(shop, "shipping").await,
+        listed(shop, "awaiting_payment").await,
+    ];
+    tokio::time::sleep(arguments.outage.saturating_sub(began.elapsed())).await;
+    let without_both = visits(shop, "both", VISITS).await;
+
+    let open = waiting.iter().sum::<u64>() + VISITS as u64;
+    let delivered = listed(shop, "delivered").await;
+    shop.faults(json!({ "carrier": back, "payments": back }))
+        .await;
+    let back_since = Instant::now();
+    let rest = usize::try_from(waiting[1]).expect("a number of orders");
+    let all_are_back =
+        eventually(
+            "every order is delivered",
+            BATCH_WITHIN * 2,
+            async || match listed(shop, "delivered").await {
+                now if now >= delivered + open => Ok(()),
+                now => Err(format!("{now} delivered of {}", delivered + open)),
+            },
+        );
+    futures::future::join(approve_all(shop, rest), all_are_back).await;
+    println!(
+        "{} orders wait for the carrier, {} for the provider; {:.0} s with both away; all are \
+         delivered {:.0} s after they are back",
+        waiting[0],
+        waiting[1],
+        arguments.outage.as_secs_f64(),
+        back_since.elapsed().as_secs_f64(),
+    );
+    println!(
+        "{:<16}{:>10}{:>22}{:>22}",
+        "median", "before", "carrier away", "both away"
+    );
+    for (nth, what) in VISIT.iter().enumerate() {
+        let ms = |of: &Visits| of.0[nth].as_secs_f64() * 1_000.0;
+        let one = |of: &Visits| format!("{:.1} ms, ratio {:.2}", ms(of), ms(of) / ms(&before));
+        println!(
+            "{what:<16}{:>7.1} ms{:>22}{:>22}",
+            ms(&before),
+            one(&without_carrier),
+            one(&without_both),
+        );
+    }
+}
+
+/// How many orders have this status.
+async fn listed(shop: &Shop, status: &str) -> u64 {
+    let path = format!("/api/orders?status={status}&per_page=1");
+    let list = shop.admin().get(&path).await.expect(200);
+    list["total"].as_u64().expect("a number of orders")
+}
+
+const VISITS: usize = 60;
+const VISITORS: usize = 4;
+const VISIT: [&str; 6] = [
+    "add to cart",
+    "checkout",
+    "approve",
+    "orders page",
+    "dashboard",
+    "admin page",
+];
+
+/// Medians of what is timed in a visit.
+struct Visits([Duration; VISIT.len()]);
+
+/// Customers who buy something and pay by a callback, and an admin who approves.
+async fn visits(shop: &Shop, name: &str, count: usize) -> Visits {
+    let times: Vec<[Duration; VISIT.len()]> = futures_stream::iter(0..count)
+        .map(|n| visit(shop, format!("{name}{n}")))
+        .buffer_unordered(VISITORS)
+        .collect()
+        .await;
+    Visits(std::array::from_fn(|nth| {
+        let mut column: Vec<_> = times.iter().map(|row| row[nth]).collect();
+        column.sort();
+        column[column.len() / 2]
+    }))
+}
+
+async fn visit(shop: &Shop, name: String) -> [Duration; VISIT.len()] {
+    let (buyer, admin) = (shop.person(&name), shop.admin());
+    let page = async |person: &shop::Person<'_>, path: &str| {
+        let request = person.request(reqwest::Method::GET, path);
+        let answer = shop::send(request.header("accept", "text/html")).await;
+        assert_eq!(answer.status, 200, "{path}");
+    };
+    // This customer does not pay by themselves.
+    let by_hand = json!({ "payments": { "auto": "off" } });
+    shop.faults_of(&format!("{name}.visit"), by_hand).await;
+    let ((), add) = timed(async {
+        buyer.add("P001", 1).await;
+    })
+    .await;
+    let (answer, checkout) = timed(buyer.try_checkout("visit")).await;
+    let order = buyer.accepted(&answer);
+    let placed = answer.expect(202);
+    let receipt = json!({
+        "awakeable_id": placed["payment"]["awakeable_id"],
+        "transaction_id": format!("visit-{name}"),
+        "amount": placed["total_cents"],
+        "status": "success",
+    });
+    buyer
+        .post("/api/payment/callback", &receipt)
+        .await
+        .expect(200);
+    order.until("awaiting_approval").await;
+    let ((), approve) = timed(admin.approve(&order)).await;
+    let ((), orders) = timed(page(&buyer, "/orders")).await;
+    let ((), dashboard) = timed(page(&admin, "/")).await;
+    let ((), admins) = timed(page(&admin, "/admin")).await;
+    [add, checkout, approve, orders, dashboard, admins]
+}
+
+async fn timed<T>(what: impl Future<Output = T>) -> (T, Duration) {
+    let began = Instant::now();
+    let value = what.await;
+    (value, began.elapsed())
 }
 
 /// Figures of ours and of the bare handler, a pair for each round.
@@ -177,7 +330,7 @@ async fn serve_bare(shop: &Shop) {
 
 async fn restock(shop: &Shop, arguments: &Arguments) {
     let id = shop.product("P001").id;
-    let pieces = arguments.orders * (arguments.rounds + 1);
+    let pieces = arguments.orders * (arguments.rounds + 1) + arguments.waiting + 4 * VISITS;
     shop.admin()
         .post(
             &format!("/api/products/{id}/restock"),
@@ -257,7 +410,8 @@ where
 /// Places orders, approves them as they are paid, and waits for the last
 /// delivery.
 async fn order_batch(shop: &Shop, round: usize, count: usize) {
-    let placed = batch(count, |n| place(shop, round, n));
+    let name = format!("buyer{round}x");
+    let placed = batch(count, |n| place(shop, &name, n));
     let approved = approve_all(shop, count);
     futures::future::join(placed, approved).await;
     eventually("every order is delivered", BATCH_WITHIN, async || {
@@ -276,9 +430,9 @@ async fn order_batch(shop: &Shop, round: usize, count: usize) {
     .await;
 }
 
-async fn place(shop: &Shop, round: usize, n: usize) {
+async fn place(shop: &Shop, name: &str, n: usize) {
     // One cart for each order: carts are shared by nobody.
-    let buyer = shop.person(&format!("buyer{round}x{n}"));
+    let buyer = shop.person(&format!("{name}{n}"));
     buyer.add("P001", 1).await;
     buyer.try_checkout("bench").await.expect(202);
 }
