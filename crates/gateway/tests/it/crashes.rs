@@ -8,8 +8,8 @@
 //! gateway and restate-server the services hold still there until it is dead.
 //!
 //! `CRASH_CASES` says how many cases to run for each process: a number (spread
-//! evenly over the list), or `all`. `CRASH_FIRST` moves the choice by some
-//! cases.
+//! evenly over the list), or `all`; `CRASH_OF` names one process, and
+//! `CRASH_FIRST` moves the choice by some cases.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -84,6 +84,9 @@ fn whoever_dies_at_whatever_step_every_order_ends_well() {
         .lasting(Duration::from_secs(3 * 3_600));
     own_alone(&setup, async |shop| {
         let world = shop.world();
+        let path = format!("/api/products/{}/restock", shop.product("P001").id);
+        let enough = json!({ "quantity": 10_000 });
+        shop.admin().post(&path, &enough).await.expect(200);
         let mut numbers = 1..;
         let mut steps = Vec::new();
         for (story, number) in STORIES.into_iter().zip(&mut numbers) {
@@ -142,17 +145,19 @@ fn choose(steps: &[Step]) -> Vec<Case> {
                 .unwrap_or_else(|_| panic!("{name} must be a number, not {text}"))
         })
     };
+    let victims = VICTIMS.into_iter().filter(|victim| {
+        std::env::var("CRASH_OF").map_or(true, |of| of == format!("{victim:?}").to_lowercase())
+    });
     let all_of = |victim| {
         (0..steps.len()).flat_map(move |step| SIDES.map(|side| Case { step, side, victim }))
     };
     if std::env::var("CRASH_CASES").is_ok_and(|cases| cases == "all") {
-        return VICTIMS.into_iter().flat_map(all_of).collect();
+        return victims.flat_map(all_of).collect();
     }
     let stride = (steps.len() * SIDES.len() / number("CRASH_CASES", CASES).max(1)).max(1);
     let first = number("CRASH_FIRST", 0);
     // Each victim begins elsewhere, so that together they die at more steps.
-    VICTIMS
-        .into_iter()
+    victims
         .enumerate()
         .flat_map(|(nth, victim)| {
             all_of(victim)
