@@ -23,6 +23,7 @@ mod checker;
 mod checkout;
 mod code_change;
 mod command_line;
+mod copies;
 mod crashes;
 mod decisions;
 mod input;
