@@ -3,18 +3,17 @@
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::shop::SOON;
+use crate::world::{World, eventually};
 
 impl World {
-    /// Rows of a query over Restate's admin API.
+    /// Rows of a query over Restate's admin API. Asked again while Restate
+    /// cannot tell: it looks for its partitions for a while after a start.
     pub async fn sql(&self, query: &str) -> Vec<Value> {
-        match self.try_sql(query).await {
-            Ok(rows) => rows,
-            Err(said) => panic!("{query}: {said}"),
-        }
+        eventually(query, SOON, async || self.try_sql(query).await).await
     }
 
-    /// The same while Restate may still be starting.
+    /// The same, once.
     pub async fn try_sql(&self, query: &str) -> Result<Vec<Value>, String> {
         let answer = self
             .http
