@@ -26,6 +26,11 @@ dev: setup
     cargo build --bins
     @exec node scripts/demo.mjs --watch
 
+# What differs between Restate, SQLite and the ledger of the demo; --repair mends it, an order's id narrows it
+reconcile *arguments: _node
+    cargo build --quiet --bin gateway
+    @exec node scripts/reconcile.mjs "$@"
+
 # Format the Rust sources
 fmt:
     cargo fmt --all

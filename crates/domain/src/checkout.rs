@@ -209,6 +209,17 @@ pub struct CancelOrder {
     pub reason: Option<String>,
 }
 
+/// Input of `UserSession.TakeBack`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeBack {
+    /// The order as its workflow has left it.
+    pub record: OrderRecord,
+    /// By whom.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}
+
 /// What `UserSession.CancelOrder` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]

@@ -89,6 +89,15 @@ impl StockLevel {
         Ok(self.changed(at))
     }
 
+    /// The level with `reserved` pieces kept, as counted, and what is left of
+    /// the rest available; `None` when that is less than nothing.
+    pub fn recounted(mut self, reserved: u64, at: Timestamp) -> Option<Self> {
+        let gone = reserved.checked_add(self.committed)?;
+        self.available = (self.initial + self.restocked).checked_sub(gone)?;
+        self.reserved = reserved;
+        Some(self.changed(at))
+    }
+
     /// Whether no piece came from nowhere or vanished.
     pub fn adds_up(&self) -> bool {
         self.initial + self.restocked == self.available + self.reserved + self.committed
@@ -157,6 +166,18 @@ mod tests {
                 available: 3
             }
         );
+    }
+
+    #[test]
+    fn a_recount_makes_a_level_fit_its_reservations() {
+        let mut spoilt = level(10).reserve(2, Timestamp::UNIX_EPOCH).unwrap();
+        spoilt.available = 99;
+        assert!(!spoilt.adds_up());
+        let recounted = spoilt.clone().recounted(3, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(recounted.adds_up());
+        assert_eq!((recounted.available, recounted.reserved), (7, 3));
+        assert!(recounted.version > spoilt.version);
+        assert_eq!(spoilt.recounted(11, Timestamp::UNIX_EPOCH), None);
     }
 
     #[test]

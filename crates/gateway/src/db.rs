@@ -9,9 +9,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 
 /// The schema, embedded.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -70,6 +70,31 @@ impl Db {
             .await
             .map_err(|error| cannot_open(&file, &error))?;
         Ok(Self { read, write })
+    }
+
+    /// Opens the file at `url`, which must be there.
+    pub async fn open_existing(url: &str) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|error| anyhow!("DATABASE_URL is '{url}': {error}"))?;
+        let file = options.get_filename();
+        if !file.exists() {
+            anyhow::bail!(
+                "DATABASE_URL: there is no file {}, so name the gateway's own",
+                file.display()
+            );
+        }
+        Self::open(url).await
+    }
+
+    /// An empty database of this schema in memory, which is gone with its
+    /// connection.
+    pub async fn scratch() -> anyhow::Result<SqliteConnection> {
+        let options = SqliteConnectOptions::new()
+            .in_memory(true)
+            .foreign_keys(true);
+        let mut connection = options.connect().await?;
+        MIGRATIONS.run(&mut connection).await?;
+        Ok(connection)
     }
 
     /// Begins a transaction that holds the write lock from its start, so that

@@ -22,6 +22,7 @@
 //! | [`world`] | the demo's switches for the outside world |
 //! | [`ops`] | health, readiness, metrics, OpenAPI |
 //! | [`views`] | pages, fragments, streams, Markdown |
+//! | [`reconcile`] | finding and mending what differs between Restate, SQLite and outside |
 //! | [`seed`] | demo data |
 //!
 //! Invariants kept here: SQLite holds reference data and a disposable copy of
@@ -43,6 +44,7 @@ pub mod orders;
 pub mod payments;
 pub mod problem;
 pub mod protection;
+pub mod reconcile;
 pub mod reply;
 pub mod seed;
 pub mod settings;

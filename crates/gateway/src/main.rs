@@ -13,6 +13,7 @@ use gateway::app::{self, App, Shared};
 use gateway::auth::{queries as users, token};
 use gateway::db::Db;
 use gateway::live::{catch_up, inspect::AdminApi};
+use gateway::reconcile::Reconcile;
 use gateway::settings::{LogFormat, Settings, one_sentence};
 use gateway::{catalog, seed};
 use tokio::net::TcpListener;
@@ -20,12 +21,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use waybill_domain::Timestamp;
-use waybill_domain::ids::Username;
+use waybill_domain::ids::{OrderId, Username};
 
 /// Exit code for a wrong or missing setting.
 const WRONG_SETTING: u8 = 2;
 /// Exit code for everything else that went wrong.
 const FAILED: u8 = 1;
+/// Exit code of `reconcile` when differences are left.
+const DIFFERENT: u8 = 3;
 /// How long requests under way may take once a stop is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long a health check waits.
@@ -51,6 +54,19 @@ enum Command {
     SeedDemo,
     /// Empty the read model and fill it again from Restate.
     Rebuild,
+    /// Compare what Restate holds with the read model and with the sandbox's
+    /// ledger, and say each difference in one line. Changes nothing without
+    /// --repair. May run while everything runs. Exit code 0: nothing differs (any
+    /// more); 3: something does; 1: it could not be compared.
+    Reconcile {
+        /// One order, e.g. alice.order-1, instead of everything.
+        #[arg(value_parser = order_id)]
+        order: Option<OrderId>,
+        /// Mend what can be mended. An order that an invocation works on is
+        /// never touched.
+        #[arg(long)]
+        repair: bool,
+    },
     /// Ask the gateway at `GATEWAY_LISTEN` whether it is well; exit code 0 means yes.
     Health,
     /// Make, list and revoke API tokens.
@@ -107,7 +123,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(command, line.settings)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => refuse(&format!("{error:#}"), FAILED),
     }
 }
@@ -130,8 +146,16 @@ fn start_log(format: LogFormat) {
     }
 }
 
-async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
+async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    if let Command::Reconcile { order, repair } = command {
+        return reconcile(settings, order, repair).await;
+    }
+    perform(command, settings).await.map(|()| ExitCode::SUCCESS)
+}
+
+async fn perform(command: Command, settings: Settings) -> anyhow::Result<()> {
     match command {
+        Command::Reconcile { .. } => Ok(()),
         Command::Serve => serve(settings).await,
         Command::Sandbox => sandbox(settings).await,
         Command::SeedDemo => seed_demo(&settings).await,
@@ -246,6 +270,41 @@ async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
         "The read model is rebuilt: {} of {} states in Restate are in it now",
         rebuilt.closed, rebuilt.compared
     ))
+}
+
+async fn reconcile(
+    settings: Settings,
+    only: Option<OrderId>,
+    repair: bool,
+) -> anyhow::Result<ExitCode> {
+    let db = Db::open_existing(&settings.database_url).await?;
+    let reconcile = Reconcile {
+        db: db.clone(),
+        admin_api: AdminApi::new(&settings.restate_admin_url, reqwest::Client::new()),
+        ingress: services::client::connect(&settings.restate_ingress_url)?,
+        sandbox_url: settings.sandbox_url().map(str::to_owned),
+        only,
+    };
+    let mut closed = Ok(());
+    let reconciled = reconcile
+        .run(repair, &mut |line| {
+            if closed.is_ok() {
+                closed = say(&line);
+            }
+        })
+        .await;
+    db.close().await;
+    let reconciled = reconciled.context("nothing could be compared")?;
+    closed?;
+    Ok(match reconciled.left {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(DIFFERENT),
+    })
+}
+
+fn order_id(raw: &str) -> Result<OrderId, String> {
+    OrderId::parse(raw)
+        .map_err(|_| "it must be an order's whole id, such as alice.order-1".to_owned())
 }
 
 /// A health check for images that have no curl.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use restate_sdk::ingress::{CallResponse, Client, ClientError, ReqwestClient};
+use restate_sdk::ingress::{CallResponse, Client, ClientError, ReqwestClient, SendResponse};
 use restate_sdk::serde::{Deserialize as RestateDeserialize, Json};
 use serde::Deserialize;
 use thiserror::Error;
@@ -14,6 +14,8 @@ pub use restate_sdk::serde::Json as Body;
 
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
+pub use crate::payment::PaymentServiceIngressClient;
+pub use crate::shipping::ShippingServiceIngressClient;
 pub use crate::user_session::UserSessionIngressClient;
 
 /// A call through the ingress ends after this, whatever happens behind it.
@@ -48,6 +50,16 @@ impl Ingress {
         order: &OrderId,
     ) -> OrderFulfillmentWorkflowIngressClient<reqwest::Client> {
         OrderFulfillmentWorkflowIngressClient::from_client(self.0.clone(), order.as_str())
+    }
+
+    /// The payment provider, through the services.
+    pub fn payments(&self) -> PaymentServiceIngressClient<reqwest::Client> {
+        PaymentServiceIngressClient::from_client(self.0.clone())
+    }
+
+    /// The carrier, through the services.
+    pub fn shipping(&self) -> ShippingServiceIngressClient<reqwest::Client> {
+        ShippingServiceIngressClient::from_client(self.0.clone())
     }
 
     /// The stock of a product.
@@ -90,6 +102,26 @@ where
         .and_then(CallResponse::into_body)
         .map(Json::into_inner)
         .map_err(|error| failure(&error))
+}
+
+/// The same for a handler that answers nothing.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn done(called: Result<CallResponse<reqwest::Client, ()>, ClientError>) -> Result<(), Failure> {
+    called
+        .and_then(CallResponse::into_body)
+        .map_err(|error| failure(&error))
+}
+
+/// What a one-way call through the ingress came to: it is durable now.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn accepted<T>(
+    sent: Result<SendResponse<reqwest::Client, T>, ClientError>,
+) -> Result<(), Failure> {
+    sent.map(drop).map_err(|error| failure(&error))
 }
 
 fn failure(error: &ClientError) -> Failure {

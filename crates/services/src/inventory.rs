@@ -17,9 +17,12 @@ use crate::voice::Voice;
 /// State: the [`StockLevel`].
 const LEVEL: &str = "level";
 
+/// How the keys of reservations begin.
+const RESERVATION: &str = "reservation:";
+
 /// State: pieces reserved for one payment attempt.
 fn reservation_key(attempt: &AttemptId) -> String {
-    format!("reservation:{attempt}")
+    format!("{RESERVATION}{attempt}")
 }
 
 /// See the module.
@@ -73,7 +76,8 @@ impl Inventory {
     }
 
     /// Gives a payment attempt's pieces back, once; nothing reserved is fine.
-    #[handler(name = "Release", ingress_private = true)]
+    /// Open to the ingress for `gateway reconcile`, as is [`Self::commit`].
+    #[handler(name = "Release")]
     async fn release(
         &self,
         ctx: ObjectContext<'_>,
@@ -84,7 +88,7 @@ impl Inventory {
     }
 
     /// Books a payment attempt's pieces as delivered, once.
-    #[handler(name = "Commit", ingress_private = true)]
+    #[handler(name = "Commit")]
     async fn commit(
         &self,
         ctx: ObjectContext<'_>,
@@ -113,6 +117,35 @@ impl Inventory {
         let now = ctx.now().await?;
         let level = level.restock(restock.quantity, now).map_err(refuse)?;
         Ok(self.write(&ctx, level))
+    }
+
+    /// Counts the open reservations and makes the level fit them; answers the
+    /// level. One that fits is left as it is.
+    #[handler(name = "Recount")]
+    async fn recount(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Option<StockLevel>>> {
+        let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
+            return Ok(Json(None));
+        };
+        let mut reserved = 0;
+        for key in ctx.get_keys().await? {
+            if key.starts_with(RESERVATION) {
+                reserved += u64::from(ctx.read::<u32>(&key).await?.unwrap_or_default());
+            }
+        }
+        if level.adds_up() && level.reserved == reserved {
+            return Ok(Json(Some(level)));
+        }
+        let now = ctx.now().await?;
+        let recounted = level.recounted(reserved, now).ok_or_else(|| {
+            refuse(Refusal::invalid(
+                "sku",
+                format!(
+                    "more of {} is reserved and sold than there ever was: restock it first",
+                    ctx.key()
+                ),
+            ))
+        })?;
+        Ok(Json(Some(self.write(&ctx, recounted).into_inner())))
     }
 
     /// The level of now, if the product is known.

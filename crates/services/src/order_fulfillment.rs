@@ -50,7 +50,8 @@ pub struct OrderFulfillmentWorkflow {
 #[restate_sdk::workflow]
 impl OrderFulfillmentWorkflow {
     /// Approval, shipping, capture, delivery; or their undoing and a terminal
-    /// error that says why.
+    /// error that says why. A record that was taken back from a run that was
+    /// killed is undone from where that run has left it.
     #[handler(name = "Run")]
     async fn run(
         &self,
@@ -58,6 +59,10 @@ impl OrderFulfillmentWorkflow {
         Json(order): Json<OrderRecord>,
     ) -> HandlerResult<Json<OrderRecord>> {
         let mut order = Fulfilment::new(self, &ctx, order);
+        if order.record.undoing.is_some() {
+            order.finish_undoing().await?;
+            return Err(order.failure());
+        }
         match order.fulfil().await? {
             Ended::Delivered => Ok(Json(order.record)),
             Ended::Turned(turn) => {
@@ -287,6 +292,59 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     async fn undo(&mut self, turn: Step) -> HandlerResult<()> {
         let turn = self.what_stands(turn).await?;
         self.forced(turn).await?;
+        self.undo_what_was_done().await
+    }
+
+    /// Ends an order that a killed run has left. What that run asked last may
+    /// have happened without an entry in the record: it is undone, too.
+    async fn finish_undoing(&mut self) -> HandlerResult<()> {
+        // Before anything is written, so that nobody decides any more.
+        self.decide(Verdict::Cancelled, "operator").await;
+        if self.record.status == OrderStatus::Shipping {
+            match self.record.done.last() {
+                Some(Done::Authorized) => self.leave_nothing_booked().await,
+                Some(Done::Booked) => self.leave_nothing_captured().await,
+                _ => {}
+            }
+        }
+        self.undo_what_was_done().await?;
+        self.ctx
+            .object_client::<UserSessionClient>(self.record.user_id.as_str())
+            .handed_over(Json(self.record.order_id.clone()))
+            .send();
+        Ok(())
+    }
+
+    /// Asked once more with the carrier's own key, a booking that is still on
+    /// its way arrives as a repeat: then it is cancelled for good.
+    async fn leave_nothing_booked(&mut self) {
+        let (ctx, request) = (self.ctx, self.record.shipment_request());
+        let asked = self
+            .ask(|| {
+                ctx.service_client::<ShippingServiceClient>()
+                    .initiate_shipment(Json(request.clone()))
+                    .call()
+            })
+            .await;
+        tracing::info!(order.id = %self.record.order_id, ?asked, "found out about a booking");
+        self.cancel_shipment().await;
+    }
+
+    /// The same with the money.
+    async fn leave_nothing_captured(&mut self) {
+        let (ctx, payment) = (self.ctx, self.record.payment_order());
+        let asked = self
+            .ask(|| {
+                ctx.service_client::<PaymentServiceClient>()
+                    .capture(Json(payment.clone()))
+                    .call()
+            })
+            .await;
+        tracing::info!(order.id = %self.record.order_id, ?asked, "found out about a capture");
+        self.refund().await;
+    }
+
+    async fn undo_what_was_done(&mut self) -> HandlerResult<()> {
         while let Some(done) = self.record.done.last().copied() {
             match done {
                 Done::Captured => self.refund().await,

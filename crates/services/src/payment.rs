@@ -23,14 +23,18 @@ struct ProviderPayment {
     pay_url: Option<String>,
 }
 
-#[restate_sdk::service(ingress_private = true)]
+#[restate_sdk::service]
 impl PaymentService {
     /// Asks the provider to wait for the customer: *pending* or *refused*.
     ///
     /// Cancelled, it answers refused at once and undoes nothing: whoever
     /// cancels it sends [`close`](Self::close), which finds out and undoes,
     /// also when this request arrives after it.
-    #[handler(name = "RequestPayment", idempotency_retention = "1 day")]
+    #[handler(
+        name = "RequestPayment",
+        ingress_private = true,
+        idempotency_retention = "1 day"
+    )]
     async fn request_payment(
         &self,
         ctx: Context<'_>,
@@ -54,7 +58,11 @@ impl PaymentService {
 
     /// Takes the money: *captured* or *refused*, never "perhaps". Cancelled
     /// while asking, it finds out, refunds, and answers refused.
-    #[handler(name = "Capture", idempotency_retention = "1 day")]
+    #[handler(
+        name = "Capture",
+        ingress_private = true,
+        idempotency_retention = "1 day"
+    )]
     async fn capture(
         &self,
         ctx: Context<'_>,
@@ -73,7 +81,8 @@ impl PaymentService {
     }
 
     /// Gives up the hold on one transaction's money, and on no other's; a
-    /// provider that says no has none.
+    /// provider that says no has none. Open to the ingress for
+    /// `gateway reconcile`, as is [`refund`](Self::refund).
     #[handler(name = "Void")]
     async fn void(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
         self.undo(&ctx, &order, "void").await;
@@ -90,7 +99,7 @@ impl PaymentService {
     /// Ends an attempt that failed, whether or not the provider ever answered:
     /// afterwards it can neither be paid nor hold money, of this transaction or
     /// of one that we were never told of.
-    #[handler(name = "Close")]
+    #[handler(name = "Close", ingress_private = true)]
     async fn close(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
         if order.transaction_id.is_some() {
             self.undo(&ctx, &order, "void").await;

@@ -25,11 +25,15 @@ struct Booked {
 #[derive(Debug, Serialize, Deserialize)]
 struct CalledBack {}
 
-#[restate_sdk::service(ingress_private = true)]
+#[restate_sdk::service]
 impl ShippingService {
     /// Books a parcel: *booked* or *refused*, never "perhaps". Cancelled while
     /// asking, it finds out, undoes, and answers refused.
-    #[handler(name = "InitiateShipment", idempotency_retention = "1 day")]
+    #[handler(
+        name = "InitiateShipment",
+        ingress_private = true,
+        idempotency_retention = "1 day"
+    )]
     async fn initiate_shipment(
         &self,
         ctx: Context<'_>,
@@ -53,7 +57,8 @@ impl ShippingService {
         }))
     }
 
-    /// Calls a parcel back; one that was never booked is fine.
+    /// Calls a parcel back; one that was never booked is fine. Open to the
+    /// ingress for `gateway reconcile`.
     #[handler(name = "CancelShipment")]
     async fn cancel_shipment(
         &self,

@@ -1,4 +1,5 @@
-//! Restate's admin API, read only: SQL over what Restate holds.
+//! Restate's admin API: SQL over what Restate holds. Nothing is changed here but
+//! by [`AdminApi::purge`], for an operator.
 //!
 //! Everything here is an aid, never a need: without the admin API orders flow
 //! on, and whoever asks gets [`AdminError::Unreachable`], which says so.
@@ -346,6 +347,35 @@ impl AdminApi {
         .await
     }
 
+    /// Which orders these invocations are about, where that stands in their
+    /// input. Those that wait for their turn have none yet.
+    pub async fn orders_of(
+        &self,
+        ids: &[String],
+    ) -> Result<HashMap<String, Option<OrderId>>, AdminError> {
+        let mut orders = HashMap::new();
+        self.find_orders(ids, &mut orders).await?;
+        Ok(orders)
+    }
+
+    /// Forgets an invocation that has ended, and of a workflow its state. One
+    /// that has not ended, or is forgotten already, is left as it is.
+    pub async fn purge(&self, invocation: &str) -> Result<(), AdminError> {
+        let asked = self
+            .http
+            .patch(format!("{}/invocations/{invocation}/purge", self.base))
+            .timeout(ANSWER_WITHIN)
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = asked.status();
+        if status.is_success() || status == reqwest::StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        let said = asked.text().await.unwrap_or_default();
+        Err(AdminError::Refused(format!("{status}: {said}")))
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> AdminError {
         self.unreachable_because(super::root_cause(error))
     }
@@ -374,12 +404,12 @@ fn order_in(input: &[u8]) -> Option<OrderId> {
 }
 
 /// `text` as an SQL string literal.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
 /// `texts` as what stands between the brackets of `IN (…)`.
-pub(super) fn literals<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn literals<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     texts.into_iter().map(literal).collect::<Vec<_>>().join(",")
 }
 

@@ -322,7 +322,8 @@ fn describe(entry: Option<&Entry>) -> String {
     }
 }
 
-async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::Result<bool> {
+/// Writes an update if it is news.
+pub(crate) async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::Result<bool> {
     match update {
         Update::Order(record) => write_order(db, record).await,
         Update::Stock(level) => queries::upsert_stock(db, level).await,

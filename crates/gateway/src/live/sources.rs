@@ -34,10 +34,12 @@ const HANDLERS: &[(&str, &str, &str)] = &[
     ("UserSession.Settle", ATTEMPT, "settle"),
     ("UserSession.CancelOrder", CHECKOUT, "cancel"),
     ("UserSession.HandedOver", CHECKOUT, "handed_over"),
+    ("UserSession.TakeBack", CHECKOUT, "take_back"),
     ("UserSession.Forget", CHECKOUT, "forget"),
     ("Inventory.Reserve", "inventory.rs", "reserve"),
     ("Inventory.Release", "inventory.rs", "release"),
     ("Inventory.Commit", "inventory.rs", "commit"),
+    ("Inventory.Recount", "inventory.rs", "recount"),
     (
         "PaymentService.RequestPayment",
         "payment.rs",

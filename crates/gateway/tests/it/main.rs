@@ -32,6 +32,7 @@ mod outside;
 mod payment_races;
 mod payments;
 mod read_model;
+mod reconcile;
 mod restarts;
 mod restate;
 mod scenarios;

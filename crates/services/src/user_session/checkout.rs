@@ -3,7 +3,7 @@
 //! The marker `checkout:exec:{order_id}` deduplicates (the proposal's pattern
 //! C): whatever is asked again finds what was done.
 
-use waybill_domain::checkout::{HandedOver, Placement};
+use waybill_domain::checkout::{HandedOver, Placement, TakeBack};
 use waybill_domain::ids::AttemptId;
 use waybill_domain::order::Step;
 use waybill_domain::payment::PaymentOutcome;
@@ -17,7 +17,7 @@ use super::{
     basket, late_key, marker, marker_key, refuse,
 };
 use crate::inventory::InventoryClient;
-use crate::refuse::is_cancellation;
+use crate::refuse::{defect, is_cancellation};
 
 /// Places the order, or finds it placed.
 pub(super) async fn place(
@@ -211,6 +211,40 @@ pub(super) async fn handed_over(
         forget_later(session, ctx, order_id);
     }
     Ok(())
+}
+
+/// The hand-over, undone: the newest record there is becomes the marker again.
+pub(super) async fn take_back(
+    session: &UserSession,
+    ctx: &ObjectContext<'_>,
+    left: TakeBack,
+) -> HandlerResult<OrderRecord> {
+    let TakeBack { record, by, reason } = left;
+    let newest = match marker(ctx, &record.order_id).await? {
+        None => {
+            return Err(refuse(Refusal::UnknownOrder {
+                order_id: record.order_id,
+            }));
+        }
+        Some(Marker::Here(held)) if held.version >= record.version => *held,
+        Some(Marker::Here(_) | Marker::HandedOver(_)) => record,
+    };
+    let status = newest.status;
+    if status == OrderStatus::AwaitingPayment || status.is_terminal() {
+        return Err(refuse(Refusal::TooLate {
+            order_id: newest.order_id,
+            status,
+        }));
+    }
+    let now = ctx.now().await?;
+    let record = match newest.undoing {
+        Some(_) => newest,
+        None => newest
+            .apply(Step::Cancelled { by, reason }, now)
+            .map_err(defect)?,
+    };
+    session.write(ctx, &record);
+    Ok(record)
 }
 
 /// Looks again in a retention's time.

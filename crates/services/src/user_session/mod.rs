@@ -13,7 +13,7 @@ use restate_sdk::prelude::*;
 use waybill_domain::basket::{AddItem, Basket, RemoveItem, UpdateItem};
 use waybill_domain::checkout::{
     AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker,
-    PaymentCallback, PaymentOpened, Settle,
+    PaymentCallback, PaymentOpened, Settle, TakeBack,
 };
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
@@ -208,6 +208,20 @@ impl UserSession {
         Json(order_id): Json<OrderId>,
     ) -> HandlerResult<()> {
         checkout::handed_over(self, &ctx, order_id).await
+    }
+
+    /// Takes an order back whose workflow was killed, which compensates
+    /// nothing. The record is kept here, turned towards its end, until the
+    /// workflow is run with it again and undoes what was done. Whoever asks
+    /// knows that no invocation works on the order; asking again changes
+    /// nothing.
+    #[handler(name = "TakeBack")]
+    async fn take_back(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(left): Json<TakeBack>,
+    ) -> HandlerResult<Json<OrderRecord>> {
+        checkout::take_back(self, &ctx, left).await.map(Json)
     }
 
     /// Forgets an order that ended a retention ago.

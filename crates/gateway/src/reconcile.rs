@@ -1,0 +1,289 @@
+//! `gateway reconcile`: compares what Restate holds with the read model and
+//! with the outside world's ledger, says each difference in one line, and
+//! repairs what can be repaired.
+//!
+//! | module | knows |
+//! | --- | --- |
+//! | [`held`] | what Restate holds, and which orders somebody works on |
+//! | [`read_model`] | what SQLite should say of it, row by row, and says |
+//! | [`ledger`] | what the payment provider and the carrier did |
+//! | [`repair`] | how each difference is mended |
+//!
+//! Restate is right, and the ledger says what is still held outside. An order
+//! that an invocation works on is never touched, and a difference counts only
+//! when it is seen twice, [`SEEN_AGAIN_AFTER`] apart: so it may run at any time.
+//! Everything is read into memory, some kilobytes for an order.
+
+mod held;
+mod ledger;
+mod read_model;
+mod repair;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::bail;
+use services::client::Ingress;
+use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
+use waybill_domain::order::{OrderRecord, OrderStatus};
+
+use self::held::Held;
+use self::ledger::{Ledger, Return};
+use crate::db::Db;
+use crate::live::inspect::AdminApi;
+
+/// What is under way looks like a difference for a moment.
+const SEEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// What is compared with what.
+pub struct Reconcile {
+    /// The read model.
+    pub db: Db,
+    /// Restate.
+    pub admin_api: AdminApi,
+    /// Where repairs are asked for.
+    pub ingress: Ingress,
+    /// Where the ledger is, if there is one.
+    pub sandbox_url: Option<String>,
+    /// One order, or all there is.
+    pub only: Option<OrderId>,
+}
+
+/// What it came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Differences that were seen.
+    pub found: usize,
+    /// Those that are still there.
+    pub left: usize,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Difference {
+    side: Side,
+    /// Which order or product.
+    about: About,
+    /// What kind of difference: with side and subject it tells one from another
+    /// whatever the numbers in the words are by then.
+    kind: String,
+    /// Both values, in words.
+    words: String,
+    /// What mends it, if anything of ours can.
+    repair: Option<Repair>,
+}
+
+/// Where the difference is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Restate,
+    Ledger,
+    ReadModel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Order(String),
+    Stock(Sku),
+    User(Username),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Repair {
+    /// Writes what Restate holds over what the read model says.
+    Rewrite,
+    /// Takes an order out of the read model that never was.
+    Forget(OrderId),
+    /// Undoes what a killed workflow has done.
+    TakeBack(Box<OrderRecord>),
+    /// Ends a payment whose invocation was killed.
+    Settle(OrderId),
+    /// Gives reserved pieces back, or books them as sold.
+    Release(Sku, AttemptId),
+    Commit(Sku, AttemptId),
+    /// Makes a level fit its reservations.
+    Recount(Sku),
+    /// Gives money or a parcel back.
+    Return(Return),
+}
+
+/// Everything that was seen at one look.
+struct Look {
+    held: Held,
+    differences: Vec<Difference>,
+    /// Payments and parcels in the ledger; `None`: there is none to compare.
+    in_ledger: Option<usize>,
+    /// Orders that somebody works on.
+    under_way: usize,
+    /// Ended orders in the read model that Restate has forgotten.
+    kept: usize,
+}
+
+impl Reconcile {
+    /// Compares, tells `say` each difference and a summary, and repairs if it
+    /// is wanted. An error means that nothing could be compared.
+    pub async fn run(
+        &self,
+        repair: bool,
+        say: &mut dyn FnMut(String),
+    ) -> anyhow::Result<Reconciled> {
+        let look = self.confirmed().await?;
+        let found = look.differences.len();
+        for difference in &look.differences {
+            let hint = match &difference.repair {
+                Some(_) if repair => String::new(),
+                Some(cure) => format!("; --repair {cure}"),
+                None => "; this cannot be repaired from here".to_owned(),
+            };
+            say(format!("{difference}{hint}"));
+        }
+        let mut left = found;
+        if repair && found > 0 {
+            self.repair(&look, say).await?;
+            let after = self.confirmed().await?;
+            left = after.differences.len();
+            for difference in &after.differences {
+                say(format!("still there: {difference}"));
+            }
+        }
+        say(summary(&look, found, left, repair));
+        Ok(Reconciled { found, left })
+    }
+
+    /// The differences that are still there after a while.
+    async fn confirmed(&self) -> anyhow::Result<Look> {
+        let first = self.look().await?;
+        if first.differences.is_empty() {
+            return Ok(first);
+        }
+        tokio::time::sleep(SEEN_AGAIN_AFTER).await;
+        let seen: BTreeSet<_> = first.differences.iter().map(Difference::identity).collect();
+        let mut second = self.look().await?;
+        second
+            .differences
+            .retain(|difference| seen.contains(&difference.identity()));
+        Ok(second)
+    }
+
+    async fn look(&self) -> anyhow::Result<Look> {
+        self.admin_api.is_up().await?;
+        let held = held::read(&self.admin_api, self.only.as_ref()).await?;
+        let ledger = match &self.sandbox_url {
+            Some(url) => Some(ledger::read(url, self.only.as_ref()).await?),
+            None => None,
+        };
+        let shown = read_model::shown(&self.db, self.only.as_ref()).await?;
+        if let Some(order) = &self.only
+            && !held.knows(order)
+            && !shown.iter().any(|it| it.order_id == *order)
+        {
+            bail!(
+                "there is no order {order}: an order's whole id is USER.ID, as the console shows it"
+            );
+        }
+        let mut differences = held.differences();
+        let not_held: Vec<_> = shown
+            .into_iter()
+            .filter(|it| !held.orders.contains_key(&it.order_id))
+            .collect();
+        let (kept, lost): (Vec<_>, Vec<_>) =
+            not_held.into_iter().partition(|it| it.status.is_terminal());
+        differences.extend(read_model::lost(&self.db, lost, &held).await?);
+        if let Some(ledger) = &ledger {
+            let kept = read_model::records(&self.db, &kept).await?;
+            differences.extend(ledger.differences(&held, &kept));
+        }
+        differences.extend(read_model::differences(&self.db, &held).await?);
+        Ok(Look {
+            under_way: held
+                .orders
+                .keys()
+                .filter(|order| held.is_worked_on(order))
+                .count(),
+            in_ledger: ledger.as_ref().map(Ledger::size),
+            kept: kept.len(),
+            differences,
+            held,
+        })
+    }
+}
+
+fn summary(look: &Look, found: usize, left: usize, repair: bool) -> String {
+    let ledger = match look.in_ledger {
+        Some(size) => format!("{size} payments and parcels of the ledger"),
+        None => "no ledger (SANDBOX_URL is not set, so nothing outside was compared)".to_owned(),
+    };
+    let differences = match found {
+        0 => "no differences".to_owned(),
+        1 => "1 difference".to_owned(),
+        found => format!("{found} differences"),
+    };
+    let outcome = match (found, repair) {
+        (0, _) => differences,
+        (_, false) => format!("{differences}; --repair mends what can be mended"),
+        (_, true) => format!("{differences}, {left} left"),
+    };
+    let kept = match look.kept {
+        0 => String::new(),
+        kept => format!(
+            " {kept} ended orders that Restate has forgotten (ORDER_RETENTION) are kept in the read model."
+        ),
+    };
+    format!(
+        "Compared {} orders ({} under way), {} stock levels and {ledger}: {outcome}.{kept}",
+        look.held.orders.len(),
+        look.under_way,
+        look.held.levels.len(),
+    )
+}
+
+impl Difference {
+    fn identity(&self) -> (Side, About, String) {
+        (self.side, self.about.clone(), self.kind.clone())
+    }
+}
+
+/// `Restate: order alice.o1 is in_transit, but no invocation works on it`
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = match self.side {
+            Side::Restate => "Restate",
+            Side::Ledger => "ledger",
+            Side::ReadModel => "read model",
+        };
+        write!(f, "{side}: {} {}", self.about, self.words)
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(order) => write!(f, "order {order}"),
+            Self::Stock(sku) => write!(f, "stock of {sku}"),
+            Self::User(user) => write!(f, "user {user}"),
+        }
+    }
+}
+
+/// What `--repair` does.
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rewrite => f.write_str("writes it anew"),
+            Self::Forget(_) => f.write_str("takes it out of the read model"),
+            Self::TakeBack(_) => {
+                f.write_str("undoes what was done and ends the order as cancelled")
+            }
+            Self::Settle(_) => f.write_str("settles its payment"),
+            Self::Release(..) => f.write_str("gives the pieces back"),
+            Self::Commit(..) => f.write_str("books the pieces as sold"),
+            Self::Recount(_) => f.write_str("counts again"),
+            Self::Return(_) => f.write_str("gives it back"),
+        }
+    }
+}
+
+fn is_good_end(status: OrderStatus) -> bool {
+    status == OrderStatus::Delivered
+}

@@ -1,0 +1,333 @@
+//! What Restate holds of orders and stock, and which of them somebody works on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::TryStreamExt as _;
+use serde::Deserialize;
+use waybill_domain::checkout::Marker;
+use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
+use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::payment::LateMoney;
+use waybill_domain::stock::StockLevel;
+use waybill_domain::update::ReadMark;
+
+use super::{About, Difference, Repair, Side, is_good_end};
+use crate::live::inspect::{AdminApi, AdminError, literal};
+
+/// State keys, as the services name them.
+const MARKER: &str = "checkout:exec:";
+const LATE: &str = "late:";
+const READ_MARK: &str = "notifications_read_at";
+const RESERVATION: &str = "reservation:";
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The newest record of each order.
+    pub(super) orders: BTreeMap<OrderId, OrderRecord>,
+    /// Orders that the user's session has handed over to their workflow.
+    handed_over: BTreeSet<OrderId>,
+    pub(super) late: BTreeMap<OrderId, LateMoney>,
+    pub(super) levels: BTreeMap<Sku, StockLevel>,
+    pub(super) marks: BTreeMap<Username, ReadMark>,
+    reservations: Vec<Reservation>,
+    work: Work,
+    unreadable: Vec<Difference>,
+    /// Whether it is about one order: totals cannot be compared then.
+    is_partial: bool,
+}
+
+/// Pieces that are kept for an attempt to pay.
+#[derive(Debug)]
+struct Reservation {
+    sku: Sku,
+    attempt: AttemptId,
+    quantity: u64,
+}
+
+/// What invocations that have not ended are about.
+#[derive(Debug, Default)]
+struct Work {
+    orders: BTreeSet<OrderId>,
+    /// Users and products with calls that wait for their turn: which order
+    /// those are about cannot be seen yet.
+    users: BTreeSet<String>,
+    skus: BTreeSet<String>,
+}
+
+/// A row of `state`.
+#[derive(Debug, Deserialize)]
+struct StateRow {
+    service_name: String,
+    service_key: String,
+    key: String,
+    value: String,
+}
+
+/// Reads everything, or what concerns one order.
+pub(super) async fn read(admin_api: &AdminApi, only: Option<&OrderId>) -> Result<Held, AdminError> {
+    // Work first: what begins after this is not mistaken for nothing.
+    let work = work(admin_api).await?;
+    let held = states(admin_api, only).await?;
+    Ok(Held { work, ..held })
+}
+
+/// The same without who works on what.
+pub(super) async fn states(
+    admin_api: &AdminApi,
+    only: Option<&OrderId>,
+) -> Result<Held, AdminError> {
+    let mut held = Held {
+        is_partial: only.is_some(),
+        ..Held::default()
+    };
+    let mut rows = std::pin::pin!(admin_api.query_rows::<StateRow>(state_sql(only)));
+    while let Some(row) = rows.try_next().await? {
+        if let Err(error) = held.take(&row) {
+            held.unreadable.push(Difference {
+                side: Side::Restate,
+                about: About::Order(row.service_key.clone()),
+                kind: format!("unreadable {} {}", row.service_name, row.key),
+                words: format!(
+                    "has a state {} in {} that cannot be read ({error})",
+                    row.key, row.service_name
+                ),
+                repair: None,
+            });
+        }
+    }
+    Ok(held)
+}
+
+fn state_sql(only: Option<&OrderId>) -> String {
+    let which = match only {
+        None => format!(
+            "(service_name = 'OrderFulfillmentWorkflow' AND key = 'record') \
+             OR (service_name = 'UserSession' AND \
+                 (key LIKE '{MARKER}%' OR key LIKE '{LATE}%' OR key = '{READ_MARK}')) \
+             OR service_name = 'Inventory'"
+        ),
+        Some(order) => format!(
+            "(service_name = 'OrderFulfillmentWorkflow' AND key = 'record' AND service_key = {}) \
+             OR (service_name = 'UserSession' AND service_key = {} AND key IN ({}, {})) \
+             OR (service_name = 'Inventory' AND key LIKE {})",
+            literal(order.as_str()),
+            literal(order.owner().as_str()),
+            literal(&format!("{MARKER}{order}")),
+            literal(&format!("{LATE}{order}")),
+            literal(&format!("{RESERVATION}{order}#%")),
+        ),
+    };
+    format!("SELECT service_name, service_key, key, value_utf8 AS value FROM state WHERE {which}")
+}
+
+async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+        service: String,
+        key: Option<String>,
+    }
+    let sql = "SELECT id, target_service_name AS service, target_service_key AS key \
+               FROM sys_invocation WHERE status <> 'completed' AND target_handler_name <> 'Forget'";
+    let rows: Vec<Row> = admin_api.query_rows(sql.to_owned()).try_collect().await?;
+    let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+    let orders = admin_api.orders_of(&ids).await?;
+    let mut work = Work::default();
+    for row in rows {
+        let order = orders.get(&row.id).cloned().flatten();
+        match (row.service.as_str(), row.key, order) {
+            ("OrderFulfillmentWorkflow", Some(key), _) => work.orders.extend(OrderId::parse(&key)),
+            (_, _, Some(order)) => {
+                work.orders.insert(order);
+            }
+            ("UserSession", Some(user), None) => {
+                work.users.insert(user);
+            }
+            ("Inventory", Some(sku), None) => {
+                work.skus.insert(sku);
+            }
+            _ => {}
+        }
+    }
+    Ok(work)
+}
+
+impl Held {
+    fn take(&mut self, row: &StateRow) -> anyhow::Result<()> {
+        match (row.service_name.as_str(), row.key.as_str()) {
+            ("OrderFulfillmentWorkflow", _) => self.take_record(serde_json::from_str(&row.value)?),
+            ("Inventory", "level") => {
+                let level: StockLevel = serde_json::from_str(&row.value)?;
+                self.levels.insert(level.sku.clone(), level);
+            }
+            ("Inventory", key) => {
+                if let Some(attempt) = key.strip_prefix(RESERVATION) {
+                    self.reservations.push(Reservation {
+                        sku: Sku::parse(&row.service_key)?,
+                        attempt: attempt_id(attempt)?,
+                        quantity: row.value.parse()?,
+                    });
+                }
+            }
+            (_, READ_MARK) => {
+                let mark: ReadMark = serde_json::from_str(&row.value)?;
+                self.marks.insert(mark.user_id.clone(), mark);
+            }
+            (_, key) => match key.strip_prefix(MARKER) {
+                None => {
+                    let late: LateMoney = serde_json::from_str(&row.value)?;
+                    self.late.insert(late.order_id.clone(), late);
+                }
+                Some(order) => match serde_json::from_str(&row.value)? {
+                    Marker::Here(record) => self.take_record(*record),
+                    Marker::HandedOver(_) => {
+                        self.handed_over.insert(OrderId::parse(order)?);
+                    }
+                },
+            },
+        }
+        Ok(())
+    }
+
+    /// For a moment two have it: the session that hands it over, and the
+    /// workflow.
+    fn take_record(&mut self, record: OrderRecord) {
+        let known = self.orders.get(&record.order_id);
+        if known.is_none_or(|known| known.version < record.version) {
+            self.orders.insert(record.order_id.clone(), record);
+        }
+    }
+
+    /// Whether anything is held of the order.
+    pub(super) fn knows(&self, order: &OrderId) -> bool {
+        self.orders.contains_key(order)
+            || self.was_handed_over(order)
+            || self
+                .reservations
+                .iter()
+                .any(|it| it.attempt.order_id == *order)
+    }
+
+    /// Whether the order has been paid, as far as its customer's session knows.
+    pub(super) fn was_handed_over(&self, order: &OrderId) -> bool {
+        self.handed_over.contains(order)
+    }
+
+    /// Whether an invocation works on the order, or may.
+    pub(super) fn is_worked_on(&self, order: &OrderId) -> bool {
+        self.work.orders.contains(order) || self.work.users.contains(order.owner().as_str())
+    }
+
+    /// What Restate's own states say of each other.
+    pub(super) fn differences(&self) -> Vec<Difference> {
+        let mut differences = self.unreadable.clone();
+        differences.extend(
+            self.orders
+                .values()
+                .filter_map(|record| self.abandoned(record)),
+        );
+        differences.extend(
+            self.reservations
+                .iter()
+                .filter_map(|it| self.kept_in_vain(it)),
+        );
+        if !self.is_partial {
+            differences.extend(
+                self.levels
+                    .values()
+                    .filter_map(|level| self.miscounted(level)),
+            );
+        }
+        differences
+    }
+
+    /// An order that has not ended and that nobody works on.
+    fn abandoned(&self, record: &OrderRecord) -> Option<Difference> {
+        if record.status.is_terminal() || self.is_worked_on(&record.order_id) {
+            return None;
+        }
+        let repair = match record.status {
+            OrderStatus::AwaitingPayment => Repair::Settle(record.order_id.clone()),
+            _ => Repair::TakeBack(Box::new(record.clone())),
+        };
+        Some(Difference {
+            side: Side::Restate,
+            about: About::Order(record.order_id.to_string()),
+            kind: "abandoned".to_owned(),
+            words: format!(
+                "is {} and no invocation works on it: was it killed?",
+                record.status
+            ),
+            repair: Some(repair),
+        })
+    }
+
+    /// Pieces that are kept for no open attempt.
+    fn kept_in_vain(&self, kept: &Reservation) -> Option<Difference> {
+        let order = &kept.attempt.order_id;
+        if self.is_worked_on(order) || self.work.skus.contains(kept.sku.as_str()) {
+            return None;
+        }
+        let (words, is_sold) = match self.orders.get(order) {
+            None => ("an order that Restate does not hold".to_owned(), false),
+            Some(record) if record.attempt() != kept.attempt => {
+                (format!("an attempt before {}", record.attempt()), false)
+            }
+            Some(record) if record.status.is_terminal() => (
+                format!("an order that is {}", record.status),
+                is_good_end(record.status),
+            ),
+            Some(_) => return None,
+        };
+        let (sku, attempt) = (kept.sku.clone(), kept.attempt.clone());
+        Some(Difference {
+            side: Side::Restate,
+            about: About::Stock(kept.sku.clone()),
+            kind: format!("kept {attempt}"),
+            words: format!("has {} reserved for {attempt}, {words}", kept.quantity),
+            repair: Some(if is_sold {
+                Repair::Commit(sku, attempt)
+            } else {
+                Repair::Release(sku, attempt)
+            }),
+        })
+    }
+
+    /// A level that does not fit its reservations, or itself.
+    fn miscounted(&self, level: &StockLevel) -> Option<Difference> {
+        if self.work.skus.contains(level.sku.as_str()) {
+            return None;
+        }
+        let counted: u64 = self
+            .reservations
+            .iter()
+            .filter(|it| it.sku == level.sku)
+            .map(|it| it.quantity)
+            .sum();
+        if level.adds_up() && level.reserved == counted {
+            return None;
+        }
+        Some(Difference {
+            side: Side::Restate,
+            about: About::Stock(level.sku.clone()),
+            kind: "miscounted".to_owned(),
+            words: format!(
+                "is {} + {} pieces, but {} available + {} reserved + {} sold, and its open reservations are {counted}",
+                level.initial, level.restocked, level.available, level.reserved, level.committed
+            ),
+            repair: Some(Repair::Recount(level.sku.clone())),
+        })
+    }
+}
+
+/// `{order}#{attempt}`
+fn attempt_id(text: &str) -> anyhow::Result<AttemptId> {
+    let (order, attempt) = text
+        .rsplit_once('#')
+        .ok_or_else(|| anyhow::anyhow!("{text} names no attempt"))?;
+    Ok(AttemptId {
+        order_id: OrderId::parse(order)?,
+        attempt: attempt.parse()?,
+    })
+}

@@ -1,0 +1,502 @@
+//! The read model, row by row. What it should say is found by writing what
+//! Restate holds into an empty database with the projector itself, so that
+//! there is one place only that knows how rows are made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+use sqlx::SqliteConnection;
+use waybill_domain::ids::{OrderId, Sku};
+use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::update::Update;
+
+use super::held::Held;
+use super::ledger::Kept;
+use super::{About, Difference, Repair, Side};
+use crate::db::Db;
+use crate::live::projector::write_update;
+
+/// Orders whose rows are compared together.
+const CHUNK: usize = 500;
+/// Longest value that is said in full.
+const LONGEST_VALUE: usize = 240;
+
+/// A table that is compared.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Table {
+    name: &'static str,
+    /// The column that says whose the row is.
+    of: &'static str,
+    /// What tells the rows of one owner apart.
+    row: &'static str,
+    cells: &'static [&'static str],
+}
+
+const ORDERS: &str = "orders";
+const OF_ORDERS: [Table; 6] = [
+    Table {
+        name: ORDERS,
+        of: "order_id",
+        row: "''",
+        cells: &[
+            "user_id",
+            "version",
+            "status",
+            "undoing",
+            "created_at",
+            "updated_at",
+            "status_since",
+            "wait_until",
+            "ended_at",
+            "total_cents",
+            "pieces",
+            "search_text",
+            "record",
+        ],
+    },
+    Table {
+        name: "order_lines",
+        of: "order_id",
+        row: "position",
+        cells: &[
+            "sku",
+            "product_id",
+            "name",
+            "quantity",
+            "unit_price_cents",
+            "line_total_cents",
+        ],
+    },
+    Table {
+        name: "order_events",
+        of: "order_id",
+        row: "seq",
+        cells: &["at", "kind", "detail"],
+    },
+    Table {
+        name: "order_payments",
+        of: "order_id",
+        row: "attempt",
+        cells: &[
+            "awakeable_id",
+            "payment_id",
+            "transaction_id",
+            "status",
+            "amount_cents",
+        ],
+    },
+    Table {
+        name: "notifications",
+        of: "order_id",
+        row: "id",
+        cells: &["user_id", "kind", "text", "at"],
+    },
+    Table {
+        name: "late_money",
+        of: "order_id",
+        row: "''",
+        cells: &["user_id", "version", "record"],
+    },
+];
+const OF_STOCK: [Table; 1] = [Table {
+    name: "stock_levels",
+    of: "sku",
+    row: "''",
+    cells: &[
+        "version",
+        "updated_at",
+        "initial",
+        "restocked",
+        "available",
+        "reserved",
+        "committed",
+    ],
+}];
+/// Filled by a trigger, and not part of an empty database.
+const OF_PRODUCTS: [Table; 1] = [Table {
+    name: "products",
+    of: "sku",
+    row: "''",
+    cells: &["stock_qty"],
+}];
+const OF_USERS: [Table; 1] = [Table {
+    name: "read_marks",
+    of: "user_id",
+    row: "''",
+    cells: &["read_at"],
+}];
+
+/// Whose row it is, in which table, which of those.
+type Address = (String, &'static str, String);
+type Rows = BTreeMap<Address, Map<String, Value>>;
+
+/// An order that the read model shows.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) order_id: OrderId,
+    pub(super) status: OrderStatus,
+}
+
+/// Every order that is shown, or the one.
+pub(super) async fn shown(db: &Db, only: Option<&OrderId>) -> anyhow::Result<Vec<Shown>> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT order_id, status FROM orders WHERE ?1 IS NULL OR order_id = ?1")
+            .bind(only.map(OrderId::as_str))
+            .fetch_all(&db.read)
+            .await?;
+    // What is no order id or no status is a difference of its row.
+    let read = rows.into_iter().filter_map(|(order, status)| {
+        Some(Shown {
+            order_id: OrderId::parse(&order).ok()?,
+            status: OrderStatus::parse(&status)?,
+        })
+    });
+    Ok(read.collect())
+}
+
+/// The records of these orders, as the read model has them.
+pub(super) async fn records(db: &Db, shown: &[Shown]) -> anyhow::Result<Kept> {
+    let mut kept = Kept::new();
+    for chunk in shown.chunks(CHUNK) {
+        let ids: Vec<_> = chunk.iter().map(|it| it.order_id.as_str()).collect();
+        let rows: Vec<String> = sqlx::query_scalar(
+            "SELECT record FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(serde_json::to_string(&ids)?)
+        .fetch_all(&db.read)
+        .await?;
+        let records = rows.iter().filter_map(|row| serde_json::from_str(row).ok());
+        kept.extend(records.map(|record: OrderRecord| (record.order_id.clone(), record)));
+    }
+    Ok(kept)
+}
+
+/// Open orders that Restate does not hold: those whose workflow was purged are
+/// undone from here, the others never were.
+pub(super) async fn lost(
+    db: &Db,
+    shown: Vec<Shown>,
+    held: &Held,
+) -> anyhow::Result<Vec<Difference>> {
+    let mut records = records(db, &shown).await?;
+    let lost = shown
+        .into_iter()
+        .filter(|it| !held.is_worked_on(&it.order_id));
+    let differences = lost.map(|it| {
+        let (side, kind, words, repair) = match records.remove(&it.order_id) {
+            Some(record) if held.was_handed_over(&it.order_id) => (
+                Side::Restate,
+                "purged",
+                "its workflow is gone",
+                Repair::TakeBack(Box::new(record)),
+            ),
+            _ => (
+                Side::ReadModel,
+                "invented",
+                "Restate holds no such order",
+                Repair::Forget(it.order_id.clone()),
+            ),
+        };
+        Difference {
+            side,
+            about: About::Order(it.order_id.to_string()),
+            kind: kind.to_owned(),
+            words: format!("is shown as {}, but {words}", it.status),
+            repair: Some(repair),
+        }
+    });
+    Ok(differences.collect())
+}
+
+/// Every row that is missing, too much, or not as it should be.
+pub(super) async fn differences(db: &Db, held: &Held) -> anyhow::Result<Vec<Difference>> {
+    let mut scratch = Db::scratch().await?;
+    let mut differences = Vec::new();
+    let orders: Vec<_> = held.orders.keys().collect();
+    for chunk in orders.chunks(CHUNK) {
+        let ids: Vec<_> = chunk.iter().map(ToString::to_string).collect();
+        let updates: Vec<_> = chunk
+            .iter()
+            .flat_map(|order| updates_of(held, order))
+            .collect();
+        let expected = expected(&mut scratch, &OF_ORDERS, &ids, &updates).await?;
+        let found = in_one_moment(db, &OF_ORDERS, &ids).await?;
+        differences.extend(compare(&expected, &found, |order| {
+            About::Order(order.to_owned())
+        }));
+    }
+    let skus: Vec<_> = held.levels.keys().map(Sku::to_string).collect();
+    let updates: Vec<_> = held.levels.values().cloned().map(Update::Stock).collect();
+    let mut should = expected(&mut scratch, &OF_STOCK, &skus, &updates).await?;
+    let mut found = in_one_moment(db, &OF_STOCK, &skus).await?;
+    for (address, cells) in in_one_moment(db, &OF_PRODUCTS, &skus).await? {
+        let sku = Sku::parse(&address.0)?;
+        let level = &held.levels[&sku];
+        let cells_due = Map::from_iter([("stock_qty".to_owned(), Value::from(level.available))]);
+        should.insert(address.clone(), cells_due);
+        found.insert(address, cells);
+    }
+    let of_stock = |sku: &str| match Sku::parse(sku) {
+        Ok(sku) => About::Stock(sku),
+        Err(_) => About::Order(sku.to_owned()),
+    };
+    differences.extend(compare(&should, &found, of_stock));
+    let users: Vec<_> = held.marks.keys().map(ToString::to_string).collect();
+    let updates: Vec<_> = held.marks.values().cloned().map(Update::Read).collect();
+    let should = expected(&mut scratch, &OF_USERS, &users, &updates).await?;
+    let found = in_one_moment(db, &OF_USERS, &users).await?;
+    differences.extend(compare(&should, &found, |user| {
+        waybill_domain::ids::Username::parse(user)
+            .map_or_else(|_| About::Order(user.to_owned()), About::User)
+    }));
+    Ok(differences)
+}
+
+/// What Restate holds of an order, as the services would say it.
+fn updates_of(held: &Held, order: &OrderId) -> Vec<Update> {
+    let record = held
+        .orders
+        .get(order)
+        .map(|it| Update::Order(Box::new(it.clone())));
+    let late = held.late.get(order).cloned().map(Update::Late);
+    record.into_iter().chain(late).collect()
+}
+
+/// Writes what Restate holds over what is there.
+pub(super) async fn rewrite(db: &Db, held: &Held, about: &About) -> anyhow::Result<()> {
+    let (statements, of, updates): (&[&'static str], _, _) = match about {
+        About::Order(id) => (
+            &[
+                "DELETE FROM orders WHERE order_id = ?",
+                "DELETE FROM notifications WHERE order_id = ?",
+                "DELETE FROM late_money WHERE order_id = ?",
+            ],
+            id.clone(),
+            updates_of(held, &OrderId::parse(id)?),
+        ),
+        About::Stock(sku) => (
+            &["DELETE FROM stock_levels WHERE sku = ?"],
+            sku.to_string(),
+            held.levels
+                .get(sku)
+                .cloned()
+                .map(Update::Stock)
+                .into_iter()
+                .collect(),
+        ),
+        About::User(user) => (
+            &["DELETE FROM read_marks WHERE user_id = ?"],
+            user.to_string(),
+            held.marks
+                .get(user)
+                .cloned()
+                .map(Update::Read)
+                .into_iter()
+                .collect(),
+        ),
+    };
+    let mut transaction = db.begin().await?;
+    for statement in statements {
+        sqlx::query(*statement)
+            .bind(&of)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    for update in &updates {
+        write_update(&mut transaction, update).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Writes what Restate holds of these orders, if it is news.
+pub(super) async fn catch_up(
+    db: &Db,
+    held: &Held,
+    orders: &BTreeSet<OrderId>,
+) -> anyhow::Result<()> {
+    let mut transaction = db.begin().await?;
+    for update in orders.iter().flat_map(|order| updates_of(held, order)) {
+        write_update(&mut transaction, &update).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The rows that the projector makes of `updates`.
+async fn expected(
+    scratch: &mut SqliteConnection,
+    tables: &'static [Table],
+    owners: &[String],
+    updates: &[Update],
+) -> anyhow::Result<Rows> {
+    use sqlx::Connection as _;
+    let mut transaction = scratch.begin().await?;
+    for update in updates {
+        write_update(&mut transaction, update).await?;
+    }
+    let rows = rows(&mut transaction, tables, owners).await?;
+    transaction.rollback().await?;
+    Ok(rows)
+}
+
+async fn in_one_moment(
+    db: &Db,
+    tables: &'static [Table],
+    owners: &[String],
+) -> anyhow::Result<Rows> {
+    let mut snapshot = db.read.begin().await?;
+    let rows = rows(&mut snapshot, tables, owners).await?;
+    snapshot.rollback().await?;
+    Ok(rows)
+}
+
+async fn rows(
+    db: &mut SqliteConnection,
+    tables: &'static [Table],
+    owners: &[String],
+) -> anyhow::Result<Rows> {
+    let owners = serde_json::to_string(owners)?;
+    let mut all = Rows::new();
+    for table in tables {
+        let cells: Vec<_> = table
+            .cells
+            .iter()
+            .map(|cell| format!("'{cell}', {cell}"))
+            .collect();
+        let sql = format!(
+            "SELECT {}, CAST({} AS TEXT), json_object({}) FROM {}
+             WHERE {} IN (SELECT value FROM json_each(?))",
+            table.of,
+            table.row,
+            cells.join(", "),
+            table.name,
+            table.of
+        );
+        let rows: Vec<(String, String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(&owners)
+            .fetch_all(&mut *db)
+            .await?;
+        for (of, row, cells) in rows {
+            all.insert((of, table.name, row), serde_json::from_str(&cells)?);
+        }
+    }
+    Ok(all)
+}
+
+fn compare(should: &Rows, found: &Rows, about: impl Fn(&str) -> About) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut said_whole = BTreeSet::new();
+    let addresses: BTreeSet<_> = should.keys().chain(found.keys()).collect();
+    // An order that is missing or old says so once, not for each of its rows.
+    for (of, table, row) in should.keys().filter(|address| address.1 == ORDERS) {
+        let address = (of.clone(), *table, row.clone());
+        if let Some(words) = whole(&should[&address], found.get(&address)) {
+            said_whole.insert(of.as_str());
+            differences.push(difference(about(of), ORDERS.to_owned(), words));
+        }
+    }
+    for address in addresses {
+        let (of, table, row) = address;
+        if said_whole.contains(of.as_str()) {
+            continue;
+        }
+        let what = if row.is_empty() {
+            (*table).to_owned()
+        } else {
+            format!("{table} {row}")
+        };
+        let words = match (should.get(address), found.get(address)) {
+            (Some(should), Some(found)) if should == found => continue,
+            (Some(should), Some(found)) => format!("{what}: {}", in_cells(should, found)),
+            (Some(should), None) => format!(
+                "{what} is missing: {}",
+                shortened(&Value::Object(should.clone()))
+            ),
+            (None, Some(found)) => format!(
+                "{what} should not be there: {}",
+                shortened(&Value::Object(found.clone()))
+            ),
+            (None, None) => continue,
+        };
+        differences.push(difference(about(of), what, words));
+    }
+    differences
+}
+
+fn difference(about: About, kind: String, words: String) -> Difference {
+    Difference {
+        side: Side::ReadModel,
+        about,
+        kind,
+        words,
+        repair: Some(Repair::Rewrite),
+    }
+}
+
+/// What is wrong with an order as a whole.
+fn whole(should: &Map<String, Value>, found: Option<&Map<String, Value>>) -> Option<String> {
+    let version = |cells: &Map<String, Value>| cells["version"].as_i64().unwrap_or_default();
+    let said = |cells: &Map<String, Value>| {
+        let status = cells["status"].as_str().unwrap_or_default();
+        format!("{status} (version {})", version(cells))
+    };
+    match found {
+        None => Some(format!("is missing; Restate holds it as {}", said(should))),
+        Some(found) if version(found) < version(should) => Some(format!(
+            "is stale: shown as {}, Restate holds {}",
+            said(found),
+            said(should)
+        )),
+        Some(_) => None,
+    }
+}
+
+/// The cells that differ, with both values.
+fn in_cells(should: &Map<String, Value>, found: &Map<String, Value>) -> String {
+    let differs = |cells: &Map<String, Value>, key: &str| cells.get(key) != should.get(key);
+    let words = should
+        .iter()
+        .filter(|(key, _)| differs(found, key))
+        .map(|(key, due)| {
+            let (due, has) = inner(due, &found[key]);
+            format!(
+                "{key} is {}, Restate holds {}",
+                shortened(&has),
+                shortened(&due)
+            )
+        });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// Of two records, only the fields that differ.
+fn inner(due: &Value, has: &Value) -> (Value, Value) {
+    let parsed = |value: &Value| {
+        value
+            .as_str()
+            .and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok())
+    };
+    match (parsed(due), parsed(has)) {
+        (Some(mut due), Some(mut has)) => {
+            let same: Vec<_> = due
+                .iter()
+                .filter(|(key, value)| has.get(*key) == Some(*value))
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in same {
+                due.remove(&key);
+                has.remove(&key);
+            }
+            (Value::Object(due), Value::Object(has))
+        }
+        _ => (due.clone(), has.clone()),
+    }
+}
+
+fn shortened(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,728 @@
+//! What differs between Restate, the read model and the outside world is found
+//! and mended; what a killed invocation has left is undone.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::shop::{Order, Person, SOON, Shop, kinds_of, text};
+use crate::world::{Part, Setup, eventually, own};
+
+/// What `gateway reconcile` says and its exit code.
+struct Said {
+    code: i32,
+    lines: Vec<String>,
+}
+
+fn reconcile(shop: &Shop, arguments: &[&str]) -> Said {
+    let output = shop.run_gateway(&[&["reconcile"], arguments].concat());
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        lines: out.lines().chain(err.lines()).map(str::to_owned).collect(),
+    }
+}
+
+impl Said {
+    /// A line with all of these words.
+    #[track_caller]
+    fn has(&self, words: &[&str]) {
+        let found = self
+            .lines
+            .iter()
+            .any(|line| words.iter().all(|it| line.contains(it)));
+        assert!(
+            found,
+            "no line with {words:?} in\n{}",
+            self.lines.join("\n")
+        );
+    }
+
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}", self.lines.join("\n"));
+        self
+    }
+}
+
+async fn sqlite(shop: &Shop, statements: &[&'static str]) {
+    let options = SqliteConnectOptions::new()
+        .filename(shop.database())
+        .busy_timeout(SOON)
+        .foreign_keys(true);
+    let mut database: SqliteConnection = options.connect().await.unwrap();
+    for statement in statements {
+        let done = sqlx::query(*statement)
+            .execute(&mut database)
+            .await
+            .unwrap();
+        assert!(
+            done.rows_affected() > 0,
+            "nothing was planted by {statement}"
+        );
+    }
+    database.close().await.unwrap();
+}
+
+/// Sets one key of an object's state, as an operator can.
+async fn set_state(shop: &Shop, service: &str, of: &str, key: &str, value: &Value) {
+    let query = format!(
+        "SELECT key, value_utf8 FROM state WHERE service_name = '{service}' AND service_key = '{of}'"
+    );
+    let bytes = |text: &str| Value::from(text.as_bytes());
+    let mut state = serde_json::Map::new();
+    for row in shop.sql(&query).await {
+        state.insert(
+            text(&row["key"]).to_owned(),
+            bytes(text(&row["value_utf8"])),
+        );
+    }
+    state.insert(key.to_owned(), bytes(&value.to_string()));
+    let answer = shop
+        .http
+        .post(format!("{}/services/{service}/state", shop.admin))
+        .json(&json!({ "object_key": of, "new_state": state }))
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+    eventually("the state is set", SOON, async || {
+        match shop.state(service, of, key).await {
+            Some(now) if now == *value => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// Asks the provider or the carrier behind the shop's back.
+async fn outside(shop: &Shop, path: &str, body: Value) -> Value {
+    let answer = shop
+        .http
+        .request(Method::POST, format!("{}{path}", shop.sandbox))
+        .header("idempotency-key", format!("planted:{path}:{body}"))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+    answer.json().await.unwrap()
+}
+
+/// Orders that have ended well and badly, and one that waits.
+struct Orders<'a> {
+    delivered: Order<'a>,
+    rejected: Order<'a>,
+    declined: Order<'a>,
+    waiting: Order<'a>,
+}
+
+async fn orders(shop: &Shop) -> Orders<'_> {
+    let (alice, bob, admin) = (shop.alice(), shop.bob(), shop.admin());
+    let delivered = alice.buy("P001", 2, "delivered").await;
+    admin.approve(&delivered).await;
+    delivered.until("delivered").await;
+    let rejected = bob.buy("P002", 1, "rejected").await;
+    admin.reject(&rejected, "a test").await;
+    rejected.until("rejected").await;
+    bob.add("P003", 3).await;
+    let declined = bob.checkout("declined").await;
+    declined.decline().await;
+    declined.until("payment_failed").await;
+    let waiting = approvable(&alice, "P004", "waiting").await;
+    Orders {
+        delivered,
+        rejected,
+        declined,
+        waiting,
+    }
+}
+
+/// An order whose workflow has begun and waits for an admin.
+async fn approvable<'a>(person: &Person<'a>, sku: &str, order_id: &str) -> Order<'a> {
+    let order = person.buy(sku, 1, order_id).await;
+    eventually("the approval is asked for", SOON, async || {
+        let shown = order.json().await;
+        if kinds_of(&shown).contains(&"approval_requested".to_owned()) {
+            Ok(())
+        } else {
+            Err(shown.to_string())
+        }
+    })
+    .await;
+    order
+}
+
+async fn end(shop: &Shop, orders: &Orders<'_>) {
+    shop.admin().approve(&orders.waiting).await;
+    orders.waiting.until("delivered").await;
+}
+
+#[test]
+fn a_healthy_shop_has_no_differences() {
+    own(&Setup::default(), async |shop| {
+        let orders = orders(shop).await;
+        let said = reconcile(shop, &[]).exits(0);
+        said.has(&[
+            "Compared 4 orders",
+            "1 under way",
+            "payments and parcels",
+            "no differences",
+        ]);
+        // One order, whatever it is doing, and twice.
+        for order in [
+            &orders.delivered,
+            &orders.rejected,
+            &orders.declined,
+            &orders.waiting,
+        ] {
+            for _ in 0..2 {
+                reconcile(shop, &[&order.id, "--repair"]).exits(0);
+            }
+        }
+        orders.waiting.until("awaiting_approval").await;
+        reconcile(shop, &["alice.nothing"])
+            .exits(1)
+            .has(&["no order alice.nothing"]);
+        reconcile(shop, &["nothing"])
+            .exits(2)
+            .has(&["alice.order-1"]);
+        end(shop, &orders).await;
+    });
+}
+
+#[test]
+fn a_damaged_read_model_is_mended_while_it_is_served() {
+    own(&Setup::default(), async |shop| {
+        let orders = orders(shop).await;
+        let bystander = orders.waiting.json().await;
+        sqlite(
+            shop,
+            &[
+                "DELETE FROM orders WHERE order_id = 'bob.declined'",
+                "UPDATE orders SET status = 'cancelled', version = 1000, total_cents = 1 \
+                 WHERE order_id = 'bob.rejected'",
+                "DELETE FROM order_events WHERE order_id = 'alice.delivered' AND seq = 3",
+                "UPDATE order_lines SET quantity = 7 WHERE order_id = 'alice.delivered'",
+                "INSERT INTO order_events VALUES ('alice.delivered', 99, 0, 'delivered', 'twice')",
+                "DELETE FROM notifications WHERE id = 'alice.delivered:4'",
+                "UPDATE notifications SET text = 'nonsense' WHERE id = 'alice.delivered:5'",
+                "UPDATE order_payments SET transaction_id = 'another' WHERE order_id = 'alice.waiting'",
+                "UPDATE stock_levels SET available = 1, version = 1000 WHERE sku = 'P001'",
+                "UPDATE products SET stock_qty = 3 WHERE sku = 'P002'",
+                "INSERT INTO orders (order_id, user_id, version, status, created_at, updated_at, \
+                 status_since, total_cents, pieces, search_text, record) \
+                 VALUES ('carol.invented', 'carol', 1, 'shipping', 0, 0, 0, 100, 1, '', '{}')",
+            ],
+        )
+        .await;
+
+        let said = reconcile(shop, &[]).exits(3);
+        said.has(&[
+            "read model: order bob.declined is missing",
+            "payment_failed",
+            "--repair",
+        ]);
+        said.has(&[
+            "read model: order bob.rejected",
+            "status is \"cancelled\"",
+            "Restate holds \"rejected\"",
+        ]);
+        said.has(&[
+            "read model: order alice.delivered",
+            "order_events 3 is missing",
+            "payment_confirmed",
+        ]);
+        said.has(&[
+            "read model: order alice.delivered",
+            "order_lines 1",
+            "quantity is 7",
+            "Restate holds 2",
+        ]);
+        said.has(&[
+            "read model: order alice.delivered",
+            "order_events 99 should not be there",
+            "twice",
+        ]);
+        said.has(&[
+            "read model: order alice.delivered",
+            "notifications alice.delivered:4 is missing",
+        ]);
+        said.has(&[
+            "read model: order alice.delivered",
+            "notifications alice.delivered:5",
+            "nonsense",
+        ]);
+        said.has(&[
+            "read model: order alice.waiting",
+            "transaction_id is \"another\"",
+        ]);
+        said.has(&["read model: stock of P001", "available is 1,"]);
+        said.has(&["read model: stock of P002", "stock_qty is 3,"]);
+        said.has(&[
+            "read model: order carol.invented is shown as shipping",
+            "Restate holds no such order",
+        ]);
+        said.has(&["12 differences", "--repair"]);
+        reconcile(shop, &[]).exits(3);
+
+        let said = reconcile(shop, &["--repair"]).exits(0);
+        said.has(&["12 differences, 0 left"]);
+        reconcile(shop, &[]).exits(0).has(&["no differences"]);
+        shop.alice()
+            .get("/api/orders/carol.invented")
+            .await
+            .refusal(404);
+        let mut mended = orders.waiting.json().await;
+        mended["workflow"]["elapsed_ms"] = bystander["workflow"]["elapsed_ms"].clone();
+        assert_eq!(mended, bystander);
+        end(shop, &orders).await;
+    });
+}
+
+/// A gateway that has missed something would catch up: what is stale is found
+/// when none runs.
+#[test]
+fn a_stale_order_and_late_money_are_caught_up() {
+    own(&Setup::default(), async |shop| {
+        let orders = orders(shop).await;
+        let second = orders.delivered.receipt("txn-again").await;
+        shop.stop(Part::Gateway).await;
+        let callback = json!({ "order_id": orders.delivered.id, "receipt": second });
+        let path = "/restate/call/UserSession/alice/PaymentCallback";
+        let answer = shop
+            .ingress(path, "application/json", callback.to_string())
+            .await;
+        assert!(answer.status().is_success(), "{answer:?}");
+        let decision = json!({ "id": "behind-its-back", "verdict": "rejected", "by": "admin", "reason": null });
+        let path = format!(
+            "/restate/call/OrderFulfillmentWorkflow/{}/Approve",
+            orders.waiting.id
+        );
+        let answer = shop
+            .ingress(&path, "application/json", decision.to_string())
+            .await;
+        assert!(answer.status().is_success(), "{answer:?}");
+        eventually("it is rejected", SOON, async || {
+            match orders.waiting.workflow_record().await {
+                Some(record) if record.status.as_str() == "rejected" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+
+        let said = reconcile(shop, &[]).exits(3);
+        said.has(&[
+            "order alice.waiting is stale: shown as awaiting_approval",
+            "Restate holds rejected",
+        ]);
+        said.has(&["order alice.delivered late_money is missing", "txn-again"]);
+        reconcile(shop, &["--repair"]).exits(0);
+        reconcile(shop, &[]).exits(0);
+        shop.start_again(Part::Gateway).await;
+        orders.waiting.until("rejected").await;
+    });
+}
+
+#[test]
+fn what_restate_and_the_ledger_should_not_hold_is_given_back() {
+    own(&Setup::default(), async |shop| {
+        let orders = orders(shop).await;
+        // Pieces for an order that nobody has, and for one that has ended.
+        for (sku, attempt, pieces) in [("P005", "carol.gone#1", 2), ("P002", "bob.rejected#1", 1)] {
+            let mut level = shop.state("Inventory", sku, "level").await.unwrap();
+            for (field, change) in [("available", -pieces), ("reserved", pieces)] {
+                level[field] = json!(level[field].as_i64().unwrap() + change);
+            }
+            set_state(shop, "Inventory", sku, "level", &level).await;
+            set_state(
+                shop,
+                "Inventory",
+                sku,
+                &format!("reservation:{attempt}"),
+                &json!(pieces),
+            )
+            .await;
+        }
+        // A level that fits nothing.
+        let mut level = shop.state("Inventory", "P006", "level").await.unwrap();
+        level["available"] = json!(level["available"].as_i64().unwrap() - 4);
+        set_state(shop, "Inventory", "P006", "level", &level).await;
+        // Money and a parcel for orders that have failed; the second payment of
+        // one of them is captured.
+        let paid = |order: &str, n: i64| json!({ "order_id": order, "awakeable_id": format!("sign_planted-{n}"), "amount": 700 });
+        for (order, n, captured) in [
+            ("bob.rejected", 1, false),
+            ("bob.declined", 2, true),
+            ("carol.nobody", 3, false),
+        ] {
+            let payment = outside(shop, "/payments", paid(order, n)).await;
+            shop.faults_of(order, json!({ "payments": { "silent": true } }))
+                .await;
+            shop.use_payment_page(text(&payment["pay_url"]), "pay")
+                .await;
+            if captured {
+                let id = text(&payment["payment_id"]);
+                let paid = shop.ledger(order).await;
+                let money = paid.payments.iter().flat_map(|it| &it.transactions);
+                let transaction = money
+                    .filter(|it| it.status == "authorized")
+                    .map(|it| it.transaction_id.clone())
+                    .next()
+                    .unwrap();
+                outside(
+                    shop,
+                    &format!("/payments/{id}/capture"),
+                    json!({ "transaction_id": transaction, "amount": 700 }),
+                )
+                .await;
+            }
+        }
+        let parcel = json!({ "order_id": "bob.declined", "address": "1 Test Street", "lines": [{ "sku": "P003", "quantity": 3 }] });
+        outside(shop, "/carrier/shipments", parcel).await;
+
+        let said = reconcile(shop, &[]).exits(3);
+        said.has(&[
+            "Restate: stock of P005 has 2 reserved for carol.gone#1",
+            "gives the pieces back",
+        ]);
+        said.has(&[
+            "Restate: stock of P002 has 1 reserved for bob.rejected#1",
+            "rejected",
+        ]);
+        said.has(&["Restate: stock of P006", "its open reservations are 0"]);
+        said.has(&[
+            "ledger: order bob.rejected is rejected, but",
+            "7.00",
+            "authorized",
+        ]);
+        said.has(&[
+            "ledger: order bob.declined is payment_failed, but",
+            "7.00",
+            "captured",
+        ]);
+        said.has(&[
+            "ledger: order bob.declined is payment_failed, but parcel",
+            "is booked",
+        ]);
+        said.has(&[
+            "ledger: order carol.nobody is held by nobody, but",
+            "authorized",
+        ]);
+        reconcile(shop, &["--repair"]).exits(0);
+        reconcile(shop, &[]).exits(0).has(&["no differences"]);
+        let declined = orders.declined.ledger().await;
+        let captured = declined
+            .payments
+            .iter()
+            .find(|it| it.effects.capture > 0)
+            .unwrap();
+        assert_eq!(
+            (captured.effects.refund, captured.status.as_str()),
+            (1, "refunded")
+        );
+        let nobodys = shop.ledger("carol.nobody").await;
+        assert_eq!(nobodys.payment().status, "voided");
+        // Now it is somebody's: the checker minds what belongs to nobody.
+        shop.faults_of("carol.nobody", json!({ "payments": { "silent": false } }))
+            .await;
+        let carol = approvable(&shop.person("carol"), "P007", "nobody").await;
+        carol.cancel().await;
+        carol.until("cancelled").await;
+        end(shop, &orders).await;
+    });
+}
+
+#[test]
+fn who_is_away_is_said_in_one_sentence() {
+    own(&Setup::default(), async |shop| {
+        let alice = shop.alice();
+        alice.add("P001", 1).await;
+        let order = alice.checkout("waits").await;
+        let elsewhere = ["--database-url", "sqlite:///nowhere/waybill.db"];
+        reconcile(shop, &elsewhere)
+            .exits(1)
+            .has(&["there is no file /nowhere/waybill.db"]);
+        let nowhere = ["--sandbox-url", "http://127.0.0.1:1"];
+        reconcile(shop, &nowhere)
+            .exits(1)
+            .has(&["SANDBOX_URL", "no ledger"]);
+        reconcile(shop, &["--sandbox-url", ""])
+            .exits(0)
+            .has(&["no ledger", "nothing outside was compared"]);
+        shop.kill(Part::Restate);
+        let said = reconcile(shop, &["--repair"]).exits(1);
+        said.has(&["nothing could be compared", "is not reachable"]);
+        assert_eq!(said.lines.len(), 1, "{:?}", said.lines);
+        shop.start_again(Part::Restate).await;
+        order.cancel().await;
+        order.until("cancelled").await;
+    });
+}
+
+/// Kills as `restate invocations kill` does: no compensation runs.
+async fn kill(shop: &Shop, target: &str) {
+    let query = format!(
+        "SELECT id FROM sys_invocation WHERE target = '{target}' AND status <> 'completed'"
+    );
+    let rows = shop.sql(&query).await;
+    assert_eq!(rows.len(), 1, "{target}: {rows:?}");
+    let id = text(&rows[0]["id"]).to_owned();
+    let killed = shop.run_restate(&["invocations", "kill", &id, "--yes"]);
+    assert!(killed.status.success(), "{killed:?}");
+    eventually("it is dead", SOON, async || {
+        let left = shop.sql(&query).await;
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
+    .await;
+}
+
+fn run_of(order: &Order<'_>) -> String {
+    format!("OrderFulfillmentWorkflow/{}/Run", order.id)
+}
+
+/// Cleans up one order, again and again, and shows how it has ended.
+async fn clean_up(shop: &Shop, order: &Order<'_>) -> Vec<String> {
+    reconcile(shop, &[&order.id]).exits(3).has(&[
+        "Restate",
+        &order.id,
+        "no invocation works on it",
+        "--repair",
+    ]);
+    reconcile(shop, &[&order.id, "--repair"]).exits(0);
+    let ended = order.until("cancelled").await;
+    reconcile(shop, &[&order.id, "--repair"]).exits(0);
+    assert_eq!(order.json().await["events"], ended["events"]);
+    kinds_of(&ended)
+}
+
+#[test]
+fn a_run_that_was_killed_while_it_waited_is_undone() {
+    own(&Setup::default(), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "killed").await;
+        kill(shop, &run_of(&order)).await;
+        let kinds = clean_up(shop, &order).await;
+        assert_eq!(
+            kinds[kinds.len() - 3..],
+            ["cancelled", "payment_voided", "stock_released"]
+        );
+        let told = shop.alice().told_of(&order.id).await;
+        assert!(
+            told.iter()
+                .any(|it| it.contains("its invocation was killed")),
+            "{told:?}"
+        );
+        // Nobody decides it any more.
+        let late = shop
+            .admin()
+            .try_decide(&order.id, &json!({ "approved": true }))
+            .await;
+        assert_eq!(late.status, 409, "{late:?}");
+    });
+}
+
+#[test]
+fn a_run_that_was_killed_while_the_carrier_booked_leaves_no_parcel() {
+    own(&Setup::default(), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "killed").await;
+        shop.faults_of(&order.id, json!({ "carrier": { "delay_ms": 3000 } }))
+            .await;
+        shop.admin().approve(&order).await;
+        eventually("a parcel that nobody here knows of", SOON, async || {
+            let ledger = order.ledger().await;
+            if ledger.shipments.iter().any(|it| it.effects.book == 1) {
+                Ok(())
+            } else {
+                Err(format!("{ledger:?}"))
+            }
+        })
+        .await;
+        kill(shop, &run_of(&order)).await;
+        shop.faults_of(&order.id, json!({ "carrier": { "delay_ms": 0 } }))
+            .await;
+        let kinds = clean_up(shop, &order).await;
+        assert_eq!(
+            kinds[kinds.len() - 3..],
+            ["cancelled", "payment_voided", "stock_released"]
+        );
+        assert_eq!(order.ledger().await.shipment().effects.cancel, 1);
+    });
+}
+
+/// The hardest: the booking is still on its way when all is cleaned up.
+#[test]
+fn a_booking_that_arrives_after_the_clean_up_books_nothing() {
+    own(&Setup::default(), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "killed").await;
+        shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 12_000 } }))
+            .await;
+        shop.admin().approve(&order).await;
+        let asked =
+            "SELECT id FROM sys_invocation WHERE target = 'ShippingService/InitiateShipment'";
+        eventually("the booking is on its way", SOON, async || {
+            let rows = shop.sql(asked).await;
+            let ids: Vec<_> = rows.iter().map(|row| text(&row["id"]).to_owned()).collect();
+            if shop.have_step(&ids, "Command: Run").await {
+                Ok(())
+            } else {
+                Err(format!("{ids:?}"))
+            }
+        })
+        .await;
+        kill(shop, &run_of(&order)).await;
+        shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 0 } }))
+            .await;
+        clean_up(shop, &order).await;
+        eventually("the late booking has arrived", SOON, async || {
+            let requests = order.ledger().await.shipment().requests;
+            if requests.book == 2 {
+                Ok(())
+            } else {
+                Err(format!("{requests:?}"))
+            }
+        })
+        .await;
+        let effects = order.ledger().await.shipment().effects;
+        assert_eq!((effects.book, effects.cancel), (1, 1));
+    });
+}
+
+#[test]
+fn a_run_that_was_killed_while_the_provider_captured_keeps_no_money() {
+    own(&Setup::default(), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "killed").await;
+        shop.faults_of(
+            &order.id,
+            json!({ "payments": { "answer_delay_ms": 3000 } }),
+        )
+        .await;
+        shop.admin().approve(&order).await;
+        eventually("money that nobody here knows of", SOON, async || {
+            let ledger = order.ledger().await;
+            if ledger.payment().effects.capture == 1 {
+                Ok(())
+            } else {
+                Err(format!("{ledger:?}"))
+            }
+        })
+        .await;
+        kill(shop, &run_of(&order)).await;
+        shop.faults_of(&order.id, json!({ "payments": { "answer_delay_ms": 0 } }))
+            .await;
+        clean_up(shop, &order).await;
+        let effects = order.ledger().await.payment().effects;
+        assert_eq!((effects.capture, effects.refund), (1, 1));
+    });
+}
+
+#[test]
+fn a_run_that_was_killed_in_transit_is_undone_in_reverse() {
+    own(&Setup::with("DELIVERY_TIME", "1h"), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "killed").await;
+        shop.admin().approve(&order).await;
+        order.until("in_transit").await;
+        // While it lives, it is left alone.
+        reconcile(shop, &[&order.id, "--repair"]).exits(0);
+        order.until("in_transit").await;
+        kill(shop, &run_of(&order)).await;
+        // Interrupted after its first step, a clean-up goes on the next time.
+        let record = order.workflow_record().await.unwrap();
+        let left = json!({ "record": record, "by": "an operator", "reason": null });
+        let path = "/restate/call/UserSession/alice/TakeBack";
+        let taken = shop
+            .ingress(path, "application/json", left.to_string())
+            .await;
+        assert!(taken.status().is_success(), "{taken:?}");
+        let kinds = clean_up(shop, &order).await;
+        assert_eq!(
+            kinds[kinds.len() - 4..],
+            [
+                "cancelled",
+                "payment_refunded",
+                "shipment_cancelled",
+                "stock_released"
+            ]
+        );
+        assert_eq!(
+            order.ledger().await.story(),
+            "authorize book capture refund cancel"
+        );
+    });
+}
+
+/// Also after the dead run was purged, and its record with it: the read model's
+/// is the last one.
+#[test]
+fn a_run_that_was_killed_and_purged_is_undone() {
+    own(&Setup::with("DELIVERY_TIME", "1h"), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "purged").await;
+        shop.admin().approve(&order).await;
+        order.until("in_transit").await;
+        let query = format!(
+            "SELECT id FROM sys_invocation WHERE target = '{}'",
+            run_of(&order)
+        );
+        let id = text(&shop.sql(&query).await[0]["id"]).to_owned();
+        kill(shop, &run_of(&order)).await;
+        let purged = shop.run_restate(&["invocations", "purge", &id, "--yes"]);
+        assert!(purged.status.success(), "{purged:?}");
+        reconcile(shop, &[])
+            .exits(3)
+            .has(&["alice.purged is shown as in_transit, but its workflow is gone"]);
+        reconcile(shop, &["--repair"]).exits(0);
+        order.until("cancelled").await;
+    });
+}
+
+#[test]
+fn a_payment_whose_wait_was_killed_is_settled() {
+    own(&Setup::default(), async |shop| {
+        let (alice, bob) = (shop.alice(), shop.bob());
+        alice.add("P001", 1).await;
+        let unpaid = alice.checkout("unpaid").await;
+        let (_, pay_url) = unpaid.payment_page().await;
+        kill(shop, "UserSession/alice/AwaitPayment").await;
+        let kinds = clean_up(shop, &unpaid).await;
+        assert_eq!(kinds[kinds.len() - 2..], ["cancelled", "stock_released"]);
+        shop.use_payment_page(&pay_url, "pay").await;
+        eventually("nobody can pay it", SOON, async || {
+            let status = unpaid.ledger().await.payment().status.clone();
+            if status == "voided" {
+                Ok(())
+            } else {
+                Err(status)
+            }
+        })
+        .await;
+
+        // Paid after the wait was killed: the receipt counts, the order goes on.
+        bob.add("P001", 1).await;
+        let paid = bob.checkout("paid").await;
+        kill(shop, "UserSession/bob/AwaitPayment").await;
+        paid.pay().await;
+        eventually("the receipt is written down", SOON, async || {
+            let marker = shop
+                .state("UserSession", "bob", "checkout:exec:bob.paid")
+                .await
+                .unwrap();
+            if marker["payments"][0]["receipt"].is_object() {
+                Ok(())
+            } else {
+                Err(marker.to_string())
+            }
+        })
+        .await;
+        reconcile(shop, &["--repair"])
+            .exits(0)
+            .has(&["bob.paid", "settles its payment"]);
+        paid.until("awaiting_approval").await;
+        shop.admin().approve(&paid).await;
+        paid.until("delivered").await;
+    });
+}
