@@ -9,6 +9,7 @@
 //! | [`basket`] | a user's cart |
 //! | [`checkout`] | what is asked of a checkout and what it answers |
 //! | [`payment`] | payment attempts, receipts, late money |
+//! | [`session`] | what a user's session decides about an order that is being paid |
 //! | [`order`] | the order record and its state machine |
 //! | [`decision`] | the one decision that every order gets |
 //! | [`shipment`] | parcels |
@@ -31,6 +32,7 @@ pub mod notification;
 pub mod order;
 pub mod payment;
 pub mod refusal;
+pub mod session;
 pub mod shipment;
 pub mod stock;
 pub mod update;

@@ -21,6 +21,14 @@ impl Cents {
     /// Nothing.
     pub const ZERO: Cents = Cents(0);
 
+    /// An amount of another currency, e.g. `1234.50 EUR`.
+    #[must_use]
+    pub fn in_currency(self, currency: &str) -> String {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let cents = self.0.unsigned_abs();
+        format!("{sign}{}.{:02} {currency}", cents / 100, cents % 100)
+    }
+
     /// The price of `quantity` pieces.
     #[must_use]
     pub fn times(self, quantity: u32) -> Self {

@@ -304,7 +304,7 @@ pub enum Step {
     /// The provider waits for the customer.
     PaymentPageReady(ProviderPage),
     /// The provider has called back; nothing follows from it yet.
-    ReceiptNoted(PaymentReceipt),
+    ReceiptNoted(Box<PaymentReceipt>),
     /// The money is authorized.
     PaymentConfirmed {
         /// The provider's id of the money movement.
@@ -523,7 +523,7 @@ impl OrderRecord {
                 payment.payment_id = Some(page.payment_id);
                 payment.pay_url = Some(page.pay_url);
             }
-            Step::ReceiptNoted(receipt) => self.payment_mut().receipt = Some(receipt),
+            Step::ReceiptNoted(receipt) => self.payment_mut().receipt = Some(*receipt),
             Step::PaymentConfirmed { transaction_id } => {
                 self.note(
                     at,
@@ -1035,13 +1035,15 @@ mod tests {
                 payment_id: "pay_1".into(),
                 pay_url: "http://x/".into()
             })),
-            Just(Step::ReceiptNoted(PaymentReceipt {
+            Just(Step::ReceiptNoted(Box::new(PaymentReceipt {
                 awakeable_id: String::new(),
                 transaction_id: "t".into(),
                 amount: 1,
                 status: ReceiptStatus::Success,
                 reason: None,
-            })),
+                currency: None,
+                order_id: None,
+            }))),
             text.prop_map(|transaction_id| Step::PaymentConfirmed { transaction_id }),
             text.prop_map(|reason| Step::PaymentFailed { reason }),
             Just(Step::PaymentExpired),

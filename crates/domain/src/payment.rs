@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, OrderId, Username};
-use crate::money::Cents;
+use crate::money::{CURRENCY, Cents};
+use crate::refusal::Refusal;
 
 /// How far the money of one attempt has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,12 @@ pub struct PaymentReceipt {
     /// Why not.
     #[serde(default)]
     pub reason: Option<String>,
+    /// ISO 4217, if the provider says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// Which order it is for, if the provider says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<String>,
 }
 
 impl PaymentReceipt {
@@ -96,9 +103,56 @@ impl PaymentReceipt {
         (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
-    /// What this receipt means for an attempt over `amount`.
-    pub fn outcome(&self, amount: Cents) -> PaymentOutcome {
+    /// Refuses what cannot be meant for an attempt of this order over `due`: a
+    /// callback that is refused changes nothing.
+    pub fn fits(&self, order_id: &OrderId, due: Cents) -> Result<(), Refusal> {
+        if !self.is_for(order_id) {
+            return Err(Refusal::invalid(
+                "order_id",
+                "order_id must be the order that this awakeable_id waits for: nothing was accepted",
+            ));
+        }
+        if self.status == ReceiptStatus::Failed {
+            return Ok(());
+        }
+        if self.foreign_currency().is_some() {
+            return Err(Refusal::invalid(
+                "currency",
+                format!("currency must be {CURRENCY}: nothing was accepted"),
+            ));
+        }
+        if self.amount != due.0 {
+            return Err(Refusal::WrongAmount {
+                expected_cents: due,
+            });
+        }
+        if !self.names_a_transaction() {
+            return Err(Refusal::invalid(
+                "transaction_id",
+                "transaction_id must be 1 to 128 printable ASCII characters for a successful payment",
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_for(&self, order_id: &OrderId) -> bool {
+        self.order_id
+            .as_deref()
+            .is_none_or(|id| id == order_id.as_str() || id == order_id.short())
+    }
+
+    fn foreign_currency(&self) -> Option<&str> {
+        self.currency
+            .as_deref()
+            .filter(|currency| !currency.eq_ignore_ascii_case(CURRENCY))
+    }
+
+    /// What this receipt means for an attempt of this order over `due`.
+    pub fn outcome(&self, order_id: &OrderId, due: Cents) -> PaymentOutcome {
         match self.status {
+            _ if !self.is_for(order_id) => PaymentOutcome::Declined {
+                reason: "the receipt is for another order".to_owned(),
+            },
             ReceiptStatus::Failed => PaymentOutcome::Declined {
                 reason: self
                     .reason
@@ -109,10 +163,13 @@ impl PaymentReceipt {
             ReceiptStatus::Success if !self.names_a_transaction() => PaymentOutcome::Declined {
                 reason: "the receipt names no transaction".to_owned(),
             },
-            ReceiptStatus::Success if self.amount != amount.0 => PaymentOutcome::Mismatched {
-                transaction_id: self.transaction_id.clone(),
-                paid_cents: Cents(self.amount),
-            },
+            ReceiptStatus::Success if self.amount != due.0 || self.foreign_currency().is_some() => {
+                PaymentOutcome::Mismatched {
+                    transaction_id: self.transaction_id.clone(),
+                    paid_cents: Cents(self.amount),
+                    currency: self.foreign_currency().map(str::to_owned),
+                }
+            }
             ReceiptStatus::Success => PaymentOutcome::Paid {
                 transaction_id: self.transaction_id.clone(),
             },
@@ -135,6 +192,9 @@ pub enum PaymentOutcome {
         transaction_id: String,
         /// What was paid.
         paid_cents: Cents,
+        /// In which currency, if it is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<String>,
     },
     /// No money came.
     Declined {
@@ -237,22 +297,28 @@ mod tests {
             amount,
             status,
             reason: None,
+            currency: None,
+            order_id: None,
         }
+    }
+
+    fn order() -> OrderId {
+        OrderId::parse("alice.1").unwrap()
     }
 
     #[test]
     fn only_the_exact_amount_with_a_transaction_counts_as_paid() {
         let due = Cents(12500);
         assert!(matches!(
-            receipt(ReceiptStatus::Success, "txn-1", 12500).outcome(due),
+            receipt(ReceiptStatus::Success, "txn-1", 12500).outcome(&order(), due),
             PaymentOutcome::Paid { .. }
         ));
         assert!(matches!(
-            receipt(ReceiptStatus::Success, "txn-1", 12499).outcome(due),
+            receipt(ReceiptStatus::Success, "txn-1", 12499).outcome(&order(), due),
             PaymentOutcome::Mismatched { .. }
         ));
         assert!(matches!(
-            receipt(ReceiptStatus::Success, " ", 12500).outcome(due),
+            receipt(ReceiptStatus::Success, " ", 12500).outcome(&order(), due),
             PaymentOutcome::Declined { .. }
         ));
     }
@@ -262,10 +328,42 @@ mod tests {
         let raw = r#"{"awakeable_id":"a","transaction_id":"","amount":0,"status":"failed"}"#;
         let receipt: PaymentReceipt = serde_json::from_str(raw).unwrap();
         assert_eq!(
-            receipt.outcome(Cents(1)),
+            receipt.outcome(&order(), Cents(1)),
             PaymentOutcome::Declined {
                 reason: "insufficient funds".to_owned()
             }
         );
+    }
+
+    #[test]
+    fn another_currency_or_order_is_never_taken() {
+        let due = Cents(12500);
+        let right = receipt(ReceiptStatus::Success, "txn-1", 12500);
+        for id in ["1", "alice.1"] {
+            let named = PaymentReceipt {
+                currency: Some("usd".into()),
+                order_id: Some(id.into()),
+                ..right.clone()
+            };
+            assert_eq!(named.fits(&order(), due), Ok(()));
+        }
+        let euros = PaymentReceipt {
+            currency: Some("EUR".into()),
+            ..right.clone()
+        };
+        assert_eq!(euros.fits(&order(), due).unwrap_err().kind(), "invalid");
+        assert!(matches!(
+            euros.outcome(&order(), due),
+            PaymentOutcome::Mismatched { currency: Some(currency), .. } if currency == "EUR"
+        ));
+        let elsewhere = PaymentReceipt {
+            order_id: Some("bob.1".into()),
+            ..right
+        };
+        assert_eq!(elsewhere.fits(&order(), due).unwrap_err().kind(), "invalid");
+        assert!(matches!(
+            elsewhere.outcome(&order(), due),
+            PaymentOutcome::Declined { .. }
+        ));
     }
 }

@@ -66,6 +66,8 @@ impl FromFields for Receipt {
             amount: amount.unwrap_or(0),
             status,
             reason: fields.text("reason", MAX_TEXT)?,
+            currency: fields.text("currency", MAX_TEXT)?,
+            order_id: fields.text("order_id", MAX_TEXT)?,
         };
         if (paid || !receipt.transaction_id.is_empty()) && !receipt.names_a_transaction() {
             return Err(Problem::invalid(

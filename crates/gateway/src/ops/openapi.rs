@@ -186,9 +186,17 @@ const ROUTES: &[Route] = &[
             ),
             ("status", "string", true, "success or failed."),
             ("reason", "string", false, "Why it failed."),
+            ("currency", "string", false, "Checked if it is there: USD."),
+            (
+                "order_id",
+                "string",
+                false,
+                "Checked if it is there: the order that awakeable_id waits for.",
+            ),
         ],
         answers: &[
             (200, "Written down durably"),
+            (400, "Of another order or currency, or not readable"),
             (401, "The signature is missing or wrong"),
             (404, "No payment waits under this awakeable_id"),
             (422, "A successful payment of another amount"),

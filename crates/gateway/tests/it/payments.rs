@@ -7,8 +7,8 @@ use sandbox::webhook::{SIGNATURE_HEADER, sign};
 use serde_json::{Value, json};
 use waybill_domain::Timestamp;
 
-use crate::shop::{Answer, Shop, kinds_of, send, text};
-use crate::world::{Setup, WEBHOOK_SECRET, own, shared};
+use crate::shop::{Answer, SOON, Shop, kinds_of, send, text};
+use crate::world::{Setup, WEBHOOK_SECRET, eventually, own, shared};
 
 #[test]
 fn the_awakeable_can_be_resolved_at_restate_directly() {
@@ -84,22 +84,6 @@ fn whatever_is_posted_to_the_awakeable_the_payment_ends() {
             );
             assert_eq!(alice.in_cart().await.len(), 1, "{what}: the cart is kept");
         }
-    });
-}
-
-#[test]
-fn a_wrong_amount_that_resolves_the_awakeable_goes_back() {
-    shared(async |shop| {
-        let alice = shop.alice();
-        alice.add("P002", 1).await;
-        let order = alice.checkout("short").await;
-        let mut receipt = order.receipt("txn-short").await;
-        receipt["amount"] = json!(order.total - 1);
-        let path = format!("/restate/awakeables/{}/resolve", order.awakeable().await);
-        shop.ingress(&path, "application/json", receipt.to_string())
-            .await;
-        order.until("payment_failed").await;
-        assert_eq!(order.workflow_runs().await, 0);
     });
 }
 
@@ -185,6 +169,99 @@ fn a_second_payment_of_a_paid_order_goes_back() {
             "{ledger:#?}"
         );
         assert_eq!(ledger.payment().effects.capture, 1);
+    });
+}
+
+/// A provider that takes money and never says so: when the order fails, that
+/// money goes back all the same.
+#[test]
+fn money_that_nobody_was_told_of_goes_back_with_its_order() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        let admin = shop.admin();
+        for (id, resolved) in [("unheard", true), ("unpaid", false)] {
+            alice.add("P004", 1).await;
+            let whole_id = format!("{}.{id}", alice.name);
+            let silent = json!({ "payments": { "silent": true } });
+            shop.faults_of(&whole_id, silent).await;
+            let order = alice.checkout(id).await;
+            order.pay().await;
+            assert_eq!(order.ledger().await.story(), "authorize");
+            if resolved {
+                // By somebody else: the order is paid, by other money.
+                let other = order.receipt("txn-heard-of").await;
+                let nobody = shop.stranger();
+                let answer = nobody.post("/api/payment/callback", &other).await;
+                assert_eq!(answer.expect(200)["result"], "accepted");
+                order.until("awaiting_approval").await;
+                admin.reject(&order, "a test").await;
+                order.until("rejected").await;
+            } else {
+                order.cancel().await;
+                order.until("cancelled").await;
+            }
+            eventually("nothing is held", SOON, async || {
+                let ledger = order.ledger().await;
+                let all = &ledger.payment().transactions;
+                if all.iter().all(|money| money.status == "voided") {
+                    Ok(())
+                } else {
+                    Err(format!("{all:?}"))
+                }
+            })
+            .await;
+        }
+    });
+}
+
+/// What cannot be meant for this payment is refused for good by the webhook,
+/// and is no payment when it is posted to the awakeable itself.
+#[test]
+fn a_receipt_of_another_amount_currency_or_order_pays_nothing() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        alice.add("P002", 1).await;
+        for (number, (field, wrong, code, told)) in [
+            ("amount", json!(1), 422, "was paid instead of"),
+            ("currency", json!("EUR"), 400, "EUR was paid instead of"),
+            ("order_id", json!("somebody.elses"), 400, "another order"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let order = alice.checkout(&format!("misled-{number}")).await;
+            let mut receipt = order.receipt(&format!("txn-misled-{number}")).await;
+            receipt["currency"] = json!("USD");
+            receipt["order_id"] = json!(order.id);
+            receipt[field] = wrong;
+            let nobody = shop.stranger();
+            let answer = nobody.post("/api/payment/callback", &receipt).await;
+            let problem = answer.refusal(code);
+            let said = text(&problem["detail"]);
+            assert!(said.contains("nothing was accepted"), "{problem}");
+            assert_eq!(order.json().await["status"], "awaiting_payment");
+
+            let path = format!("/restate/awakeables/{}/resolve", order.awakeable().await);
+            shop.ingress(&path, "application/json", receipt.to_string())
+                .await;
+            let failed = order.until("payment_failed").await;
+            let reason = text(&failed["failure_reason"]);
+            assert!(reason.contains(told), "{field}: {reason}");
+            assert_eq!(order.workflow_runs().await, 0);
+        }
+        // What fits is taken, whether or not it says more than it must.
+        let order = alice.checkout("meant").await;
+        let mut receipt = order.receipt("txn-meant").await;
+        receipt["currency"] = json!("usd");
+        receipt["order_id"] = json!("meant");
+        let nobody = shop.stranger();
+        nobody
+            .post("/api/payment/callback", &receipt)
+            .await
+            .expect(200);
+        order.until("awaiting_approval").await;
+        order.cancel().await;
+        order.until("cancelled").await;
     });
 }
 

@@ -2,30 +2,23 @@
 //!
 //! [`await_payment`] waits and decides nothing: it hears the provider, the
 //! customer or the clock and tells [`settle`], which is exclusive and sees what
-//! [`called_back`] wrote down. A receipt that was written down wins over expiry
-//! and cancellation; money that comes for an attempt that has ended otherwise
-//! goes back.
+//! [`called_back`] wrote down. What follows is decided in
+//! [`waybill_domain::session`].
 
 use std::pin::Pin;
 
 use restate_sdk::context::{DurableFuture, DurableFuturesUnordered};
-use waybill_domain::Timestamp;
-use waybill_domain::checkout::ProviderPage;
-use waybill_domain::ids::AttemptId;
-use waybill_domain::money::Cents;
-use waybill_domain::order::{Done, Step};
 use waybill_domain::payment::{
-    LateMoney, LatePayment, PaymentAttempt, PaymentOrder, PaymentOutcome, PaymentReceipt,
-    PaymentRequested, ReceiptStatus,
+    LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested,
 };
+use waybill_domain::session::{self, Attempt, Callback, Heard, Next, Settling, Stray};
 
 use super::{
-    AwaitPayment, Basket, CallFuture, CallbackAnswer, Clock, ContextAwakeables, ContextClient,
-    ContextTimers, ContextWriteState, HandlerResult, Json, Marker, ObjectContext, OrderId,
-    OrderRecord, OrderStatus, PaymentCallback, PaymentOpened, Refusal, Settle, SharedObjectContext,
-    TerminalError, Update, UserSession, UserSessionClient, basket, late_key, marker, refuse,
+    AwaitPayment, CallFuture, CallbackAnswer, Clock, ContextAwakeables, ContextClient,
+    ContextTimers, HandlerResult, Json, ObjectContext, OrderStatus, PaymentCallback, PaymentOpened,
+    Settle, SharedObjectContext, TerminalError, UserSession, UserSessionClient, basket, late_key,
+    marker, refuse,
 };
-use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::{defect, is_cancellation};
 use crate::state::ReadState;
@@ -68,13 +61,13 @@ pub(super) async fn await_payment(
 }
 
 /// What [`hear_outcome`] waits for.
-enum Heard {
+enum Voice {
     Provider(Result<PaymentRequested, TerminalError>),
     Receipt(Result<Vec<u8>, TerminalError>),
     Deadline,
 }
 
-type Voices<'a> = Pin<Box<dyn DurableFuture<Output = Heard> + Send + 'a>>;
+type Voices<'a> = Pin<Box<dyn DurableFuture<Output = Voice> + Send + 'a>>;
 
 /// `None`: the attempt had ended before anybody was asked.
 async fn hear_outcome(
@@ -110,7 +103,7 @@ async fn hear_outcome(
     let request_handle = request.invocation_handle().await?;
 
     let mut voices: DurableFuturesUnordered<Voices<'_>> = DurableFuturesUnordered::new();
-    voices.push(Box::pin(receipt.map(Heard::Receipt)));
+    voices.push(Box::pin(receipt.map(Voice::Receipt)));
     voices.push(Box::pin(
         ctx.sleep(
             wait.pay_until
@@ -118,44 +111,24 @@ async fn hear_outcome(
                 .try_into()
                 .unwrap_or_default(),
         )
-        .map(|_| Heard::Deadline),
+        .map(|_| Voice::Deadline),
     ));
     voices.push(Box::pin(
-        request.map(|answer| Heard::Provider(answer.map(Json::into_inner))),
+        request.map(|answer| Voice::Provider(answer.map(Json::into_inner))),
     ));
     let mut provider_asked = true;
     let outcome = loop {
         let Some((_, heard)) = voices.next().await? else {
             break PaymentOutcome::Expired;
         };
-        match heard {
-            Heard::Receipt(answer) => break read_receipt(answer, wait.amount_cents),
-            Heard::Deadline => break PaymentOutcome::Expired,
-            Heard::Provider(answer) => {
-                provider_asked = false;
-                match answer {
-                    Ok(PaymentRequested::Pending {
-                        payment_id,
-                        pay_url,
-                    }) => {
-                        let page = ProviderPage {
-                            payment_id,
-                            pay_url,
-                        };
-                        session(ctx)
-                            .payment_opened(Json(opened(Some(page))))
-                            .call()
-                            .await?;
-                    }
-                    Ok(PaymentRequested::Refused { reason }) => {
-                        break PaymentOutcome::Declined { reason };
-                    }
-                    Err(error) => {
-                        break PaymentOutcome::Declined {
-                            reason: format!("the provider was not asked: {}", error.message()),
-                        };
-                    }
-                }
+        provider_asked &= !matches!(heard, Voice::Provider(_));
+        match wait.hear(read(heard)) {
+            Next::Settle(outcome) => break outcome,
+            Next::Store(page) => {
+                session(ctx)
+                    .payment_opened(Json(opened(Some(page))))
+                    .call()
+                    .await?;
             }
         }
     };
@@ -167,17 +140,17 @@ async fn hear_outcome(
     Ok(Some(outcome))
 }
 
-fn read_receipt(answer: Result<Vec<u8>, TerminalError>, due: Cents) -> PaymentOutcome {
-    match answer {
-        Err(rejected) => PaymentOutcome::Declined {
-            reason: rejected.message().to_owned(),
-        },
-        Ok(bytes) => match serde_json::from_slice::<PaymentReceipt>(&bytes) {
-            Ok(receipt) => receipt.outcome(due),
-            Err(error) => PaymentOutcome::Declined {
-                reason: format!("the receipt is unreadable ({error})"),
-            },
-        },
+fn read(heard: Voice) -> Heard {
+    match heard {
+        Voice::Deadline => Heard::Deadline,
+        Voice::Provider(answer) => {
+            Heard::Provider(answer.map_err(|error| error.message().to_owned()))
+        }
+        Voice::Receipt(Err(rejected)) => Heard::Receipt(Err(rejected.message().to_owned())),
+        Voice::Receipt(Ok(bytes)) => Heard::Receipt(
+            serde_json::from_slice::<PaymentReceipt>(&bytes)
+                .map_err(|error| format!("the receipt is unreadable ({error})")),
+        ),
     }
 }
 
@@ -188,34 +161,14 @@ pub(super) async fn opened(
     ctx: &ObjectContext<'_>,
     opened: PaymentOpened,
 ) -> HandlerResult<bool> {
-    let Some(record) = open_record(ctx, &opened.attempt).await? else {
+    let marker = marker(ctx, &opened.attempt.order_id).await?;
+    let Some(attempt) = Attempt::open(marker, &opened.attempt) else {
         return Ok(false);
     };
     let now = ctx.now().await?;
-    let step = match opened.provider {
-        Some(page) => Step::PaymentPageReady(page),
-        None => Step::PaymentOpened {
-            awakeable_id: opened.awakeable_id,
-        },
-    };
-    let record = record.apply(step, now).map_err(defect)?;
-    session.write(ctx, &record);
-    Ok(true)
-}
 
-/// The record, if `attempt` is its current one and still waits for money.
-async fn open_record(
-    ctx: &ObjectContext<'_>,
-    attempt: &AttemptId,
-) -> HandlerResult<Option<OrderRecord>> {
-    Ok(match marker(ctx, &attempt.order_id).await? {
-        Some(Marker::Here(record))
-            if record.attempt() == *attempt && record.status == OrderStatus::AwaitingPayment =>
-        {
-            Some(*record)
-        }
-        _ => None,
-    })
+    session.perform(ctx, attempt.opened(opened, now).map_err(defect)?);
+    Ok(true)
 }
 
 /// Writes a receipt down and wakes the wait; sends back money that nobody
@@ -225,59 +178,24 @@ pub(super) async fn called_back(
     ctx: &ObjectContext<'_>,
     callback: PaymentCallback,
 ) -> HandlerResult<CallbackAnswer> {
-    let PaymentCallback { order_id, receipt } = callback;
-    let unknown = || refuse(Refusal::UnknownPayment);
-    let marker = marker(ctx, &order_id).await?.ok_or_else(unknown)?;
-    let attempts = match &marker {
-        Marker::Here(record) => &record.payments,
-        Marker::HandedOver(marker) => &marker.attempts,
-    };
-    let attempt = attempts
-        .iter()
-        .find(|attempt| attempt.awakeable_id.as_deref() == Some(&receipt.awakeable_id))
-        .cloned()
-        .ok_or_else(unknown)?;
-    let paid = receipt.status == ReceiptStatus::Success;
-    if paid && receipt.amount != attempt.amount_cents.0 {
-        return Err(refuse(Refusal::WrongAmount {
-            expected_cents: attempt.amount_cents,
-        }));
-    }
-    if paid && !receipt.names_a_transaction() {
-        return Err(refuse(Refusal::invalid(
-            "transaction_id",
-            "transaction_id must be 1 to 128 printable ASCII characters for a successful payment",
-        )));
-    }
-    match marker {
-        Marker::Here(record)
-            if attempt.is_open()
-                && attempt.receipt.is_none()
-                && record.status == OrderStatus::AwaitingPayment =>
-        {
+    let order_id = callback.order_id.clone();
+    let marker = marker(ctx, &order_id).await?;
+    match session::called_back(marker, callback).map_err(refuse)? {
+        Callback::Repeated => Ok(CallbackAnswer::Repeated),
+        Callback::News(attempt, receipt) => {
             let now = ctx.now().await?;
-            let step = Step::ReceiptNoted(receipt.clone());
-            let record = record.apply(step, now).map_err(defect)?;
-            session.write(ctx, &record);
-            match receipt.outcome(attempt.amount_cents) {
-                PaymentOutcome::Declined { reason } => {
-                    ctx.reject_awakeable(&receipt.awakeable_id, TerminalError::new(reason));
-                }
-                _ => ctx.resolve_awakeable(&receipt.awakeable_id.clone(), Json(receipt)),
-            }
-            Ok(CallbackAnswer::Accepted { record })
+
+            let decided = attempt.note(receipt, now).map_err(defect)?;
+            session.perform(ctx, decided.effects);
+            Ok(decided.answer)
         }
-        _ if !paid || is_money_of(&attempt, &receipt.transaction_id) => {
-            Ok(CallbackAnswer::Repeated)
-        }
-        _ => {
-            let money = Money {
-                transaction_id: receipt.transaction_id,
-                amount_cents: Cents(receipt.amount),
-            };
+        Callback::Stray(stray) => {
+            let late = ctx.read::<LateMoney>(&late_key(&order_id)).await?;
             let now = ctx.now().await?;
-            let sent_back = send_back(session, ctx, &order_id, &attempt, money, now).await?;
-            Ok(if sent_back {
+
+            let decided = stray.send_back(late, now);
+            session.perform(ctx, decided.effects);
+            Ok(if decided.answer {
                 CallbackAnswer::Late
             } else {
                 CallbackAnswer::Repeated
@@ -286,182 +204,44 @@ pub(super) async fn called_back(
     }
 }
 
-/// Whether an attempt is, or will be, paid by this transaction.
-fn is_money_of(attempt: &PaymentAttempt, transaction_id: &str) -> bool {
-    attempt.transaction_id.as_deref() == Some(transaction_id)
-        || (attempt.is_open()
-            && attempt.receipt.as_ref().is_some_and(|receipt| {
-                receipt.status == ReceiptStatus::Success && receipt.transaction_id == transaction_id
-            }))
-}
-
 /// Ends an attempt; answers where the order stands.
 pub(super) async fn settle(
     session: &UserSession,
     ctx: &ObjectContext<'_>,
     settle: Settle,
 ) -> HandlerResult<OrderStatus> {
-    let Settle { attempt, outcome } = settle;
-    let marker = marker(ctx, &attempt.order_id).await?;
-    let now = ctx.now().await?;
-    if let Some(Marker::Here(record)) = &marker
-        && record.attempt() == attempt
-        && record.status == OrderStatus::AwaitingPayment
-    {
-        let basket = basket(ctx).await?;
-        let stray = stray_money(record.payment(), &outcome);
-        let payment = record.payment().clone();
-        if let Some(money) = stray {
-            send_back(session, ctx, &attempt.order_id, &payment, money, now).await?;
+    let order_id = settle.attempt.order_id.clone();
+    let marker = marker(ctx, &order_id).await?;
+    let settling = session::settle(marker, settle);
+    let late = async |stray: &Option<Stray>| match stray {
+        Some(_) => ctx.read::<LateMoney>(&late_key(&order_id)).await,
+        None => Ok(None),
+    };
+    match settling {
+        Settling::Ends(attempt, outcome) => {
+            let stray = attempt.stray(&outcome);
+            let basket = basket(ctx).await?;
+            let late = late(&stray).await?;
+            let now = ctx.now().await?;
+
+            // No await from here on: all of it happens or nothing.
+            let ended = attempt.end(outcome, basket, now).map_err(defect)?;
+            if let Some(stray) = stray {
+                session.perform(ctx, stray.send_back(late, now).effects);
+            }
+            session.perform(ctx, ended.effects);
+            Ok(ended.answer.status)
         }
-        let record = end(session, ctx, record.as_ref().clone(), outcome, basket, now)?;
-        return Ok(record.status);
-    }
-    // Another attempt's outcome changes nothing, but its money goes back.
-    let (status, attempts) = match marker {
-        Some(Marker::Here(record)) => (record.status, record.payments),
-        Some(Marker::HandedOver(marker)) => (OrderStatus::AwaitingApproval, marker.attempts),
-        None => return Ok(OrderStatus::Cancelled),
-    };
-    let ended = attempts
-        .iter()
-        .find(|other| other.attempt == attempt.attempt);
-    if let Some(ended) = ended
-        && let Some(money) = money_of(&outcome, ended.amount_cents)
-        && !is_money_of(ended, &money.transaction_id)
-    {
-        send_back(session, ctx, &attempt.order_id, ended, money, now).await?;
-    }
-    Ok(status)
-}
+        Settling::Ended { status, stray } => {
+            let late = late(&stray).await?;
+            if let Some(stray) = stray {
+                let now = ctx.now().await?;
 
-/// The end of the current attempt. No await: all of it happens or nothing.
-pub(super) fn end(
-    session: &UserSession,
-    ctx: &ObjectContext<'_>,
-    record: OrderRecord,
-    outcome: PaymentOutcome,
-    basket: Basket,
-    now: Timestamp,
-) -> HandlerResult<OrderRecord> {
-    let due = record.payment().amount_cents;
-    // What the provider said first counts, whatever happened since.
-    let outcome = match &record.payment().receipt {
-        Some(receipt) => receipt.outcome(due),
-        None => outcome,
-    };
-    let transaction = money_of(&outcome, due).map(|money| money.transaction_id);
-    let Some(turn) = super::checkout::turn(outcome, due) else {
-        let step = Step::PaymentConfirmed {
-            transaction_id: transaction.unwrap_or_default(),
-        };
-        let record = record.apply(step, now).map_err(defect)?;
-        session.write(ctx, &record);
-        session.keep(ctx, basket.without(&record.lines));
-        ctx.workflow_client::<OrderFulfillmentWorkflowClient>(record.order_id.as_str())
-            .run(Json(record.clone()))
-            .send();
-        return Ok(record);
-    };
-    let mut money = record.payment_order();
-    money.transaction_id = transaction;
-    let provider_knows = record.payment().awakeable_id.is_some();
-    let record = record
-        .apply(turn, now)
-        .and_then(|record| record.apply(Step::Undone(Done::Reserved), now))
-        .and_then(|record| record.apply(Step::Ended, now))
-        .map_err(defect)?;
-    session.write(ctx, &record);
-    super::checkout::release(ctx, &record.attempt(), &record.lines);
-    if provider_knows {
-        ctx.service_client::<PaymentServiceClient>()
-            .close(Json(money))
-            .send();
+                session.perform(ctx, stray.send_back(late, now).effects);
+            }
+            Ok(status)
+        }
     }
-    super::checkout::forget_later(session, ctx, record.order_id.clone());
-    Ok(record)
-}
-
-/// Money that somebody moved.
-struct Money {
-    transaction_id: String,
-    amount_cents: Cents,
-}
-
-fn money_of(outcome: &PaymentOutcome, due: Cents) -> Option<Money> {
-    match outcome {
-        PaymentOutcome::Paid { transaction_id } => Some(Money {
-            transaction_id: transaction_id.clone(),
-            amount_cents: due,
-        }),
-        PaymentOutcome::Mismatched {
-            transaction_id,
-            paid_cents,
-        } => Some(Money {
-            transaction_id: transaction_id.clone(),
-            amount_cents: *paid_cents,
-        }),
-        _ => None,
-    }
-}
-
-/// Money that resolved the awakeable directly while another receipt, which
-/// wins, was written down already.
-fn stray_money(payment: &PaymentAttempt, outcome: &PaymentOutcome) -> Option<Money> {
-    let receipt = payment.receipt.as_ref()?;
-    money_of(outcome, payment.amount_cents)
-        .filter(|money| money.transaction_id != receipt.transaction_id)
-}
-
-/// Voids money that came too late, once per transaction, and notes it for the
-/// customer. Answers whether it was news.
-async fn send_back(
-    session: &UserSession,
-    ctx: &ObjectContext<'_>,
-    order_id: &OrderId,
-    attempt: &PaymentAttempt,
-    money: Money,
-    now: Timestamp,
-) -> HandlerResult<bool> {
-    let key = late_key(order_id);
-    let mut late = match ctx.read::<LateMoney>(&key).await? {
-        Some(late) => late,
-        None => LateMoney {
-            version: 0,
-            order_id: order_id.clone(),
-            user_id: order_id.owner(),
-            payments: Vec::new(),
-        },
-    };
-    let known = late
-        .payments
-        .iter()
-        .any(|payment| payment.transaction_id == money.transaction_id);
-    if known {
-        return Ok(false);
-    }
-    late.version += 1;
-    late.payments.push(LatePayment {
-        at: now,
-        attempt: attempt.attempt,
-        transaction_id: money.transaction_id.clone(),
-        amount_cents: money.amount_cents,
-    });
-    ctx.set(&key, Json(late.clone()));
-    session.voice.say(&Update::Late(late));
-    ctx.service_client::<PaymentServiceClient>()
-        .void(Json(PaymentOrder {
-            attempt: AttemptId {
-                order_id: order_id.clone(),
-                attempt: attempt.attempt,
-            },
-            awakeable_id: attempt.awakeable_id.clone().unwrap_or_default(),
-            amount_cents: attempt.amount_cents,
-            payment_id: attempt.payment_id.clone(),
-            transaction_id: Some(money.transaction_id),
-        }))
-        .send();
-    Ok(true)
 }
 
 fn session<'ctx>(ctx: &SharedObjectContext<'ctx>) -> UserSessionClient<'ctx> {

@@ -3,18 +3,16 @@
 //! The marker `checkout:exec:{order_id}` deduplicates (the proposal's pattern
 //! C): whatever is asked again finds what was done.
 
-use waybill_domain::checkout::{HandedOver, Placement, TakeBack};
+use waybill_domain::checkout::{Placement, TakeBack};
 use waybill_domain::ids::AttemptId;
 use waybill_domain::order::Step;
-use waybill_domain::payment::PaymentOutcome;
+use waybill_domain::session::{self, Cancelling, CheckoutFinds};
 use waybill_domain::stock::{Reservation, Reserve};
 
-use super::attempt;
 use super::{
-    AwaitPayment, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Clock, ContextAwakeables,
-    ContextClient, ContextWriteState, HandlerError, HandlerResult, Json, Marker, ObjectContext,
-    OrderId, OrderRecord, OrderStatus, Refusal, TerminalError, UserSession, UserSessionClient,
-    basket, late_key, marker, marker_key, refuse,
+    CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Clock, ContextClient, ContextWriteState,
+    HandlerError, HandlerResult, Json, Marker, ObjectContext, OrderId, OrderRecord, OrderStatus,
+    Refusal, UserSession, basket, late_key, marker, marker_key, refuse,
 };
 use crate::inventory::InventoryClient;
 use crate::refuse::{defect, is_cancellation};
@@ -25,62 +23,21 @@ pub(super) async fn place(
     ctx: &ObjectContext<'_>,
     asked: Checkout,
 ) -> HandlerResult<CheckoutAnswer> {
-    let previous = match marker(ctx, &asked.order_id).await? {
-        None => None,
-        Some(Marker::HandedOver(_)) => {
-            return Ok(CheckoutAnswer::AlreadyPaid {
-                order_id: asked.order_id,
-            });
-        }
-        Some(Marker::Here(record)) => match record.status {
-            OrderStatus::AwaitingPayment => {
-                return Ok(CheckoutAnswer::Placed { record: *record });
-            }
-            OrderStatus::AwaitingApproval => {
-                return Ok(CheckoutAnswer::AlreadyPaid {
-                    order_id: asked.order_id,
-                });
-            }
-            status if status.may_retry_payment() => Some(*record),
-            status => {
-                return Err(refuse(Refusal::TooLate {
-                    order_id: asked.order_id,
-                    status,
-                }));
-            }
-        },
+    let marker = marker(ctx, &asked.order_id).await?;
+    let next = match session::look(marker, asked.order_id.clone()).map_err(refuse)? {
+        CheckoutFinds::Placed(answer) => return Ok(answer),
+        CheckoutFinds::Next(attempt) => attempt,
     };
     let cart = basket(ctx).await?;
     let now = ctx.now().await?;
     let pay_until = now + session.payment_window;
     let placement = Placement::freeze(&cart.items, &asked, pay_until).map_err(refuse)?;
-    let attempt = AttemptId {
-        attempt: previous
-            .as_ref()
-            .map_or(1, |record| record.payment().attempt + 1),
-        order_id: asked.order_id,
-    };
-    reserve(ctx, &attempt, &placement).await?;
+    reserve(ctx, &next.id, &placement).await?;
 
     // No await from here on: a cancellation finds all of this done or none.
-    let record = match previous {
-        None => OrderRecord::place(attempt.order_id.clone(), placement, now),
-        Some(record) => record.retry(placement, now).map_err(|record| {
-            refuse(Refusal::TooLate {
-                order_id: record.order_id,
-                status: record.status,
-            })
-        })?,
-    };
-    session.write(ctx, &record);
-    ctx.object_client::<UserSessionClient>(ctx.key())
-        .await_payment(Json(AwaitPayment {
-            attempt,
-            amount_cents: record.total_cents,
-            pay_until,
-        }))
-        .send();
-    Ok(CheckoutAnswer::Placed { record })
+    let decided = next.place(placement, now).map_err(refuse)?;
+    session.perform(ctx, decided.effects);
+    Ok(decided.answer)
 }
 
 /// Reserves every line, or nothing.
@@ -153,46 +110,17 @@ pub(super) async fn cancel(
     ctx: &ObjectContext<'_>,
     cancel: CancelOrder,
 ) -> HandlerResult<CancelAnswer> {
-    let record = match marker(ctx, &cancel.order_id).await? {
-        None => {
-            return Err(refuse(Refusal::UnknownOrder {
-                order_id: cancel.order_id,
-            }));
-        }
-        Some(Marker::HandedOver(_)) => return Ok(CancelAnswer::HandedOver),
-        Some(Marker::Here(record)) => *record,
-    };
-    match record.status {
-        OrderStatus::AwaitingPayment => {}
-        OrderStatus::AwaitingApproval => return Ok(CancelAnswer::HandedOver),
-        // The second click finds it done.
-        OrderStatus::Cancelled => return Ok(CancelAnswer::Cancelled { record }),
-        status => {
-            return Err(refuse(Refusal::TooLate {
-                order_id: cancel.order_id,
-                status,
-            }));
-        }
-    }
-    let basket = basket(ctx).await?;
-    let now = ctx.now().await?;
+    let marker = marker(ctx, &cancel.order_id).await?;
+    match session::cancel(marker, cancel).map_err(refuse)? {
+        Cancelling::Answer(answer) => Ok(answer),
+        Cancelling::Ends(attempt, cancel) => {
+            let basket = basket(ctx).await?;
+            let now = ctx.now().await?;
 
-    if let Some(awakeable_id) = &record.payment().awakeable_id {
-        ctx.reject_awakeable(awakeable_id, TerminalError::new("the order was cancelled"));
-    }
-    let outcome = PaymentOutcome::Cancelled {
-        by: cancel.by,
-        reason: cancel.reason,
-    };
-    let record = attempt::end(session, ctx, record, outcome, basket, now)?;
-    match record.status {
-        OrderStatus::Cancelled => Ok(CancelAnswer::Cancelled { record }),
-        // A receipt that was written down before wins over the cancellation.
-        OrderStatus::AwaitingApproval => Ok(CancelAnswer::HandedOver),
-        status => Err(refuse(Refusal::TooLate {
-            order_id: record.order_id,
-            status,
-        })),
+            let decided = attempt.cancel(cancel, basket, now).map_err(defect)?;
+            session.perform(ctx, decided.effects);
+            decided.answer.map_err(refuse)
+        }
     }
 }
 
@@ -202,14 +130,8 @@ pub(super) async fn handed_over(
     ctx: &ObjectContext<'_>,
     order_id: OrderId,
 ) -> HandlerResult<()> {
-    if let Some(Marker::Here(record)) = marker(ctx, &order_id).await? {
-        let marker = Marker::HandedOver(HandedOver {
-            paid_at: record.updated_at,
-            attempts: record.payments,
-        });
-        ctx.set(&marker_key(&order_id), Json(marker));
-        forget_later(session, ctx, order_id);
-    }
+    let marker = marker(ctx, &order_id).await?;
+    session.perform(ctx, session::hand_over(marker, order_id));
     Ok(())
 }
 
@@ -243,15 +165,8 @@ pub(super) async fn take_back(
             .apply(Step::Cancelled { by, reason }, now)
             .map_err(defect)?,
     };
-    session.write(ctx, &record);
+    session.write(ctx, Box::new(record.clone()));
     Ok(record)
-}
-
-/// Looks again in a retention's time.
-pub(super) fn forget_later(session: &UserSession, ctx: &ObjectContext<'_>, order_id: OrderId) {
-    ctx.object_client::<UserSessionClient>(ctx.key())
-        .forget(Json(order_id))
-        .send_after(session.order_retention);
 }
 
 /// Forgets the marker if it is still as old as when this was arranged: an order
@@ -272,17 +187,4 @@ pub(super) async fn forget(
         ctx.clear(&late_key(&order_id));
     }
     Ok(())
-}
-
-/// The step that a bad outcome is.
-pub(super) fn turn(outcome: PaymentOutcome, due: waybill_domain::money::Cents) -> Option<Step> {
-    match outcome {
-        PaymentOutcome::Paid { .. } => None,
-        PaymentOutcome::Mismatched { paid_cents, .. } => Some(Step::PaymentFailed {
-            reason: format!("{paid_cents} was paid instead of {due}"),
-        }),
-        PaymentOutcome::Declined { reason } => Some(Step::PaymentFailed { reason }),
-        PaymentOutcome::Expired => Some(Step::PaymentExpired),
-        PaymentOutcome::Cancelled { by, reason } => Some(Step::Cancelled { by, reason }),
-    }
 }

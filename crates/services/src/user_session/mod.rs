@@ -18,9 +18,12 @@ use waybill_domain::checkout::{
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
+use waybill_domain::session::Effect;
 use waybill_domain::update::{ReadMark, Update};
 
 use crate::clock::Clock;
+use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
+use crate::payment::PaymentServiceClient;
 use crate::refuse::refuse;
 use crate::state::ReadState;
 use crate::voice::Voice;
@@ -242,10 +245,59 @@ impl UserSession {
         Json(basket)
     }
 
-    fn write(&self, ctx: &ObjectContext<'_>, record: &OrderRecord) {
-        let marker = Marker::Here(Box::new(record.clone()));
-        ctx.set(&marker_key(&record.order_id), Json(marker));
-        self.voice.say(&Update::Order(Box::new(record.clone())));
+    fn write(&self, ctx: &ObjectContext<'_>, record: Box<OrderRecord>) {
+        let key = marker_key(&record.order_id);
+        ctx.set(&key, Json(Marker::Here(record.clone())));
+        self.voice.say(&Update::Order(record));
+    }
+
+    /// Does what follows from a decision. No await: all of it happens or
+    /// nothing.
+    fn perform(&self, ctx: &ObjectContext<'_>, effects: Vec<Effect>) {
+        let session = || ctx.object_client::<UserSessionClient>(ctx.key());
+        let provider = || ctx.service_client::<PaymentServiceClient>();
+        for effect in effects {
+            match effect {
+                Effect::Write(record) => self.write(ctx, record),
+                Effect::Keep(basket) => {
+                    self.keep(ctx, basket);
+                }
+                Effect::HandOver(order_id, marker) => {
+                    ctx.set(&marker_key(&order_id), Json(Marker::HandedOver(marker)));
+                }
+                Effect::NoteLate(late) => {
+                    ctx.set(&late_key(&late.order_id), Json(late.clone()));
+                    self.voice.say(&Update::Late(late));
+                }
+                Effect::Await(wait) => {
+                    session().await_payment(Json(wait)).send();
+                }
+                Effect::Resolve(receipt) => {
+                    ctx.resolve_awakeable(&receipt.awakeable_id.clone(), Json(receipt));
+                }
+                Effect::Reject {
+                    awakeable_id,
+                    reason,
+                } => ctx.reject_awakeable(&awakeable_id, TerminalError::new(reason)),
+                Effect::Release { attempt, lines } => checkout::release(ctx, &attempt, &lines),
+                Effect::Void(money) => {
+                    provider().void(Json(money)).send();
+                }
+                Effect::Close(money) => {
+                    provider().close(Json(money)).send();
+                }
+                Effect::Run(record) => {
+                    ctx.workflow_client::<OrderFulfillmentWorkflowClient>(record.order_id.as_str())
+                        .run(Json(*record.clone()))
+                        .send();
+                }
+                Effect::ForgetLater(order_id) => {
+                    session()
+                        .forget(Json(order_id))
+                        .send_after(self.order_retention);
+                }
+            }
+        }
     }
 }
 

@@ -1,0 +1,607 @@
+//! What a user's session decides about an order that is being paid: pure
+//! functions of what it holds and what it is asked.
+//!
+//! `UserSession`'s handlers read their state and the time, ask here, and do
+//! what follows: a list of [`Effect`]s, all of them or none, with no await in
+//! between. `tests/payment_model.rs` drives the same functions through every
+//! interleaving of callbacks, expiry, cancellation, second attempts and direct
+//! resolutions.
+//!
+//! The rules: the first receipt that is written down counts, whatever else
+//! happens ([`Attempt::end`]); money that does not count goes back, once, and
+//! the customer is told ([`Stray::send_back`]); nothing that comes for an
+//! attempt changes another one.
+
+use jiff::Timestamp;
+
+use crate::basket::{Basket, Line};
+use crate::checkout::{
+    AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, CheckoutAnswer, HandedOver, Marker,
+    PaymentCallback, PaymentOpened, Placement, ProviderPage, Settle,
+};
+use crate::ids::{AttemptId, OrderId};
+use crate::money::Cents;
+use crate::order::{Done, IllegalStep, OrderRecord, OrderStatus, Step};
+use crate::payment::{
+    LateMoney, LatePayment, PaymentAttempt, PaymentOrder, PaymentOutcome, PaymentReceipt,
+    PaymentRequested, ReceiptStatus,
+};
+use crate::refusal::Refusal;
+
+/// What follows from a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The order's record is kept as its marker and said aloud.
+    Write(Box<OrderRecord>),
+    /// The basket is kept and said aloud.
+    Keep(Basket),
+    /// The marker of an order that the workflow has.
+    HandOver(OrderId, HandedOver),
+    /// Late money is noted and said aloud.
+    NoteLate(LateMoney),
+    /// `AwaitPayment` is sent.
+    Await(AwaitPayment),
+    /// The awakeable of a receipt is resolved with it.
+    Resolve(PaymentReceipt),
+    /// An awakeable is rejected.
+    Reject {
+        /// Its id.
+        awakeable_id: String,
+        /// Why.
+        reason: String,
+    },
+    /// The stock of an attempt is given back.
+    Release {
+        /// Which.
+        attempt: AttemptId,
+        /// What was reserved.
+        lines: Vec<Line>,
+    },
+    /// One transaction's money goes back.
+    Void(PaymentOrder),
+    /// An attempt's payment ends at the provider as a whole.
+    Close(PaymentOrder),
+    /// The workflow is started.
+    Run(Box<OrderRecord>),
+    /// The marker is looked at again in a retention's time.
+    ForgetLater(OrderId),
+}
+
+/// A decision: what follows, and what whoever asked is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided<T> {
+    /// In this order.
+    pub effects: Vec<Effect>,
+    /// The answer.
+    pub answer: T,
+}
+
+/// What a checkout finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckoutFinds {
+    /// It was placed before: this is the answer.
+    Placed(CheckoutAnswer),
+    /// It can be placed: this attempt is the next.
+    Next(NextAttempt),
+}
+
+/// An attempt that is about to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextAttempt {
+    /// Its id.
+    pub id: AttemptId,
+    previous: Option<OrderRecord>,
+}
+
+/// Whether an order can be placed, or is placed already.
+pub fn look(marker: Option<Marker>, order_id: OrderId) -> Result<CheckoutFinds, Refusal> {
+    let previous = match marker {
+        None => None,
+        Some(Marker::HandedOver(_)) => {
+            return Ok(CheckoutFinds::Placed(CheckoutAnswer::AlreadyPaid {
+                order_id,
+            }));
+        }
+        Some(Marker::Here(record)) => match record.status {
+            OrderStatus::AwaitingPayment => {
+                let answer = CheckoutAnswer::Placed { record: *record };
+                return Ok(CheckoutFinds::Placed(answer));
+            }
+            OrderStatus::AwaitingApproval => {
+                let answer = CheckoutAnswer::AlreadyPaid { order_id };
+                return Ok(CheckoutFinds::Placed(answer));
+            }
+            status if status.may_retry_payment() => Some(*record),
+            status => return Err(Refusal::TooLate { order_id, status }),
+        },
+    };
+    let attempt = previous
+        .as_ref()
+        .map_or(1, |record| record.payment().attempt + 1);
+    Ok(CheckoutFinds::Next(NextAttempt {
+        id: AttemptId { order_id, attempt },
+        previous,
+    }))
+}
+
+impl NextAttempt {
+    /// Makes it, now that its stock is reserved.
+    pub fn place(
+        self,
+        placement: Placement,
+        now: Timestamp,
+    ) -> Result<Decided<CheckoutAnswer>, Refusal> {
+        let pay_until = placement.pay_until;
+        let record = match self.previous {
+            None => OrderRecord::place(self.id.order_id.clone(), placement, now),
+            Some(record) => record
+                .retry(placement, now)
+                .map_err(|record| Refusal::TooLate {
+                    order_id: record.order_id,
+                    status: record.status,
+                })?,
+        };
+        let wait = AwaitPayment {
+            attempt: self.id,
+            amount_cents: record.total_cents,
+            pay_until,
+        };
+        Ok(Decided {
+            effects: vec![Effect::Write(Box::new(record.clone())), Effect::Await(wait)],
+            answer: CheckoutAnswer::Placed { record },
+        })
+    }
+}
+
+/// An attempt that is the order's current one and waits for its money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt(OrderRecord);
+
+impl Attempt {
+    /// The attempt, if it is still open.
+    pub fn open(marker: Option<Marker>, attempt: &AttemptId) -> Option<Self> {
+        match marker {
+            Some(Marker::Here(record))
+                if record.attempt() == *attempt
+                    && record.status == OrderStatus::AwaitingPayment =>
+            {
+                Some(Self(*record))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes its awakeable, or the provider's page.
+    pub fn opened(self, opened: PaymentOpened, now: Timestamp) -> Result<Vec<Effect>, IllegalStep> {
+        let step = match opened.provider {
+            Some(page) => Step::PaymentPageReady(page),
+            None => Step::PaymentOpened {
+                awakeable_id: opened.awakeable_id,
+            },
+        };
+        let record = self.0.apply(step, now)?;
+        Ok(vec![Effect::Write(Box::new(record))])
+    }
+
+    /// Writes a receipt down and wakes the wait.
+    pub fn note(
+        self,
+        receipt: PaymentReceipt,
+        now: Timestamp,
+    ) -> Result<Decided<CallbackAnswer>, IllegalStep> {
+        let outcome = receipt.outcome(&self.0.order_id, self.0.payment().amount_cents);
+        let record = self
+            .0
+            .apply(Step::ReceiptNoted(Box::new(receipt.clone())), now)?;
+        let wake = match outcome {
+            PaymentOutcome::Declined { reason } => Effect::Reject {
+                awakeable_id: receipt.awakeable_id,
+                reason,
+            },
+            _ => Effect::Resolve(receipt),
+        };
+        Ok(Decided {
+            effects: vec![Effect::Write(Box::new(record.clone())), wake],
+            answer: CallbackAnswer::Accepted { record },
+        })
+    }
+
+    /// Money that this outcome would bring, while another receipt, which
+    /// counts, was written down.
+    pub fn stray(&self, outcome: &PaymentOutcome) -> Option<Stray> {
+        let payment = self.0.payment();
+        payment.receipt.as_ref()?;
+        let money = money_of(outcome, payment.amount_cents)?;
+        (!is_money_of(payment, &money.transaction_id)).then(|| Stray {
+            order_id: self.0.order_id.clone(),
+            attempt: payment.clone(),
+            money,
+        })
+    }
+
+    /// Ends it; answers the order as it is then. What the provider said first
+    /// counts, whatever the outcome is.
+    pub fn end(
+        self,
+        outcome: PaymentOutcome,
+        basket: Basket,
+        now: Timestamp,
+    ) -> Result<Decided<OrderRecord>, IllegalStep> {
+        let record = self.0;
+        let due = record.payment().amount_cents;
+        let outcome = match &record.payment().receipt {
+            Some(receipt) => receipt.outcome(&record.order_id, due),
+            None => outcome,
+        };
+        let transaction = money_of(&outcome, due).map(|money| money.transaction_id);
+        let Some(turn) = turn(outcome, due) else {
+            let step = Step::PaymentConfirmed {
+                transaction_id: transaction.unwrap_or_default(),
+            };
+            let record = record.apply(step, now)?;
+            return Ok(Decided {
+                effects: vec![
+                    Effect::Write(Box::new(record.clone())),
+                    Effect::Keep(basket.without(&record.lines)),
+                    Effect::Run(Box::new(record.clone())),
+                ],
+                answer: record,
+            });
+        };
+        let mut money = record.payment_order();
+        money.transaction_id = transaction;
+        let provider_knows = record.payment().awakeable_id.is_some();
+        let record = record
+            .apply(turn, now)?
+            .apply(Step::Undone(Done::Reserved), now)?
+            .apply(Step::Ended, now)?;
+        let mut effects = vec![
+            Effect::Write(Box::new(record.clone())),
+            Effect::Release {
+                attempt: record.attempt(),
+                lines: record.lines.clone(),
+            },
+        ];
+        if provider_knows {
+            effects.push(Effect::Close(money));
+        }
+        effects.push(Effect::ForgetLater(record.order_id.clone()));
+        Ok(Decided {
+            effects,
+            answer: record,
+        })
+    }
+}
+
+/// The step that a bad outcome is.
+fn turn(outcome: PaymentOutcome, due: Cents) -> Option<Step> {
+    match outcome {
+        PaymentOutcome::Paid { .. } => None,
+        PaymentOutcome::Mismatched {
+            paid_cents,
+            currency,
+            ..
+        } => {
+            let paid = match currency {
+                Some(currency) => paid_cents.in_currency(&currency),
+                None => paid_cents.to_string(),
+            };
+            Some(Step::PaymentFailed {
+                reason: format!("{paid} was paid instead of {due}"),
+            })
+        }
+        PaymentOutcome::Declined { reason } => Some(Step::PaymentFailed { reason }),
+        PaymentOutcome::Expired => Some(Step::PaymentExpired),
+        PaymentOutcome::Cancelled { by, reason } => Some(Step::Cancelled { by, reason }),
+    }
+}
+
+/// What a callback is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "decided once, then taken apart")]
+pub enum Callback {
+    /// The first word on an attempt that waits for it.
+    News(Attempt, PaymentReceipt),
+    /// Known already, or nothing that moves money.
+    Repeated,
+    /// Money that nobody waits for.
+    Stray(Stray),
+}
+
+/// What a callback is, or why it is not taken.
+pub fn called_back(marker: Option<Marker>, callback: PaymentCallback) -> Result<Callback, Refusal> {
+    let PaymentCallback { order_id, receipt } = callback;
+    let marker = marker.ok_or(Refusal::UnknownPayment)?;
+    let attempts = match &marker {
+        Marker::Here(record) => &record.payments,
+        Marker::HandedOver(marker) => &marker.attempts,
+    };
+    let attempt = attempts
+        .iter()
+        .find(|attempt| attempt.awakeable_id.as_deref() == Some(&receipt.awakeable_id))
+        .cloned()
+        .ok_or(Refusal::UnknownPayment)?;
+    receipt.fits(&order_id, attempt.amount_cents)?;
+    let paid = receipt.status == ReceiptStatus::Success;
+    Ok(match marker {
+        Marker::Here(record)
+            if attempt.is_open()
+                && attempt.receipt.is_none()
+                && record.status == OrderStatus::AwaitingPayment =>
+        {
+            Callback::News(Attempt(*record), receipt)
+        }
+        _ if !paid || is_money_of(&attempt, &receipt.transaction_id) => Callback::Repeated,
+        _ => Callback::Stray(Stray {
+            order_id,
+            attempt,
+            money: Money {
+                transaction_id: receipt.transaction_id,
+                amount_cents: Cents(receipt.amount),
+            },
+        }),
+    })
+}
+
+/// What the end of a wait for money is to the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settling {
+    /// The end of the current attempt.
+    Ends(Attempt, PaymentOutcome),
+    /// The attempt has ended before. Its money goes back, if it brought any.
+    Ended {
+        /// Where the order stands.
+        status: OrderStatus,
+        /// What goes back.
+        stray: Option<Stray>,
+    },
+}
+
+/// What the end of a wait for money is to the session.
+pub fn settle(marker: Option<Marker>, settle: Settle) -> Settling {
+    let Settle { attempt, outcome } = settle;
+    if let Some(open) = Attempt::open(marker.clone(), &attempt) {
+        return Settling::Ends(open, outcome);
+    }
+    let (status, attempts) = match marker {
+        Some(Marker::Here(record)) => (record.status, record.payments),
+        Some(Marker::HandedOver(marker)) => (OrderStatus::AwaitingApproval, marker.attempts),
+        None => (OrderStatus::Cancelled, Vec::new()),
+    };
+    let ended = attempts
+        .into_iter()
+        .find(|other| other.attempt == attempt.attempt);
+    let stray = ended.and_then(|ended| {
+        let money = money_of(&outcome, ended.amount_cents)?;
+        (!is_money_of(&ended, &money.transaction_id)).then_some(Stray {
+            order_id: attempt.order_id,
+            attempt: ended,
+            money,
+        })
+    });
+    Settling::Ended { status, stray }
+}
+
+/// What a cancellation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancelling {
+    /// Nothing more to do here: this is the answer.
+    Answer(CancelAnswer),
+    /// It ends an attempt that waits for its money.
+    Ends(Attempt, CancelOrder),
+}
+
+/// What a cancellation is, or why it comes too late.
+pub fn cancel(marker: Option<Marker>, cancel: CancelOrder) -> Result<Cancelling, Refusal> {
+    let record = match marker {
+        None => {
+            return Err(Refusal::UnknownOrder {
+                order_id: cancel.order_id,
+            });
+        }
+        Some(Marker::HandedOver(_)) => return Ok(Cancelling::Answer(CancelAnswer::HandedOver)),
+        Some(Marker::Here(record)) => *record,
+    };
+    match record.status {
+        OrderStatus::AwaitingPayment => Ok(Cancelling::Ends(Attempt(record), cancel)),
+        OrderStatus::AwaitingApproval => Ok(Cancelling::Answer(CancelAnswer::HandedOver)),
+        // The second click finds it done.
+        OrderStatus::Cancelled => Ok(Cancelling::Answer(CancelAnswer::Cancelled { record })),
+        status => Err(Refusal::TooLate {
+            order_id: cancel.order_id,
+            status,
+        }),
+    }
+}
+
+impl Attempt {
+    /// Takes the order back. A receipt that was written down before wins: then
+    /// the answer is where that brings the order.
+    pub fn cancel(
+        self,
+        cancel: CancelOrder,
+        basket: Basket,
+        now: Timestamp,
+    ) -> Result<Decided<Result<CancelAnswer, Refusal>>, IllegalStep> {
+        let awakeable_id = self.0.payment().awakeable_id.clone();
+        let outcome = PaymentOutcome::Cancelled {
+            by: cancel.by,
+            reason: cancel.reason,
+        };
+        let ended = self.end(outcome, basket, now)?;
+        let reject = awakeable_id.map(|awakeable_id| Effect::Reject {
+            awakeable_id,
+            reason: "the order was cancelled".to_owned(),
+        });
+        let record = ended.answer;
+        let answer = match record.status {
+            OrderStatus::Cancelled => Ok(CancelAnswer::Cancelled { record }),
+            OrderStatus::AwaitingApproval => Ok(CancelAnswer::HandedOver),
+            status => Err(Refusal::TooLate {
+                order_id: record.order_id,
+                status,
+            }),
+        };
+        Ok(Decided {
+            effects: reject.into_iter().chain(ended.effects).collect(),
+            answer,
+        })
+    }
+}
+
+/// The workflow has the order: what is left of its marker, if that was not
+/// done before.
+pub fn hand_over(marker: Option<Marker>, order_id: OrderId) -> Vec<Effect> {
+    match marker {
+        Some(Marker::Here(record)) => vec![
+            Effect::HandOver(
+                order_id.clone(),
+                HandedOver {
+                    paid_at: record.updated_at,
+                    attempts: record.payments,
+                },
+            ),
+            Effect::ForgetLater(order_id),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// Money that somebody moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Money {
+    transaction_id: String,
+    amount_cents: Cents,
+}
+
+/// Money that pays for nothing: it goes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    order_id: OrderId,
+    attempt: PaymentAttempt,
+    money: Money,
+}
+
+impl Stray {
+    /// Voids it, once, and notes it for the customer. Answers whether it was
+    /// news.
+    pub fn send_back(self, late: Option<LateMoney>, now: Timestamp) -> Decided<bool> {
+        let Self {
+            order_id,
+            attempt,
+            money,
+        } = self;
+        let mut late = late.unwrap_or_else(|| LateMoney {
+            version: 0,
+            order_id: order_id.clone(),
+            user_id: order_id.owner(),
+            payments: Vec::new(),
+        });
+        // The same id for another attempt is other money: it would be voided
+        // in another payment.
+        let known = late.payments.iter().any(|payment| {
+            payment.attempt == attempt.attempt && payment.transaction_id == money.transaction_id
+        });
+        if known {
+            return Decided {
+                effects: Vec::new(),
+                answer: false,
+            };
+        }
+        late.version += 1;
+        late.payments.push(LatePayment {
+            at: now,
+            attempt: attempt.attempt,
+            transaction_id: money.transaction_id.clone(),
+            amount_cents: money.amount_cents,
+        });
+        let void = PaymentOrder {
+            attempt: AttemptId {
+                order_id,
+                attempt: attempt.attempt,
+            },
+            awakeable_id: attempt.awakeable_id.unwrap_or_default(),
+            amount_cents: attempt.amount_cents,
+            payment_id: attempt.payment_id,
+            transaction_id: Some(money.transaction_id),
+        };
+        Decided {
+            effects: vec![Effect::NoteLate(late), Effect::Void(void)],
+            answer: true,
+        }
+    }
+}
+
+fn money_of(outcome: &PaymentOutcome, due: Cents) -> Option<Money> {
+    match outcome {
+        PaymentOutcome::Paid { transaction_id } => Some(Money {
+            transaction_id: transaction_id.clone(),
+            amount_cents: due,
+        }),
+        PaymentOutcome::Mismatched {
+            transaction_id,
+            paid_cents,
+            ..
+        } => Some(Money {
+            transaction_id: transaction_id.clone(),
+            amount_cents: *paid_cents,
+        }),
+        _ => None,
+    }
+}
+
+/// Whether an attempt is, or will be, paid by this transaction.
+fn is_money_of(attempt: &PaymentAttempt, transaction_id: &str) -> bool {
+    attempt.transaction_id.as_deref() == Some(transaction_id)
+        || (attempt.is_open()
+            && attempt.receipt.as_ref().is_some_and(|receipt| {
+                receipt.status == ReceiptStatus::Success && receipt.transaction_id == transaction_id
+            }))
+}
+
+/// What the wait for a payment hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The provider's answer, or why there is none.
+    Provider(Result<PaymentRequested, String>),
+    /// What the awakeable was resolved with, or why it is no receipt.
+    Receipt(Result<PaymentReceipt, String>),
+    /// The payment window has ended.
+    Deadline,
+}
+
+/// What the wait for a payment does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Stores the provider's page and goes on waiting.
+    Store(ProviderPage),
+    /// Settles.
+    Settle(PaymentOutcome),
+}
+
+impl AwaitPayment {
+    /// What follows from what the wait has heard.
+    pub fn hear(&self, heard: Heard) -> Next {
+        let declined = |reason| PaymentOutcome::Declined { reason };
+        Next::Settle(match heard {
+            Heard::Receipt(Ok(receipt)) => {
+                receipt.outcome(&self.attempt.order_id, self.amount_cents)
+            }
+            Heard::Receipt(Err(reason))
+            | Heard::Provider(Ok(PaymentRequested::Refused { reason })) => declined(reason),
+            Heard::Deadline => PaymentOutcome::Expired,
+            Heard::Provider(Ok(PaymentRequested::Pending {
+                payment_id,
+                pay_url,
+            })) => {
+                return Next::Store(ProviderPage {
+                    payment_id,
+                    pay_url,
+                });
+            }
+            Heard::Provider(Err(reason)) => {
+                declined(format!("the provider was not asked: {reason}"))
+            }
+        })
+    }
+}
