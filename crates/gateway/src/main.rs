@@ -16,10 +16,13 @@ use gateway::live::{catch_up, inspect::AdminApi};
 use gateway::reconcile::Reconcile;
 use gateway::settings::{LogFormat, Settings, one_sentence};
 use gateway::{catalog, seed};
+use telemetry::Traces;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, fmt};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::{OrderId, Username};
 
@@ -106,7 +109,15 @@ fn main() -> ExitCode {
             None => error.exit(),
         },
     };
-    start_log(line.settings.log_format);
+    let service = match line.command {
+        Some(Command::Sandbox) => "waybill-sandbox",
+        _ => "waybill-gateway",
+    };
+    let traces = match Traces::to(line.settings.traces_endpoint(), service) {
+        Ok(traces) => traces,
+        Err(error) => return refuse(&format!("{error:#}"), WRONG_SETTING),
+    };
+    start_log(line.settings.log_format, &traces);
     let command = line.command.unwrap_or(Command::Serve);
     if matches!(command, Command::Serve)
         && let Err(sentence) = line.settings.check()
@@ -134,16 +145,23 @@ fn refuse(sentence: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start_log(format: LogFormat) {
+fn start_log(format: LogFormat, traces: &Traces) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    // Spans are for traces: each line says what it needs itself.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method is of one lifetime, a filter of all"
+    )]
+    let only_events = filter_fn(|metadata| metadata.is_event());
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(traces.layer().with_filter(LevelFilter::INFO))
+        .with(lines.with_filter(filter.and(only_events)))
+        .init();
 }
 
 async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {

@@ -135,6 +135,10 @@ pub struct Settings {
         default_value = "text"
     )]
     pub log_format: LogFormat,
+
+    /// Where traces go: an OTLP collector (HTTP), e.g. `http://127.0.0.1:4318`.
+    #[arg(long, env, global = true, value_parser = optional_http_url)]
+    pub otel_exporter_otlp_endpoint: Option<Optional>,
 }
 
 /// A value that may be set to nothing, as compose files do.
@@ -155,6 +159,11 @@ impl Settings {
     /// Where browsers reach the sandbox's payment page, if that was set.
     pub fn sandbox_public_url(&self) -> Option<&str> {
         given(self.sandbox_public_url.as_ref())
+    }
+
+    /// The collector of traces, if there is one.
+    pub fn traces_endpoint(&self) -> Option<&str> {
+        given(self.otel_exporter_otlp_endpoint.as_ref())
     }
 
     /// The token of the update stream, if there is one.

@@ -3,21 +3,26 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Context;
+use reqwest::Url;
 use services::crash::Crash;
 use services::settings::{LogFormat, Settings};
 use services::voice::Voice;
 use services::{endpoint, ops, registration};
+use telemetry::Traces;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::read();
-    log(settings.log_format);
+    let collector = settings.traces_endpoint.as_ref();
+    let collector = collector.and_then(|url| url.0.as_ref().map(Url::as_str));
+    let traces = Traces::to(collector, "waybill-services")?;
+    log(settings.log_format, &traces);
 
     let voice = Voice::new();
     let endpoint = endpoint::endpoint(&settings, &voice)?;
@@ -66,7 +71,7 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
-fn log(format: LogFormat) {
+fn log(format: LogFormat, traces: &Traces) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // The SDK logs an ordinary suspension as a warning (sdk-rust #98), and each
     // failed attempt twice; `outside` and Restate itself tell of those.
@@ -80,6 +85,7 @@ fn log(format: LogFormat) {
         LogFormat::Json => fmt::layer().json().boxed(),
     };
     tracing_subscriber::registry()
+        .with(traces.layer().with_filter(LevelFilter::INFO))
         .with(
             layer
                 .with_filter(filter)

@@ -67,6 +67,21 @@ pub struct Settings {
     /// `text` or `json`.
     #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// Where traces go: an OTLP collector (HTTP), e.g. `http://127.0.0.1:4318`.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = optional_http_url)]
+    pub traces_endpoint: Option<OptionalUrl>,
+}
+
+/// A URL, or nothing where the variable is set to nothing.
+#[derive(Debug, Clone)]
+pub struct OptionalUrl(pub Option<Url>);
+
+fn optional_http_url(raw: &str) -> Result<OptionalUrl, String> {
+    if raw.trim().is_empty() {
+        return Ok(OptionalUrl(None));
+    }
+    http_url(raw).map(|url| OptionalUrl(Some(url)))
 }
 
 /// How log lines look.

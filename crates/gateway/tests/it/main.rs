@@ -42,4 +42,5 @@ mod soak;
 mod stream;
 mod streams;
 mod stuck;
+mod traces;
 mod world;
