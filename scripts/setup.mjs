@@ -4,7 +4,7 @@
 
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -14,32 +14,13 @@ import { findBrowser } from "./browser.mjs";
 const OLDEST_RUST = [1, 90];
 const OLDEST_NODE = [20, 19];
 
+// Its sha256 and its licence are beside this file, where the Dockerfile finds them, too.
 const DATASTAR = {
   version: "1.0.4",
-  sha256: "727844adfc825ee651fb93c544a2a739986f9a21820a94524b35f0cac470cf91",
+  sha256: readFileSync(join(root, "scripts", "datastar.sha256"), "utf8").split(" ")[0],
   official: "https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.4/bundles/datastar.js",
   inWheel: "stario_create/vendor/datastar.js",
 };
-
-const DATASTAR_NOTICE = `datastar.js is Datastar ${DATASTAR.version} (https://data-star.dev), unchanged, under the MIT licence:
-
-Copyright © Star Federation
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-associated documentation files (the "Software"), to deal in the Software without restriction,
-including without limitation the rights to use, copy, modify, merge, publish, distribute,
-sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or
-substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
-NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
-NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES
-OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN
-CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-`;
 
 process.chdir(root);
 try {
@@ -136,7 +117,7 @@ async function installDatastar() {
     );
   }
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "datastar.LICENSE.txt"), DATASTAR_NOTICE);
+  copyFileSync(join("scripts", "datastar.LICENSE.txt"), join(folder, "datastar.LICENSE.txt"));
   writeFileSync(`${target}.new`, client);
   renameSync(`${target}.new`, target);
 }

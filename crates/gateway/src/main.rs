@@ -26,7 +26,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::{OrderId, Username};
 
-/// Exit code for a wrong or missing setting.
+/// Exit code for a wrong or missing setting, unless `SETTINGS_EXIT_CODE` says
+/// another.
 const WRONG_SETTING: u8 = 2;
 /// Exit code for everything else that went wrong.
 const FAILED: u8 = 1;
@@ -39,7 +40,11 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Waybill's web side: pages, JSON API, live streams, webhook, read model.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")"))]
+#[command(
+    name = "gateway",
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")"),
+    after_help = "A wrong setting ends the process with one sentence and the exit code 2, or the one in SETTINGS_EXIT_CODE."
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -71,7 +76,14 @@ enum Command {
         repair: bool,
     },
     /// Ask the gateway at `GATEWAY_LISTEN` whether it is well; exit code 0 means yes.
-    Health,
+    Health {
+        /// Also whether it can serve: Restate and SQLite are usable.
+        #[arg(long, conflicts_with = "sandbox")]
+        ready: bool,
+        /// Ask the sandbox at `SANDBOX_LISTEN` instead.
+        #[arg(long)]
+        sandbox: bool,
+    },
     /// Make, list and revoke API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -105,7 +117,7 @@ fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => match one_sentence(&error) {
-            Some(sentence) => return refuse(&sentence, WRONG_SETTING),
+            Some(sentence) => return refuse_setting(&sentence),
             None => error.exit(),
         },
     };
@@ -119,10 +131,15 @@ fn main() -> ExitCode {
     };
     start_log(line.settings.log_format, &traces);
     let command = line.command.unwrap_or(Command::Serve);
-    if matches!(command, Command::Serve)
-        && let Err(sentence) = line.settings.check()
-    {
-        return refuse(&sentence, WRONG_SETTING);
+    let settings = &line.settings;
+    let checked = match command {
+        Command::Serve => settings.check().and_then(|()| settings.check_database()),
+        Command::SeedDemo | Command::Rebuild => settings.check_database(),
+        Command::Sandbox => settings.check_sandbox_database(),
+        Command::Health { .. } | Command::Token(_) => Ok(()),
+    };
+    if let Err(sentence) = checked {
+        return refuse_setting(&sentence);
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -137,6 +154,16 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => refuse(&format!("{error:#}"), FAILED),
     }
+}
+
+/// Over something that only a person can mend.
+fn refuse_setting(sentence: &str) -> ExitCode {
+    let code = std::env::var("SETTINGS_EXIT_CODE").ok();
+    refuse(
+        sentence,
+        code.and_then(|code| code.parse().ok())
+            .unwrap_or(WRONG_SETTING),
+    )
 }
 
 fn refuse(sentence: &str, code: u8) -> ExitCode {
@@ -178,7 +205,9 @@ async fn perform(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Sandbox => sandbox(settings).await,
         Command::SeedDemo => seed_demo(&settings).await,
         Command::Rebuild => rebuild(&settings).await,
-        Command::Health => health(settings.gateway_listen).await,
+        Command::Health { sandbox: true, .. } => health(settings.sandbox_listen, "healthz").await,
+        Command::Health { ready: true, .. } => health(settings.gateway_listen, "readyz").await,
+        Command::Health { .. } => health(settings.gateway_listen, "healthz").await,
         Command::Token(command) => tokens(&settings, command).await,
     }
 }
@@ -195,6 +224,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         })?;
     let address = listener.local_addr()?;
     let app = App::open(settings).await?;
+    if app.settings.seed_demo {
+        let seeded = seed::demo(&app.db).await?;
+        tracing::info!("{seeded}");
+    }
     app.live.listen(
         &app.settings.services_updates_urls,
         app.settings.internal_token(),
@@ -326,21 +359,23 @@ fn order_id(raw: &str) -> Result<OrderId, String> {
 }
 
 /// A health check for images that have no curl.
-async fn health(listens_on: SocketAddr) -> anyhow::Result<()> {
+async fn health(listens_on: SocketAddr, path: &str) -> anyhow::Result<()> {
     let mut address = listens_on;
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let url = format!("http://{address}/healthz");
+    let url = format!("http://{address}/{path}");
     let answer = reqwest::Client::builder()
+        .no_proxy()
         .timeout(HEALTH_TIMEOUT)
         .build()?
         .get(&url)
         .send()
         .await
         .map_err(|error| anyhow!("{url} does not answer: {error}"))?;
-    if !answer.status().is_success() {
-        bail!("{url} answers {}", answer.status());
+    let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+    if !status.is_success() {
+        bail!("{url} answers {status}: {}", text.trim());
     }
     say("well")
 }

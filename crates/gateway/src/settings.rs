@@ -5,11 +5,13 @@
 //! [`one_sentence`] for what clap refuses, [`Settings::check`] for what only
 //! makes sense together.
 
+use std::fmt;
+use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 /// Shortest accepted `SESSION_KEY`, in bytes.
 const MIN_SESSION_KEY: usize = 32;
@@ -76,6 +78,10 @@ pub struct Settings {
     #[arg(long, env, global = true, hide_env_values = true)]
     pub internal_token: Option<String>,
 
+    /// A file that holds `INTERNAL_TOKEN`.
+    #[arg(long, env, global = true, value_parser = secret_file)]
+    pub internal_token_file: Option<SecretFile>,
+
     /// Who may call.
     #[arg(
         long,
@@ -92,10 +98,23 @@ pub struct Settings {
     #[arg(long, env, global = true, hide_env_values = true)]
     pub session_key: Option<String>,
 
+    /// A file that holds `SESSION_KEY`.
+    #[arg(long, env, global = true, value_parser = secret_file)]
+    pub session_key_file: Option<SecretFile>,
+
     /// Shared with the payment provider: signs its webhook. Required outside
     /// demo mode.
     #[arg(long, env, global = true, hide_env_values = true)]
     pub payment_webhook_secret: Option<String>,
+
+    /// A file that holds `PAYMENT_WEBHOOK_SECRET`.
+    #[arg(long, env, global = true, value_parser = secret_file)]
+    pub payment_webhook_secret_file: Option<SecretFile>,
+
+    /// Load the demo's products, zones and users before serving, as `gateway
+    /// seed-demo` does. Only in demo mode: the passwords are well known.
+    #[arg(long, env, global = true, default_value_t = false, action = ArgAction::Set)]
+    pub seed_demo: bool,
 
     /// Address and port of the sandbox.
     #[arg(long, env, global = true, default_value = "127.0.0.1:8090", value_parser = address)]
@@ -145,6 +164,16 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Optional(Option<String>);
 
+/// What is in a file whose name was set; nothing, when the name is empty.
+#[derive(Clone)]
+pub struct SecretFile(Option<String>);
+
+impl fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretFile")
+    }
+}
+
 impl Settings {
     /// Whether this is a demo.
     pub fn is_demo(&self) -> bool {
@@ -168,23 +197,33 @@ impl Settings {
 
     /// The token of the update stream, if there is one.
     pub fn internal_token(&self) -> Option<&str> {
-        filled(self.internal_token.as_ref())
+        secret(
+            self.internal_token.as_ref(),
+            self.internal_token_file.as_ref(),
+        )
     }
 
     /// The webhook's secret, if there is one.
     pub fn payment_webhook_secret(&self) -> Option<&str> {
-        filled(self.payment_webhook_secret.as_ref())
+        secret(
+            self.payment_webhook_secret.as_ref(),
+            self.payment_webhook_secret_file.as_ref(),
+        )
     }
 
     /// What session cookies are signed with.
     pub fn session_key(&self) -> &str {
-        filled(self.session_key.as_ref()).unwrap_or(DEMO_SESSION_KEY)
+        self.given_session_key().unwrap_or(DEMO_SESSION_KEY)
+    }
+
+    fn given_session_key(&self) -> Option<&str> {
+        secret(self.session_key.as_ref(), self.session_key_file.as_ref())
     }
 
     /// What serving needs beyond what clap has checked. The error is the one
     /// sentence for the operator.
     pub fn check(&self) -> Result<(), String> {
-        match filled(self.session_key.as_ref()) {
+        match self.given_session_key() {
             None if !self.is_demo() => {
                 return Err("SESSION_KEY is missing: set it to at least 32 random bytes (for example `openssl rand -hex 32`), or set AUTH_MODE=demo to try Waybill without accounts".to_owned());
             }
@@ -209,12 +248,45 @@ impl Settings {
                 "INTERNAL_TOKEN is missing: {url} in SERVICES_UPDATES_URLS is not on loopback, so set the same token here and for the services"
             ));
         }
+        if self.seed_demo && !self.is_demo() {
+            return Err("SEED_DEMO is true outside demo mode: its users have well-known passwords, so set SEED_DEMO=false".to_owned());
+        }
         Ok(())
+    }
+
+    /// Whether the process may keep its data where `DATABASE_URL` says.
+    pub fn check_database(&self) -> Result<(), String> {
+        check_writable("DATABASE_URL", &self.database_url)
+    }
+
+    /// The same for the sandbox.
+    pub fn check_sandbox_database(&self) -> Result<(), String> {
+        check_writable("SANDBOX_DATABASE_URL", &self.sandbox_database_url)
     }
 }
 
-fn filled(value: Option<&String>) -> Option<&str> {
-    value.map(String::as_str).filter(|text| !text.is_empty())
+/// A secret, or the file that holds it.
+fn secret<'a>(value: Option<&'a String>, file: Option<&'a SecretFile>) -> Option<&'a str> {
+    value
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
+        .or_else(|| file.and_then(|SecretFile(text)| text.as_deref()))
+}
+
+/// Before SQLite is asked, whose "unable to open database file" helps nobody.
+fn check_writable(variable: &str, url: &str) -> Result<(), String> {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let file = Path::new(path.split('?').next().unwrap_or(path));
+    let folder = file.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder)
+        .and_then(|()| OpenOptions::new().append(true).create(true).open(file))
+        .map(drop)
+        .map_err(|error| {
+            format!(
+                "{variable} is '{url}': {} cannot be written ({error}), so give its folder to this user or name another file",
+                file.display()
+            )
+        })
 }
 
 fn given(value: Option<&Optional>) -> Option<&str> {
@@ -281,6 +353,17 @@ fn optional_http_url(raw: &str) -> Result<Optional, String> {
         Ok(Optional(None))
     } else {
         http_url(raw).map(|url| Optional(Some(url)))
+    }
+}
+
+fn secret_file(raw: &str) -> Result<SecretFile, String> {
+    if raw.is_empty() {
+        return Ok(SecretFile(None));
+    }
+    match fs::read_to_string(raw) {
+        Ok(text) if text.trim().is_empty() => Err("this file is empty".to_owned()),
+        Ok(text) => Ok(SecretFile(Some(text.trim().to_owned()))),
+        Err(error) => Err(format!("this file cannot be read ({error})")),
     }
 }
 
@@ -373,5 +456,53 @@ mod tests {
                 .sandbox_url(),
             Some("http://127.0.0.1:8090")
         );
+    }
+    #[test]
+    fn a_secret_may_be_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        fs::write(&file, format!("{}\n", "k".repeat(MIN_SESSION_KEY))).unwrap();
+        let arguments = [
+            "--session-key-file",
+            file.to_str().unwrap(),
+            "--payment-webhook-secret",
+            "s",
+        ];
+        let settings = parse(&arguments).unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        assert_eq!(settings.session_key(), "k".repeat(MIN_SESSION_KEY));
+        assert_eq!(
+            sentence(&["--internal-token-file", "/nowhere/token"]),
+            "INTERNAL_TOKEN_FILE is '/nowhere/token': this file cannot be read (No such file or directory (os error 2))"
+        );
+        let unset = parse(&["--internal-token-file", ""]).unwrap();
+        assert_eq!(unset.internal_token(), None);
+    }
+
+    #[test]
+    fn well_known_passwords_stay_in_the_demo() {
+        let key = "k".repeat(MIN_SESSION_KEY);
+        let session = ["--session-key", &key, "--payment-webhook-secret", "s"];
+        let refused = parse(&[&session[..], &["--seed-demo", "true"]].concat());
+        let sentence = refused.unwrap().check().unwrap_err();
+        assert!(sentence.starts_with("SEED_DEMO is true"), "{sentence}");
+        let demo = parse(&["--auth-mode", "demo", "--seed-demo", "true"]).unwrap();
+        assert_eq!(demo.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_one_sentence_that_names_the_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/a/waybill.db", folder.path().display());
+        let settings = parse(&["--database-url", &url]).unwrap();
+        assert_eq!(settings.check_database(), Ok(()));
+        let url = format!("sqlite://{}/a/waybill.db/b.db", folder.path().display());
+        let settings = parse(&["--sandbox-database-url", &url]).unwrap();
+        let refused = settings.check_sandbox_database().unwrap_err();
+        assert!(
+            refused.starts_with("SANDBOX_DATABASE_URL is 'sqlite://"),
+            "{refused}"
+        );
+        assert!(refused.contains("cannot be written"), "{refused}");
     }
 }

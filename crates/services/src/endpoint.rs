@@ -69,7 +69,7 @@ pub fn endpoint(settings: &Settings, voice: &Voice) -> anyhow::Result<Endpoint> 
         .bind(ShippingService {
             carrier: Stranger::at(settings.carrier_url.clone())?,
         });
-    if let Some(key) = &settings.restate_identity_key {
+    if let Some(key) = settings.restate_identity_key() {
         builder = builder.identity_key(key).map_err(|error| {
             anyhow::anyhow!("RESTATE_IDENTITY_KEY is not a public key of Restate: {error}")
         })?;

@@ -12,6 +12,7 @@
 //! | [`state`] | reading state that may be spoilt |
 //! | [`crash`] | dying on purpose at an exact step, for tests |
 //! | [`endpoint`], [`ops`], [`registration`], [`settings`] | serving all that |
+//! | [`prepare`] | keys and tokens that have to be there before the first start |
 //!
 //! Invariants: exclusive handlers await nothing but `Inventory` and write
 //! everything after their last await; services that act outside answer a value
@@ -39,6 +40,7 @@ mod outside;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod payment;
+pub mod prepare;
 mod refuse;
 pub mod registration;
 pub mod settings;

@@ -1,13 +1,16 @@
 //! The `services` process.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use reqwest::Url;
 use services::crash::Crash;
-use services::settings::{LogFormat, Settings};
+use services::registration::Registration;
+use services::settings::{CommandLine, Command, LogFormat, Settings, refuse, refuse_setting};
 use services::voice::Voice;
-use services::{endpoint, ops, registration};
+use services::{endpoint, ops, prepare};
 use telemetry::Traces;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,24 +19,51 @@ use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+/// How long a health check waits.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Exit code for everything but a wrong setting.
+const FAILED: i32 = 1;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let settings = Settings::read();
+async fn main() {
+    let line = CommandLine::read();
+    let done = match line.command {
+        None | Some(Command::Serve) => serve(line.settings).await,
+        Some(Command::Health { ready }) => health(line.settings.ops_listen, ready).await,
+        Some(Command::Prepare(folders)) => match prepare::prepare(&folders) {
+            Ok(said) => say(&said),
+            Err(error) => refuse_setting(&format!("{error:#}")),
+        },
+    };
+    if let Err(error) = done {
+        refuse(&format!("{error:#}"), FAILED);
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
     let collector = settings.traces_endpoint.as_ref();
     let collector = collector.and_then(|url| url.0.as_ref().map(Url::as_str));
-    let traces = Traces::to(collector, "waybill-services")?;
+    let traces = match Traces::to(collector, "waybill-services") {
+        Ok(traces) => traces,
+        Err(error) => refuse_setting(&format!("{error:#}")),
+    };
     log(settings.log_format, &traces);
 
     let voice = Voice::new();
-    let endpoint = endpoint::endpoint(&settings, &voice)?;
+    let endpoint = match endpoint::endpoint(&settings, &voice) {
+        Ok(endpoint) => endpoint,
+        Err(error) => refuse_setting(&format!("{error:#}")),
+    };
     let listener = listen("SERVICES_LISTEN", settings.listen).await?;
     let ops_listener = listen("SERVICES_OPS_LISTEN", settings.ops_listen).await?;
     let shutdown = stop_on_signal()?;
 
     let crash = Crash::allowed(settings.allow_crash);
+    let registration = Registration::new(settings.restate_admin_url.clone());
     let ops = ops::router(ops::Ops {
         voice,
-        token: settings.internal_token.clone(),
+        registration: registration.clone(),
+        token: settings.internal_token().map(str::to_owned),
         crash: crash.clone(),
         allow_crash: settings.allow_crash,
         shutdown: shutdown.clone(),
@@ -42,16 +72,40 @@ async fn main() -> anyhow::Result<()> {
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
         .into_future();
     let ops = tokio::spawn(ops);
-    if let Some(admin) = settings.restate_admin_url {
-        tokio::spawn(registration::register(admin, settings.url));
-    }
+    tokio::spawn(registration.register(settings.url));
     tracing::info!(listen = %settings.listen, ops = %settings.ops_listen, "services are up");
     endpoint::serve(listener, endpoint, crash, shutdown).await;
     ops.abort();
     Ok(())
 }
 
-async fn listen(variable: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+/// A health check for images that have no curl.
+async fn health(listens_on: SocketAddr, ready: bool) -> anyhow::Result<()> {
+    let mut address = listens_on;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let url = format!("http://{address}/{}", if ready { "readyz" } else { "healthz" });
+    let answer = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(HEALTH_TIMEOUT)
+        .build()?
+        .get(&url)
+        .send()
+        .await
+        .map_err(|error| anyhow!("{url} does not answer: {error}"))?;
+    let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+    if !status.is_success() {
+        bail!("{url} answers {status}: {}", text.trim());
+    }
+    say("well")
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+async fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("{variable}: {address} cannot be listened on, choose another address")
     })

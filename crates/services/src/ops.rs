@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use waybill_domain::update::Update;
 
 use crate::crash::{At, Crash, Stop};
+use crate::registration::Registration;
 use crate::settings::VERSION;
 use crate::voice::Voice;
 
@@ -29,6 +30,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 pub struct Ops {
     /// What is said aloud.
     pub voice: Voice,
+    /// Whether Restate knows us.
+    pub registration: Registration,
     /// Listeners must know it.
     pub token: Option<String>,
     /// What is watched and planned.
@@ -43,6 +46,7 @@ pub struct Ops {
 pub fn router(ops: Ops) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/updates", get(updates));
     if ops.allow_crash {
@@ -52,6 +56,14 @@ pub fn router(ops: Ops) -> Router {
             .route("/steps", get(steps).delete(forget_steps));
     }
     router.with_state(ops)
+}
+
+/// Whether Restate can invoke what is served here, and if not, why.
+async fn ready(State(ops): State<Ops>) -> Response {
+    match ops.registration.waits_for() {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
 }
 
 async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {

@@ -1,5 +1,7 @@
 //! The services tell Restate where they are.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -10,38 +12,65 @@ use serde_json::json;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Registers `services_url` with Restate's admin API, trying until Restate
-/// answers.
-///
-/// A restart at the same address overwrites what Restate knew of it, so that
-/// code changes in place are found. Unless newer services have been registered
-/// at another address meanwhile: then this process finishes the orders that
-/// began here, and overwriting would make it the newest again.
-pub async fn register(admin: Url, services_url: Url) {
-    let mut told = false;
-    loop {
-        match attempt(&admin, &services_url).await {
-            Ok(Registered::Newest) => {
-                tracing::info!(services.url = %services_url, "registered with Restate");
-                return;
-            }
-            Ok(Registered::Superseded { by }) => {
-                tracing::warn!(
-                    services.url = %services_url, newer.url = by,
-                    "Restate gives new work to {by}, which was registered later: this process finishes what began here. `restate deployments register --force {services_url}` gives new work here again"
-                );
-                return;
-            }
-            Err(error) if !told => {
-                told = true;
-                tracing::warn!(
-                    restate.admin = %admin, error = %format!("{error:#}"),
-                    "not registered yet: waiting for Restate"
-                );
-            }
-            Err(error) => tracing::debug!(error = %format!("{error:#}"), "not registered yet"),
+/// Whether Restate knows the services; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// `None` when somebody else registers them.
+    admin: Option<Url>,
+    done: Arc<AtomicBool>,
+}
+
+impl Registration {
+    /// Registration with Restate's admin API at `admin`, if that is our task.
+    pub fn new(admin: Option<Url>) -> Self {
+        Self {
+            admin,
+            done: Arc::default(),
         }
-        pause().await;
+    }
+
+    /// What is still waited for.
+    pub fn waits_for(&self) -> Option<String> {
+        let admin = self.admin.as_ref()?;
+        let done = self.done.load(Ordering::Relaxed);
+        (!done).then(|| format!("not registered with Restate at {admin} yet"))
+    }
+
+    /// Registers `services_url` with Restate's admin API, trying until Restate
+    /// answers.
+    ///
+    /// A restart at the same address overwrites what Restate knew of it, so that
+    /// code changes in place are found. Unless newer services have been
+    /// registered at another address meanwhile: then this process finishes the
+    /// orders that began here, and overwriting would make it the newest again.
+    pub async fn register(self, services_url: Url) {
+        let Some(admin) = &self.admin else { return };
+        let mut told = false;
+        loop {
+            match attempt(admin, &services_url).await {
+                Ok(Registered::Newest) => {
+                    tracing::info!(services.url = %services_url, "registered with Restate");
+                    break;
+                }
+                Ok(Registered::Superseded { by }) => {
+                    tracing::warn!(
+                        services.url = %services_url, newer.url = by,
+                        "Restate gives new work to {by}, which was registered later: this process finishes what began here. `restate deployments register --force {services_url}` gives new work here again"
+                    );
+                    break;
+                }
+                Err(error) if !told => {
+                    told = true;
+                    tracing::warn!(
+                        restate.admin = %admin, error = %format!("{error:#}"),
+                        "not registered yet: waiting for Restate"
+                    );
+                }
+                Err(error) => tracing::debug!(error = %format!("{error:#}"), "not registered yet"),
+            }
+            pause().await;
+        }
+        self.done.store(true, Ordering::Relaxed);
     }
 }
 

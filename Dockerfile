@@ -1,0 +1,61 @@
+# One image for every process of Waybill: `services` and `gateway` (which is the sandbox, too).
+# docker-compose.yml builds it; both the classic builder and BuildKit can.
+
+# The Datastar client, which is part of the gateway: as in scripts/setup.mjs, from a package on
+# PyPI, with both checksums.
+FROM python:3.13-slim-bookworm AS datastar
+WORKDIR /datastar
+COPY scripts/datastar-requirements.txt scripts/datastar.sha256 scripts/datastar.LICENSE.txt ./
+RUN python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+      --python-version 3.14 --require-hashes --requirement datastar-requirements.txt --dest . \
+ && python3 -m zipfile --extract ./*.whl wheel \
+ && mv wheel/stario_create/vendor/datastar.js . \
+ && sha256sum --check datastar.sha256
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /waybill
+ENV CARGO_INCREMENTAL=0 CARGO_NET_RETRY=10
+# `dev` builds faster, for tests.
+ARG CARGO_PROFILE=release
+
+# The dependencies, apart from the code: this layer is built anew only when a manifest changes.
+COPY Cargo.toml Cargo.lock ./
+COPY crates/domain/Cargo.toml crates/domain/
+COPY crates/telemetry/Cargo.toml crates/telemetry/
+COPY crates/sandbox/Cargo.toml crates/sandbox/
+COPY crates/services/Cargo.toml crates/services/
+COPY crates/gateway/Cargo.toml crates/gateway/
+RUN for crate in domain telemetry sandbox services gateway; do \
+      mkdir "crates/$crate/src" && touch "crates/$crate/src/lib.rs" || exit 1; \
+    done \
+ && echo 'fn main() {}' > crates/services/src/main.rs \
+ && echo 'fn main() {}' > crates/gateway/src/main.rs \
+ && cargo build --workspace --bins --locked --profile "$CARGO_PROFILE" \
+ # Files keep their dates when they are copied in, so cargo would take these stubs for the code.
+ && rm -rf target/*/.fingerprint/waybill-*
+
+COPY crates crates
+COPY migrations migrations
+COPY web web
+COPY --from=datastar /datastar/datastar.js /datastar/datastar.LICENSE.txt web/static/vendor/
+# What `--version` says: docker compose build --build-arg WAYBILL_COMMIT="$(git rev-parse --short HEAD)"
+ARG WAYBILL_COMMIT=
+RUN cargo build --workspace --bins --locked --profile "$CARGO_PROFILE" \
+ && folder="target/$CARGO_PROFILE" \
+ && if [ "$CARGO_PROFILE" = dev ]; then folder=target/debug; fi \
+ && mkdir /out && cp "$folder/services" "$folder/gateway" /out/ && strip /out/*
+
+FROM debian:bookworm-slim
+ARG WAYBILL_COMMIT=
+LABEL org.opencontainers.image.title="Waybill" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="$WAYBILL_COMMIT"
+# Whom to trust, when a payment provider or a carrier is asked over TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+# A new volume takes the owner of the folder that it is mounted on: that is what these are for.
+RUN groupadd --gid 10001 waybill \
+ && useradd --uid 10001 --gid waybill --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin waybill \
+ && install --directory --owner waybill --group waybill --mode 0700 /data /secrets /restate-data /restate-keys
+COPY --from=build /out/ /usr/local/bin/
+USER 10001:10001
+CMD ["gateway"]

@@ -1,0 +1,203 @@
+//! `services prepare`: what has to be there before the first start, where
+//! nobody brings it along, as in `docker compose up`.
+//!
+//! Restate signs its requests with a private key and the services know the
+//! public one, so that nobody but this Restate can invoke them. The private key
+//! goes to a folder of Restate's own.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
+
+const PRIVATE_KEY: &str = "request-identity.pem";
+const PUBLIC_KEY: &str = "request-identity.pub";
+const INTERNAL_TOKEN: &str = "internal-token";
+
+/// Where it goes.
+#[derive(Debug, Clone, Args)]
+pub struct Folders {
+    /// Restate's data: only looked at, whether it can be written.
+    #[arg(long)]
+    pub restate_data: PathBuf,
+    /// Gets Restate's private key, `request-identity.pem`.
+    #[arg(long)]
+    pub restate_keys: PathBuf,
+    /// Gets what the other processes may know: `request-identity.pub` and
+    /// `internal-token`.
+    #[arg(long)]
+    pub shared: PathBuf,
+}
+
+/// Makes what is missing, and answers what there is now. An error is the one
+/// sentence for the operator.
+///
+/// # Errors
+/// When a folder cannot be written, or holds something else than it should.
+pub fn prepare(folders: &Folders) -> anyhow::Result<String> {
+    for folder in [&folders.restate_data, &folders.restate_keys, &folders.shared] {
+        check_writable(folder)?;
+    }
+    let key = identity(&folders.restate_keys.join(PRIVATE_KEY))?;
+    let public = public_key(&key);
+    // Written each time: a folder from elsewhere must not hold another's.
+    write(&folders.shared.join(PUBLIC_KEY), &public)?;
+    let token = folders.shared.join(INTERNAL_TOKEN);
+    if !token.exists() {
+        write(&token, &bs58::encode(random()).into_string())?;
+    }
+    Ok(format!("Restate signs its requests as {public}"))
+}
+
+fn check_writable(folder: &Path) -> anyhow::Result<()> {
+    let probe = folder.join(".writable");
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .map_err(|error| {
+            anyhow!(
+                "the folder {} cannot be written ({error}): it is a volume that this user must own, so remove it, or give it to the user and group that this container runs as",
+                folder.display()
+            )
+        })
+}
+
+/// The private key in `file`, made now if there is none.
+fn identity(file: &Path) -> anyhow::Result<SigningKey> {
+    match fs::read_to_string(file) {
+        Ok(pem) => SigningKey::from_pkcs8_pem(&pem).map_err(|error| {
+            anyhow!(
+                "{} is no private Ed25519 key in PEM ({error}): remove it to get a new one",
+                file.display()
+            )
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = SigningKey::from_bytes(&random());
+            write(file, &pem(&key)?)?;
+            Ok(key)
+        }
+        Err(error) => Err(anyhow!("{} cannot be read ({error})", file.display())),
+    }
+}
+
+/// As `openssl genpkey -algorithm ed25519` writes it: without the public half,
+/// about whose place in the file implementations disagree.
+fn pem(key: &SigningKey) -> anyhow::Result<String> {
+    let keypair = KeypairBytes {
+        secret_key: key.to_bytes(),
+        public_key: None,
+    };
+    let pem = keypair.to_pkcs8_pem(LineEnding::LF);
+    Ok(pem.context("the key cannot be written as PEM")?.to_string())
+}
+
+/// In the form that Restate logs and its SDKs take.
+fn public_key(key: &SigningKey) -> String {
+    let bytes = key.verifying_key().to_bytes();
+    format!("publickeyv1_{}", bs58::encode(bytes).into_string())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "before the start, not a handler: nothing here is replayed"
+)]
+fn random() -> [u8; 32] {
+    rand::random()
+}
+
+/// Whole or not at all, and for its owner's eyes only.
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    let unfinished = file.with_extension("new");
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&unfinished, file));
+    written.map_err(|error| anyhow!("{} cannot be written ({error})", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(root: &Path) -> Folders {
+        let folder = |name| {
+            let folder = root.join(name);
+            fs::create_dir_all(&folder).unwrap();
+            folder
+        };
+        Folders {
+            restate_data: folder("data"),
+            restate_keys: folder("keys"),
+            shared: folder("shared"),
+        }
+    }
+
+    #[test]
+    fn what_is_made_once_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = folders(root.path());
+        let read = || {
+            [
+                folders.restate_keys.join(PRIVATE_KEY),
+                folders.shared.join(PUBLIC_KEY),
+                folders.shared.join(INTERNAL_TOKEN),
+            ]
+            .map(|file| fs::read_to_string(file).unwrap())
+        };
+        let said = prepare(&folders).unwrap();
+        let first = read();
+        assert!(said.ends_with(&first[1]), "{said}");
+        assert!(first[0].starts_with("-----BEGIN PRIVATE KEY-----\n"));
+        assert!(first[2].len() >= 40);
+        assert_eq!(prepare(&folders).unwrap(), said);
+        assert_eq!(read(), first);
+        // The SDK takes it.
+        restate_sdk::prelude::Endpoint::builder()
+            .identity_key(&first[1])
+            .unwrap();
+
+        fs::remove_file(folders.restate_keys.join(PRIVATE_KEY)).unwrap();
+        prepare(&folders).unwrap();
+        assert_ne!(read()[1], first[1], "another private key has another public one");
+    }
+
+    #[test]
+    fn the_key_is_the_one_that_openssl_knows() {
+        // Its public half from `openssl pkey -pubout`, for the private bytes 0, 1, 2, … 31.
+        let key = SigningKey::from_bytes(&std::array::from_fn(|index| u8::try_from(index).unwrap()));
+        assert_eq!(
+            pem(&key).unwrap(),
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n"
+        );
+        assert_eq!(public_key(&key), "publickeyv1_FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF");
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_one_sentence() {
+        let root = tempfile::tempdir().unwrap();
+        let mut folders = folders(root.path());
+        fs::write(folders.restate_keys.join(PRIVATE_KEY), "nonsense").unwrap();
+        let error = prepare(&folders).unwrap_err().to_string();
+        assert!(error.contains("is no private Ed25519 key"), "{error}");
+        folders.restate_data = root.path().join("missing");
+        let error = prepare(&folders).unwrap_err().to_string();
+        assert!(error.contains("missing cannot be written"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,422 @@
+// The real docker-compose.yml under a real Docker daemon: `just compose-test`.
+//
+// One project, on free ports, through its life: built, started from nothing, ordered from, killed,
+// stopped and started, misconfigured, and forgotten. The tests build upon each other.
+
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { restateCli, root } from "./binaries.mjs";
+import { baseImages, findDocker } from "./docker.mjs";
+
+const READY_WITHIN_MS = 30_000;
+const IMAGE_LIMIT_BYTES = 80e6;
+const LONG_RUNNING = ["restate", "services", "sandbox", "gateway"];
+const PORTS = ["GATEWAY_PORT", "SANDBOX_PORT", "RESTATE_INGRESS_PORT", "RESTATE_ADMIN_PORT"];
+
+const composeFile = readFileSync(join(root, "docker-compose.yml"), "utf8");
+const settings = new Map([...composeFile.matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name, value]) => [name, value]));
+const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
+
+let docker;
+let environment;
+let shop;
+let sandbox;
+
+before(async () => {
+  docker = await findDocker();
+  if (docker.missing) {
+    console.log(`compose: NOT tested: ${docker.missing}.`);
+    return;
+  }
+  for (const [image, what] of docker.standIns) console.log(`compose: ${image} cannot be pulled here; a stand-in: ${what}.`);
+  const project = `waybill-test-${process.pid}`;
+  environment = { ...docker.environment, COMPOSE_PROJECT_NAME: project, WAYBILL_IMAGE: project, WAYBILL_COMMIT: commit };
+  // A test machine's own settings must not leak in.
+  for (const name of settings.keys()) if (!(name in { WAYBILL_IMAGE: 0, WAYBILL_COMMIT: 0, CARGO_PROFILE: 0 })) delete environment[name];
+  environment.CARGO_PROFILE ??= "dev";
+  const ports = await freePorts(PORTS.length);
+  for (const [index, name] of PORTS.entries()) environment[name] = String(ports[index]);
+  shop = `http://127.0.0.1:${environment.GATEWAY_PORT}`;
+  sandbox = `http://127.0.0.1:${environment.SANDBOX_PORT}`;
+});
+
+after(async () => {
+  if (!docker || docker.missing) return;
+  spawnSync(docker.compose[0], [...docker.compose.slice(1), "down", "--volumes", "--timeout", "3"], { cwd: root, env: environment, stdio: "ignore" });
+  spawnSync("docker", ["rmi", "--force", environment.WAYBILL_IMAGE], { env: environment, stdio: "ignore" });
+  await docker.stop();
+});
+
+test(".env shows every setting of the compose file, with its default", () => {
+  const shown = new Map([...readFileSync(join(root, ".env"), "utf8").matchAll(/^#?(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
+  assert.deepEqual([...shown].sort(), [...settings].sort());
+});
+
+test("Restate's image has the version of the npm set-up", () => {
+  const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  assert.equal(baseImages().restate.split(":").at(-1), devDependencies["@restatedev/restate-server"]);
+});
+
+composeTest("the compose file is clean", () => {
+  const { stdout, stderr } = compose("config");
+  assert.equal(stderr, "");
+  for (const service of ["prepare", ...LONG_RUNNING]) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"));
+});
+
+composeTest("one small image holds both programs and says what it is", () => {
+  const started = Date.now();
+  const build = compose("build");
+  assert.equal(build.status, 0, tail(build));
+  console.log(`compose: the image is built in ${seconds(started)} s`);
+  const size = (image) => Number(run("docker", "image", "inspect", "--format", "{{.Size}}", image).stdout);
+  const ours = size(environment.WAYBILL_IMAGE) - size(baseImages().debian);
+  console.log(`compose: the image is ${Math.round(ours / 1e6)} MB larger than its base (profile ${environment.CARGO_PROFILE})`);
+  if (environment.CARGO_PROFILE === "release") assert.ok(ours < IMAGE_LIMIT_BYTES, `${ours} bytes`);
+  for (const program of ["services", "gateway"]) {
+    assert.match(inImage(program, "--version"), new RegExp(`^${program} \\d+\\.\\d+\\.\\d+ \\(${commit}\\)`));
+  }
+  const inside = inImage("sh", "-c", "find /secrets /restate-keys /restate-data /data -mindepth 1; find / -xdev -name '*.pem' -size +0 -not -path '/usr/share/*' 2>/dev/null; true");
+  assert.equal(inside, "", "no secret and no data is in the image");
+});
+
+composeTest("from empty volumes it is ready within 30 seconds", async () => {
+  const started = Date.now();
+  const up = compose("up", "-d");
+  assert.equal(up.status, 0, tail(up));
+  await eventually(async () => (await fetch(`${shop}/readyz`)).ok);
+  await healthy(LONG_RUNNING);
+  const took = Date.now() - started;
+  console.log(`compose: ready ${seconds(started)} s after \`up\``);
+  assert.ok(took < READY_WITHIN_MS, `${took} ms`);
+});
+
+composeTest("the containers may do little, and only the gateway can be reached from elsewhere", async () => {
+  for (const service of ["prepare", ...LONG_RUNNING]) {
+    const { Config, HostConfig, NetworkSettings } = inspect(service);
+    assert.match(Config.User, /^10001/, `${service} does not run as root`);
+    assert.equal(HostConfig.ReadonlyRootfs, true, service);
+    assert.deepEqual(HostConfig.CapDrop, ["ALL"], service);
+    assert.ok(HostConfig.Memory > 0, `${service} has a limit of memory`);
+    assert.ok(!HostConfig.Privileged, service);
+    const published = Object.values(NetworkSettings.Ports).flatMap((bindings) => bindings ?? []);
+    assert.deepEqual([...new Set(published.map(({ HostIp }) => HostIp))], { prepare: [], services: [] }[service] ?? ["127.0.0.1"], service);
+  }
+  const opened = compose("config", { GATEWAY_ADDRESS: "0.0.0.0" }).stdout;
+  assert.equal(opened.match(/0\.0\.0\.0:\d+:|host_ip: 0\.0\.0\.0/g).length, 1, "GATEWAY_ADDRESS opens the gateway alone");
+});
+
+composeTest("the services serve none but this Restate", () => {
+  const { stdout } = run("docker", "exec", container("restate"), "curl", "--silent", "--max-time", "5", "--http2-prior-knowledge",
+    "--output", "/dev/null", "--write-out", "%{http_code}", "--request", "POST", "--header", "content-type: application/vnd.restate.invocation.v5",
+    "http://services:9080/invoke/Inventory/Available");
+  assert.equal(stdout, "401");
+  assert.match(logs("restate"), /publickeyv1_/);
+});
+
+composeTest("scenario 1: an order is paid, approved, shipped and delivered", async () => {
+  const order = await checkout("happy");
+  assert.equal(order.total_cents, 12_500);
+  // As in the README: the provider's callback by hand.
+  await send("/api/payment/callback", { awakeable_id: order.payment.awakeable_id, transaction_id: "txn-happy", amount: 12_500, status: "success" }, 200, null);
+  await approve(order);
+  await until(order, "delivered");
+  assert.equal(await story(order), "authorize book capture");
+});
+
+composeTest("an awakeable is resolved at Restate itself", async () => {
+  const order = await checkout("direct");
+  const answer = await fetch(`http://127.0.0.1:${environment.RESTATE_INGRESS_PORT}/restate/awakeables/${order.payment.awakeable_id}/resolve`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ transaction_id: "txn-direct", amount: order.total_cents, status: "success" }),
+  });
+  assert.equal(answer.status, 202);
+  await approve(order);
+  await until(order, "delivered");
+});
+
+composeTest("Restate's command line works against it", () => {
+  const admin = `http://127.0.0.1:${environment.RESTATE_ADMIN_PORT}`;
+  const { stdout } = spawnSync(restateCli(), ["services", "list"], { env: { ...process.env, RESTATE_ADMIN_URL: admin }, encoding: "utf8" });
+  for (const service of ["UserSession", "OrderFulfillmentWorkflow", "ShippingService", "PaymentService", "Inventory"]) {
+    assert.ok(stdout.includes(service), `${service} is not in\n${stdout}`);
+  }
+});
+
+composeTest("scenario 2: a declined payment ends the order", async () => {
+  const order = await checkout("declined");
+  await payPage(order, "decline");
+  await until(order, "payment_failed");
+  assert.equal(await story(order), "");
+});
+
+composeTest("scenario 4: a shipment that is refused gives the money back", async () => {
+  const order = await checkout("FAIL_SHIP");
+  await payPage(order, "pay");
+  await approve(order);
+  await until(order, "shipping_failed");
+  assert.equal(await story(order), "authorize void");
+});
+
+// Each is killed at another moment of an order, as hard as a process can be.
+const DEATHS = {
+  sandbox: { when: "the order waits for payment", steps: ["kill", "pay", "approve"] },
+  restate: { when: "the order waits for approval", steps: ["pay", "kill", "approve"] },
+  gateway: { when: "the parcel is being shipped", steps: ["pay", "approve", "kill"] },
+  services: { when: "the parcel is being shipped", steps: ["pay", "approve", "kill"] },
+};
+
+for (const [service, { when, steps }] of Object.entries(DEATHS)) {
+  composeTest(`${service} is killed while ${when}`, async () => {
+    const order = await checkout(`${service}-dies`);
+    for (const step of steps) {
+      if (step === "pay") {
+        await payPage(order, "pay");
+        await until(order, "awaiting_approval");
+      }
+      if (step === "approve") await approve(order);
+      if (step === "kill") await kill(service);
+    }
+    await until(order, "delivered");
+    assert.equal(await story(order), "authorize book capture");
+  });
+}
+
+composeTest("down and up keep an order that waits for approval", async () => {
+  const order = await checkout("waits");
+  await payPage(order, "pay");
+  await until(order, "awaiting_approval");
+  const down = compose("down");
+  assert.equal(down.status, 0, tail(down));
+  const started = Date.now();
+  const up = compose("up", "-d");
+  assert.equal(up.status, 0, tail(up));
+  await healthy(LONG_RUNNING);
+  console.log(`compose: ready again ${seconds(started)} s after \`down\` and \`up\``);
+  await approve(order);
+  await until(order, "delivered");
+  assert.equal(await story(order), "authorize book capture");
+});
+
+composeTest("a wrong URL ends the services with one sentence, and the gateway says whom it misses", async () => {
+  start("services", { PAYMENT_PROVIDER_URL: "nonsense" });
+  const said = await lastWords("services");
+  assert.match(said, /^services: PAYMENT_PROVIDER_URL: .*$/);
+  await eventually(() => /WARN.*not listening to the services.*http:\/\/services:9081\/updates/.test(logs("gateway")));
+});
+
+composeTest("a missing secret outside demo mode ends the gateway with one sentence", async () => {
+  start("gateway", { AUTH_MODE: "session", SEED_DEMO: "false" });
+  assert.match(await lastWords("gateway"), /^gateway: SESSION_KEY is missing: .*$/);
+});
+
+composeTest("a volume that cannot be written ends its container with one sentence", async () => {
+  for (const [service, volume, variable] of [["gateway", "gateway-data", "DATABASE_URL"], ["sandbox", "sandbox-data", "SANDBOX_DATABASE_URL"]]) {
+    own(volume, "0:0");
+    start(service);
+    assert.match(await lastWords(service), new RegExp(`^gateway: ${variable} is 'sqlite:.* cannot be written .*$`));
+    own(volume, "10001:10001");
+  }
+  own("restate-data", "0:0");
+  start("prepare");
+  assert.match(await lastWords("prepare"), /^services: the folder \/restate-data cannot be written .*$/);
+  own("restate-data", "10001:10001");
+});
+
+composeTest("without Restate, the services and the gateway say that they wait for it", async () => {
+  assert.equal(compose("stop", "restate", "services", "gateway").status, 0);
+  start("services");
+  await eventually(() => /WARN.*waiting for Restate.*http:\/\/restate:9070/.test(logs("services")));
+  start("gateway");
+  await eventually(async () => {
+    const answer = await fetch(`${shop}/readyz`);
+    return answer.status === 503 && /restate:8081.* does not answer/.test((await answer.json()).restate);
+  });
+  await eventually(() => JSON.stringify(inspect("services").State.Health.Log).includes("not registered with Restate"));
+});
+
+composeTest("put right, it goes on", async () => {
+  const up = compose("up", "-d");
+  assert.equal(up.status, 0, tail(up));
+  await healthy(LONG_RUNNING);
+  const order = await checkout("afterwards");
+  await payPage(order, "pay");
+  await approve(order);
+  await until(order, "delivered");
+});
+
+composeTest("the ledger charged and shipped nothing twice, and no container ran out of memory", async () => {
+  const { payments, shipments } = await (await fetch(`${sandbox}/ledger`)).json();
+  assert.ok(payments.length >= 10, `${payments.length} payments`);
+  for (const { order_id: id, effects } of payments) {
+    assert.ok(effects.authorize <= 1 && effects.capture <= 1 && effects.capture + effects.void + effects.refund <= 1, `${id}: ${JSON.stringify(effects)}`);
+  }
+  for (const { order_id: id, effects } of shipments) assert.ok(effects.book <= 1, `${id}: ${JSON.stringify(effects)}`);
+  for (const service of LONG_RUNNING) assert.equal(inspect(service).State.OOMKilled, false, service);
+});
+
+composeTest("down -v forgets everything", () => {
+  const down = compose("down", "--volumes");
+  assert.equal(down.status, 0, tail(down));
+  const mine = ["--quiet", "--filter", `label=com.docker.compose.project=${environment.COMPOSE_PROJECT_NAME}`];
+  for (const kind of ["volume", "network"]) assert.equal(run("docker", kind, "ls", ...mine).stdout, "", kind);
+  assert.equal(run("docker", "ps", "--all", ...mine).stdout, "");
+});
+
+/** A test that needs Docker: skipped, and counted as such, where there is none. */
+function composeTest(name, body) {
+  test(name, async (t) => {
+    if (docker.missing) t.skip(docker.missing);
+    else await body(t);
+  });
+}
+
+function compose(...words) {
+  const changes = typeof words.at(-1) === "object" ? words.pop() : {};
+  return spawnSync(docker.compose[0], [...docker.compose.slice(1), ...words], { cwd: root, env: { ...environment, ...changes }, encoding: "utf8", maxBuffer: 64 << 20 });
+}
+
+/** Starts one container again, without those that it waits for. */
+function start(service, changes = {}) {
+  const up = compose("up", "-d", "--no-deps", "--force-recreate", service, changes);
+  assert.equal(up.status, 0, tail(up));
+}
+
+function run(program, ...args) {
+  const done = spawnSync(program, args, { env: environment, encoding: "utf8" });
+  assert.equal(done.status, 0, `${program} ${args.join(" ")}\n${tail(done)}`);
+  return { ...done, stdout: done.stdout.trim() };
+}
+
+function inImage(...command) {
+  return run("docker", "run", "--rm", "--network", "none", environment.WAYBILL_IMAGE, ...command).stdout;
+}
+
+/** The container's id, also when it has ended. */
+function container(service) {
+  const label = (name, value) => ["--filter", `label=com.docker.compose.${name}=${value}`];
+  return run("docker", "ps", "--all", "--quiet", "--latest", ...label("project", environment.COMPOSE_PROJECT_NAME), ...label("service", service)).stdout;
+}
+
+function inspect(service) {
+  return JSON.parse(run("docker", "inspect", container(service)).stdout)[0];
+}
+
+function logs(service) {
+  const { stdout, stderr } = run("docker", "logs", container(service));
+  return `${stdout}\n${stderr}`;
+}
+
+/** What a container said that has stopped for good. */
+async function lastWords(service) {
+  await eventually(() => inspect(service).State.Status === "exited");
+  // A restart would come within a tenth of a second.
+  await pause(1_000);
+  const { State, RestartCount } = inspect(service);
+  assert.deepEqual([State.Status, RestartCount], ["exited", 0], service);
+  return logs(service).trim();
+}
+
+async function healthy(services) {
+  for (const service of services) await eventually(() => inspect(service).State.Health.Status === "healthy", () => logs(service).slice(-2_000));
+}
+
+/** SIGKILL from outside its container: to Docker a crash, which it mends. */
+async function kill(service) {
+  const { State, RestartCount } = inspect(service);
+  const killed = Date.now();
+  run("docker", "run", "--rm", "--pid", "host", "--user", "0", "--network", "none", environment.WAYBILL_IMAGE, "sh", "-c", `kill -9 ${State.Pid}`);
+  await eventually(() => inspect(service).RestartCount === RestartCount + 1);
+  await healthy([service]);
+  console.log(`compose: ${service} was killed and is healthy again after ${seconds(killed)} s`);
+}
+
+function own(volume, owner) {
+  const name = `${environment.COMPOSE_PROJECT_NAME}_${volume}`;
+  run("docker", "run", "--rm", "--user", "0", "--network", "none", "--volume", `${name}:/volume`, environment.WAYBILL_IMAGE, "chown", "--recursive", owner, "/volume");
+}
+
+/** Alice puts the proposal's example into her cart and checks out. */
+async function checkout(id) {
+  await send("/api/cart/add", { product_id: 1, quantity: 2 }, 200);
+  await send("/api/cart/add", { product_id: 2, quantity: 1 }, 200);
+  const placed = await send("/api/checkout", { order_id: id }, 202);
+  const order = await eventually(async () => {
+    const order = await (await fetch(`${shop}/api/orders/${placed.order_id}`, { headers: { "x-user-id": "alice" } })).json();
+    return order.payment?.awakeable_id && order.payment.pay_url && order;
+  });
+  return { ...order, total_cents: placed.total_cents };
+}
+
+async function payPage(order, action) {
+  const answer = await fetch(order.payment.pay_url, { method: "POST", body: new URLSearchParams({ action }), redirect: "manual" });
+  assert.ok(answer.status < 400, `the payment page answered ${answer.status}`);
+}
+
+async function approve(order) {
+  await until(order, "awaiting_approval");
+  await send(`/api/workflow/${order.order_id}/approve`, { approved: true }, 202, "admin");
+}
+
+async function until(order, status) {
+  let seen;
+  await eventually(async () => {
+    seen = await (await fetch(`${shop}/api/orders/${order.order_id}`, { headers: { "x-user-id": "alice" } })).json();
+    return seen.status === status;
+  }, () => `${order.order_id} is not ${status}: ${JSON.stringify(seen)}`);
+}
+
+/** What the outside world did for an order, in order. */
+async function story(order) {
+  const ledger = await (await fetch(`${sandbox}/ledger?order_id=${order.order_id}`)).json();
+  return ledger.journal.map(({ kind }) => kind).join(" ");
+}
+
+async function send(path, body, status, user = "alice") {
+  const answer = await fetch(`${shop}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...(user && { "x-user-id": user }) },
+    body: JSON.stringify(body),
+  });
+  const text = await answer.text();
+  assert.equal(answer.status, status, `${path}: ${text}`);
+  return JSON.parse(text);
+}
+
+/** Asks again until the answer is truthy; a refused connection is an answer, too. */
+async function eventually(condition, explain = () => "") {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    let trouble = "";
+    try {
+      const answer = await condition();
+      if (answer) return answer;
+    } catch (error) {
+      trouble = error.message;
+    }
+    if (Date.now() > deadline) assert.fail(`not in time: ${condition}\n${trouble}\n${explain()}`);
+    await pause(200);
+  }
+}
+
+function seconds(since) {
+  return ((Date.now() - since) / 1000).toFixed(1);
+}
+
+function tail({ stdout, stderr }) {
+  return `${stdout}\n${stderr}`.trim().split("\n").slice(-30).join("\n");
+}
+
+/** All held at once, so that they differ. */
+async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer());
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.listen(0, "127.0.0.1", resolve))));
+  const free = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return free;
+}
