@@ -26,10 +26,9 @@ COPY crates/sandbox/Cargo.toml crates/sandbox/
 COPY crates/services/Cargo.toml crates/services/
 COPY crates/gateway/Cargo.toml crates/gateway/
 RUN for crate in domain telemetry sandbox services gateway; do \
-      mkdir "crates/$crate/src" && touch "crates/$crate/src/lib.rs" || exit 1; \
+      mkdir "crates/$crate/src" && echo '//! A stub.' > "crates/$crate/src/lib.rs" || exit 1; \
     done \
- && echo 'fn main() {}' > crates/services/src/main.rs \
- && echo 'fn main() {}' > crates/gateway/src/main.rs \
+ && printf '//! A stub.\nfn main() {}\n' | tee crates/services/src/main.rs > crates/gateway/src/main.rs \
  && cargo build --workspace --bins --locked --profile "$CARGO_PROFILE" \
  # Files keep their dates when they are copied in, so cargo would take these stubs for the code.
  && rm -rf target/*/.fingerprint/waybill-*

@@ -41,9 +41,14 @@ lint: setup
     @node scripts/check-restate-config.mjs
     @node scripts/check-dependencies.mjs
 
-# Every test there is; with arguments only those Rust tests, as in `just test cart`
+# Every test but the compose file's; with arguments only those Rust tests, as in `just test cart`
 test *arguments: _setup-with-browser
     @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e" } else { "rust" } }} -- "$@"
+
+# docker-compose.yml under a Docker daemon: this machine's, or as root on Debian one of its own
+compose-test: setup
+    cargo build --workspace --bins --locked
+    @node scripts/test.mjs compose
 
 # The browser tests alone; arguments go to Playwright
 e2e *arguments: _setup-with-browser
@@ -64,7 +69,8 @@ crashes cases="all": setup
     @CRASH_CASES={{ cases }} NEXTEST_NO_CAPTURE=1 RUST_TEST_NOCAPTURE=1 node scripts/test.mjs rust -- crashes::
 
 # What CI runs: formatting, lint and every test
-verify: _check-format lint test
+verify: _check-format lint _setup-with-browser
+    @node scripts/test.mjs rust demo e2e compose
 
 _check-format:
     cargo fmt --all --check

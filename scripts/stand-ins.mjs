@@ -52,7 +52,7 @@ export async function makeStandIns(images, environment) {
 
     const rust = folderFor("rust");
     run("tar", ["--extract", "--file", tools, "--directory", rust]);
-    const variables = addRust(rust);
+    const variables = addRust(rust, environment);
     await importFolder(rust, images.rust, variables.map((variable) => `ENV ${variable}`), environment);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -97,7 +97,7 @@ function fetchWheel(cache, folder) {
 }
 
 /** This machine's Rust, the crates of the lock file, and the dependencies as already built here; answers the variables it needs. */
-function addRust(folder) {
+function addRust(folder, environment) {
   const sysroot = execFileSync("rustc", ["--print", "sysroot"], { cwd: root, encoding: "utf8" }).trim();
   const toolchain = join(folder, "usr/local/rustup");
   mkdirSync(toolchain, { recursive: true });
@@ -123,8 +123,9 @@ function addRust(folder) {
     }
   }
 
-  const built = cargoBinDirectory();
-  const warm = join(folder, "waybill/target/debug");
+  const profile = environment.CARGO_PROFILE === "release" ? "release" : "debug";
+  const built = cargoBinDirectory(profile);
+  const warm = join(folder, "waybill/target", profile);
   mkdirSync(warm, { recursive: true });
   for (const part of [".fingerprint", "build", "deps"]) {
     if (existsSync(join(built, part))) link(join(built, part), join(warm, part));

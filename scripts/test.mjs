@@ -1,6 +1,6 @@
-// `just test` and `just e2e`: runs the test runners and adds up what they say.
+// `just test`, `just e2e` and `just compose-test`: runs the test runners and adds up what they say.
 //
-//   node scripts/test.mjs [rust] [demo] [e2e] [-- arguments for the runner]
+//   node scripts/test.mjs [rust] [demo] [e2e] [compose] [-- arguments for the runner]
 //
 // Fails when a test fails, when a runner fails, when no test was run, and when a process that a
 // test has started is still there afterwards.
@@ -37,8 +37,9 @@ process.on("SIGINT", () => {});
 const total = { passed: 0, failed: 0, skipped: 0 };
 const complaints = [];
 if (suites.includes("rust")) await testRust();
-if (suites.includes("demo")) await testDemo();
+if (suites.includes("demo")) await testWithNode("demo");
 if (suites.includes("e2e")) await testInBrowser();
+if (suites.includes("compose")) await testWithNode("compose");
 for (const leftover of await endLeftovers()) fail(`a test left a process behind: ${leftover}`);
 if (total.passed + total.failed === 0) fail("no test was run");
 for (const complaint of complaints) console.log(`test: ${complaint} (counted as one failure).`);
@@ -72,11 +73,11 @@ async function runRust(args) {
   if (code !== 0 && counts.failed === 0) fail(`"cargo ${args.slice(0, 2).join(" ")}" ended with code ${code}`);
 }
 
-async function testDemo() {
-  const { output, code } = await runAndRead(process.execPath, ["--test", "--test-reporter=spec", "scripts/demo.test.mjs"]);
+async function testWithNode(name) {
+  const { output, code } = await runAndRead(process.execPath, ["--test", "--test-reporter=spec", `scripts/${name}.test.mjs`]);
   const counts = countNode(output);
   add(counts);
-  if (code !== 0 && counts.failed === 0) fail(`the demo's tests ended with code ${code}`);
+  if (code !== 0 && counts.failed === 0) fail(`the tests of ${name} ended with code ${code}`);
 }
 
 async function testInBrowser() {

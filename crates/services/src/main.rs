@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use reqwest::Url;
 use services::crash::Crash;
 use services::registration::Registration;
-use services::settings::{CommandLine, Command, LogFormat, Settings, refuse, refuse_setting};
+use services::settings::{Command, CommandLine, LogFormat, Settings, refuse, refuse_setting};
 use services::voice::Voice;
 use services::{endpoint, ops, prepare};
 use telemetry::Traces;
@@ -85,7 +85,10 @@ async fn health(listens_on: SocketAddr, ready: bool) -> anyhow::Result<()> {
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let url = format!("http://{address}/{}", if ready { "readyz" } else { "healthz" });
+    let url = format!(
+        "http://{address}/{}",
+        if ready { "readyz" } else { "healthz" }
+    );
     let answer = reqwest::Client::builder()
         .no_proxy()
         .timeout(HEALTH_TIMEOUT)

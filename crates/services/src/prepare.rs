@@ -41,7 +41,11 @@ pub struct Folders {
 /// # Errors
 /// When a folder cannot be written, or holds something else than it should.
 pub fn prepare(folders: &Folders) -> anyhow::Result<String> {
-    for folder in [&folders.restate_data, &folders.restate_keys, &folders.shared] {
+    for folder in [
+        &folders.restate_data,
+        &folders.restate_keys,
+        &folders.shared,
+    ] {
         check_writable(folder)?;
     }
     let key = identity(&folders.restate_keys.join(PRIVATE_KEY))?;
@@ -174,18 +178,26 @@ mod tests {
 
         fs::remove_file(folders.restate_keys.join(PRIVATE_KEY)).unwrap();
         prepare(&folders).unwrap();
-        assert_ne!(read()[1], first[1], "another private key has another public one");
+        assert_ne!(
+            read()[1],
+            first[1],
+            "another private key has another public one"
+        );
     }
 
     #[test]
     fn the_key_is_the_one_that_openssl_knows() {
         // Its public half from `openssl pkey -pubout`, for the private bytes 0, 1, 2, … 31.
-        let key = SigningKey::from_bytes(&std::array::from_fn(|index| u8::try_from(index).unwrap()));
+        let key =
+            SigningKey::from_bytes(&std::array::from_fn(|index| u8::try_from(index).unwrap()));
         assert_eq!(
             pem(&key).unwrap(),
             "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n"
         );
-        assert_eq!(public_key(&key), "publickeyv1_FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF");
+        assert_eq!(
+            public_key(&key),
+            "publickeyv1_FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF"
+        );
     }
 
     #[test]
