@@ -2,14 +2,18 @@
 //
 // One project, on free ports, through its life: built, started from nothing, ordered from, killed,
 // stopped and started, misconfigured, and forgotten. The tests build upon each other.
+//
+// CARGO_PROFILE=release COMPOSE_ORDERS=200 just compose-test also places so many orders and prints
+// the peak memory of each container: that is what the limits in docker-compose.yml are made from.
 
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { promisify } from "node:util";
 import { restateCli, root } from "./binaries.mjs";
 import { baseImages, findDocker } from "./docker.mjs";
 
@@ -141,12 +145,17 @@ composeTest("an awakeable is resolved at Restate itself", async () => {
   await until(order, "delivered");
 });
 
-composeTest("Restate's command line works against it", () => {
+composeTest("Restate's command line works against it, from its container and from here", () => {
   const admin = `http://127.0.0.1:${environment.RESTATE_ADMIN_PORT}`;
-  const { stdout } = spawnSync(restateCli(), ["services", "list"], { env: { ...process.env, RESTATE_ADMIN_URL: admin }, encoding: "utf8" });
-  for (const service of ["UserSession", "OrderFulfillmentWorkflow", "ShippingService", "PaymentService", "Inventory"]) {
-    assert.ok(stdout.includes(service), `${service} is not in\n${stdout}`);
+  const inside = compose("exec", "-T", "restate", "restate", "services", "list");
+  const here = spawnSync(restateCli(), ["services", "list"], { env: { ...process.env, RESTATE_ADMIN_URL: admin }, encoding: "utf8" });
+  for (const { stdout, stderr } of [inside, here]) {
+    for (const service of ["UserSession", "OrderFulfillmentWorkflow", "ShippingService", "PaymentService", "Inventory"]) {
+      assert.ok(stdout.includes(service), `${service} is not in\n${stdout}\n${stderr}`);
+    }
   }
+  const state = compose("exec", "-T", "restate", "restate", "kv", "get", "OrderFulfillmentWorkflow", "alice.happy");
+  assert.match(state.stdout, /delivered/, state.stderr);
 });
 
 composeTest("scenario 2: a declined payment ends the order", async () => {
@@ -187,6 +196,22 @@ for (const [service, { when, steps }] of Object.entries(DEATHS)) {
     const { events } = await until(order, "delivered");
     assert.ok(Date.parse(events.at(-1).at) > killedAt, `${JSON.stringify(events.at(-1))} came before ${new Date(killedAt).toISOString()}`);
     assert.equal(await story(order), "authorize book capture");
+  });
+}
+
+if (process.env.COMPOSE_ORDERS) {
+  composeTest(`${process.env.COMPOSE_ORDERS} orders need no more memory than there is`, async () => {
+    const orders = Number(process.env.COMPOSE_ORDERS);
+    // Counted from the start of a process.
+    assert.equal(compose("restart", ...LONG_RUNNING).status, 0);
+    await healthy(LONG_RUNNING);
+    const started = Date.now();
+    const largest = await placeOrders(orders);
+    console.log(`compose: ${orders} orders were delivered in ${seconds(started)} s`);
+    for (const service of LONG_RUNNING) {
+      const peak = run("docker", "exec", container(service), "sh", "-c", "cat /sys/fs/cgroup/memory.peak 2>/dev/null || cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes").stdout;
+      console.log(`compose: ${service} used at most ${largest[service]} MiB (docker stats), ${mebibytes(peak)} MiB with the file cache; its limit is ${mebibytes(inspect(service).HostConfig.Memory)} MiB`);
+    }
   });
 }
 
@@ -374,6 +399,46 @@ async function until(order, status) {
     return seen.status === status;
   }, () => `${order.order_id} is not ${status}: ${JSON.stringify(seen)}`);
   return seen;
+}
+
+/** Two customers, one admin, and a provider that pays by itself; answers the most memory seen, by service. */
+async function placeOrders(count) {
+  await fetch(`${sandbox}/faults`, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify({ payments: { auto: "pay" } }) });
+  const largest = Object.fromEntries(LONG_RUNNING.map((service) => [service, 0]));
+  const ids = Object.fromEntries(LONG_RUNNING.map((service) => [container(service), service]));
+  let isOver = false;
+  const watch = async () => {
+    while (!isOver) {
+      const { stdout } = await promisify(execFile)("docker", ["stats", "--no-stream", "--format", "{{.ID}} {{.MemUsage}}", ...Object.keys(ids)], { env: environment });
+      for (const [, id, number, unit] of stdout.matchAll(/^(\w+) ([\d.]+)(KiB|MiB|GiB)/gm)) {
+        const used = Math.ceil(Number(number) * { KiB: 1 / 1024, MiB: 1, GiB: 1024 }[unit]);
+        largest[ids[id]] = Math.max(largest[ids[id]], used);
+      }
+    }
+  };
+  const shopper = async (user) => {
+    for (let number = 0; number < count / 2; number += 1) {
+      await send("/api/cart/add", { product_id: 1, quantity: 1 }, 200, user);
+      const { order_id: id } = await send("/api/checkout", { order_id: `load-${number}` }, 202, user);
+      await eventually(async () => (await (await fetch(`${shop}/api/orders/${id}`, { headers: { "x-user-id": user } })).json()).status === "awaiting_approval");
+      await send(`/api/workflow/${id}/approve`, { approved: true }, 202, "admin");
+    }
+  };
+  const watching = watch();
+  await Promise.all(["alice", "bob"].map(shopper));
+  await eventually(async () => {
+    const { shipments } = await (await fetch(`${sandbox}/ledger`)).json();
+    const pending = await (await fetch(`${shop}/api/orders?status=in_transit`, { headers: { "x-user-id": "admin" } })).json();
+    return shipments.filter(({ order_id: id }) => id.includes("load-")).length === count && pending.total === 0;
+  });
+  isOver = true;
+  await watching;
+  await fetch(`${sandbox}/faults`, { method: "DELETE" });
+  return largest;
+}
+
+function mebibytes(bytes) {
+  return Math.round(Number(bytes) / 2 ** 20);
 }
 
 /** What the outside world did for an order, in order. */

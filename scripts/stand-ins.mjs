@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, join, resolve } from "node:path";
-import { cacheDirectory, cargoBinDirectory, restateServer, root } from "./binaries.mjs";
+import { cacheDirectory, cargoBinDirectory, restateCli, restateServer, root } from "./binaries.mjs";
 
 const SUITE = "bookworm";
 // What rust:slim, python:slim and Restate's image have beyond Debian and that the Dockerfile, the
@@ -45,8 +45,9 @@ export async function makeStandIns(images, environment) {
 
     const restate = folderFor("restate");
     copyFileSync(restateServer(), join(restate, "restate-server"));
+    copyFileSync(restateCli(), join(restate, "restate"));
     writeFileSync(join(restate, "Dockerfile"), [
-      "FROM stand-in-tools", "COPY restate-server /usr/local/bin/", 'ENTRYPOINT ["/usr/local/bin/restate-server"]', "",
+      "FROM stand-in-tools", "COPY restate-server restate /usr/local/bin/", 'ENTRYPOINT ["/usr/local/bin/restate-server"]', "",
     ].join("\n"));
     docker("build", "--quiet", "--tag", images.restate, restate);
 
@@ -62,7 +63,7 @@ export async function makeStandIns(images, environment) {
     [images.debian, `Debian ${SUITE} by mmdebstrap`],
     [images.python, "Debian's Python, with the package that pip would fetch"],
     [images.rust, `Debian's gcc with ${version("rustc")}, its crates and its built dependencies from this machine`],
-    [images.restate, `Debian's curl with ${version(restateServer())} from npm`],
+    [images.restate, `Debian's curl with ${version(restateServer())} and ${version(restateCli())} from npm`],
   ];
 }
 
