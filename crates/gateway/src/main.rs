@@ -136,7 +136,7 @@ fn main() -> ExitCode {
         Command::Serve => settings.check().and_then(|()| settings.check_database()),
         Command::SeedDemo | Command::Rebuild => settings.check_database(),
         Command::Sandbox => settings.check_sandbox_database(),
-        Command::Health { .. } | Command::Token(_) => Ok(()),
+        Command::Reconcile { .. } | Command::Health { .. } | Command::Token(_) => Ok(()),
     };
     if let Err(sentence) = checked {
         return refuse_setting(&sentence);
