@@ -8,8 +8,10 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether Restate knows the services; cheap to clone.
@@ -84,12 +86,29 @@ enum Registered {
 
 async fn attempt(admin: &Url, services_url: &Url) -> anyhow::Result<Registered> {
     let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
-    if let Some(by) = superseded_by(&http, admin, services_url).await? {
+    if let Some(by) = superseded_by(&http, admin, services_url).await?
+        && serves(&by).await
+    {
         return Ok(Registered::Superseded { by });
     }
     let request = http.post(admin.join("deployments")?);
     answered(request.json(&json!({ "uri": services_url.as_str(), "force": true }))).await?;
     Ok(Registered::Newest)
+}
+
+/// Whether somebody listens at an address. Where nobody does, new work would
+/// stand still: so services that came back to an earlier address take over.
+async fn serves(address: &str) -> bool {
+    // What has no address of this kind is not ours to judge.
+    let Ok(url) = address.parse::<Url>() else {
+        return true;
+    };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return true;
+    };
+    let host = host.trim_matches(['[', ']']);
+    let connected = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect((host, port))).await;
+    matches!(connected, Ok(Ok(_)))
 }
 
 /// The address of newer services, if what this address offers is offered there.

@@ -27,7 +27,7 @@ use waybill_domain::order::{Done, EventKind, OrderRecord, OrderStatus};
 use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 
-use crate::outside::Ledger;
+use crate::outside::{Entry, Ledger};
 use crate::shop::{Person, Shop, text};
 
 /// How long a shop may take to become quiet after its last order has ended.
@@ -336,12 +336,20 @@ pub fn parcels_are_right(evidence: &Evidence) -> Vec<String> {
                 record.order_id, record.status
             ));
         }
-        let own = record.payment().transaction_id.as_deref();
+        let own = record.payment();
+        let earlier: Vec<_> = record.payments.iter().rev().skip(1).collect();
+        // Each attempt's money goes back on its own: an earlier one's at any time.
+        let is_earlier = |entry: &Entry| match (&entry.payment_id, &own.payment_id) {
+            (None, _) => false,
+            (Some(of), Some(own)) => of != own,
+            (of, None) => earlier.iter().any(|payment| payment.payment_id == *of),
+        };
         let undone: Vec<_> = ledger
             .journal
             .iter()
+            .filter(|entry| !is_earlier(entry))
             .filter(|entry| {
-                entry.transaction_id.is_none() || entry.transaction_id.as_deref() == own
+                entry.transaction_id.is_none() || entry.transaction_id == own.transaction_id
             })
             .filter_map(|entry| {
                 ["refund", "cancel", "void"]

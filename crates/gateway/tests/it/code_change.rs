@@ -111,6 +111,19 @@ fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {
     });
 }
 
+#[test]
+fn services_that_come_back_to_an_earlier_address_take_over_from_dead_ones() {
+    own(&Setup::default().hearing_both(), async |shop| {
+        shop.start_beside(Part::Services2).await;
+        shop.kill(Part::Services2);
+        shop.kill(Part::Services);
+        shop.start_again(Part::Services).await;
+        let order = shop.alice().buy("P001", 1, "back").await;
+        shop.admin().approve(&order).await;
+        order.until("delivered").await;
+    });
+}
+
 /// One order at each place where an invocation waits.
 struct Stages<'a> {
     pending: Order<'a>,

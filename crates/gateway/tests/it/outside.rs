@@ -67,6 +67,7 @@ pub struct ShipmentEffects {
 pub struct Entry {
     pub kind: String,
     pub order_id: String,
+    pub payment_id: Option<String>,
     pub transaction_id: Option<String>,
 }
 
