@@ -41,9 +41,9 @@ lint: setup
     @node scripts/check-restate-config.mjs
     @node scripts/check-dependencies.mjs
 
-# Every test but the compose file's; with arguments only those Rust tests, as in `just test cart`
+# Every test there is; with arguments only those Rust tests, as in `just test cart`
 test *arguments: _setup-with-browser
-    @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e" } else { "rust" } }} -- "$@"
+    @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e compose" } else { "rust" } }} -- "$@"
 
 # docker-compose.yml under a Docker daemon: this machine's, or as root on Debian one of its own
 compose-test: setup
@@ -69,8 +69,7 @@ crashes cases="all": setup
     @CRASH_CASES={{ cases }} NEXTEST_NO_CAPTURE=1 RUST_TEST_NOCAPTURE=1 node scripts/test.mjs rust -- crashes::
 
 # What CI runs: formatting, lint and every test
-verify: _check-format lint _setup-with-browser
-    @node scripts/test.mjs rust demo e2e compose
+verify: _check-format lint test
 
 _check-format:
     cargo fmt --all --check

@@ -38,9 +38,9 @@ const LATEST_DELIVERIES: i64 = 1_000;
 /// Up to here stock is low.
 const LOW_STOCK: i64 = 10;
 /// A deadline that passed this long ago should have been acted upon.
-const OVERDUE_AFTER: Duration = Duration::from_secs(60);
+const OVERDUE_AFTER: Duration = Duration::from_mins(1);
 /// Shipping that takes this long is held up by the carrier or the provider.
-const SLOW_SHIPPING: Duration = Duration::from_secs(5 * 60);
+const SLOW_SHIPPING: Duration = Duration::from_mins(5);
 
 /// Everything at a glance.
 #[derive(Debug, Clone, Serialize)]

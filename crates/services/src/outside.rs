@@ -24,7 +24,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const DELAY_FACTOR: f32 = 2.0;
 /// Sleeps between rounds of tries during an outage.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Two providers, one way to ask them.
 #[derive(Debug, Clone)]

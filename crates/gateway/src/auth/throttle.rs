@@ -11,9 +11,9 @@ const FREE_FAILURES: u32 = 5;
 /// The wait after one failure more; doubles with each.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 /// Failures are forgotten this long after the last.
-const MEMORY: Duration = Duration::from_secs(15 * 60);
+const MEMORY: Duration = Duration::from_mins(15);
 /// Names remembered at once: bounds the memory that made-up names can take.
 const MAX_NAMES: usize = 10_000;
 

@@ -40,8 +40,8 @@ const EVERY: Duration = Duration::from_secs(30);
 const SPACING: Duration = Duration::from_millis(200);
 /// How long a gateway's own notes ("item added") are kept, and how often those
 /// that are older are dropped. What orders tell is kept with the orders.
-const NOTES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
+const NOTES_KEPT: Duration = Duration::from_hours(720);
+const PRUNE_EVERY: Duration = Duration::from_hours(24);
 /// Rows that are compared and written together.
 const CHUNK: usize = 500;
 /// Orders that are fetched by one query. Restate reads over all keys to find

@@ -39,7 +39,7 @@ const COALESCE: Duration = Duration::from_millis(100);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A stream ends after this and its client opens it again: rights are checked
 /// anew, and gateways that were added get their share.
-const LONGEST_LIFE: Duration = Duration::from_secs(10 * 60);
+const LONGEST_LIFE: Duration = Duration::from_mins(10);
 /// Streams that one user may have open: windows on several devices.
 const PER_USER: usize = 64;
 /// Streams that all users together may have open.

@@ -12,7 +12,7 @@ use crate::world::{Setup, eventually, own};
 
 /// Longest that an order may take to its end: one sleep of an outage and some
 /// tries that are given up after five seconds each are among it.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// One row: what the carrier does, and what becomes of the order.
 struct Case {

@@ -16,7 +16,7 @@ use crate::world::{Part, Setup, eventually, own};
 /// the new ones.
 const OLD_TRAVEL: Duration = Duration::from_secs(10);
 /// Two rounds of tries and the sleep between them, and the parcel's travel.
-const AFTER_AN_OUTAGE: Duration = Duration::from_secs(60);
+const AFTER_AN_OUTAGE: Duration = Duration::from_mins(1);
 
 #[test]
 fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {

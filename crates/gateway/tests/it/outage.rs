@@ -11,7 +11,7 @@ use crate::world::{Setup, eventually, own_alone};
 const ORDERS: usize = 300;
 /// How long somebody fills a cart, once all of them are waiting.
 const ADDING: Duration = Duration::from_secs(10);
-const OUTAGE: Duration = Duration::from_secs(60);
+const OUTAGE: Duration = Duration::from_mins(1);
 /// Longest that the cart may take meanwhile.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// The last durable sleep that can have begun in the outage is twice as long.
@@ -22,7 +22,7 @@ const IN_PARALLEL: usize = 25;
 /// Half of the orders wait for the carrier, half for the provider.
 #[test]
 fn three_hundred_orders_wait_and_the_cart_does_not() {
-    let setup = Setup::default().lasting(Duration::from_secs(300));
+    let setup = Setup::default().lasting(Duration::from_mins(5));
     own_alone(&setup, async |shop| {
         let admin = shop.admin();
         shop.faults(json!({ "payments": { "auto": "pay" } })).await;

@@ -42,7 +42,7 @@ use crate::world::{Setup, World, eventually, own_alone};
 /// Callers at a time, and users: each caller is a user of its own.
 const CALLERS: usize = 16;
 /// Longest that a batch of orders may take.
-const BATCH_WITHIN: Duration = Duration::from_secs(120);
+const BATCH_WITHIN: Duration = Duration::from_mins(2);
 
 /// The least that Restate can do for a key: read, add, write.
 struct Bare;
@@ -94,7 +94,7 @@ fn main() {
     let arguments = Arguments::read();
     let setup = Setup::with("DELIVERY_TIME", "100ms")
         .and("RUST_LOG", "warn")
-        .lasting(Duration::from_secs(3_600));
+        .lasting(Duration::from_hours(1));
     own_alone(&setup, async |shop| measure(shop, &arguments).await);
 }
 

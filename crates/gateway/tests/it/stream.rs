@@ -45,7 +45,7 @@ impl Person<'_> {
             .header("accept", "text/event-stream")
             .header("datastar-request", "true")
             // The client's own limit is for answers, not for streams.
-            .timeout(Duration::from_secs(10 * 60));
+            .timeout(Duration::from_mins(10));
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }

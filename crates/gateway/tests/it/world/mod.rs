@@ -29,7 +29,7 @@ use crate::checker;
 use crate::shop::Shop;
 
 /// Longest that a test may take.
-const TEST_WITHIN: Duration = Duration::from_secs(3 * 60);
+const TEST_WITHIN: Duration = Duration::from_mins(3);
 /// Longest that a process may take until it serves.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Lines of each log that a failed test shows.
