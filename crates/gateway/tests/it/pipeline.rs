@@ -42,7 +42,9 @@ use crate::world::{Setup, World, eventually, own_alone};
 /// Callers at a time, and users: each caller is a user of its own.
 const CALLERS: usize = 16;
 /// Longest that a batch of orders may take.
-const BATCH_WITHIN: Duration = Duration::from_mins(2);
+fn batch_within(orders: usize) -> Duration {
+    Duration::from_secs(120 + orders as u64 / 2)
+}
 
 /// The least that Restate can do for a key: read, add, write.
 struct Bare;
@@ -160,15 +162,14 @@ async fn outage(shop: &Shop, arguments: &Arguments) {
         .await;
     let back_since = Instant::now();
     let rest = usize::try_from(waiting[1]).expect("a number of orders");
-    let all_are_back =
-        eventually(
-            "every order is delivered",
-            BATCH_WITHIN * 2,
-            async || match listed(shop, "delivered").await {
-                now if now >= delivered + open => Ok(()),
-                now => Err(format!("{now} delivered of {}", delivered + open)),
-            },
-        );
+    let all_are_back = eventually(
+        "every order is delivered",
+        batch_within(2 * arguments.waiting),
+        async || match listed(shop, "delivered").await {
+            now if now >= delivered + open => Ok(()),
+            now => Err(format!("{now} delivered of {}", delivered + open)),
+        },
+    );
     futures::future::join(approve_all(shop, rest), all_are_back).await;
     println!(
         "{} orders wait for the carrier, {} for the provider; {:.0} s with both away; all are \
@@ -414,19 +415,23 @@ async fn order_batch(shop: &Shop, round: usize, count: usize) {
     let placed = batch(count, |n| place(shop, &name, n));
     let approved = approve_all(shop, count);
     futures::future::join(placed, approved).await;
-    eventually("every order is delivered", BATCH_WITHIN, async || {
-        let list = shop
-            .admin()
-            .get("/api/orders?status=delivered&per_page=1")
-            .await
-            .expect(200);
-        let delivered = list["total"].as_u64().unwrap_or_default();
-        if delivered >= (count * round) as u64 {
-            Ok(())
-        } else {
-            Err(format!("{delivered} delivered"))
-        }
-    })
+    eventually(
+        "every order is delivered",
+        batch_within(count),
+        async || {
+            let list = shop
+                .admin()
+                .get("/api/orders?status=delivered&per_page=1")
+                .await
+                .expect(200);
+            let delivered = list["total"].as_u64().unwrap_or_default();
+            if delivered >= (count * round) as u64 {
+                Ok(())
+            } else {
+                Err(format!("{delivered} delivered"))
+            }
+        },
+    )
     .await;
 }
 
@@ -440,7 +445,7 @@ async fn place(shop: &Shop, name: &str, n: usize) {
 async fn approve_all(shop: &Shop, count: usize) {
     let admin = shop.admin();
     let mut approved = 0;
-    let deadline = Instant::now() + BATCH_WITHIN;
+    let deadline = Instant::now() + batch_within(count);
     while approved < count {
         assert!(
             Instant::now() < deadline,
