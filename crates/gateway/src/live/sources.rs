@@ -205,14 +205,14 @@ const VERBS: &[(&str, &str, &str, &str)] = &[
     (
         "UserSession.PaymentCallback",
         "PaymentService.Void",
-        ATTEMPT,
-        "send_back",
+        SESSION,
+        "perform",
     ),
     (
         "UserSession.Settle",
         "OrderFulfillmentWorkflow.Run",
-        ATTEMPT,
-        "end",
+        SESSION,
+        "perform",
     ),
 ];
 
