@@ -21,11 +21,11 @@ ARG CARGO_PROFILE=release
 # The dependencies, apart from the code: this layer is built anew only when a manifest changes.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/domain/Cargo.toml crates/domain/
-COPY crates/telemetry/Cargo.toml crates/telemetry/
+COPY crates/process/Cargo.toml crates/process/
 COPY crates/sandbox/Cargo.toml crates/sandbox/
 COPY crates/services/Cargo.toml crates/services/
 COPY crates/gateway/Cargo.toml crates/gateway/
-RUN for crate in domain telemetry sandbox services gateway; do \
+RUN for crate in domain process sandbox services gateway; do \
       mkdir "crates/$crate/src" && echo '//! A stub.' > "crates/$crate/src/lib.rs" || exit 1; \
     done \
  && printf '//! A stub.\nfn main() {}\n' | tee crates/services/src/main.rs > crates/gateway/src/main.rs \

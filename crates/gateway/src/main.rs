@@ -1,12 +1,11 @@
 //! The `gateway` binary: see `gateway --help`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use axum::serve::ListenerExt as _;
 use clap::{Parser, Subcommand};
 use gateway::app::{self, App, Shared};
@@ -16,10 +15,8 @@ use gateway::live::{catch_up, inspect::AdminApi};
 use gateway::reconcile::Reconcile;
 use gateway::settings::{LogFormat, Settings, one_sentence};
 use gateway::{catalog, seed};
-use telemetry::Traces;
+use process::{Traces, health, say, stop_signal};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, fmt};
@@ -35,8 +32,6 @@ const FAILED: u8 = 1;
 const DIFFERENT: u8 = 3;
 /// How long requests under way may take once a stop is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
-/// How long a health check waits.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Waybill's web side: pages, JSON API, live streams, webhook, read model.
 #[derive(Debug, Parser)]
@@ -273,24 +268,6 @@ async fn close(app: &Shared) {
     app.db.close().await;
 }
 
-/// Cancelled by SIGTERM or Ctrl-C.
-fn stop_signal() -> anyhow::Result<CancellationToken> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let stop = CancellationToken::new();
-    let cancelled = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancelled.cancel();
-    });
-    Ok(stop)
-}
-
 async fn sandbox(settings: Settings) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let sandbox = sandbox::Sandbox::open(sandbox::Settings {
@@ -358,28 +335,6 @@ fn order_id(raw: &str) -> Result<OrderId, String> {
         .map_err(|_| "it must be an order's whole id, such as alice.order-1".to_owned())
 }
 
-/// A health check for images that have no curl.
-async fn health(listens_on: SocketAddr, path: &str) -> anyhow::Result<()> {
-    let mut address = listens_on;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let url = format!("http://{address}/{path}");
-    let answer = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(HEALTH_TIMEOUT)
-        .build()?
-        .get(&url)
-        .send()
-        .await
-        .map_err(|error| anyhow!("{url} does not answer: {error}"))?;
-    let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-    if !status.is_success() {
-        bail!("{url} answers {status}: {}", text.trim());
-    }
-    say("well")
-}
-
 async fn tokens(settings: &Settings, command: TokenCommand) -> anyhow::Result<()> {
     let db = Db::open(&settings.database_url).await?;
     match command {
@@ -407,8 +362,4 @@ async fn tokens(settings: &Settings, command: TokenCommand) -> anyhow::Result<()
     }
     db.close().await;
     Ok(())
-}
-
-fn say(line: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
 }

@@ -1,26 +1,21 @@
 //! The `services` process.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
+use process::Traces;
 use reqwest::Url;
 use services::crash::Crash;
 use services::registration::Registration;
 use services::settings::{Command, CommandLine, LogFormat, Settings, refuse, refuse_setting};
 use services::voice::Voice;
 use services::{endpoint, ops, prepare};
-use telemetry::Traces;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// How long a health check waits.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Exit code for everything but a wrong setting.
 const FAILED: i32 = 1;
 
@@ -29,9 +24,12 @@ async fn main() {
     let line = CommandLine::read();
     let done = match line.command {
         None | Some(Command::Serve) => serve(line.settings).await,
-        Some(Command::Health { ready }) => health(line.settings.ops_listen, ready).await,
+        Some(Command::Health { ready }) => {
+            let path = if ready { "readyz" } else { "healthz" };
+            process::health(line.settings.ops_listen, path).await
+        }
         Some(Command::Prepare(folders)) => match prepare::prepare(&folders) {
-            Ok(said) => say(&said),
+            Ok(said) => process::say(&said),
             Err(error) => refuse_setting(&format!("{error:#}")),
         },
     };
@@ -56,7 +54,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let listener = listen("SERVICES_LISTEN", settings.listen).await?;
     let ops_listener = listen("SERVICES_OPS_LISTEN", settings.ops_listen).await?;
-    let shutdown = stop_on_signal()?;
+    let shutdown = process::stop_signal()?;
 
     let crash = Crash::allowed(settings.allow_crash);
     let registration = Registration::new(settings.restate_admin_url.clone());
@@ -79,53 +77,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A health check for images that have no curl.
-async fn health(listens_on: SocketAddr, ready: bool) -> anyhow::Result<()> {
-    let mut address = listens_on;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let url = format!(
-        "http://{address}/{}",
-        if ready { "readyz" } else { "healthz" }
-    );
-    let answer = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(HEALTH_TIMEOUT)
-        .build()?
-        .get(&url)
-        .send()
-        .await
-        .map_err(|error| anyhow!("{url} does not answer: {error}"))?;
-    let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-    if !status.is_success() {
-        bail!("{url} answers {status}: {}", text.trim());
-    }
-    say("well")
-}
-
-fn say(line: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
-}
-
 async fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("{variable}: {address} cannot be listened on, choose another address")
     })
-}
-
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let token = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let stop = token.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        stop.cancel();
-    });
-    Ok(token)
 }
 
 fn log(format: LogFormat, traces: &Traces) {

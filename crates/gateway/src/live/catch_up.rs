@@ -25,7 +25,7 @@ use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
-use super::inspect::{AdminApi, AdminError, literals};
+use super::inspect::{AdminApi, AdminError, StateRow, literals};
 use super::projector::Projection;
 use super::topics::Topics;
 use super::{Backoff, CatchUpHealth, Hub, millis_between};
@@ -293,15 +293,6 @@ fn versions_sql() -> String {
                  (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
                  OR key LIKE '{LATE}%' OR key = '{READ_MARK}'))"
     )
-}
-
-/// A row of [`versions_sql`].
-#[derive(Debug, Deserialize)]
-struct StateRow {
-    service_name: String,
-    service_key: String,
-    key: String,
-    value: String,
 }
 
 /// A row of a query for whole records.

@@ -65,6 +65,19 @@ struct Retries {
     orders: HashMap<String, Option<OrderId>>,
 }
 
+/// A row of Restate's table `state`, with its value as text.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StateRow {
+    /// Whose state it is, e.g. `UserSession`.
+    pub(crate) service_name: String,
+    /// And with which key, e.g. `alice`.
+    pub(crate) service_key: String,
+    /// The state's own key.
+    pub(crate) key: String,
+    /// What it holds.
+    pub(crate) value: String,
+}
+
 /// Work that does not go on by itself, or has failed for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct StuckInvocation {

@@ -12,7 +12,7 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::ReadMark;
 
 use super::{About, Difference, Repair, Side, is_good_end};
-use crate::live::inspect::{AdminApi, AdminError, literal};
+use crate::live::inspect::{AdminApi, AdminError, StateRow, literal};
 
 /// State keys, as the services name them.
 const MARKER: &str = "checkout:exec:";
@@ -53,15 +53,6 @@ struct Work {
     /// those are about cannot be seen yet.
     users: BTreeSet<String>,
     skus: BTreeSet<String>,
-}
-
-/// A row of `state`.
-#[derive(Debug, Deserialize)]
-struct StateRow {
-    service_name: String,
-    service_key: String,
-    key: String,
-    value: String,
 }
 
 /// Reads everything, or what concerns one order.

@@ -12,7 +12,7 @@
 //!   booking, capture, delivery, against one bare call for each order.
 //!
 //! Then the carrier and the provider go away, with orders waiting for each: what
-//! everybody else does takes as long as before, in the same run.
+//! everybody else does takes as long as before and after, in the same run.
 //!
 //! Arguments: `--seconds N` for each cart measurement (default 5), `--orders N`
 //! for each order measurement (default 200), `--rounds N` (default 3),
@@ -179,18 +179,20 @@ async fn outage(shop: &Shop, arguments: &Arguments) {
         arguments.outage.as_secs_f64(),
         back_since.elapsed().as_secs_f64(),
     );
+    let after = visits(shop, "after", VISITS).await;
     println!(
-        "{:<16}{:>10}{:>22}{:>22}",
-        "median", "before", "carrier away", "both away"
+        "{:<16}{:>10}{:>22}{:>22}{:>22}",
+        "median", "before", "carrier away", "both away", "after"
     );
     for (nth, what) in VISIT.iter().enumerate() {
         let ms = |of: &Visits| of.0[nth].as_secs_f64() * 1_000.0;
         let one = |of: &Visits| format!("{:.1} ms, ratio {:.2}", ms(of), ms(of) / ms(&before));
         println!(
-            "{what:<16}{:>7.1} ms{:>22}{:>22}",
+            "{what:<16}{:>7.1} ms{:>22}{:>22}{:>22}",
             ms(&before),
             one(&without_carrier),
             one(&without_both),
+            one(&after),
         );
     }
 }
@@ -331,7 +333,7 @@ async fn serve_bare(shop: &Shop) {
 
 async fn restock(shop: &Shop, arguments: &Arguments) {
     let id = shop.product("P001").id;
-    let pieces = arguments.orders * (arguments.rounds + 1) + arguments.waiting + 4 * VISITS;
+    let pieces = arguments.orders * (arguments.rounds + 1) + arguments.waiting + 5 * VISITS;
     shop.admin()
         .post(
             &format!("/api/products/{id}/restock"),

@@ -1,0 +1,42 @@
+//! What every process of Waybill does alike: it tells its traces, stops on a
+//! signal, and asks after the health of its own kind.
+
+use std::io::Write as _;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+mod health;
+mod traces;
+
+pub use health::health;
+pub use traces::Traces;
+
+/// Cancelled by SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When signals cannot be listened for.
+pub fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}
+
+/// Writes a line to stdout.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn say(line: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
