@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 use waybill_domain::order::OrderRecord;
 
-use crate::outside::Ledger;
+use crate::outside::{Ledger, PaymentEffects, ShipmentEffects};
 use crate::world::{Part, World, eventually};
 
 /// How long an order may take to its next step in a gentle world.
@@ -445,6 +445,21 @@ impl Order<'_> {
     pub async fn workflow_runs(&self) -> usize {
         let target = format!("OrderFulfillmentWorkflow/{}/Run", self.id);
         self.by.shop.invocations(&target).await.len()
+    }
+
+    /// It was paid, captured and booked once, by one workflow.
+    pub async fn has_happened_once(&self) {
+        let ledger = self.ledger().await;
+        let once = PaymentEffects {
+            authorize: 1,
+            capture: 1,
+            void: 0,
+            refund: 0,
+        };
+        assert_eq!(ledger.payment().effects, once);
+        let booked = ShipmentEffects { book: 1, cancel: 0 };
+        assert_eq!(ledger.shipment().effects, booked);
+        assert_eq!(self.workflow_runs().await, 1);
     }
 }
 
