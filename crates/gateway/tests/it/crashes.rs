@@ -35,7 +35,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A step that comes after its order has ended comes within this.
 const LATE_STEP: Duration = Duration::from_secs(1);
 /// Even a step that came twice may not come in the next order.
-const TRIES: u32 = 6;
+const TRIES: usize = 6;
+/// A rare one comes or does not.
+const TRIES_IF_RARE: usize = 2;
 
 /// Who dies.
 const VICTIMS: [Part; 3] = [Part::Services, Part::Gateway, Part::Restate];
@@ -128,10 +130,12 @@ fn die_at_every_step(setup: Setup, stories: &[Story], cases: usize) {
         steps.retain(|step| known.insert((step.id.clone(), step.what.clone())));
         let mut outcomes = Vec::new();
         for case in choose(&steps, cases) {
-            say(&steps[case.step], case);
+            let step = &steps[case.step];
+            say(step, case);
+            let tries = if step.is_rare { TRIES_IF_RARE } else { TRIES };
             let mut reached = false;
-            for number in numbers.by_ref().take(TRIES as usize) {
-                reached = run(world, number, &steps[case.step], case).await;
+            for number in numbers.by_ref().take(tries) {
+                reached = run(world, number, step, case).await;
                 if reached {
                     break;
                 }
