@@ -754,6 +754,12 @@ impl OrderRecord {
         }
     }
 
+    /// Whether checking out again starts a new payment. A capture that was
+    /// refused has ended the order's workflow: its id cannot run again.
+    pub fn may_be_paid_again(&self) -> bool {
+        self.status.may_retry_payment() && self.undoing.is_none() && self.shipment.is_none()
+    }
+
     /// What comes next, in the words of the workflow panel.
     pub fn next_action(&self) -> &'static str {
         if self.undoing.is_some() {
@@ -771,9 +777,7 @@ impl OrderRecord {
             OrderStatus::Shipping if self.done.contains(&Done::Booked) => "Capture the payment",
             OrderStatus::Shipping => "Book the shipment",
             OrderStatus::InTransit => "Confirm the delivery",
-            OrderStatus::PaymentFailed | OrderStatus::PaymentExpired => {
-                "None (checking out again starts a new attempt)"
-            }
+            _ if self.may_be_paid_again() => "None (checking out again starts a new attempt)",
             _ => "None",
         }
     }

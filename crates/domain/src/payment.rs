@@ -96,11 +96,11 @@ pub struct PaymentReceipt {
 }
 
 impl PaymentReceipt {
-    /// Whether the transaction id can be used: 1 to 128 printable ASCII
+    /// Whether the transaction id can be used: 1 to 100 printable ASCII
     /// characters, since it travels in HTTP headers.
     pub fn names_a_transaction(&self) -> bool {
         let id = &self.transaction_id;
-        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+        (1..=100).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
     /// Refuses what cannot be meant for an attempt of this order over `due`: a
@@ -129,7 +129,7 @@ impl PaymentReceipt {
         if !self.names_a_transaction() {
             return Err(Refusal::invalid(
                 "transaction_id",
-                "transaction_id must be 1 to 128 printable ASCII characters for a successful payment",
+                "transaction_id must be 1 to 100 printable ASCII characters for a successful payment",
             ));
         }
         Ok(())

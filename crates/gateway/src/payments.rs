@@ -72,7 +72,7 @@ impl FromFields for Receipt {
         if (paid || !receipt.transaction_id.is_empty()) && !receipt.names_a_transaction() {
             return Err(Problem::invalid(
                 "transaction_id",
-                "transaction_id must be 1 to 128 visible ASCII characters: say which payment this was",
+                "transaction_id must be 1 to 100 visible ASCII characters: say which payment this was",
             ));
         }
         Ok(Self(receipt))

@@ -1,6 +1,7 @@
 //! Time, journaled: a replay sees the time of the first run.
 
 use std::future::Future;
+use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
@@ -10,6 +11,13 @@ pub trait Clock {
     /// The time of now, in whole milliseconds. An error means only that the
     /// invocation is cancelled.
     fn now(&self) -> impl Future<Output = Result<Timestamp, TerminalError>> + Send;
+
+    /// The time after `wait` from now. Journaled as a whole: services that come
+    /// back with another setting must not compute another end of the wait.
+    fn later(
+        &self,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Timestamp, TerminalError>> + Send;
 }
 
 // The SDK's context traits are generic over the context's lifetime in a way
@@ -23,6 +31,13 @@ macro_rules! clock {
                     .await
                     .map(Json::into_inner)
             }
+
+            async fn later(&self, wait: Duration) -> Result<Timestamp, TerminalError> {
+                self.run(|| async move { Ok(Json(wall_clock() + wait)) })
+                    .name("later")
+                    .await
+                    .map(Json::into_inner)
+            }
         }
     )*};
 }
@@ -31,7 +46,7 @@ clock!(ObjectContext, SharedObjectContext, WorkflowContext);
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place that reads the clock; its only caller journals the answer"
+    reason = "the one place that reads the clock; its callers journal the answer"
 )]
 fn wall_clock() -> Timestamp {
     let now = Timestamp::now();

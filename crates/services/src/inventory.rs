@@ -49,7 +49,8 @@ impl Inventory {
         Ok(self.write(&ctx, StockLevel::initial(sku, initial.quantity, now)))
     }
 
-    /// Keeps pieces for a payment attempt, once.
+    /// Keeps pieces for a payment attempt, once. Another number than before
+    /// takes its place: a checkout that was killed may have asked for it.
     #[handler(name = "Reserve", ingress_private = true)]
     async fn reserve(
         &self,
@@ -57,13 +58,18 @@ impl Inventory {
         Json(wanted): Json<Reserve>,
     ) -> HandlerResult<Json<Reservation>> {
         let key = reservation_key(&wanted.attempt);
-        if ctx.read::<u32>(&key).await?.is_some() {
+        let kept = ctx.read::<u32>(&key).await?;
+        if kept == Some(wanted.quantity) {
             return Ok(Json(Reservation::Reserved));
         }
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Ok(Json(Reservation::Short { available: 0 }));
         };
         let now = ctx.now().await?;
+        let level = match kept {
+            Some(quantity) => level.release(quantity, now),
+            None => level,
+        };
         let available = level.available;
         match level.reserve(wanted.quantity, now) {
             Ok(level) => {

@@ -61,14 +61,14 @@ impl OrderFulfillmentWorkflow {
         let mut order = Fulfilment::new(self, &ctx, order);
         if order.record.undoing.is_some() {
             order.finish_undoing().await?;
-            return Err(order.failure());
+        } else if let Ended::Turned(turn) = order.fulfil().await? {
+            order.undo(turn).await?;
         }
-        match order.fulfil().await? {
-            Ended::Delivered => Ok(Json(order.record)),
-            Ended::Turned(turn) => {
-                order.undo(turn).await?;
-                Err(order.failure())
-            }
+        // Again: the first time may have been cancelled or killed.
+        order.hand_over();
+        match order.record.status {
+            OrderStatus::Delivered => Ok(Json(order.record)),
+            _ => Err(order.failure()),
         }
     }
 
@@ -177,14 +177,19 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    async fn await_approval(&mut self) -> Onward<()> {
-        let window = self.workflow.approval_window;
-        let until = self.now().await + window;
-        self.step(Step::ApprovalRequested { until }).await?;
+    /// Tells the customer's session that the order is the workflow's.
+    fn hand_over(&self) {
         self.ctx
             .object_client::<UserSessionClient>(self.record.user_id.as_str())
             .handed_over(Json(self.record.order_id.clone()))
             .send();
+    }
+
+    async fn await_approval(&mut self) -> Onward<()> {
+        let window = self.workflow.approval_window;
+        let until = self.later(window).await;
+        self.step(Step::ApprovalRequested { until }).await?;
+        self.hand_over();
         self.go_on_unless_cancelled()?;
 
         let heard = restate_sdk::select! {
@@ -228,7 +233,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             Ok(Booking::Refused { reason }) => Err(Step::ShippingFailed { reason }.into()),
             // Nobody knows whether a parcel is booked: make sure that none is.
             Err(unknown) => {
-                self.cancel_shipment().await;
+                self.leave_nothing_booked().await;
                 Err(Step::ShippingFailed {
                     reason: unknown.message().to_owned(),
                 }
@@ -256,7 +261,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             Ok(Capture::Refused { reason }) => Err(Step::CaptureRefused { reason }.into()),
             // Nobody knows whether the money is ours: make sure that it is not.
             Err(unknown) => {
-                self.refund().await;
+                self.leave_nothing_captured().await;
                 Err(Step::CaptureRefused {
                     reason: unknown.message().to_owned(),
                 }
@@ -268,7 +273,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     async fn deliver(&mut self) -> Onward<()> {
         self.go_on_unless_cancelled()?;
         let travel = self.workflow.delivery_time;
-        let eta = self.now().await + travel;
+        let eta = self.later(travel).await;
         self.step(Step::InTransit { eta }).await?;
         self.go_on_unless_cancelled()?;
         if self.ctx.sleep(travel).await.is_err() {
@@ -277,15 +282,16 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         let now = self.now().await;
         self.go_on_unless_cancelled()?;
 
-        // No await from here on: the stock is committed and the order
-        // delivered, or neither.
+        // No await from here on: the order is delivered and its stock committed,
+        // or neither. Killed in between it is delivered, and reconciling commits.
+        self.write(Step::Delivered, now)?;
         for line in &self.record.lines {
             self.ctx
                 .object_client::<InventoryClient>(line.sku.as_str())
                 .commit(Json(self.record.attempt()))
                 .send();
         }
-        self.write(Step::Delivered, now)
+        Ok(())
     }
 
     /// Undoes what was done, newest first, and ends the order.
@@ -307,12 +313,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 _ => {}
             }
         }
-        self.undo_what_was_done().await?;
-        self.ctx
-            .object_client::<UserSessionClient>(self.record.user_id.as_str())
-            .handed_over(Json(self.record.order_id.clone()))
-            .send();
-        Ok(())
+        self.undo_what_was_done().await
     }
 
     /// Asked once more with the carrier's own key, a booking that is still on
@@ -497,6 +498,16 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         loop {
             match self.ctx.now().await {
                 Ok(now) => return now,
+                Err(_cancelled) => self.cancelled = true,
+            }
+        }
+    }
+
+    /// The journaled end of a wait; the same.
+    async fn later(&mut self, wait: Duration) -> Timestamp {
+        loop {
+            match self.ctx.later(wait).await {
+                Ok(end) => return end,
                 Err(_cancelled) => self.cancelled = true,
             }
         }

@@ -1,7 +1,9 @@
 //! How strangers are asked over HTTP.
 //!
-//! A definite no (4xx) is an answer at once. An answer that says no for now, a
-//! bare 5xx, a timeout or no answer at all is tried four times within a second;
+//! A definite no (4xx with its reason in JSON) is an answer at once. An answer
+//! that says no for now, a bare error, one that does not let us in (401, 403: a
+//! proxy's, or a key's that expired), a timeout or no answer at all is tried
+//! four times within a second;
 //! after that a "no for now" counts as definite, and silence as an outage: a
 //! durable sleep, then again. A sleeping invocation holds none of Restate's
 //! invoker slots, so an outage of others never stops us.
@@ -183,23 +185,20 @@ async fn one_try<T: DeserializeOwned>(request: RequestBuilder) -> Result<Said<T>
             .map(Said::Yes)
             .map_err(|error| Trouble::NoAnswer(cause(&error)));
     }
-    let words = words_of(response).await;
-    match words {
-        // Told to slow down or to come again: no answer yet.
-        _ if matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-        ) =>
-        {
-            Err(Trouble::NoAnswer(format!("HTTP {status}")))
-        }
-        words if status.is_client_error() => {
-            Ok(Said::No(words.unwrap_or_else(|| format!("HTTP {status}"))))
-        }
+    match words_of(response).await {
+        Some(words) if status.is_client_error() => Ok(Said::No(words)),
         Some(words) => Err(Trouble::SaidNo(words)),
         None => Err(Trouble::NoAnswer(format!("HTTP {status}"))),
     }
 }
+
+/// Not about what was asked: come again, or with the right key.
+const NOT_ABOUT_IT: [StatusCode; 4] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_MANY_REQUESTS,
+];
 
 /// The words of an answer that says no; `None` for a bare error.
 async fn words_of(response: Response) -> Option<String> {
@@ -210,11 +209,20 @@ async fn words_of(response: Response) -> Option<String> {
         #[serde(default)]
         booked: Option<bool>,
     }
-    let client_error = response.status().is_client_error();
+    let status = response.status();
+    if NOT_ABOUT_IT.contains(&status) {
+        return None;
+    }
     let no: No = response.json().await.ok()?;
-    // A server's error page may be JSON too: only an explicit no is a no.
-    (client_error || no.booked == Some(false))
-        .then(|| no.error.unwrap_or_else(|| "rejected".to_owned()))
+    // Others' error pages may be JSON too: only an explicit no is a no.
+    match no {
+        No {
+            booked: Some(false),
+            error,
+        } => Some(error.unwrap_or_else(|| "rejected".to_owned())),
+        No { error, .. } if status.is_client_error() => error,
+        No { .. } => None,
+    }
 }
 
 /// The whole chain of causes; the URL stays out, it may hold secrets.
@@ -244,5 +252,47 @@ mod tests {
             Trouble::read(&Trouble::NoAnswer("timed out".into()).to_string()),
             Trouble::NoAnswer(_)
         ));
+    }
+
+    /// What one try makes of an answer.
+    async fn tried(status: u16, body: &'static str) -> Result<Said<serde_json::Value>, Trouble> {
+        let status = StatusCode::from_u16(status).unwrap();
+        let app = axum::Router::new().fallback(move || async move { (status, body) });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(axum::serve(listener, app).into_future());
+        let tried = one_try(reqwest::Client::new().post(url)).await;
+        server.abort();
+        tried
+    }
+
+    #[tokio::test]
+    async fn only_words_about_what_was_asked_are_a_no() {
+        let no = |words: &str| Ok(Said::No(words.to_owned()));
+        assert_eq!(
+            tried(422, r#"{"error":"too heavy"}"#).await,
+            no("too heavy")
+        );
+        assert_eq!(tried(409, r#"{"error":"voided"}"#).await, no("voided"));
+        let for_now = tried(503, r#"{"booked":false}"#).await;
+        assert_eq!(for_now, Err(Trouble::SaidNo("rejected".to_owned())));
+        // A proxy's page, a wrong path, a key that has expired, a limit.
+        for (status, body) in [
+            (404, "<h1>Not Found</h1>"),
+            (404, r#"{"message":"no route"}"#),
+            (405, ""),
+            (401, r#"{"error":"key expired"}"#),
+            (403, r#"{"error":"forbidden"}"#),
+            (408, ""),
+            (429, r#"{"error":"slow down"}"#),
+            (500, r#"{"error":"a bug"}"#),
+            (502, ""),
+        ] {
+            let answer = tried(status, body).await;
+            assert!(
+                matches!(answer, Err(Trouble::NoAnswer(_))),
+                "{status} {body}: {answer:?}"
+            );
+        }
     }
 }

@@ -85,14 +85,14 @@ impl PaymentService {
     /// `gateway reconcile`, as is [`refund`](Self::refund).
     #[handler(name = "Void")]
     async fn void(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
-        self.undo(&ctx, &order, "void").await;
+        self.give_up(&ctx, &order).await;
         Ok(())
     }
 
     /// Gives the money back; a provider that says no has none of it.
     #[handler(name = "Refund")]
     async fn refund(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
-        self.undo(&ctx, &order, "refund").await;
+        let _had_none = self.undo(&ctx, &order, "refund").await;
         Ok(())
     }
 
@@ -102,13 +102,13 @@ impl PaymentService {
     #[handler(name = "Close", ingress_private = true)]
     async fn close(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
         if order.transaction_id.is_some() {
-            self.undo(&ctx, &order, "void").await;
+            self.give_up(&ctx, &order).await;
         }
         let whole = PaymentOrder {
             transaction_id: None,
             ..order
         };
-        self.undo(&ctx, &whole, "void").await;
+        let _nothing_held = self.undo(&ctx, &whole, "void").await;
         Ok(())
     }
 }
@@ -137,16 +137,25 @@ impl PaymentService {
             }
         };
         if matches!(found, Said::Yes(_)) {
-            self.undo(ctx, order, "refund").await;
+            let _had_none = self.undo(ctx, order, "refund").await;
         }
     }
 
-    async fn undo(&self, ctx: &Context<'_>, order: &PaymentOrder, operation: &str) {
+    /// Gives up one transaction's money. A provider that does not void it may
+    /// have taken it all the same: then it is refunded.
+    async fn give_up(&self, ctx: &Context<'_>, order: &PaymentOrder) {
+        if !self.undo(ctx, order, "void").await {
+            let _had_none = self.undo(ctx, order, "refund").await;
+        }
+    }
+
+    /// Whether there was something to undo.
+    async fn undo(&self, ctx: &Context<'_>, order: &PaymentOrder, operation: &str) -> bool {
         let payment_id = loop {
             match self.known_id(ctx, order).await {
                 Ok(Said::Yes(payment_id)) => break payment_id,
                 // The provider refuses the payment itself: it holds nothing.
-                Ok(Said::No(_)) => return,
+                Ok(Said::No(_)) => return false,
                 Err(_cancelled) => {}
             }
         };
@@ -160,7 +169,9 @@ impl PaymentService {
                 order.id = %order.attempt.order_id, operation, reason,
                 "the provider had nothing to undo"
             );
+            return false;
         }
+        true
     }
 
     /// The provider's id of the payment: asking once more with the same key
@@ -193,10 +204,11 @@ impl PaymentService {
     fn operation(&self, order: &PaymentOrder, payment_id: &str, operation: &str) -> RequestBuilder {
         // Late money makes a second void of one attempt: the transaction tells
         // them apart.
-        let transaction = order.transaction_id.as_deref().unwrap_or("none");
-        let key = order
-            .attempt
-            .idempotency_key(&format!("{operation}:{transaction}"));
+        let asked = match &order.transaction_id {
+            Some(transaction) => format!("{operation}:{transaction}"),
+            None => operation.to_owned(),
+        };
+        let key = order.attempt.idempotency_key(&asked);
         self.provider
             .request(Method::POST, &[payment_id, operation], &key)
             .json(&json!({

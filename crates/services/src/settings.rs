@@ -204,6 +204,14 @@ impl Settings {
                 return Err(format!("{name} must be longer than nothing, e.g. 15m"));
             }
         }
+        let longest = self.payment_window + self.approval_window + self.delivery_time;
+        if self.order_retention < longest {
+            return Err(
+                "ORDER_RETENTION must be at least PAYMENT_WINDOW, APPROVAL_WINDOW and \
+                 DELIVERY_TIME together: an order would be forgotten before it ends"
+                    .to_owned(),
+            );
+        }
         Ok(())
     }
 }
@@ -313,6 +321,11 @@ mod tests {
             parse(&["--order-retention", "0s"])
                 .unwrap_err()
                 .starts_with("ORDER_RETENTION")
+        );
+        let forgets_too_early = parse(&["--order-retention", "24h"]).unwrap_err();
+        assert!(
+            forgets_too_early.starts_with("ORDER_RETENTION must be at least"),
+            "{forgets_too_early}"
         );
     }
 

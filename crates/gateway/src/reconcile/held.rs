@@ -267,7 +267,7 @@ impl Held {
             }
             Some(record) if record.status.is_terminal() => (
                 format!("an order that is {}", record.status),
-                is_good_end(record.status),
+                is_good_end(record.status) && record.lines.iter().any(|it| it.sku == kept.sku),
             ),
             Some(_) => return None,
         };

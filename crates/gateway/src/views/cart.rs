@@ -161,7 +161,7 @@ pub(super) async fn middle(
         .as_deref()
         .and_then(|id| OrderId::of(user, id).ok())
         && let Some(record) = orders::queries::record(&app.db, &id).await?
-        && record.status.may_retry_payment()
+        && record.may_be_paid_again()
     {
         suggestion.address = Some(record.address);
         suggestion.zone = Some(record.zone);

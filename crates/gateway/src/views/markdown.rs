@@ -66,7 +66,7 @@ pub fn order(record: &OrderRecord, email: Option<&str>) -> String {
             &mut out,
             format_args!("\n## Why It Was Not Delivered\n\n> {}", text(reason)),
         );
-        if record.status.may_retry_payment() {
+        if record.may_be_paid_again() {
             line(
                 &mut out,
                 "\nThe cart is kept: checking out again starts a new payment.",

@@ -249,7 +249,7 @@ impl OrderPage {
                 ),
             cancel_action: format!("/api/orders/{id}/cancel"),
             undoes: undoes(record),
-            may_retry: record.status.may_retry_payment() && !undoing && !was_captured_late(record),
+            may_retry: record.may_be_paid_again(),
             progress: track(record),
             lines: record
                 .lines
@@ -298,11 +298,6 @@ impl OrderPage {
 /// A provider's page is a web page, whatever the provider says.
 fn is_web(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
-}
-
-/// A capture that was refused ended the workflow: its id cannot run again.
-fn was_captured_late(record: &OrderRecord) -> bool {
-    record.shipment.is_some()
 }
 
 fn waiting(status: OrderStatus) -> &'static str {

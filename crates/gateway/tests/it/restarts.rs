@@ -41,6 +41,38 @@ fn every_process_dies_once_and_the_order_arrives() {
     });
 }
 
+/// What a window's end was is in the order's journal: a replay that computed it
+/// anew would not fit, and the order would be stuck.
+#[test]
+fn services_that_come_back_with_other_windows_finish_what_waits() {
+    own(&Setup::with("DELIVERY_TIME", "3s"), async |shop| {
+        let (alice, bob, admin) = (shop.alice(), shop.bob(), shop.admin());
+        let decided = alice.buy("P001", 1, "decided-later").await;
+        let travels = alice.buy("P002", 1, "travels").await;
+        bob.add("P003", 1).await;
+        let unpaid = bob.checkout("paid-later").await;
+        admin.approve(&travels).await;
+        travels.until("in_transit").await;
+        let deadline = decided.json().await["workflow"]["deadline"].clone();
+
+        shop.kill(Part::Services);
+        let other = [
+            ("APPROVAL_WINDOW", "48h"),
+            ("PAYMENT_WINDOW", "1h"),
+            ("DELIVERY_TIME", "1s"),
+        ];
+        shop.start_again_with(Part::Services, &other).await;
+        travels.until("delivered").await;
+        assert_eq!(decided.json().await["workflow"]["deadline"], deadline);
+        admin.approve(&decided).await;
+        decided.until("delivered").await;
+        unpaid.pay().await;
+        unpaid.until("awaiting_approval").await;
+        admin.approve(&unpaid).await;
+        unpaid.until("delivered").await;
+    });
+}
+
 #[test]
 fn processes_stop_when_they_are_asked_to() {
     own(&Setup::default(), async |shop| {

@@ -30,7 +30,7 @@ pub(super) async fn place(
     };
     let cart = basket(ctx).await?;
     let now = ctx.now().await?;
-    let pay_until = now + session.payment_window;
+    let pay_until = ctx.later(session.payment_window).await?;
     let placement = Placement::freeze(&cart.items, &asked, pay_until).map_err(refuse)?;
     reserve(ctx, &next.id, &placement).await?;
 

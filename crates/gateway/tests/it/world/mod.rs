@@ -262,8 +262,8 @@ impl World {
             admin_token: None,
         };
         // The services register themselves at once when Restate is there.
-        world.launch(Part::Restate);
-        world.launch(Part::Sandbox);
+        world.launch(Part::Restate, &[]);
+        world.launch(Part::Sandbox, &[]);
         let seeded = world.run_gateway(&["seed-demo"]);
         if !seeded.status.success() {
             return Err(format!("seed-demo failed: {seeded:?}"));
@@ -273,9 +273,9 @@ impl World {
             world.admin_token = Some(String::from_utf8_lossy(&made.stdout).trim().to_owned());
         }
         world.ready(Part::Restate).await?;
-        world.launch(Part::Services);
+        world.launch(Part::Services, &[]);
         world.ready(Part::Services).await?;
-        world.launch(Part::Gateway);
+        world.launch(Part::Gateway, &[]);
         world.ready(Part::Sandbox).await?;
         world.ready(Part::Gateway).await?;
         world.catalog = world.read_catalog().await?;
@@ -295,7 +295,12 @@ impl World {
 
     /// Starts a process and waits until it serves.
     pub async fn start_again(&self, part: Part) {
-        self.launch(part);
+        self.start_again_with(part, &[]).await;
+    }
+
+    /// The same, this once with these settings.
+    pub async fn start_again_with(&self, part: Part, settings: &[(&str, &str)]) {
+        self.launch(part, settings);
         if let Err(failure) = self.ready(part).await {
             panic!("{failure}");
         }
@@ -388,8 +393,8 @@ impl World {
             .unwrap_or_else(|| panic!("the demo has a product {sku}"))
     }
 
-    fn launch(&self, part: Part) {
-        let process = self.programs[&part].start();
+    fn launch(&self, part: Part, settings: &[(&str, &str)]) {
+        let process = self.programs[&part].start(settings);
         let before = self.processes().insert(part, process);
         assert!(before.is_none(), "{part:?} is running already");
     }

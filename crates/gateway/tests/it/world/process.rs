@@ -34,7 +34,8 @@ pub struct Process {
 }
 
 impl Program {
-    pub fn start(&self) -> Process {
+    /// `settings` win over the program's own.
+    pub fn start(&self, settings: &[(&str, &str)]) -> Process {
         let log = File::options()
             .create(true)
             .append(true)
@@ -42,6 +43,7 @@ impl Program {
             .expect("the log can be written");
         let mut command = self.command();
         let child = command
+            .envs(settings.iter().copied())
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle can be doubled"))
