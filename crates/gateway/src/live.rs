@@ -28,7 +28,7 @@ mod topics;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
@@ -59,6 +59,10 @@ pub fn router() -> Router<Shared> {
 
 /// Most baskets that are remembered.
 const BASKETS_KEPT: usize = 10_000;
+/// How long a page waits for a basket.
+const BASKET_SOON: Duration = Duration::from_secs(1);
+/// How long no page asks after one has waited in vain.
+const BASKETS_AWAY: Duration = Duration::from_secs(5);
 
 /// The live side of the gateway. A cheap clone.
 #[derive(Clone)]
@@ -70,6 +74,8 @@ struct Inner {
     topics: Arc<Topics>,
     projection: Projection,
     baskets: Mutex<HashMap<Username, Basket>>,
+    /// Until when no page asks for a basket: it was asked for in vain.
+    baskets_away_until: Mutex<Option<Instant>>,
     state: Mutex<State>,
     catch_up: catch_up::Door,
     /// Wakes the catch-up loop for what nobody waits for.
@@ -160,6 +166,7 @@ impl Hub {
             topics,
             projection,
             baskets: Mutex::default(),
+            baskets_away_until: Mutex::default(),
             state: Mutex::default(),
             catch_up: door,
             reconnected: Notify::new(),
@@ -248,6 +255,27 @@ impl Hub {
         let basket = services::client::outcome(called)?;
         self.take_basket(basket.clone());
         Ok(self.remembered_basket(user).unwrap_or(basket))
+    }
+
+    /// A user's basket for a page, which does not wait for it long: `None` while
+    /// it cannot be had. Each question that the services do not answer stays in
+    /// Restate until they are back, so after one of them no page asks for a while.
+    pub async fn basket_soon(&self, user: &Username) -> Option<Basket> {
+        if let Some(basket) = self.remembered_basket(user) {
+            return Some(basket);
+        }
+        let away_until = *self.baskets_away();
+        if away_until.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let cause = match tokio::time::timeout(BASKET_SOON, self.basket(user)).await {
+            Ok(Ok(basket)) => return Some(basket),
+            Ok(Err(failure)) => failure.to_string(),
+            Err(_) => format!("no answer within {BASKET_SOON:?}"),
+        };
+        tracing::debug!(cause, "the cart cannot be had now");
+        *self.baskets_away() = Some(Instant::now() + BASKETS_AWAY);
+        None
     }
 
     /// Compares with Restate now. Callers that wait at the same time share one
@@ -349,6 +377,18 @@ impl Hub {
     /// A stream was down: baskets may have changed unheard.
     fn forget_baskets(&self) {
         self.baskets().clear();
+    }
+
+    /// The services are back: baskets can be had again.
+    fn ask_for_baskets(&self) {
+        *self.baskets_away() = None;
+    }
+
+    fn baskets_away(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0
+            .baskets_away_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn baskets(&self) -> MutexGuard<'_, HashMap<Username, Basket>> {

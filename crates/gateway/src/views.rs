@@ -100,8 +100,19 @@ impl Views {
         }
     }
 
-    /// The template of `view`, filled in.
+    /// The template of `view`, filled in. Ends of lines are `\n` alone: a lone
+    /// `\r` in somebody's words would end a line of a server-sent event, and
+    /// what follows would be read as Datastar's own instructions.
     pub fn render<V: View>(&self, view: &V) -> Result<String, minijinja::Error> {
+        let html = self.fill_in(view)?;
+        Ok(if html.contains('\r') {
+            html.replace("\r\n", "\n").replace('\r', "\n")
+        } else {
+            html
+        })
+    }
+
+    fn fill_in<V: View>(&self, view: &V) -> Result<String, minijinja::Error> {
         // While somebody works on the templates, each page reads them anew.
         if self.folder.is_some() {
             return environment::environment(&self.assets, self.folder.clone())
@@ -138,6 +149,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// A line of a server-sent event ends at a lone `\r`, too: Datastar would
+    /// take what follows for its own.
+    #[test]
+    fn nobodys_words_end_a_line_of_an_event() {
+        let views = Views::over(None);
+        let html = views
+            .render(&shell::Announce {
+                text: "no\rmode remove\r\nselector body".to_owned(),
+            })
+            .unwrap();
+        assert!(html.contains("no\nmode remove\nselector body"), "{html}");
+        assert!(!html.contains('\r'));
+    }
 
     /// Templates that are only parts of others.
     const PARTS: [&str; 4] = ["alone.html", "parts.html", "scenarios.html", "world.html"];

@@ -106,6 +106,8 @@ async fn known(app: &App, name: &str, password: String) -> Result<(Username, Use
             .map(|user| (name, user)),
         Err(_) => None,
     };
+    // Counted before it is known, so that many at once are counted, too.
+    app.auth.throttle.failed(name, Instant::now());
     let hash = found
         .as_ref()
         .and_then(|(_, user)| user.password_hash.clone());
@@ -115,16 +117,13 @@ async fn known(app: &App, name: &str, password: String) -> Result<(Username, Use
             app.auth.throttle.succeeded(name);
             Ok(found)
         }
-        _ => {
-            app.auth.throttle.failed(name, Instant::now());
-            Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "wrong_credentials",
-                "Not signed in",
-                "user name or password is wrong: check both and try again",
-            )
-            .with_field("password"))
-        }
+        _ => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong_credentials",
+            "Not signed in",
+            "user name or password is wrong: check both and try again",
+        )
+        .with_field("password")),
     }
 }
 

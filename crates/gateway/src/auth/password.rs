@@ -1,6 +1,8 @@
 //! Passwords, hashed with argon2id. Hashing is slow on purpose, so it runs on
 //! the blocking pool and only a few at a time.
 
+use std::time::Duration;
+
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
@@ -9,6 +11,8 @@ use crate::problem::Problem;
 
 /// Verifications at once: each takes 19 MiB and a core for tens of milliseconds.
 static SLOTS: Semaphore = Semaphore::const_new(2);
+/// How long somebody waits for one.
+const SLOT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is verified when there is no such user, so that both take as long.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -33,7 +37,10 @@ pub fn hash(password: &str, salt: Option<&[u8]>) -> anyhow::Result<String> {
 /// Whether `password` is the one that was hashed. Takes as long when there is
 /// no hash.
 pub async fn verify(password: String, hash: Option<String>) -> Result<bool, Problem> {
-    let _slot = SLOTS.acquire().await.map_err(Problem::internal)?;
+    let _slot = tokio::time::timeout(SLOT_WITHIN, SLOTS.acquire())
+        .await
+        .map_err(|_| Problem::unavailable("too many people sign in just now: try again"))?
+        .map_err(Problem::internal)?;
     let verified = tokio::task::spawn_blocking(move || {
         let matches = hasher()
             .verify_password(password.as_bytes(), hash.as_deref().unwrap_or(NOBODY))

@@ -56,7 +56,11 @@ impl Throttle {
             names.retain(|_, failures| now.duration_since(failures.last) < MEMORY);
         }
         if names.len() >= MAX_NAMES && !names.contains_key(name) {
-            return;
+            // Made-up names must not keep a real one from being remembered.
+            let oldest = names.iter().min_by_key(|(_, failures)| failures.last);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                names.remove(&oldest);
+            }
         }
         let failures = names.entry(name.to_owned()).or_insert(Failures {
             count: 0,

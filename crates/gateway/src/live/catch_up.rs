@@ -38,6 +38,8 @@ const EVERY: Duration = Duration::from_secs(30);
 /// anybody can ask for one. At least twice what the latest one took, so that
 /// asking takes a third of the time at most.
 const SPACING: Duration = Duration::from_millis(200);
+/// How long whoever asks waits.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a gateway's own notes ("item added") are kept, and how often those
 /// that are older are dropped. What orders tell is kept with the orders.
 const NOTES_KEPT: Duration = Duration::from_hours(720);
@@ -77,6 +79,9 @@ pub enum CatchUpError {
     /// The read model cannot be read or written.
     #[error("the read model is not usable: {0}")]
     Database(String),
+    /// It takes longer than anybody should wait.
+    #[error("Restate does not answer in time")]
+    Slow,
     /// The gateway is shutting down.
     #[error("the gateway is shutting down")]
     Closing,
@@ -107,7 +112,10 @@ impl Door {
             .send(answer)
             .await
             .map_err(|_| CatchUpError::Closing)?;
-        asked.await.map_err(|_| CatchUpError::Closing)?
+        tokio::time::timeout(ANSWER_WITHIN, asked)
+            .await
+            .map_err(|_| CatchUpError::Slow)?
+            .map_err(|_| CatchUpError::Closing)?
     }
 }
 
@@ -152,7 +160,12 @@ pub(super) async fn keep_caught_up(
             for waiting in waiting {
                 let _ = waiting.send(answer.clone());
             }
-            tokio::time::sleep(SPACING.max(began.elapsed() * 2)).await;
+            // A failure has cost Restate nothing.
+            let spacing = match answer {
+                Ok(_) => SPACING.max(began.elapsed() * 2),
+                Err(_) => SPACING,
+            };
+            tokio::time::sleep(spacing).await;
         }
     };
     closing.run_until_cancelled(work).await;

@@ -22,6 +22,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const NEXT_BYTES_WITHIN: Duration = Duration::from_secs(30);
 /// How long retry counts are good for.
 const RETRY_COUNTS_FRESH: Duration = Duration::from_secs(1);
+/// How long a page waits for them.
+const RETRY_COUNTS_WITHIN: Duration = Duration::from_secs(1);
 /// Longer than the pauses that the services make between two rounds of tries
 /// during an outage.
 const LONGEST_ROUND_SECS: u32 = 90;
@@ -234,10 +236,18 @@ impl AdminApi {
         {
             return known.counts.clone();
         }
-        known.counts = match self.ask_retry_counts(&mut known.orders).await {
-            Ok(counts) => Some(Arc::new(counts)),
-            Err(error) => {
+        let asked = tokio::time::timeout(
+            RETRY_COUNTS_WITHIN,
+            self.ask_retry_counts(&mut known.orders),
+        );
+        known.counts = match asked.await {
+            Ok(Ok(counts)) => Some(Arc::new(counts)),
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "retry counts are not known");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("retry counts take too long");
                 None
             }
         };

@@ -137,6 +137,7 @@ impl Listener {
             source.last_line = Some(Timestamp::now());
         });
         self.hub.forget_baskets();
+        self.hub.ask_for_baskets();
         self.hub.0.reconnected.notify_one();
         // Baskets may have changed unheard.
         self.hub.0.topics.wake_all();

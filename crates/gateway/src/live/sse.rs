@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use waybill_domain::ids::Username;
 
-use super::Hub;
+use super::{Backoff, Hub};
 use crate::auth::Caller;
 use crate::ops::Metrics;
 use crate::problem::Problem;
@@ -229,6 +229,8 @@ where
     F: Future<Output = Result<Frame, Problem>> + Send,
 {
     async fn next_frame(mut self) -> Option<(Events, Self)> {
+        let mut backoff = Backoff::new();
+        let mut again_at = None;
         loop {
             if let Some(frame) = self.ready.take() {
                 let events = self.changed(frame);
@@ -238,6 +240,7 @@ where
             }
             tokio::select! {
                 () = self.wakes.next() => {}
+                () = sleep_until(again_at.unwrap_or(self.ends_at)), if again_at.is_some() => {}
                 () = sleep_until(self.ends_at) => return None,
             }
             sleep_until(self.rendered_at + COALESCE).await;
@@ -249,13 +252,14 @@ where
             };
             match (self.render)(moment).await {
                 Ok(frame) => self.ready = Some(frame),
-                // The next change, or the client's next try, shows it again.
+                // What has changed is still to be shown.
                 Err(problem) if problem.status.is_server_error() => {
                     tracing::warn!(
                         cause = problem.cause(),
                         "a stream could not be rendered: {}",
                         problem.detail
                     );
+                    again_at = Some(Instant::now() + backoff.next());
                 }
                 Err(_) => return None,
             }

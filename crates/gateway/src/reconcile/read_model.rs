@@ -221,9 +221,18 @@ pub(super) async fn differences(db: &Db, held: &Held) -> anyhow::Result<Vec<Diff
             .collect();
         let expected = expected(&mut scratch, &OF_ORDERS, &ids, &updates).await?;
         let found = in_one_moment(db, &OF_ORDERS, &ids).await?;
-        differences.extend(compare(&expected, &found, |order| {
-            About::Order(order.to_owned())
-        }));
+        // What has moved on since Restate was asked is no difference.
+        let has_moved_on = |of: &str| {
+            let address = (of.to_owned(), ORDERS, String::new());
+            let is_newer = found.get(&address).map(version) > expected.get(&address).map(version);
+            is_newer && OrderId::parse(of).is_ok_and(|order| held.is_worked_on(&order))
+        };
+        let compared = compare(&expected, &found, |order| About::Order(order.to_owned()));
+        differences.extend(
+            compared
+                .into_iter()
+                .filter(|it| !matches!(&it.about, About::Order(of) if has_moved_on(of))),
+        );
     }
     let skus: Vec<_> = held.levels.keys().map(Sku::to_string).collect();
     let updates: Vec<_> = held.levels.values().cloned().map(Update::Stock).collect();
@@ -262,7 +271,8 @@ fn updates_of(held: &Held, order: &OrderId) -> Vec<Update> {
     record.into_iter().chain(late).collect()
 }
 
-/// Writes what Restate holds over what is there.
+/// Writes what Restate holds over what is there. An order that has moved on
+/// since Restate was asked is left alone.
 pub(super) async fn rewrite(db: &Db, held: &Held, about: &About) -> anyhow::Result<()> {
     let (statements, of, updates): (&[&'static str], _, _) = match about {
         About::Order(id) => (
@@ -296,6 +306,19 @@ pub(super) async fn rewrite(db: &Db, held: &Held, about: &About) -> anyhow::Resu
         ),
     };
     let mut transaction = db.begin().await?;
+    if let About::Order(id) = about {
+        let order = OrderId::parse(id)?;
+        let shown: Option<i64> =
+            sqlx::query_scalar("SELECT version FROM orders WHERE order_id = ?")
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let due = held.orders.get(&order).map(|it| it.version);
+        let is_newer = shown.and_then(|it| u64::try_from(it).ok()) > due;
+        if is_newer && held.is_worked_on(&order) {
+            return Ok(());
+        }
+    }
     for statement in statements {
         sqlx::query(*statement)
             .bind(&of)
@@ -434,9 +457,12 @@ fn difference(about: About, kind: String, words: String) -> Difference {
     }
 }
 
+fn version(order: &Map<String, Value>) -> i64 {
+    order["version"].as_i64().unwrap_or_default()
+}
+
 /// What is wrong with an order as a whole.
 fn whole(should: &Map<String, Value>, found: Option<&Map<String, Value>>) -> Option<String> {
-    let version = |cells: &Map<String, Value>| cells["version"].as_i64().unwrap_or_default();
     let said = |cells: &Map<String, Value>| {
         let status = cells["status"].as_str().unwrap_or_default();
         format!("{status} (version {})", version(cells))

@@ -270,15 +270,12 @@ pub async fn paint(
         ));
     }
     let (basket, pane, waiting, personas) = future::join4(
-        app.live.basket(&caller.user),
+        app.live.basket_soon(&caller.user),
         notifications::pane(app, caller, after),
         load::waiting(app, caller),
         personas(app),
     )
     .await;
-    let basket = basket
-        .inspect_err(|failure| tracing::debug!(cause = %failure, "the cart cannot be had now"))
-        .ok();
     let (pane, waiting) = (pane?, waiting?);
     let middle = middle(app, viewer, place, basket.as_ref()).await?;
     let workflow = workflow(app, viewer, middle.order.as_ref()).await?;

@@ -12,6 +12,7 @@ use axum::routing::get;
 use datastar::prelude::{PatchElements, PatchSignals};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use waybill_domain::order::OrderRecord;
 
 use super::journal;
@@ -28,6 +29,8 @@ use crate::reply::{Fields, FromFields, InQuery};
 
 /// How often Restate is asked anew while nothing else wakes a stream.
 const ASK_RESTATE: Duration = Duration::from_secs(2);
+/// How long a change waits for the journal that goes with it.
+const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
 /// How often health and the like are looked at.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 
@@ -97,8 +100,14 @@ async fn page_frame(
     // The journal is asked for after the page is there, and not waited for.
     let with_journal = match &place.kind {
         Kind::Order(id) if !moment.first => {
-            regions.journal = app.views.render(&journal::of_order(app, id).await)?;
-            true
+            // An admin API that hangs does not keep the order's news back.
+            match timeout(JOURNAL_WITHIN, journal::of_order(app, id)).await {
+                Ok(journal) => {
+                    regions.journal = app.views.render(&journal)?;
+                    true
+                }
+                Err(_) => false,
+            }
         }
         Kind::Order(_) => false,
         _ => true,

@@ -41,6 +41,37 @@ fn every_process_dies_once_and_the_order_arrives() {
     });
 }
 
+/// Each cart that is asked for stays in Restate until the services are back.
+#[test]
+fn while_the_services_are_away_pages_do_not_ask_on_and_on() {
+    own(&Setup::default(), async |shop| {
+        let alice = shop.alice();
+        alice.add("P001", 1).await;
+        shop.kill(Part::Services);
+        eventually("the gateway hears of it", SOON, async || {
+            let metrics = shop.http.get(format!("{}/readyz", shop.gateway));
+            let ready = send_anyway(metrics).await;
+            if ready.text.contains("\"update_streams_connected\":0") {
+                Ok(())
+            } else {
+                Err(format!("{ready:?}"))
+            }
+        })
+        .await;
+        for path in ["/cart", "/orders", "/products", "/cart", "/"] {
+            let request = alice.request(Method::GET, path);
+            let page = send_anyway(request.header("accept", "text/html")).await;
+            assert_eq!(page.status, 200, "{path}: {page:?}");
+        }
+        let asked = "SELECT id FROM sys_invocation \
+             WHERE target = 'UserSession/alice/GetBasket' AND status <> 'completed'";
+        let asked = shop.sql(asked).await;
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        shop.start_again(Part::Services).await;
+        assert_eq!(alice.in_cart().await, [("P001".to_owned(), 1)]);
+    });
+}
+
 /// What a window's end was is in the order's journal: a replay that computed it
 /// anew would not fit, and the order would be stuck.
 #[test]
