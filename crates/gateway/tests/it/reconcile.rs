@@ -593,6 +593,42 @@ fn a_booking_that_arrives_after_the_clean_up_books_nothing() {
     });
 }
 
+/// The order itself finds out and undoes: nobody has to clean up.
+#[test]
+fn a_booking_whose_own_call_was_killed_leaves_no_parcel() {
+    own(&Setup::default(), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "killed").await;
+        shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 4_000 } }))
+            .await;
+        shop.admin().approve(&order).await;
+        let booking = "ShippingService/InitiateShipment";
+        eventually("the booking is on its way", SOON, async || {
+            let calls = shop.open_invocations(booking, Some(&run_of(&order))).await;
+            if shop.have_step(&calls, "Command: Run").await {
+                Ok(())
+            } else {
+                Err(format!("{calls:?}"))
+            }
+        })
+        .await;
+        kill(shop, booking).await;
+        shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 0 } }))
+            .await;
+        order.until("shipping_failed").await;
+        eventually("the late booking has arrived", SOON, async || {
+            let requests = order.ledger().await.shipment().requests;
+            if requests.book >= 2 {
+                Ok(())
+            } else {
+                Err(format!("{requests:?}"))
+            }
+        })
+        .await;
+        let effects = order.ledger().await.shipment().effects;
+        assert_eq!((effects.book, effects.cancel), (1, 1));
+    });
+}
+
 #[test]
 fn a_run_that_was_killed_while_the_provider_captured_keeps_no_money() {
     own(&Setup::default(), async |shop| {
