@@ -60,7 +60,7 @@ pub fn router() -> Router<Shared> {
 /// Most baskets that are remembered.
 const BASKETS_KEPT: usize = 10_000;
 /// How long a page waits for a basket.
-const BASKET_SOON: Duration = Duration::from_secs(1);
+const BASKET_SOON: Duration = Duration::from_secs(2);
 /// How long no page asks after one has waited in vain.
 const BASKETS_AWAY: Duration = Duration::from_secs(5);
 
@@ -268,13 +268,25 @@ impl Hub {
         if away_until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        let cause = match tokio::time::timeout(BASKET_SOON, self.basket(user)).await {
-            Ok(Ok(basket)) => return Some(basket),
-            Ok(Err(failure)) => failure.to_string(),
+        // Goes on when nobody waits any more: a late answer wakes its user's pages.
+        let (hub, whose) = (self.clone(), user.clone());
+        let asked = tokio::spawn(async move { hub.basket(&whose).await });
+        let cause = match tokio::time::timeout(BASKET_SOON, asked).await {
+            Ok(Ok(Ok(basket))) => return Some(basket),
+            Ok(Ok(Err(failure))) => failure.to_string(),
+            Ok(Err(ended)) => ended.to_string(),
             Err(_) => format!("no answer within {BASKET_SOON:?}"),
         };
         tracing::debug!(cause, "the cart cannot be had now");
         *self.baskets_away() = Some(Instant::now() + BASKETS_AWAY);
+        // While the services are heard nothing else would wake those pages.
+        let hub = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(BASKETS_AWAY).await;
+            if hub.hears_all() {
+                hub.tell_all();
+            }
+        });
         None
     }
 
@@ -345,15 +357,16 @@ impl Hub {
 
     fn remembered_basket(&self, user: &Username) -> Option<Basket> {
         // What a stream that is down says is missed: ask Restate then.
-        let state = self.state();
-        let hears_all =
-            !state.sources.is_empty() && state.sources.iter().all(|source| source.connected);
-        drop(state);
-        if hears_all {
+        if self.hears_all() {
             self.baskets().get(user).cloned()
         } else {
             None
         }
+    }
+
+    fn hears_all(&self) -> bool {
+        let sources = &self.state().sources;
+        !sources.is_empty() && sources.iter().all(|source| source.connected)
     }
 
     fn take_basket(&self, basket: Basket) -> bool {
