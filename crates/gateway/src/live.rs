@@ -259,7 +259,8 @@ impl Hub {
 
     /// A user's basket for a page, which does not wait for it long: `None` while
     /// it cannot be had. Each question that the services do not answer stays in
-    /// Restate until they are back, so after one of them no page asks for a while.
+    /// Restate until they are back, so while they are not heard no page asks for a
+    /// while after one that was not answered.
     pub async fn basket_soon(&self, user: &Username) -> Option<Basket> {
         if let Some(basket) = self.remembered_basket(user) {
             return Some(basket);
@@ -278,15 +279,10 @@ impl Hub {
             Err(_) => format!("no answer within {BASKET_SOON:?}"),
         };
         tracing::debug!(cause, "the cart cannot be had now");
-        *self.baskets_away() = Some(Instant::now() + BASKETS_AWAY);
-        // While the services are heard nothing else would wake those pages.
-        let hub = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(BASKETS_AWAY).await;
-            if hub.hears_all() {
-                hub.tell_all();
-            }
-        });
+        // While the services are heard it is this user's trouble alone.
+        if !self.hears_all() {
+            *self.baskets_away() = Some(Instant::now() + BASKETS_AWAY);
+        }
         None
     }
 

@@ -243,6 +243,7 @@ where
                 () = sleep_until(again_at.unwrap_or(self.ends_at)), if again_at.is_some() => {}
                 () = sleep_until(self.ends_at) => return None,
             }
+            again_at = None;
             sleep_until(self.rendered_at + COALESCE).await;
             self.wakes.settle();
             self.rendered_at = Instant::now();
@@ -386,6 +387,8 @@ mod tests {
         number: AtomicU64,
         painted: AtomicUsize,
         asked_after: Mutex<Vec<Option<String>>>,
+        /// How many paintings fail from now on.
+        failing: AtomicUsize,
     }
 
     async fn open(
@@ -400,6 +403,13 @@ mod tests {
             async move {
                 board.painted.fetch_add(1, Ordering::SeqCst);
                 board.asked_after.lock().unwrap().push(moment.after);
+                let fails = |left: usize| left.checked_sub(1);
+                let failed = board
+                    .failing
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails);
+                if failed.is_ok() {
+                    return Err(Problem::internal("a test"));
+                }
                 let number = board.number.load(Ordering::SeqCst);
                 let frame = Frame::of([
                     PatchElements::new("<p id=\"same\">always the same</p>"),
@@ -473,6 +483,29 @@ mod tests {
             painted < 15,
             "painted {painted} times in about half a second"
         );
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_painting_that_fails_is_tried_again_without_another_change() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let mut stream = open(&hub, topic.subscribe(), &board, LastEventId(None))
+            .await
+            .unwrap();
+        heard(&mut stream).await;
+        heard(&mut stream).await;
+        board.failing.store(2, Ordering::SeqCst);
+        board.number.store(1, Ordering::SeqCst);
+        topic.send_replace(1);
+        let shown = heard(&mut stream).await;
+        assert!(shown.contains("<p id=\"number\">1</p>"), "{shown}");
+        // Nothing changes any more, and nothing is painted.
+        let painted = board.painted.load(Ordering::SeqCst);
+        assert_eq!(painted, 4);
+        assert!(timeout(5 * COALESCE, stream.next()).await.is_err());
+        assert_eq!(board.painted.load(Ordering::SeqCst), painted);
         hub.close().await;
     }
 
