@@ -119,8 +119,10 @@ async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
         service: String,
         key: Option<String>,
     }
+    // A `TakeBack` ends no order: one whose reconciling was cut off needs another.
     let sql = "SELECT id, target_service_name AS service, target_service_key AS key \
-               FROM sys_invocation WHERE status <> 'completed' AND target_handler_name <> 'Forget'";
+               FROM sys_invocation WHERE status <> 'completed' \
+               AND target_handler_name NOT IN ('Forget', 'TakeBack')";
     let rows: Vec<Row> = admin_api.query_rows(sql.to_owned()).try_collect().await?;
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let orders = admin_api.orders_of(&ids).await?;
