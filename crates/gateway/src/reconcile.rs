@@ -35,6 +35,8 @@ use crate::live::inspect::AdminApi;
 
 /// What is under way looks like a difference for a moment.
 const SEEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How often it is looked again at most: a busy shop has new ones each time.
+const MOST_LOOKS: u32 = 4;
 
 /// What is compared with what.
 pub struct Reconcile {
@@ -151,19 +153,29 @@ impl Reconcile {
         Ok(Reconciled { found, left })
     }
 
-    /// The differences that are still there after a while.
+    /// The differences that are still there after a while. As long as there are
+    /// others than before (Restate has just come back, say) it is looked again.
     async fn confirmed(&self) -> anyhow::Result<Look> {
-        let first = self.look().await?;
-        if first.differences.is_empty() {
-            return Ok(first);
+        let mut before = self.look().await?;
+        for again in 1..=MOST_LOOKS {
+            if before.differences.is_empty() {
+                break;
+            }
+            tokio::time::sleep(SEEN_AGAIN_AFTER).await;
+            let seen: BTreeSet<_> = before
+                .differences
+                .iter()
+                .map(Difference::identity)
+                .collect();
+            let mut now = self.look().await?;
+            let is_known = |difference: &Difference| seen.contains(&difference.identity());
+            if again == MOST_LOOKS || now.differences.iter().all(is_known) {
+                now.differences.retain(is_known);
+                return Ok(now);
+            }
+            before = now;
         }
-        tokio::time::sleep(SEEN_AGAIN_AFTER).await;
-        let seen: BTreeSet<_> = first.differences.iter().map(Difference::identity).collect();
-        let mut second = self.look().await?;
-        second
-            .differences
-            .retain(|difference| seen.contains(&difference.identity()));
-        Ok(second)
+        Ok(before)
     }
 
     async fn look(&self) -> anyhow::Result<Look> {
