@@ -403,7 +403,7 @@ impl Fields {
                 format!("{name} must not contain control characters"),
             ));
         }
-        Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n")))
+        Ok(Some(text.to_owned()))
     }
 
     /// Text of at most `max` characters that is not blank.

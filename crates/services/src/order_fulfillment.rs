@@ -503,7 +503,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    /// The journaled end of a wait; the same.
+    /// The journaled end of a wait that begins now; a cancellation is noted.
     async fn later(&mut self, wait: Duration) -> Timestamp {
         loop {
             match self.ctx.later(wait).await {

@@ -3,10 +3,10 @@
 //! A definite no (4xx with its reason in JSON) is an answer at once. An answer
 //! that says no for now, a bare error, one that does not let us in (401, 403: a
 //! proxy's, or a key's that expired), a timeout or no answer at all is tried
-//! four times within a second;
-//! after that a "no for now" counts as definite, and silence as an outage: a
-//! durable sleep, then again. A sleeping invocation holds none of Restate's
-//! invoker slots, so an outage of others never stops us.
+//! four times within a second; after that a "no for now" counts as definite,
+//! and all the others as an outage: a durable sleep, then again. A sleeping
+//! invocation holds none of Restate's invoker slots, so an outage of others
+//! never stops us.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,6 +27,13 @@ const DELAY_FACTOR: f32 = 2.0;
 /// Sleeps between rounds of tries during an outage.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Not about what was asked: come again, or with the right key.
+const NOT_ABOUT_IT: [StatusCode; 4] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_MANY_REQUESTS,
+];
 
 /// Two providers, one way to ask them.
 #[derive(Debug, Clone)]
@@ -191,14 +198,6 @@ async fn one_try<T: DeserializeOwned>(request: RequestBuilder) -> Result<Said<T>
         None => Err(Trouble::NoAnswer(format!("HTTP {status}"))),
     }
 }
-
-/// Not about what was asked: come again, or with the right key.
-const NOT_ABOUT_IT: [StatusCode; 4] = [
-    StatusCode::UNAUTHORIZED,
-    StatusCode::FORBIDDEN,
-    StatusCode::REQUEST_TIMEOUT,
-    StatusCode::TOO_MANY_REQUESTS,
-];
 
 /// The words of an answer that says no; `None` for a bare error.
 async fn words_of(response: Response) -> Option<String> {

@@ -80,8 +80,8 @@ impl PaymentService {
         }))
     }
 
-    /// Gives up the hold on one transaction's money, and on no other's; a
-    /// provider that says no has none. Open to the ingress for
+    /// Gives up one transaction's money, and no other's: its hold or, where the
+    /// provider does not void it, what was taken. Open to the ingress for
     /// `gateway reconcile`, as is [`refund`](Self::refund).
     #[handler(name = "Void")]
     async fn void(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
@@ -92,7 +92,7 @@ impl PaymentService {
     /// Gives the money back; a provider that says no has none of it.
     #[handler(name = "Refund")]
     async fn refund(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
-        let _had_none = self.undo(&ctx, &order, "refund").await;
+        self.undo(&ctx, &order, "refund").await;
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl PaymentService {
             transaction_id: None,
             ..order
         };
-        let _nothing_held = self.undo(&ctx, &whole, "void").await;
+        self.undo(&ctx, &whole, "void").await;
         Ok(())
     }
 }
@@ -137,7 +137,7 @@ impl PaymentService {
             }
         };
         if matches!(found, Said::Yes(_)) {
-            let _had_none = self.undo(ctx, order, "refund").await;
+            self.undo(ctx, order, "refund").await;
         }
     }
 
@@ -145,11 +145,11 @@ impl PaymentService {
     /// have taken it all the same: then it is refunded.
     async fn give_up(&self, ctx: &Context<'_>, order: &PaymentOrder) {
         if !self.undo(ctx, order, "void").await {
-            let _had_none = self.undo(ctx, order, "refund").await;
+            self.undo(ctx, order, "refund").await;
         }
     }
 
-    /// Whether there was something to undo.
+    /// Voids or refunds. Whether the provider had something to undo.
     async fn undo(&self, ctx: &Context<'_>, order: &PaymentOrder, operation: &str) -> bool {
         let payment_id = loop {
             match self.known_id(ctx, order).await {

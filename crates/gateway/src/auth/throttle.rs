@@ -103,6 +103,21 @@ mod tests {
     }
 
     #[test]
+    fn made_up_names_keep_no_real_one_out() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        for number in 0..MAX_NAMES {
+            throttle.failed(&format!("nobody{number}"), now);
+        }
+        let later = now + Duration::from_secs(1);
+        for _ in 0..FREE_FAILURES {
+            throttle.failed("alice", later);
+        }
+        assert_eq!(throttle.wait("alice", later), Some(FIRST_WAIT));
+        assert_eq!(throttle.0.lock().unwrap().len(), MAX_NAMES);
+    }
+
+    #[test]
     fn the_wait_has_an_end_and_success_forgets() {
         let throttle = Throttle::default();
         let now = Instant::now();

@@ -422,6 +422,15 @@ mod tests {
         Ok(shown.into_body().into_data_stream())
     }
 
+    /// A stream whose first picture has been heard.
+    async fn watching(hub: &Hub, topic: &watch::Sender<u64>, board: &Arc<Board>) -> BodyDataStream {
+        let opened = open(hub, topic.subscribe(), board, LastEventId(None)).await;
+        let mut stream = opened.unwrap();
+        heard(&mut stream).await;
+        heard(&mut stream).await;
+        stream
+    }
+
     async fn heard(stream: &mut BodyDataStream) -> String {
         let bytes = timeout(Duration::from_secs(5), stream.next()).await;
         let bytes = bytes.expect("an event in time").expect("an open stream");
@@ -491,11 +500,7 @@ mod tests {
         let fake = Fake::start().await;
         let (_folder, _db, hub) = fake.hub().await;
         let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
-        let mut stream = open(&hub, topic.subscribe(), &board, LastEventId(None))
-            .await
-            .unwrap();
-        heard(&mut stream).await;
-        heard(&mut stream).await;
+        let mut stream = watching(&hub, &topic, &board).await;
         board.failing.store(2, Ordering::SeqCst);
         board.number.store(1, Ordering::SeqCst);
         topic.send_replace(1);
@@ -538,11 +543,7 @@ mod tests {
         let fake = Fake::start().await;
         let (_folder, _db, hub) = fake.hub().await;
         let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
-        let mut stream = open(&hub, topic.subscribe(), &board, LastEventId(None))
-            .await
-            .unwrap();
-        heard(&mut stream).await;
-        heard(&mut stream).await;
+        let mut stream = watching(&hub, &topic, &board).await;
         hub.closing().cancel();
         let ended = timeout(Duration::from_millis(500), stream.next()).await;
         assert!(ended.expect("no waiting").is_none());

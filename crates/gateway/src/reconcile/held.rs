@@ -212,6 +212,16 @@ impl Held {
         self.work.orders.contains(order) || self.work.users.contains(order.owner().as_str())
     }
 
+    /// Whether an order that is shown with this version has moved on since
+    /// Restate was asked: that is no difference.
+    pub(super) fn is_outrun(&self, order: &str, shown: Option<i64>) -> bool {
+        let Ok(order) = OrderId::parse(order) else {
+            return false;
+        };
+        let held = self.orders.get(&order).map(|it| it.version);
+        shown.and_then(|it| u64::try_from(it).ok()) > held && self.is_worked_on(&order)
+    }
+
     /// What Restate's own states say of each other.
     pub(super) fn differences(&self) -> Vec<Difference> {
         let mut differences = self.unreadable.clone();

@@ -221,11 +221,9 @@ pub(super) async fn differences(db: &Db, held: &Held) -> anyhow::Result<Vec<Diff
             .collect();
         let expected = expected(&mut scratch, &OF_ORDERS, &ids, &updates).await?;
         let found = in_one_moment(db, &OF_ORDERS, &ids).await?;
-        // What has moved on since Restate was asked is no difference.
         let has_moved_on = |of: &str| {
             let address = (of.to_owned(), ORDERS, String::new());
-            let is_newer = found.get(&address).map(version) > expected.get(&address).map(version);
-            is_newer && OrderId::parse(of).is_ok_and(|order| held.is_worked_on(&order))
+            held.is_outrun(of, found.get(&address).map(version))
         };
         let compared = compare(&expected, &found, |order| About::Order(order.to_owned()));
         differences.extend(
@@ -307,15 +305,12 @@ pub(super) async fn rewrite(db: &Db, held: &Held, about: &About) -> anyhow::Resu
     };
     let mut transaction = db.begin().await?;
     if let About::Order(id) = about {
-        let order = OrderId::parse(id)?;
         let shown: Option<i64> =
             sqlx::query_scalar("SELECT version FROM orders WHERE order_id = ?")
                 .bind(id)
                 .fetch_optional(&mut *transaction)
                 .await?;
-        let due = held.orders.get(&order).map(|it| it.version);
-        let is_newer = shown.and_then(|it| u64::try_from(it).ok()) > due;
-        if is_newer && held.is_worked_on(&order) {
+        if held.is_outrun(id, shown) {
             return Ok(());
         }
     }

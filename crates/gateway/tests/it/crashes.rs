@@ -128,6 +128,7 @@ fn die_at_every_step(setup: Setup, stories: &[Story], cases: usize) {
         steps.sort_by_key(|step| step.is_rare);
         let mut known = BTreeSet::new();
         steps.retain(|step| known.insert((step.id.clone(), step.what.clone())));
+        assert!(!steps.is_empty(), "the services told no step");
         let mut outcomes = Vec::new();
         for case in choose(&steps, cases) {
             let step = &steps[case.step];

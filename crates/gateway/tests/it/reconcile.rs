@@ -555,6 +555,36 @@ fn a_run_that_was_killed_while_the_carrier_booked_leaves_no_parcel() {
     });
 }
 
+const BOOKING: &str = "ShippingService/InitiateShipment";
+
+async fn until_the_booking_is_on_its_way(order: &Order<'_>) {
+    let (shop, run) = (order.by.shop, run_of(order));
+    eventually("the booking is on its way", SOON, async || {
+        let calls = shop.open_invocations(BOOKING, Some(&run)).await;
+        if shop.have_step(&calls, "Command: Run").await {
+            Ok(())
+        } else {
+            Err(format!("{calls:?}"))
+        }
+    })
+    .await;
+}
+
+/// It arrives as a repeat, after its parcel was booked and called back.
+async fn the_late_booking_books_nothing(order: &Order<'_>) {
+    eventually("the late booking has arrived", SOON, async || {
+        let requests = order.ledger().await.shipment().requests;
+        if requests.book >= 2 {
+            Ok(())
+        } else {
+            Err(format!("{requests:?}"))
+        }
+    })
+    .await;
+    let effects = order.ledger().await.shipment().effects;
+    assert_eq!((effects.book, effects.cancel), (1, 1));
+}
+
 /// The hardest: the booking is still on its way when all is cleaned up.
 #[test]
 fn a_booking_that_arrives_after_the_clean_up_books_nothing() {
@@ -563,33 +593,12 @@ fn a_booking_that_arrives_after_the_clean_up_books_nothing() {
         shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 12_000 } }))
             .await;
         shop.admin().approve(&order).await;
-        let asked =
-            "SELECT id FROM sys_invocation WHERE target = 'ShippingService/InitiateShipment'";
-        eventually("the booking is on its way", SOON, async || {
-            let rows = shop.sql(asked).await;
-            let ids: Vec<_> = rows.iter().map(|row| text(&row["id"]).to_owned()).collect();
-            if shop.have_step(&ids, "Command: Run").await {
-                Ok(())
-            } else {
-                Err(format!("{ids:?}"))
-            }
-        })
-        .await;
+        until_the_booking_is_on_its_way(&order).await;
         kill(shop, &run_of(&order)).await;
         shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 0 } }))
             .await;
         clean_up(shop, &order).await;
-        eventually("the late booking has arrived", SOON, async || {
-            let requests = order.ledger().await.shipment().requests;
-            if requests.book >= 2 {
-                Ok(())
-            } else {
-                Err(format!("{requests:?}"))
-            }
-        })
-        .await;
-        let effects = order.ledger().await.shipment().effects;
-        assert_eq!((effects.book, effects.cancel), (1, 1));
+        the_late_booking_books_nothing(&order).await;
     });
 }
 
@@ -601,31 +610,32 @@ fn a_booking_whose_own_call_was_killed_leaves_no_parcel() {
         shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 4_000 } }))
             .await;
         shop.admin().approve(&order).await;
-        let booking = "ShippingService/InitiateShipment";
-        eventually("the booking is on its way", SOON, async || {
-            let calls = shop.open_invocations(booking, Some(&run_of(&order))).await;
-            if shop.have_step(&calls, "Command: Run").await {
-                Ok(())
-            } else {
-                Err(format!("{calls:?}"))
-            }
-        })
-        .await;
-        kill(shop, booking).await;
+        until_the_booking_is_on_its_way(&order).await;
+        kill(shop, BOOKING).await;
         shop.faults_of(&order.id, json!({ "carrier": { "lag_ms": 0 } }))
             .await;
         order.until("shipping_failed").await;
-        eventually("the late booking has arrived", SOON, async || {
-            let requests = order.ledger().await.shipment().requests;
-            if requests.book >= 2 {
-                Ok(())
-            } else {
-                Err(format!("{requests:?}"))
-            }
-        })
-        .await;
-        let effects = order.ledger().await.shipment().effects;
-        assert_eq!((effects.book, effects.cancel), (1, 1));
+        the_late_booking_books_nothing(&order).await;
+    });
+}
+
+/// Money that the provider has taken all the same cannot be voided.
+#[test]
+fn money_that_was_captured_behind_our_back_is_refunded_when_its_order_ends() {
+    own(&Setup::default(), async |shop| {
+        let order = approvable(&shop.alice(), "P001", "taken").await;
+        let (_, pay_url) = order.payment_page().await;
+        let id = pay_url.rsplit('/').next().expect("the page's last part");
+        let due = order.json().await;
+        let capture = json!({
+            "transaction_id": due["payment"]["transaction_id"],
+            "amount": due["total_cents"],
+        });
+        outside(shop, &format!("/payments/{id}/capture"), capture).await;
+        shop.admin().reject(&order, "a test").await;
+        order.until("rejected").await;
+        let effects = order.ledger().await.payment().effects;
+        assert_eq!((effects.capture, effects.refund), (1, 1));
     });
 }
 
