@@ -175,6 +175,7 @@ mod tests {
             let html = views
                 .render(&sample)
                 .unwrap_or_else(|error| panic!("{}: {error:#}", V::TEMPLATE));
+            assert!(!html.contains("&lt;wbr"), "{} shows markup", V::TEMPLATE);
             assert!(
                 !html.contains("<b>bold</b>"),
                 "{} lets markup through",

@@ -181,7 +181,7 @@ mod tests {
             let call = CallRow {
                 id: "inv_1abc".into(),
                 target: "OrderFulfillmentWorkflow/alice.1/Run".into(),
-                name: "OrderFulfillmentWorkflow/Run".into(),
+                name: "OrderFulfillmentWorkflow.Run".into(),
                 status: "suspended".into(),
                 meaning: meaning("suspended"),
                 family: "waiting",
