@@ -418,6 +418,7 @@ impl OrderRecord {
         if !self.status.may_retry_payment() || self.undoing.is_some() {
             return Err(self);
         }
+        let at = self.not_before(at);
         self.begin_attempt(placement, at);
         let attempt = self.payment().attempt;
         self.note(
@@ -465,10 +466,17 @@ impl OrderRecord {
                 step: Box::new(step),
             });
         }
+        let at = self.not_before(at);
         self.version += 1;
         self.updated_at = at;
         self.take(step, at);
         Ok(self)
+    }
+
+    /// The time of the next step. Services on other machines may have clocks
+    /// that are behind: an order's story is told in its order all the same.
+    fn not_before(&self, at: Timestamp) -> Timestamp {
+        at.max(self.updated_at)
     }
 
     fn allows(&self, step: &Step) -> bool {
@@ -884,6 +892,21 @@ mod tests {
             .iter()
             .map(|event| event.kind.as_str())
             .collect()
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_does_not_turn_the_story_around() {
+        let ahead = placed().apply(paid()[0].clone(), at(100)).unwrap();
+        let record = ahead.apply(paid()[1].clone(), at(40)).unwrap();
+        assert_eq!((record.updated_at, record.status_since), (at(100), at(100)));
+        let failed = placed()
+            .apply(Step::PaymentExpired, at(100))
+            .and_then(|it| it.apply(Step::Undone(Done::Reserved), at(30)))
+            .and_then(|it| it.apply(Step::Ended, at(20)))
+            .unwrap();
+        let again = failed.retry(placement(), at(10)).unwrap();
+        assert_eq!(again.updated_at, at(100));
+        assert!(again.events.is_sorted_by_key(|it| it.at));
     }
 
     #[test]

@@ -39,8 +39,12 @@ const LATEST_DELIVERIES: i64 = 1_000;
 const LOW_STOCK: i64 = 10;
 /// A deadline that passed this long ago should have been acted upon.
 const OVERDUE_AFTER: Duration = Duration::from_mins(1);
-/// Shipping that takes this long is held up by the carrier or the provider.
-const SLOW_SHIPPING: Duration = Duration::from_mins(5);
+/// Shipping, or undoing, that takes this long is held up by others.
+const SLOW: Duration = Duration::from_mins(5);
+/// An order that has moved on this recently may be between two hands.
+const BETWEEN_HANDS: Duration = Duration::from_secs(5);
+/// Most orders whose workflow is looked for.
+const MOST_LOOKED_FOR: i64 = 20_000;
 
 /// Everything at a glance.
 #[derive(Debug, Clone, Serialize)]
@@ -149,6 +153,10 @@ pub struct Latest {
 struct Outside {
     /// `None`: nobody could be asked.
     stuck: Option<Vec<StuckInvocation>>,
+    /// Orders that have no workflow, though they should.
+    alone: Vec<queries::Overdue>,
+    /// Those that had none the time before, either.
+    abandoned: Vec<queries::Overdue>,
     processes: Vec<Process>,
 }
 
@@ -184,7 +192,7 @@ async fn make(app: &App) -> Result<Dashboard, Problem> {
         queries::delivery_times(&app.db, LATEST_DELIVERIES),
         minutes(app, now),
         queries::low_stock(&app.db, LOW_STOCK),
-        queries::overdue(&app.db, now - OVERDUE_AFTER, now - SLOW_SHIPPING),
+        queries::overdue(&app.db, now - OVERDUE_AFTER, now - SLOW),
     );
     let counts = counts?;
     let (delivered_cents, on_its_way_cents) = revenue?;
@@ -202,7 +210,7 @@ async fn make(app: &App) -> Result<Dashboard, Problem> {
         orders_per_minute: minutes?,
         low_stock: low_stock?,
         restate_asked: stuck.is_some(),
-        needs_operator: needs(stuck.unwrap_or_default(), overdue?),
+        needs_operator: needs(stuck.unwrap_or_default(), &outside.abandoned, overdue?),
         read_model: app.live.health(),
         processes: outside.processes.clone(),
     })
@@ -252,7 +260,11 @@ async fn minutes(app: &App, now: Timestamp) -> Result<Vec<Minute>, Problem> {
         .collect())
 }
 
-fn needs(stuck: Vec<StuckInvocation>, overdue: Vec<queries::Overdue>) -> Vec<Need> {
+fn needs(
+    stuck: Vec<StuckInvocation>,
+    abandoned: &[queries::Overdue],
+    overdue: Vec<queries::Overdue>,
+) -> Vec<Need> {
     let stuck = stuck.into_iter().map(|invocation| {
         let (what, todo) = if invocation.status == "paused" {
             (
@@ -280,22 +292,45 @@ fn needs(stuck: Vec<StuckInvocation>, overdue: Vec<queries::Overdue>) -> Vec<Nee
             invocation: Some(invocation),
         }
     });
-    let overdue = overdue.into_iter().map(|order| Need {
-        what: match order.status.as_str() {
-            "shipping" => format!(
+    let nobodys = abandoned.iter().map(|order| Need {
+        what: format!(
+            "{} has not ended, and no workflow works on it: it was killed",
+            order.order_id
+        ),
+        todo: format!(
+            "run `gateway reconcile {} --repair`: it undoes what was done and ends the order",
+            order.order_id
+        ),
+        order_id: Some(order.order_id.clone()),
+        invocation: None,
+    });
+    let overdue = overdue
+        .into_iter()
+        .filter(|order| !abandoned.iter().any(|it| it.order_id == order.order_id));
+    let overdue = overdue.map(|order| Need {
+        what: match (&order.undoing, order.status.as_str()) {
+            (Some(_), _) => format!(
+                "{} is being taken back, and that does not come to an end",
+                order.order_id
+            ),
+            (None, "shipping") => format!(
                 "{} waits long for the carrier or the payment provider",
                 order.order_id
             ),
-            _ => format!(
+            (None, _) => format!(
                 "{} should have gone on by now: its deadline has passed",
                 order.order_id
             ),
         },
-        todo: "look at its journal: which call waits or fails, and is that process up?".to_owned(),
+        todo: format!(
+            "look at its journal: which call waits or fails, and is that process up? \
+             Where nothing works on it any more, run `gateway reconcile {} --repair`",
+            order.order_id
+        ),
         order_id: Some(order.order_id),
         invocation: None,
     });
-    stuck.chain(overdue).collect()
+    stuck.chain(nobodys).chain(overdue).collect()
 }
 
 async fn outside(app: &App) -> Arc<Outside> {
@@ -305,16 +340,36 @@ async fn outside(app: &App) -> Arc<Outside> {
     {
         return Arc::clone(outside);
     }
-    let (stuck, processes) = tokio::join!(
+    let (stuck, alone, processes) = tokio::join!(
         tokio::time::timeout(PROBE_WITHIN, app.admin_api.stuck()),
+        tokio::time::timeout(PROBE_WITHIN, alone(app)),
         processes(app)
     );
+    let alone = alone.ok().and_then(Result::ok).unwrap_or_default();
+    // Seen once, it may be an end that was not heard of yet.
+    let seen_before = latest.as_ref().map(|(_, outside)| &outside.alone);
+    let abandoned = alone
+        .iter()
+        .filter(|order| seen_before.is_some_and(|before| before.contains(order)));
     let outside = Arc::new(Outside {
         stuck: stuck.ok().and_then(Result::ok),
+        abandoned: abandoned.cloned().collect(),
+        alone,
         processes,
     });
     *latest = Some((Instant::now(), Arc::clone(&outside)));
     outside
+}
+
+/// Orders that a workflow should be working on, and none does.
+async fn alone(app: &App) -> anyhow::Result<Vec<queries::Overdue>> {
+    let still_since = Timestamp::now() - BETWEEN_HANDS;
+    let mut orders = queries::with_a_workflow(&app.db, still_since, MOST_LOOKED_FOR).await?;
+    if !orders.is_empty() {
+        let under_way = app.admin_api.under_way().await?;
+        orders.retain(|order| !under_way.contains(&order.order_id));
+    }
+    Ok(orders)
 }
 
 /// Asks every process that this gateway knows of.
@@ -405,18 +460,29 @@ mod tests {
             retry_count: 9,
             last_failure: Some("boom".into()),
         };
-        let overdue = queries::Overdue {
-            order_id: "bob.2".into(),
+        let order = |id: &str, undoing: Option<&str>| queries::Overdue {
+            order_id: id.into(),
             status: "shipping".into(),
+            undoing: undoing.map(str::to_owned),
         };
+        let killed = order("bob.3", None);
         let needs = needs(
             vec![invocation("paused"), invocation("backing-off")],
-            vec![overdue],
+            std::slice::from_ref(&killed),
+            vec![
+                order("bob.2", None),
+                killed.clone(),
+                order("bob.4", Some("cancelled")),
+            ],
         );
         assert!(needs[0].todo.contains("restate invocations resume inv_1"));
         assert_eq!(needs[0].order_id.as_deref(), Some("alice.1"));
         assert!(needs[1].what.contains("9 times"));
-        assert!(needs[2].what.contains("carrier"));
+        assert!(needs[2].todo.contains("`gateway reconcile bob.3 --repair`"));
+        assert!(needs[3].what.contains("bob.2 waits long for the carrier"));
+        assert!(needs[4].what.contains("bob.4 is being taken back"));
+        assert!(needs[4].todo.contains("`gateway reconcile bob.4 --repair`"));
+        assert_eq!(needs.len(), 5, "each is said once");
     }
 
     #[test]

@@ -74,8 +74,7 @@ struct Inner {
     topics: Arc<Topics>,
     projection: Projection,
     baskets: Mutex<HashMap<Username, Basket>>,
-    /// Until when no page asks for a basket: it was asked for in vain.
-    baskets_away_until: Mutex<Option<Instant>>,
+    baskets_away: Mutex<BasketsAway>,
     state: Mutex<State>,
     catch_up: catch_up::Door,
     /// Wakes the catch-up loop for what nobody waits for.
@@ -84,6 +83,22 @@ struct Inner {
     metrics: Metrics,
     closing: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// Until when no page asks for a basket, since one was asked for in vain.
+#[derive(Default)]
+struct BasketsAway {
+    /// Nobody's, while the services are not heard.
+    all: Option<Instant>,
+    /// One user's, while the services are heard.
+    of: HashMap<Username, Instant>,
+}
+
+impl BasketsAway {
+    fn is_away(&self, user: &Username, now: Instant) -> bool {
+        let until = [self.all, self.of.get(user).copied()];
+        until.into_iter().flatten().any(|until| now < until)
+    }
 }
 
 #[derive(Default)]
@@ -166,7 +181,7 @@ impl Hub {
             topics,
             projection,
             baskets: Mutex::default(),
-            baskets_away_until: Mutex::default(),
+            baskets_away: Mutex::default(),
             state: Mutex::default(),
             catch_up: door,
             reconnected: Notify::new(),
@@ -259,14 +274,14 @@ impl Hub {
 
     /// A user's basket for a page, which does not wait for it long: `None` while
     /// it cannot be had. Each question that the services do not answer stays in
-    /// Restate until they are back, so while they are not heard no page asks for a
-    /// while after one that was not answered.
+    /// Restate until they are back, so after one that was not answered this
+    /// user's pages, and while the services are not heard everybody's, do not ask
+    /// for a while.
     pub async fn basket_soon(&self, user: &Username) -> Option<Basket> {
         if let Some(basket) = self.remembered_basket(user) {
             return Some(basket);
         }
-        let away_until = *self.baskets_away();
-        if away_until.is_some_and(|until| Instant::now() < until) {
+        if self.baskets_away().is_away(user, Instant::now()) {
             return None;
         }
         // Goes on when nobody waits any more: a late answer wakes its user's pages.
@@ -279,9 +294,15 @@ impl Hub {
             Err(_) => format!("no answer within {BASKET_SOON:?}"),
         };
         tracing::debug!(cause, "the cart cannot be had now");
-        // While the services are heard it is this user's trouble alone.
-        if !self.hears_all() {
-            *self.baskets_away() = Some(Instant::now() + BASKETS_AWAY);
+        let now = Instant::now();
+        let hears_all = self.hears_all();
+        let mut away = self.baskets_away();
+        if hears_all {
+            // This user's trouble alone, as far as is known.
+            away.of.retain(|_, until| now < *until);
+            away.of.insert(user.clone(), now + BASKETS_AWAY);
+        } else {
+            away.all = Some(now + BASKETS_AWAY);
         }
         None
     }
@@ -390,12 +411,12 @@ impl Hub {
 
     /// The services are back: baskets can be had again.
     fn ask_for_baskets(&self) {
-        *self.baskets_away() = None;
+        *self.baskets_away() = BasketsAway::default();
     }
 
-    fn baskets_away(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn baskets_away(&self) -> MutexGuard<'_, BasketsAway> {
         self.0
-            .baskets_away_until
+            .baskets_away
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

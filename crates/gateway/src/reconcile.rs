@@ -206,7 +206,7 @@ impl Reconcile {
             let kept = read_model::records(&self.db, &kept).await?;
             differences.extend(ledger.differences(&held, &kept));
         }
-        differences.extend(read_model::differences(&self.db, &held).await?);
+        differences.extend(read_model::differences(&self.db, &self.admin_api, &held).await?);
         Ok(Look {
             under_way: held
                 .orders

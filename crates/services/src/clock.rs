@@ -18,6 +18,13 @@ pub trait Clock {
         &self,
         wait: Duration,
     ) -> impl Future<Output = Result<Timestamp, TerminalError>> + Send;
+
+    /// Whether `wait` has passed since then. Journaled as a whole, too.
+    fn has_passed(
+        &self,
+        wait: Duration,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<bool, TerminalError>> + Send;
 }
 
 // The SDK's context traits are generic over the context's lifetime in a way
@@ -37,6 +44,16 @@ macro_rules! clock {
                     .name("later")
                     .await
                     .map(Json::into_inner)
+            }
+
+            async fn has_passed(
+                &self,
+                wait: Duration,
+                since: Timestamp,
+            ) -> Result<bool, TerminalError> {
+                self.run(|| async move { Ok(wall_clock() >= since + wait) })
+                    .name("has_passed")
+                    .await
             }
         }
     )*};

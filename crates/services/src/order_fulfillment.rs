@@ -12,7 +12,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::{Done, Head, OrderRecord, OrderStatus, Step};
-use waybill_domain::payment::Capture;
+use waybill_domain::payment::{Capture, PaymentOrder};
 use waybill_domain::refusal::Refusal;
 use waybill_domain::shipment::Booking;
 use waybill_domain::update::Update;
@@ -348,7 +348,10 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     async fn undo_what_was_done(&mut self) -> HandlerResult<()> {
         while let Some(done) = self.record.done.last().copied() {
             match done {
-                Done::Captured => self.refund().await,
+                Done::Captured => {
+                    self.refund().await;
+                    self.close().await;
+                }
                 Done::Booked => self.cancel_shipment().await,
                 Done::Authorized => self.void().await,
                 Done::Reserved => self.release().await,
@@ -402,10 +405,24 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         .await;
     }
 
+    /// Voids what pays the order and closes its payment.
+    async fn void(&mut self) {
+        self.close_with(self.record.payment_order()).await;
+    }
+
+    /// Closes a payment that has been refunded.
+    async fn close(&mut self) {
+        self.close_with(PaymentOrder {
+            transaction_id: None,
+            ..self.record.payment_order()
+        })
+        .await;
+    }
+
     /// Closes the payment as a whole: also money that its page has taken and
     /// nobody was told of goes back.
-    async fn void(&mut self) {
-        let (ctx, payment) = (self.ctx, self.record.payment_order());
+    async fn close_with(&mut self, payment: PaymentOrder) {
+        let ctx = self.ctx;
         self.until_done(|| {
             ctx.service_client::<PaymentServiceClient>()
                 .close(Json(payment.clone()))

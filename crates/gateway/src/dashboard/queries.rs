@@ -27,6 +27,8 @@ pub struct Overdue {
     pub order_id: String,
     /// Where it stands.
     pub status: String,
+    /// The end it is being undone towards, while it is.
+    pub undoing: Option<String>,
 }
 
 /// What delivered orders brought, and what is captured for orders on their way.
@@ -78,24 +80,47 @@ pub async fn low_stock(db: &Db, most: i64) -> sqlx::Result<Vec<LowStock>> {
     .await
 }
 
-/// Open orders whose deadline passed before `deadline`, or that have been
-/// shipping since before `shipping_since`.
+/// Open orders whose deadline passed before `deadline`, or that wait for none
+/// and have been shipping, or not moved on, since before `still_since`.
 pub async fn overdue(
     db: &Db,
     deadline: Timestamp,
-    shipping_since: Timestamp,
+    still_since: Timestamp,
 ) -> sqlx::Result<Vec<Overdue>> {
     sqlx::query_as(
-        "SELECT order_id, status FROM orders
+        "SELECT order_id, status, undoing FROM orders
          WHERE ended_at IS NULL AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
            AND wait_until < ?1
          UNION ALL
-         SELECT order_id, status FROM orders
+         SELECT order_id, status, undoing FROM orders
+         WHERE ended_at IS NULL AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
+           AND wait_until IS NULL AND updated_at < ?2
+         UNION ALL
+         SELECT order_id, status, undoing FROM orders
          WHERE ended_at IS NULL AND status = 'shipping' AND status_since < ?2
          LIMIT 50",
     )
     .bind(deadline.as_millisecond())
-    .bind(shipping_since.as_millisecond())
+    .bind(still_since.as_millisecond())
+    .fetch_all(&db.read)
+    .await
+}
+
+/// Paid orders that have not ended nor moved on since `still_since`: a workflow
+/// should be working on each. At most `most`.
+pub async fn with_a_workflow(
+    db: &Db,
+    still_since: Timestamp,
+    most: i64,
+) -> sqlx::Result<Vec<Overdue>> {
+    sqlx::query_as(
+        "SELECT order_id, status, undoing FROM orders
+         WHERE ended_at IS NULL AND status IN ('awaiting_approval', 'shipping', 'in_transit')
+           AND updated_at < ?1
+         LIMIT ?2",
+    )
+    .bind(still_since.as_millisecond())
+    .bind(most)
     .fetch_all(&db.read)
     .await
 }
@@ -139,6 +164,21 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(overdue(&db, at(0), at(0)).await.unwrap(), []);
         assert_eq!(overdue(&db, at(19_907), at(0)).await.unwrap().len(), 1);
+        sqlx::query(
+            "UPDATE orders SET undoing = 'cancelled', wait_until = NULL, updated_at = 7000
+             WHERE order_id = 'alice.19950'",
+        )
+        .execute(&db.write)
+        .await
+        .unwrap();
+        assert_eq!(overdue(&db, at(0), at(7)).await.unwrap(), []);
+        let undone = overdue(&db, at(0), at(8)).await.unwrap();
+        assert_eq!(undone.len(), 1);
+        assert_eq!(undone[0].undoing.as_deref(), Some("cancelled"));
+        // Of the hundred under way all but the one have stood still since 0.
+        assert_eq!(with_a_workflow(&db, at(7), 1_000).await.unwrap().len(), 99);
+        assert_eq!(with_a_workflow(&db, at(8), 1_000).await.unwrap().len(), 100);
+        assert_eq!(with_a_workflow(&db, at(8), 10).await.unwrap().len(), 10);
     }
 
     /// No query may read through all orders.
@@ -155,6 +195,11 @@ mod tests {
             "SELECT created_at / 60000, count(*) FROM orders WHERE created_at >= 5 * 60000 GROUP BY 1",
             "SELECT order_id, status FROM orders WHERE ended_at IS NULL
              AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit') AND wait_until < 5",
+            "SELECT order_id, status FROM orders WHERE ended_at IS NULL
+             AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
+             AND wait_until IS NULL AND updated_at < 5",
+            "SELECT order_id, status FROM orders WHERE ended_at IS NULL
+             AND status IN ('awaiting_approval', 'shipping', 'in_transit') AND updated_at < 5 LIMIT 9",
             "SELECT order_id, status FROM orders WHERE ended_at IS NULL AND status = 'shipping' AND status_since < 5",
         ] {
             let plan: Vec<(i64, i64, i64, String)> =

@@ -4,11 +4,11 @@
 //! Everything here is an aid, never a need: without the admin API orders flow
 //! on, and whoever asks gets [`AdminError::Unreachable`], which says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -22,6 +22,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const NEXT_BYTES_WITHIN: Duration = Duration::from_secs(30);
 /// How long retry counts are good for.
 const RETRY_COUNTS_FRESH: Duration = Duration::from_secs(1);
+/// How long they are not asked for after they could not be had: pages would wait.
+const RETRY_COUNTS_AWAY: Duration = Duration::from_secs(5);
 /// How long a page waits for them.
 const RETRY_COUNTS_WITHIN: Duration = Duration::from_secs(1);
 /// Longer than the pauses that the services make between two rounds of tries
@@ -230,10 +232,11 @@ impl AdminApi {
     async fn retry_counts(&self) -> Option<Arc<HashMap<OrderId, u64>>> {
         // Whoever comes while it is asked waits for that answer.
         let mut known = self.retries.lock().await;
-        if known
-            .asked
-            .is_some_and(|asked| asked.elapsed() < RETRY_COUNTS_FRESH)
-        {
+        let good_for = match known.counts {
+            Some(_) => RETRY_COUNTS_FRESH,
+            None => RETRY_COUNTS_AWAY,
+        };
+        if known.asked.is_some_and(|asked| asked.elapsed() < good_for) {
             return known.counts.clone();
         }
         let asked = tokio::time::timeout(
@@ -368,6 +371,19 @@ impl AdminApi {
              ORDER BY status DESC, retry_count DESC LIMIT 50"
         ))
         .await
+    }
+
+    /// The orders whose workflow is under way: it runs, waits, or will begin.
+    pub async fn under_way(&self) -> Result<HashSet<String>, AdminError> {
+        #[derive(Deserialize)]
+        struct Row {
+            key: String,
+        }
+        let sql = "SELECT target_service_key AS key FROM sys_invocation_status \
+                   WHERE target_service_name = 'OrderFulfillmentWorkflow' \
+                   AND target_handler_name = 'Run' AND status <> 'completed'";
+        let rows = self.query_rows(sql.to_owned());
+        rows.map_ok(|row: Row| row.key).try_collect().await
     }
 
     /// Which orders these invocations are about, where that stands in their

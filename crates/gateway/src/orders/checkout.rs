@@ -85,16 +85,20 @@ pub(super) async fn checkout(
 ) -> Result<Done, Problem> {
     let key = key.or(request.key.clone());
     let order_id = order_id(&caller, &request, &key)?;
+    let known = queries::record(&app.db, &order_id).await?;
+    // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION).
+    if let Some(known) = known.as_ref().filter(|it| has_been_paid_and_ended(it)) {
+        return answer(known, true);
+    }
     let checkout = Checkout {
         order_id: order_id.clone(),
         shipping: shipping(&app, &caller, &request).await?,
         prices: prices(&app, &caller).await?,
         expected_total_cents: request.expected_total_cents,
     };
-    let ended_attempt = queries::record(&app.db, &order_id)
-        .await?
+    let ended_attempt = known
         .filter(|known| !is_pending(known))
-        .map(|known| known.payment().attempt);
+        .map(|known| (known.created_at, known.payment().attempt));
     let asked = app
         .ingress
         .user_session(&caller.user)
@@ -106,7 +110,8 @@ pub(super) async fn checkout(
         CheckoutAnswer::Placed { record } => {
             // A request sent again is answered as the first time, also when the
             // attempt it made has ended since.
-            let sent_again = ended_attempt == Some(record.payment().attempt);
+            let attempt = (record.created_at, record.payment().attempt);
+            let sent_again = ended_attempt == Some(attempt);
             apply(&app, record).await?;
             answer(&with_payment_details(&app, &order_id).await?, sent_again)
         }
@@ -270,6 +275,10 @@ fn has_page(record: &OrderRecord) -> bool {
 
 fn is_pending(record: &OrderRecord) -> bool {
     record.status == OrderStatus::AwaitingPayment && record.undoing.is_none()
+}
+
+fn has_been_paid_and_ended(record: &OrderRecord) -> bool {
+    record.status.is_terminal() && record.payment().transaction_id.is_some()
 }
 
 /// Asks Restate. No answer is no failure here: the order is placed.

@@ -112,6 +112,18 @@ fn state_sql(only: Option<&OrderId>) -> String {
     format!("SELECT service_name, service_key, key, value_utf8 AS value FROM state WHERE {which}")
 }
 
+/// The stock levels of now.
+pub(super) async fn levels(admin_api: &AdminApi) -> Result<BTreeMap<Sku, StockLevel>, AdminError> {
+    let sql = "SELECT service_name, service_key, key, value_utf8 AS value FROM state \
+               WHERE service_name = 'Inventory' AND key = 'level'";
+    let rows: Vec<StateRow> = admin_api.query_rows(sql.to_owned()).try_collect().await?;
+    // What cannot be read is a difference that was said before.
+    let levels = rows
+        .iter()
+        .filter_map(|row| serde_json::from_str::<StockLevel>(&row.value).ok());
+    Ok(levels.map(|level| (level.sku.clone(), level)).collect())
+}
+
 async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
     #[derive(Deserialize)]
     struct Row {
@@ -184,10 +196,11 @@ impl Held {
     }
 
     /// For a moment two have it: the session that hands it over, and the
-    /// workflow.
+    /// workflow. An id that was used again tells of the newer order.
     fn take_record(&mut self, record: OrderRecord) {
+        let age = |it: &OrderRecord| (it.created_at, it.version);
         let known = self.orders.get(&record.order_id);
-        if known.is_none_or(|known| known.version < record.version) {
+        if known.is_none_or(|known| age(known) < age(&record)) {
             self.orders.insert(record.order_id.clone(), record);
         }
     }

@@ -93,12 +93,18 @@ impl Ledger {
     /// `kept`: orders that Restate has forgotten, by the read model.
     pub(super) fn differences(&self, held: &Held, kept: &Kept) -> Vec<Difference> {
         let mut differences = Vec::new();
+        // Of an order that had the same id before: not this record's to judge.
+        let mut had_another_life = BTreeSet::new();
         for payment in &self.payments {
-            match Standing::of(&payment.order_id, held, kept) {
-                Standing::Open => {}
-                Standing::Nobodys => differences.extend(payment.in_vain(None)),
-                Standing::Ended(record) => differences.extend(payment.in_vain(Some(record))),
+            let record = match Standing::of(&payment.order_id, held, kept) {
+                Standing::Open => continue,
+                Standing::Nobodys => None,
+                Standing::Ended(record) => Some(record),
+            };
+            if record.is_some_and(|record| !payment.is_of(record)) {
+                had_another_life.insert(payment.order_id.as_str());
             }
+            differences.extend(payment.in_vain(record));
         }
         for shipment in &self.shipments {
             let record = match Standing::of(&shipment.order_id, held, kept) {
@@ -106,7 +112,8 @@ impl Ledger {
                 Standing::Nobodys => None,
                 Standing::Ended(record) => Some(record),
             };
-            differences.extend(shipment.in_vain(record));
+            let may_be_called_back = !had_another_life.contains(shipment.order_id.as_str());
+            differences.extend(shipment.in_vain(record, may_be_called_back));
         }
         let with_money: BTreeSet<_> = self.payments.iter().flat_map(Payment::captured).collect();
         let with_parcel: BTreeSet<_> = self
@@ -171,6 +178,16 @@ impl<'a> Standing<'a> {
 }
 
 impl Payment {
+    /// Whether it was asked for by this order, and not by one that had its id
+    /// before.
+    fn is_of(&self, record: &OrderRecord) -> bool {
+        let mut awakeables = record
+            .payments
+            .iter()
+            .filter_map(|it| it.awakeable_id.as_deref());
+        awakeables.any(|it| it == self.awakeable_id)
+    }
+
     /// Order, transaction and amount of what is captured.
     fn captured(&self) -> impl Iterator<Item = (&str, Option<&str>, Option<i64>)> {
         let captured = self
@@ -193,18 +210,24 @@ impl Payment {
             Some(record) => record.status.to_string(),
             None => "held by nobody".to_owned(),
         };
+        let own = record.filter(|record| self.is_of(record));
+        let whose = match own {
+            None if record.is_some() => "a payment that it never asked for",
+            _ => "it",
+        };
         let mut differences = Vec::new();
         for money in &self.transactions {
-            let due = record.is_some_and(|record| {
+            let due = own.is_some_and(|record| {
                 is_good_end(record.status)
                     && record.payment().transaction_id.as_deref() == Some(&money.transaction_id)
             });
             let back = match money.status.as_str() {
                 _ if due => continue,
                 "authorized" => self.order(Some(money)).map(Return::Void),
-                // Both Restate and the read model may have forgotten an order
-                // that was delivered long ago: that is for a person to judge.
-                "captured" if record.is_none() => None,
+                // Of an order that was delivered long ago, forgotten by Restate
+                // and the read model, or with an id that was used again: that
+                // is for a person to judge.
+                "captured" if own.is_none() => None,
                 "captured" => self.order(Some(money)).map(Return::Refund),
                 _ => continue,
             };
@@ -214,13 +237,13 @@ impl Payment {
                 about: About::Order(self.order_id.clone()),
                 kind: format!("money {}", money.transaction_id),
                 words: format!(
-                    "is {ended}, but {amount} of it are {} (transaction {})",
+                    "is {ended}, but {amount} of {whose} are {} (transaction {})",
                     money.status, money.transaction_id
                 ),
                 repair: back.map(Repair::Return),
             });
         }
-        if self.status == "pending" && record.is_some() {
+        if self.status == "pending" && own.is_some() {
             differences.push(Difference {
                 side: Side::Ledger,
                 about: About::Order(self.order_id.clone()),
@@ -256,7 +279,11 @@ impl Shipment {
     }
 
     /// A parcel that should not be on its way, or is another than we know.
-    fn in_vain(&self, record: Option<&OrderRecord>) -> Option<Difference> {
+    fn in_vain(
+        &self,
+        record: Option<&OrderRecord>,
+        may_be_called_back: bool,
+    ) -> Option<Difference> {
         if !self.is_booked() {
             return None;
         }
@@ -284,11 +311,13 @@ impl Shipment {
             record => {
                 let ended =
                     record.map_or_else(|| "held by nobody".to_owned(), |it| it.status.to_string());
-                let request = record.map(|record| ShipmentRequest {
-                    attempt: nobodys_attempt(&record.order_id),
-                    address: String::new(),
-                    lines: Vec::new(),
-                });
+                let request = record
+                    .filter(|_| may_be_called_back)
+                    .map(|record| ShipmentRequest {
+                        attempt: nobodys_attempt(&record.order_id),
+                        address: String::new(),
+                        lines: Vec::new(),
+                    });
                 (
                     format!("is {ended}, but parcel {number} is booked"),
                     request.map(Return::CallBack),

@@ -10,10 +10,11 @@ use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::update::Update;
 
-use super::held::Held;
+use super::held::{self, Held};
 use super::ledger::Kept;
 use super::{About, Difference, Repair, Side};
 use crate::db::Db;
+use crate::live::inspect::AdminApi;
 use crate::live::projector::write_update;
 
 /// Orders whose rows are compared together.
@@ -209,7 +210,11 @@ pub(super) async fn lost(
 }
 
 /// Every row that is missing, too much, or not as it should be.
-pub(super) async fn differences(db: &Db, held: &Held) -> anyhow::Result<Vec<Difference>> {
+pub(super) async fn differences(
+    db: &Db,
+    admin_api: &AdminApi,
+    held: &Held,
+) -> anyhow::Result<Vec<Difference>> {
     let mut scratch = Db::scratch().await?;
     let mut differences = Vec::new();
     let orders: Vec<_> = held.orders.keys().collect();
@@ -247,7 +252,13 @@ pub(super) async fn differences(db: &Db, held: &Held) -> anyhow::Result<Vec<Diff
         Ok(sku) => About::Stock(sku),
         Err(_) => About::Order(sku.to_owned()),
     };
-    differences.extend(compare(&should, &found, of_stock));
+    let compared = compare(&should, &found, of_stock);
+    if !compared.is_empty() {
+        let outrun = levels_outrun(&mut *db.read.acquire().await?, admin_api, held).await?;
+        let stands =
+            |it: &Difference| !matches!(&it.about, About::Stock(of) if outrun.contains(of));
+        differences.extend(compared.into_iter().filter(stands));
+    }
     let users: Vec<_> = held.marks.keys().map(ToString::to_string).collect();
     let updates: Vec<_> = held.marks.values().cloned().map(Update::Read).collect();
     let should = expected(&mut scratch, &OF_USERS, &users, &updates).await?;
@@ -269,9 +280,41 @@ fn updates_of(held: &Held, order: &OrderId) -> Vec<Update> {
     record.into_iter().chain(late).collect()
 }
 
-/// Writes what Restate holds over what is there. An order that has moved on
-/// since Restate was asked is left alone.
-pub(super) async fn rewrite(db: &Db, held: &Held, about: &About) -> anyhow::Result<()> {
+/// Products whose level has moved on since Restate was asked: a level changes with every sale, and what it was is no difference. One
+/// that is shown with a version which Restate has not reached is.
+pub(super) async fn levels_outrun(
+    db: &mut SqliteConnection,
+    admin_api: &AdminApi,
+    held: &Held,
+) -> anyhow::Result<BTreeSet<Sku>> {
+    let shown: Vec<(String, i64)> = sqlx::query_as("SELECT sku, version FROM stock_levels")
+        .fetch_all(db)
+        .await?;
+    let mut newer = BTreeMap::new();
+    for (sku, version) in shown {
+        let (Ok(sku), Ok(version)) = (Sku::parse(&sku), u64::try_from(version)) else {
+            continue;
+        };
+        if held.levels.get(&sku).is_some_and(|it| it.version < version) {
+            newer.insert(sku, version);
+        }
+    }
+    if newer.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let now = held::levels(admin_api).await?;
+    newer.retain(|sku, shown| now.get(sku).is_some_and(|level| level.version >= *shown));
+    Ok(newer.into_keys().collect())
+}
+
+/// Writes what Restate holds over what is there. What has moved on since
+/// Restate was asked is left alone.
+pub(super) async fn rewrite(
+    db: &Db,
+    admin_api: &AdminApi,
+    held: &Held,
+    about: &About,
+) -> anyhow::Result<()> {
     let (statements, of, updates): (&[&'static str], _, _) = match about {
         About::Order(id) => (
             &[
@@ -313,6 +356,13 @@ pub(super) async fn rewrite(db: &Db, held: &Held, about: &About) -> anyhow::Resu
         if held.is_outrun(id, shown) {
             return Ok(());
         }
+    }
+    if let About::Stock(sku) = about
+        && levels_outrun(&mut transaction, admin_api, held)
+            .await?
+            .contains(sku)
+    {
+        return Ok(());
     }
     for statement in statements {
         sqlx::query(*statement)

@@ -56,7 +56,7 @@ impl Reconcile {
             .map(|it| &it.about)
             .collect();
         for about in rewritten {
-            read_model::rewrite(&self.db, &held, about).await?;
+            read_model::rewrite(&self.db, &self.admin_api, &held, about).await?;
             say(format!("repaired: {about}: {}", Repair::Rewrite));
         }
         Ok(())
@@ -69,6 +69,7 @@ impl Reconcile {
             Repair::Forget(order) => {
                 read_model::rewrite(
                     &self.db,
+                    &self.admin_api,
                     &held::Held::default(),
                     &About::Order(order.to_string()),
                 )

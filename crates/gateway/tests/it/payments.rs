@@ -214,6 +214,27 @@ fn money_that_nobody_was_told_of_goes_back_with_its_order() {
     });
 }
 
+/// The same where other money had been captured for the order.
+#[test]
+fn money_beside_what_was_captured_goes_back_with_its_order() {
+    own(&Setup::with("DELIVERY_TIME", "1h"), async |shop| {
+        let order = shop.alice().buy("P004", 1, "recalled").await;
+        let (_, page) = order.payment_page().await;
+        shop.faults_of(&order.id, json!({ "payments": { "silent": true } }))
+            .await;
+        shop.use_payment_page(&page, "pay&transaction_id=txn-beside")
+            .await;
+        shop.admin().approve(&order).await;
+        order.until("in_transit").await;
+        order.recall().await;
+        order.until("cancelled").await;
+        let ledger = order.ledger().await;
+        let money = &ledger.payment().transactions;
+        let ends: Vec<_> = money.iter().map(|it| it.status.as_str()).collect();
+        assert_eq!(ends, ["refunded", "voided"], "{ledger:#?}");
+    });
+}
+
 /// What cannot be meant for this payment is refused for good by the webhook,
 /// and is no payment when it is posted to the awakeable itself.
 #[test]

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::reconcile::set_state;
 use crate::shop::{Person, SOON, kinds_of, send_anyway};
 use crate::world::{Part, Setup, eventually, own};
 
@@ -38,6 +39,70 @@ fn every_process_dies_once_and_the_order_arrives() {
             "{delivered}"
         );
         order.has_happened_once().await;
+    });
+}
+
+/// A session forgets a paid order only after Restate has forgotten its
+/// workflow: before that the id's next order would be paid, and nobody would
+/// work on it.
+#[test]
+fn an_order_is_not_forgotten_before_its_workflow() {
+    let setup = Setup::with("PAYMENT_WINDOW", "5s")
+        .and("APPROVAL_WINDOW", "5s")
+        .and("DELIVERY_TIME", "100ms")
+        .and("ORDER_RETENTION", "11s");
+    own(&setup, async |shop| {
+        let alice = shop.alice();
+        let order = alice.buy("P001", 1, "kept").await;
+        shop.admin().approve(&order).await;
+        order.until("delivered").await;
+        let marker = format!("checkout:exec:{}", order.id);
+        let remembered = async || shop.state("UserSession", "alice", &marker).await;
+        let forgets = async || {
+            shop.open_invocations("UserSession/alice/Forget", None)
+                .await
+        };
+        let first = forgets().await;
+        assert_eq!(first.len(), 1, "{first:?}");
+        eventually("it is to be forgotten later", SOON, async || {
+            let now = forgets().await;
+            if now.len() == 1 && now != first {
+                Ok(())
+            } else {
+                Err(format!("{now:?}"))
+            }
+        })
+        .await;
+        let kept = remembered().await.expect("its workflow is still there");
+        let record = order.workflow_record().await;
+        let again = alice.try_checkout("kept").await.expect(200);
+        assert_eq!(again["already_processed"], true);
+
+        let run = format!("OrderFulfillmentWorkflow/{}/Run", order.id);
+        let rows = shop
+            .sql(&format!(
+                "SELECT id FROM sys_invocation WHERE target = '{run}'"
+            ))
+            .await;
+        let id = rows[0]["id"].as_str().expect("an id").to_owned();
+        let purge = format!("{}/invocations/{id}/purge", shop.admin);
+        let purged = send_anyway(shop.http.patch(purge)).await;
+        assert_eq!(purged.status, 200, "{purged:?}");
+        eventually("it is forgotten", SOON, async || match remembered().await {
+            None => Ok(()),
+            Some(marker) => Err(marker.to_string()),
+        })
+        .await;
+        assert_eq!(forgets().await, [] as [String; 0]);
+        // The read model keeps it: nobody buys it twice.
+        alice.add("P001", 1).await;
+        let again = alice.try_checkout("kept").await.expect(200);
+        assert_eq!(again["already_processed"], true);
+        assert_eq!(remembered().await, None);
+        // What is checked at the end is what Restate holds.
+        set_state(shop, "UserSession", "alice", &marker, &kept).await;
+        let workflow = "OrderFulfillmentWorkflow";
+        set_state(shop, workflow, &order.id, "record", &json!(record)).await;
     });
 }
 

@@ -80,6 +80,54 @@ fn a_paused_invocation_stops_its_own_order_only() {
     });
 }
 
+/// An order that nothing works on any more is left to an operator: the
+/// dashboard says so, and what it says to do ends the order.
+#[test]
+fn a_killed_workflow_is_shown_with_what_mends_it() {
+    own(&Setup::default(), async |shop| {
+        let alice = shop.alice();
+        let killed = alice.buy("P001", 1, "killed").await;
+        let waiting = alice.buy("P002", 1, "waiting").await;
+        for order in [&killed, &waiting] {
+            order.until("awaiting_approval").await;
+        }
+        let advice = format!("gateway reconcile {} --repair", killed.id);
+        let shown = async || {
+            let dashboard = shop.admin().get("/api/dashboard").await.expect(200);
+            dashboard["needs_operator"].clone()
+        };
+        let run = Run::of(shop, &killed.id).await;
+        run.steer("kill").await;
+        eventually("the dashboard tells", SOON, async || {
+            let needs = shown().await;
+            let told = |it: &serde_json::Value| text(&it["todo"]).contains(&advice);
+            if needs.as_array().is_some_and(|all| all.iter().any(told)) {
+                Ok(())
+            } else {
+                Err(needs.to_string())
+            }
+        })
+        .await;
+        let needs = shown().await;
+        assert_eq!(needs.as_array().map(Vec::len), Some(1), "{needs}");
+
+        let arguments: Vec<_> = advice.split(' ').skip(1).collect();
+        assert!(shop.run_gateway(&arguments).status.success());
+        killed.until("cancelled").await;
+        eventually("nothing needs an operator", SOON, async || {
+            let needs = shown().await;
+            if needs == json!([]) {
+                Ok(())
+            } else {
+                Err(needs.to_string())
+            }
+        })
+        .await;
+        shop.admin().approve(&waiting).await;
+        waiting.until("delivered").await;
+    });
+}
+
 /// The workflow's invocation of one order.
 struct Run<'a> {
     shop: &'a Shop,
@@ -96,7 +144,7 @@ impl<'a> Run<'a> {
         Self { shop, id }
     }
 
-    /// `pause` or `resume`.
+    /// `pause`, `resume` or `kill`.
     async fn steer(&self, how: &str) {
         let url = format!("{}/invocations/{}/{how}", self.shop.admin, self.id);
         let answer = self.shop.http.patch(url).send().await;

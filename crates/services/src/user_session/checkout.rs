@@ -6,7 +6,7 @@
 use waybill_domain::checkout::{Placement, TakeBack};
 use waybill_domain::ids::AttemptId;
 use waybill_domain::order::Step;
-use waybill_domain::session::{self, Cancelling, CheckoutFinds};
+use waybill_domain::session::{self, Cancelling, CheckoutFinds, Effect};
 use waybill_domain::stock::{Reservation, Reserve};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     Refusal, UserSession, basket, late_key, marker, marker_key, refuse,
 };
 use crate::inventory::InventoryClient;
+use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::refuse::{defect, is_cancellation};
 
 /// Places the order, or finds it placed.
@@ -169,8 +170,10 @@ pub(super) async fn take_back(
     Ok(record)
 }
 
-/// Forgets the marker if it is still as old as when this was arranged: an order
-/// that was tried again since has arranged its own forgetting.
+/// Forgets an order that has ended a retention ago, but not before Restate has
+/// forgotten its workflow: until then the id cannot be used again, since the
+/// workflow would not run. One that is too young is looked at again later: it
+/// was tried again since, or is worked on for long, or settings have changed.
 pub(super) async fn forget(
     session: &UserSession,
     ctx: &ObjectContext<'_>,
@@ -179,12 +182,20 @@ pub(super) async fn forget(
     let ended_at = match marker(ctx, &order_id).await? {
         Some(Marker::HandedOver(marker)) => marker.paid_at,
         Some(Marker::Here(record)) if record.status.is_terminal() => record.updated_at,
+        // Its end arranges its own forgetting.
         Some(Marker::Here(_)) | None => return Ok(()),
     };
-    let now = ctx.now().await?;
-    if now.duration_since(ended_at).unsigned_abs() >= session.order_retention {
+    let is_old = ctx.has_passed(session.order_retention, ended_at).await?;
+    let Json(workflow) = ctx
+        .workflow_client::<OrderFulfillmentWorkflowClient>(order_id.as_str())
+        .get_record()
+        .call()
+        .await?;
+    if is_old && workflow.is_none() {
         ctx.clear(&marker_key(&order_id));
         ctx.clear(&late_key(&order_id));
+    } else {
+        session.perform(ctx, vec![Effect::ForgetLater(order_id)]);
     }
     Ok(())
 }
