@@ -5,6 +5,7 @@
 
 pub mod queries;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,8 +44,9 @@ const OVERDUE_AFTER: Duration = Duration::from_mins(1);
 const SLOW: Duration = Duration::from_mins(5);
 /// An order that has moved on this recently may be between two hands.
 const BETWEEN_HANDS: Duration = Duration::from_secs(5);
-/// Most orders whose workflow is looked for.
+/// Most orders whose workflow is looked for, and that are said to have none.
 const MOST_LOOKED_FOR: i64 = 20_000;
+const MOST_ABANDONED: usize = 50;
 
 /// Everything at a glance.
 #[derive(Debug, Clone, Serialize)]
@@ -154,9 +156,9 @@ struct Outside {
     /// `None`: nobody could be asked.
     stuck: Option<Vec<StuckInvocation>>,
     /// Orders that have no workflow, though they should.
-    alone: Vec<queries::Overdue>,
+    alone: BTreeSet<String>,
     /// Those that had none the time before, either.
-    abandoned: Vec<queries::Overdue>,
+    abandoned: Vec<String>,
     processes: Vec<Process>,
 }
 
@@ -262,7 +264,7 @@ async fn minutes(app: &App, now: Timestamp) -> Result<Vec<Minute>, Problem> {
 
 fn needs(
     stuck: Vec<StuckInvocation>,
-    abandoned: &[queries::Overdue],
+    abandoned: &[String],
     overdue: Vec<queries::Overdue>,
 ) -> Vec<Need> {
     let stuck = stuck.into_iter().map(|invocation| {
@@ -293,20 +295,16 @@ fn needs(
         }
     });
     let nobodys = abandoned.iter().map(|order| Need {
-        what: format!(
-            "{} has not ended, and no workflow works on it: it was killed",
-            order.order_id
-        ),
+        what: format!("{order} has not ended, and no workflow works on it: it was killed"),
         todo: format!(
-            "run `gateway reconcile {} --repair`: it undoes what was done and ends the order",
-            order.order_id
+            "run `gateway reconcile {order} --repair`: it undoes what was done and ends the order"
         ),
-        order_id: Some(order.order_id.clone()),
+        order_id: Some(order.clone()),
         invocation: None,
     });
     let overdue = overdue
         .into_iter()
-        .filter(|order| !abandoned.iter().any(|it| it.order_id == order.order_id));
+        .filter(|order| !abandoned.contains(&order.order_id));
     let overdue = overdue.map(|order| Need {
         what: match (&order.undoing, order.status.as_str()) {
             (Some(_), _) => format!(
@@ -317,10 +315,7 @@ fn needs(
                 "{} waits long for the carrier or the payment provider",
                 order.order_id
             ),
-            (None, _) => format!(
-                "{} should have gone on by now: its deadline has passed",
-                order.order_id
-            ),
+            (None, _) => format!("{} should have gone on by now", order.order_id),
         },
         todo: format!(
             "look at its journal: which call waits or fails, and is that process up? \
@@ -348,12 +343,12 @@ async fn outside(app: &App) -> Arc<Outside> {
     let alone = alone.ok().and_then(Result::ok).unwrap_or_default();
     // Seen once, it may be an end that was not heard of yet.
     let seen_before = latest.as_ref().map(|(_, outside)| &outside.alone);
-    let abandoned = alone
-        .iter()
-        .filter(|order| seen_before.is_some_and(|before| before.contains(order)));
+    let abandoned = seen_before
+        .into_iter()
+        .flat_map(|before| alone.intersection(before));
     let outside = Arc::new(Outside {
         stuck: stuck.ok().and_then(Result::ok),
-        abandoned: abandoned.cloned().collect(),
+        abandoned: abandoned.take(MOST_ABANDONED).cloned().collect(),
         alone,
         processes,
     });
@@ -362,14 +357,17 @@ async fn outside(app: &App) -> Arc<Outside> {
 }
 
 /// Orders that a workflow should be working on, and none does.
-async fn alone(app: &App) -> anyhow::Result<Vec<queries::Overdue>> {
+async fn alone(app: &App) -> anyhow::Result<BTreeSet<String>> {
     let still_since = Timestamp::now() - BETWEEN_HANDS;
-    let mut orders = queries::with_a_workflow(&app.db, still_since, MOST_LOOKED_FOR).await?;
-    if !orders.is_empty() {
-        let under_way = app.admin_api.under_way().await?;
-        orders.retain(|order| !under_way.contains(&order.order_id));
+    let orders = queries::with_a_workflow(&app.db, still_since, MOST_LOOKED_FOR).await?;
+    if orders.is_empty() {
+        return Ok(BTreeSet::new());
     }
-    Ok(orders)
+    let under_way = app.admin_api.under_way().await?;
+    let alone = orders
+        .into_iter()
+        .filter(|order| !under_way.contains(order));
+    Ok(alone.collect())
 }
 
 /// Asks every process that this gateway knows of.
@@ -465,13 +463,12 @@ mod tests {
             status: "shipping".into(),
             undoing: undoing.map(str::to_owned),
         };
-        let killed = order("bob.3", None);
         let needs = needs(
             vec![invocation("paused"), invocation("backing-off")],
-            std::slice::from_ref(&killed),
+            &["bob.3".to_owned()],
             vec![
                 order("bob.2", None),
-                killed.clone(),
+                order("bob.3", None),
                 order("bob.4", Some("cancelled")),
             ],
         );

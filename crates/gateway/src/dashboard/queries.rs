@@ -112,9 +112,9 @@ pub async fn with_a_workflow(
     db: &Db,
     still_since: Timestamp,
     most: i64,
-) -> sqlx::Result<Vec<Overdue>> {
-    sqlx::query_as(
-        "SELECT order_id, status, undoing FROM orders
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT order_id FROM orders
          WHERE ended_at IS NULL AND status IN ('awaiting_approval', 'shipping', 'in_transit')
            AND updated_at < ?1
          LIMIT ?2",

@@ -280,9 +280,10 @@ fn updates_of(held: &Held, order: &OrderId) -> Vec<Update> {
     record.into_iter().chain(late).collect()
 }
 
-/// Products whose level has moved on since Restate was asked: a level changes with every sale, and what it was is no difference. One
-/// that is shown with a version which Restate has not reached is.
-pub(super) async fn levels_outrun(
+/// Products whose level has moved on since Restate was asked: it changes with
+/// every sale, and what it was is no difference. One that is shown with a version
+/// which Restate has not reached is.
+async fn levels_outrun(
     db: &mut SqliteConnection,
     admin_api: &AdminApi,
     held: &Held,
