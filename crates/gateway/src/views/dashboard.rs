@@ -483,7 +483,7 @@ mod tests {
             };
             let need = NeedRow {
                 what: "UserSession/alice/Settle is paused".into(),
-                todo: "resume it".into(),
+                todo: "mend it, then run `restate invocations resume inv_1`".into(),
                 failure: Some("<boom>".into()),
                 href: Some("/orders/alice.1".into()),
             };
