@@ -297,7 +297,7 @@ fn needs(
     let nobodys = abandoned.iter().map(|order| Need {
         what: format!("{order} has not ended, and no workflow works on it: it was killed"),
         todo: format!(
-            "run `gateway reconcile {order} --repair`: it undoes what was done and ends the order"
+            "to undo what was done and end the order, run `gateway reconcile {order} --repair`"
         ),
         order_id: Some(order.clone()),
         invocation: None,
