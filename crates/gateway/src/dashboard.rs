@@ -5,7 +5,6 @@
 
 pub mod queries;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +46,8 @@ const BETWEEN_HANDS: Duration = Duration::from_secs(5);
 /// Most orders whose workflow is looked for, and that are said to have none.
 const MOST_LOOKED_FOR: i64 = 20_000;
 const MOST_ABANDONED: usize = 50;
+/// Most of those without one whose end is looked for.
+const MOST_ALONE: usize = 1_000;
 
 /// Everything at a glance.
 #[derive(Debug, Clone, Serialize)]
@@ -67,7 +68,7 @@ pub struct Dashboard {
     pub low_stock: Vec<queries::LowStock>,
     /// What does not go on by itself, or should have by now.
     pub needs_operator: Vec<Need>,
-    /// Whether Restate could be asked what is stuck.
+    /// Whether Restate could be asked what is stuck, and what nobody works on.
     pub restate_asked: bool,
     /// How far the read model is behind.
     pub read_model: LiveHealth,
@@ -155,10 +156,8 @@ pub struct Latest {
 struct Outside {
     /// `None`: nobody could be asked.
     stuck: Option<Vec<StuckInvocation>>,
-    /// Orders that have no workflow, though they should.
-    alone: BTreeSet<String>,
-    /// Those that had none the time before, either.
-    abandoned: Vec<String>,
+    /// Orders that have not ended and have no workflow; `None` as above.
+    abandoned: Option<Vec<String>>,
     processes: Vec<Process>,
 }
 
@@ -211,8 +210,12 @@ async fn make(app: &App) -> Result<Dashboard, Problem> {
         delivery: DeliveryTimes::of(times?),
         orders_per_minute: minutes?,
         low_stock: low_stock?,
-        restate_asked: stuck.is_some(),
-        needs_operator: needs(stuck.unwrap_or_default(), &outside.abandoned, overdue?),
+        restate_asked: stuck.is_some() && outside.abandoned.is_some(),
+        needs_operator: needs(
+            stuck.unwrap_or_default(),
+            outside.abandoned.as_deref().unwrap_or_default(),
+            overdue?,
+        ),
         read_model: app.live.health(),
         processes: outside.processes.clone(),
     })
@@ -335,21 +338,14 @@ async fn outside(app: &App) -> Arc<Outside> {
     {
         return Arc::clone(outside);
     }
-    let (stuck, alone, processes) = tokio::join!(
+    let (stuck, abandoned, processes) = tokio::join!(
         tokio::time::timeout(PROBE_WITHIN, app.admin_api.stuck()),
-        tokio::time::timeout(PROBE_WITHIN, alone(app)),
+        tokio::time::timeout(PROBE_WITHIN, abandoned(app)),
         processes(app)
     );
-    let alone = alone.ok().and_then(Result::ok).unwrap_or_default();
-    // Seen once, it may be an end that was not heard of yet.
-    let seen_before = latest.as_ref().map(|(_, outside)| &outside.alone);
-    let abandoned = seen_before
-        .into_iter()
-        .flat_map(|before| alone.intersection(before));
     let outside = Arc::new(Outside {
         stuck: stuck.ok().and_then(Result::ok),
-        abandoned: abandoned.take(MOST_ABANDONED).cloned().collect(),
-        alone,
+        abandoned: abandoned.ok().and_then(Result::ok),
         processes,
     });
     *latest = Some((Instant::now(), Arc::clone(&outside)));
@@ -357,17 +353,20 @@ async fn outside(app: &App) -> Arc<Outside> {
 }
 
 /// Orders that a workflow should be working on, and none does.
-async fn alone(app: &App) -> anyhow::Result<BTreeSet<String>> {
+async fn abandoned(app: &App) -> anyhow::Result<Vec<String>> {
     let still_since = Timestamp::now() - BETWEEN_HANDS;
-    let orders = queries::with_a_workflow(&app.db, still_since, MOST_LOOKED_FOR).await?;
+    let mut orders = queries::with_a_workflow(&app.db, still_since, MOST_LOOKED_FOR).await?;
     if orders.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(orders);
     }
     let under_way = app.admin_api.under_way().await?;
-    let alone = orders
-        .into_iter()
-        .filter(|order| !under_way.contains(order));
-    Ok(alone.collect())
+    orders.retain(|order| !under_way.contains(order));
+    orders.truncate(MOST_ALONE);
+    // The read model may not have heard of an end yet.
+    let ended = app.admin_api.ended(&orders).await?;
+    orders.retain(|order| !ended.contains(order));
+    orders.truncate(MOST_ABANDONED);
+    Ok(orders)
 }
 
 /// Asks every process that this gateway knows of.

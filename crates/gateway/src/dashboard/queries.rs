@@ -97,7 +97,8 @@ pub async fn overdue(
            AND wait_until IS NULL AND updated_at < ?2
          UNION ALL
          SELECT order_id, status, undoing FROM orders
-         WHERE ended_at IS NULL AND status = 'shipping' AND status_since < ?2
+         WHERE ended_at IS NULL AND status = 'shipping'
+           AND iif(undoing IS NULL, status_since, updated_at) < ?2
          LIMIT 50",
     )
     .bind(deadline.as_millisecond())
@@ -175,6 +176,15 @@ mod tests {
         let undone = overdue(&db, at(0), at(8)).await.unwrap();
         assert_eq!(undone.len(), 1);
         assert_eq!(undone[0].undoing.as_deref(), Some("cancelled"));
+        // The same of one that had been shipping for long before.
+        sqlx::query(
+            "UPDATE orders SET status = 'shipping', status_since = 0 WHERE order_id = 'alice.19950'",
+        )
+        .execute(&db.write)
+        .await
+        .unwrap();
+        assert_eq!(overdue(&db, at(0), at(7)).await.unwrap(), []);
+        assert_eq!(overdue(&db, at(0), at(8)).await.unwrap().len(), 1);
         // Of the hundred under way all but the one have stood still since 0.
         assert_eq!(with_a_workflow(&db, at(7), 1_000).await.unwrap().len(), 99);
         assert_eq!(with_a_workflow(&db, at(8), 1_000).await.unwrap().len(), 100);
@@ -200,7 +210,8 @@ mod tests {
              AND wait_until IS NULL AND updated_at < 5",
             "SELECT order_id, status FROM orders WHERE ended_at IS NULL
              AND status IN ('awaiting_approval', 'shipping', 'in_transit') AND updated_at < 5 LIMIT 9",
-            "SELECT order_id, status FROM orders WHERE ended_at IS NULL AND status = 'shipping' AND status_since < 5",
+            "SELECT order_id, status FROM orders WHERE ended_at IS NULL AND status = 'shipping'
+             AND iif(undoing IS NULL, status_since, updated_at) < 5",
         ] {
             let plan: Vec<(i64, i64, i64, String)> =
                 sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))

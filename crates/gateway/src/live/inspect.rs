@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use waybill_domain::ids::OrderId;
+use waybill_domain::order::Head;
 
 use super::rows::RowSplitter;
 
@@ -384,6 +385,30 @@ impl AdminApi {
                    AND target_handler_name = 'Run' AND status <> 'completed'";
         let rows = self.query_rows(sql.to_owned());
         rows.map_ok(|row: Row| row.key).try_collect().await
+    }
+
+    /// Which of these orders have ended, as their workflows say.
+    pub async fn ended(&self, orders: &[String]) -> Result<HashSet<String>, AdminError> {
+        #[derive(Deserialize)]
+        struct Row {
+            service_key: String,
+            value: String,
+        }
+        let mut ended = HashSet::new();
+        for orders in orders.chunks(IDS_AT_ONCE) {
+            let sql = format!(
+                "SELECT service_key, value_utf8 AS value FROM state \
+                 WHERE service_name = 'OrderFulfillmentWorkflow' AND key = 'head' \
+                 AND service_key IN ({})",
+                literals(orders.iter().map(String::as_str))
+            );
+            let heads: Vec<Row> = self.query(&sql).await?;
+            ended.extend(heads.into_iter().filter_map(|row| {
+                let head: Head = serde_json::from_str(&row.value).ok()?;
+                head.status.is_terminal().then_some(row.service_key)
+            }));
+        }
+        Ok(ended)
     }
 
     /// Which orders these invocations are about, where that stands in their

@@ -87,7 +87,7 @@ pub(super) async fn checkout(
     let order_id = order_id(&caller, &request, &key)?;
     let known = queries::record(&app.db, &order_id).await?;
     // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION).
-    if let Some(known) = known.as_ref().filter(|it| has_been_paid_and_ended(it)) {
+    if let Some(known) = known.as_ref().filter(|it| has_been_paid(it)) {
         return answer(known, true);
     }
     let checkout = Checkout {
@@ -277,8 +277,8 @@ fn is_pending(record: &OrderRecord) -> bool {
     record.status == OrderStatus::AwaitingPayment && record.undoing.is_none()
 }
 
-fn has_been_paid_and_ended(record: &OrderRecord) -> bool {
-    record.status.is_terminal() && record.payment().transaction_id.is_some()
+fn has_been_paid(record: &OrderRecord) -> bool {
+    record.payment().transaction_id.is_some()
 }
 
 /// Asks Restate. No answer is no failure here: the order is placed.

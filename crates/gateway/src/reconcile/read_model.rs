@@ -3,6 +3,7 @@
 //! there is one place only that knows how rows are made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sqlx::SqliteConnection;
@@ -19,6 +20,8 @@ use crate::live::projector::write_update;
 
 /// Orders whose rows are compared together.
 const CHUNK: usize = 500;
+/// How long the projector may take.
+const SHOWN_WITHIN: Duration = Duration::from_millis(300);
 /// Longest value that is said in full.
 const LONGEST_VALUE: usize = 240;
 
@@ -254,7 +257,7 @@ pub(super) async fn differences(
     };
     let compared = compare(&should, &found, of_stock);
     if !compared.is_empty() {
-        let outrun = levels_outrun(&mut *db.read.acquire().await?, admin_api, held).await?;
+        let outrun = levels_outrun(db, admin_api, held).await?;
         let stands =
             |it: &Difference| !matches!(&it.about, About::Stock(of) if outrun.contains(of));
         differences.extend(compared.into_iter().filter(stands));
@@ -284,28 +287,29 @@ fn updates_of(held: &Held, order: &OrderId) -> Vec<Update> {
 /// every sale, and what it was is no difference. One that is shown with a version
 /// which Restate has not reached is.
 async fn levels_outrun(
-    db: &mut SqliteConnection,
+    db: &Db,
     admin_api: &AdminApi,
     held: &Held,
 ) -> anyhow::Result<BTreeSet<Sku>> {
+    // What Restate held is shown by now, unless it never will be.
+    tokio::time::sleep(SHOWN_WITHIN).await;
     let shown: Vec<(String, i64)> = sqlx::query_as("SELECT sku, version FROM stock_levels")
-        .fetch_all(db)
+        .fetch_all(&db.read)
         .await?;
-    let mut newer = BTreeMap::new();
-    for (sku, version) in shown {
-        let (Ok(sku), Ok(version)) = (Sku::parse(&sku), u64::try_from(version)) else {
-            continue;
-        };
-        if held.levels.get(&sku).is_some_and(|it| it.version < version) {
-            newer.insert(sku, version);
-        }
-    }
+    let newer: Vec<_> = shown
+        .into_iter()
+        .filter_map(|(sku, version)| Some((Sku::parse(&sku).ok()?, u64::try_from(version).ok()?)))
+        .filter(|(sku, shown)| held.levels.get(sku).is_some_and(|it| it.version < *shown))
+        .collect();
     if newer.is_empty() {
         return Ok(BTreeSet::new());
     }
     let now = held::levels(admin_api).await?;
-    newer.retain(|sku, shown| now.get(sku).is_some_and(|level| level.version >= *shown));
-    Ok(newer.into_keys().collect())
+    let is_real = |sku: &Sku, shown: u64| now.get(sku).is_some_and(|it| it.version >= shown);
+    let outrun = newer
+        .into_iter()
+        .filter(|(sku, shown)| is_real(sku, *shown));
+    Ok(outrun.map(|(sku, _)| sku).collect())
 }
 
 /// Writes what Restate holds over what is there. What has moved on since
@@ -347,6 +351,11 @@ pub(super) async fn rewrite(
                 .collect(),
         ),
     };
+    if let About::Stock(sku) = about
+        && levels_outrun(db, admin_api, held).await?.contains(sku)
+    {
+        return Ok(());
+    }
     let mut transaction = db.begin().await?;
     if let About::Order(id) = about {
         let shown: Option<i64> =
@@ -357,13 +366,6 @@ pub(super) async fn rewrite(
         if held.is_outrun(id, shown) {
             return Ok(());
         }
-    }
-    if let About::Stock(sku) = about
-        && levels_outrun(&mut transaction, admin_api, held)
-            .await?
-            .contains(sku)
-    {
-        return Ok(());
     }
     for statement in statements {
         sqlx::query(*statement)

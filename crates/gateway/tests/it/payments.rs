@@ -232,6 +232,11 @@ fn money_beside_what_was_captured_goes_back_with_its_order() {
         let money = &ledger.payment().transactions;
         let ends: Vec<_> = money.iter().map(|it| it.status.as_str()).collect();
         assert_eq!(ends, ["refunded", "voided"], "{ledger:#?}");
+        // And no more is taken.
+        shop.use_payment_page(&page, "pay&transaction_id=txn-after")
+            .await;
+        let ledger = order.ledger().await;
+        assert_eq!(ledger.payment().transactions.len(), 2, "{ledger:#?}");
     });
 }
 

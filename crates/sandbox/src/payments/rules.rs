@@ -196,7 +196,6 @@ fn void(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verdict
 fn close(payment: &Payment) -> Verdict {
     match payment.status() {
         Status::Captured => return no(409, "captured money cannot be voided: refund it"),
-        Status::Refunded => return no(409, "refunded money cannot be voided"),
         _ if payment.closed => return Ok(Vec::new()),
         _ => {}
     }
