@@ -96,7 +96,8 @@ impl PaymentService {
         Ok(())
     }
 
-    /// Ends an attempt that failed, whether or not the provider ever answered:
+    /// Ends an attempt that failed or was refunded, whether or not the provider
+    /// ever answered:
     /// afterwards it can neither be paid nor hold money, of this transaction or
     /// of one that we were never told of.
     #[handler(name = "Close", ingress_private = true)]

@@ -111,23 +111,24 @@ async fn outside(shop: &Shop, path: &str, body: Value) -> Value {
     answer.json().await.unwrap()
 }
 
-/// Money that the shop knows nothing of, held or taken.
-async fn plant_money(shop: &Shop, order: &str, awakeable: &str, captured: bool) {
+/// Money that the shop knows nothing of, held or taken. Answers its payment's id.
+async fn plant_money(shop: &Shop, order: &str, awakeable: &str, captured: bool) -> String {
     let payment = json!({ "order_id": order, "awakeable_id": awakeable, "amount": 700 });
     let payment = outside(shop, "/payments", payment).await;
     shop.faults_of(order, json!({ "payments": { "silent": true } }))
         .await;
     shop.use_payment_page(text(&payment["pay_url"]), "pay")
         .await;
+    let id = text(&payment["payment_id"]).to_owned();
     if !captured {
-        return;
+        return id;
     }
     let paid = shop.ledger(order).await;
     let mut money = paid.payments.iter().flat_map(|it| &it.transactions);
     let held = money.find(|it| it.status == "authorized").unwrap();
-    let id = text(&payment["payment_id"]);
     let capture = json!({ "transaction_id": held.transaction_id, "amount": 700 });
     outside(shop, &format!("/payments/{id}/capture"), capture).await;
+    id
 }
 
 /// Orders that have ended well and badly, and one that waits.
@@ -670,6 +671,32 @@ fn money_that_was_captured_behind_our_back_is_refunded_when_its_order_ends() {
         order.until("rejected").await;
         let effects = order.ledger().await.payment().effects;
         assert_eq!((effects.capture, effects.refund), (1, 1));
+    });
+}
+
+/// An id can be used again once it is forgotten: money that the first order of
+/// that name has brought is not the second's to give back.
+#[test]
+fn money_of_another_order_with_the_same_id_is_left_to_a_person() {
+    own(&Setup::default(), async |shop| {
+        let order = approvable(&shop.bob(), "P001", "rejected").await;
+        shop.admin().reject(&order, "a test").await;
+        order.until("rejected").await;
+        let id = plant_money(shop, &order.id, "sign_of-the-first", true).await;
+        for arguments in [&[][..], &["--repair"]] {
+            reconcile(shop, arguments).exits(3).has(&[
+                "ledger: order bob.rejected is rejected, but",
+                "of a payment that it never asked for are captured",
+            ]);
+        }
+        let ledger = order.ledger().await;
+        let theirs = ledger.payments.iter().find(|it| it.effects.capture > 0);
+        let theirs = theirs.expect("it was captured");
+        assert_eq!(theirs.effects.refund, 0);
+        // The person does it, so that nothing is held at the end.
+        let refund = json!({ "transaction_id": theirs.transactions[0].transaction_id });
+        outside(shop, &format!("/payments/{id}/refund"), refund).await;
+        reconcile(shop, &[]).exits(0);
     });
 }
 

@@ -186,16 +186,20 @@ pub(super) async fn forget(
         Some(Marker::Here(_)) | None => return Ok(()),
     };
     let is_old = ctx.has_passed(session.order_retention, ended_at).await?;
-    let Json(workflow) = ctx
-        .workflow_client::<OrderFulfillmentWorkflowClient>(order_id.as_str())
-        .get_record()
-        .call()
-        .await?;
-    if is_old && workflow.is_none() {
+    if is_old && !has_workflow(ctx, &order_id).await? {
         ctx.clear(&marker_key(&order_id));
         ctx.clear(&late_key(&order_id));
     } else {
         session.perform(ctx, vec![Effect::ForgetLater(order_id)]);
     }
     Ok(())
+}
+
+async fn has_workflow(ctx: &ObjectContext<'_>, order_id: &OrderId) -> HandlerResult<bool> {
+    let Json(record) = ctx
+        .workflow_client::<OrderFulfillmentWorkflowClient>(order_id.as_str())
+        .get_record()
+        .call()
+        .await?;
+    Ok(record.is_some())
 }

@@ -1,8 +1,9 @@
 //! A user's cart, checkouts and payments: virtual object, key = user name.
 //!
 //! Exclusive handlers await nothing but `Inventory`, and a workflow's answer
-//! whether it is still there, so a pending payment never blocks the cart: the long wait is [`await_payment`](UserSession::await_payment),
-//! a shared handler that changes nothing itself.
+//! whether it is still there, so a pending payment never blocks the cart: the
+//! long wait is [`await_payment`](UserSession::await_payment), a shared handler
+//! that changes nothing itself.
 
 mod attempt;
 mod checkout;
