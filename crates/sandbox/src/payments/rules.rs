@@ -152,8 +152,9 @@ fn capture(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verd
                 known.status.word()
             ),
         ),
-        // Authorized by a callback that somebody wrote by hand.
-        None if payable(payment) => enough(vec![
+        // Authorized by a callback that somebody wrote by hand: an authorization
+        // of its own, whatever has become of the payment's others.
+        None if !payment.closed => enough(vec![
             Effect::Authorize {
                 transaction_id: transaction_id.to_owned(),
                 amount: payment.amount,
@@ -163,8 +164,7 @@ fn capture(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verd
         None => no(
             409,
             &format!(
-                "this payment is {} and knows no transaction {transaction_id:?}",
-                payment.status().word()
+                "this payment is closed and knows no transaction {transaction_id:?}"
             ),
         ),
     }
