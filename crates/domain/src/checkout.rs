@@ -24,6 +24,19 @@ pub struct Checkout {
     pub shipping: Shipping,
     /// The total the customer agreed to, if it was shown one.
     pub expected_total_cents: Option<Cents>,
+    /// What of `shipping` the caller has said, and not the shop for it.
+    #[serde(default)]
+    pub said: Said,
+}
+
+/// Which terms a caller has named: what is left out of a repeated checkout
+/// changes nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The zone.
+    pub zone: bool,
+    /// The address.
+    pub address: bool,
 }
 
 /// Where an order goes and what that costs.
@@ -35,6 +48,29 @@ pub struct Shipping {
     pub cost_cents: Cents,
     /// Street, town, country: as the customer wrote it.
     pub address: String,
+}
+
+impl Checkout {
+    /// Whether what this asks for is what the order was placed with. An answer
+    /// that the order waits for its payment must be true of what was asked.
+    pub fn agrees_with(&self, order: &OrderRecord) -> Result<(), Refusal> {
+        let same = |said: bool, asked: &str, placed: &str| !said || asked == placed;
+        let Shipping { zone, address, .. } = &self.shipping;
+        let agrees = same(self.said.zone, zone, &order.zone)
+            && same(self.said.address, address, &order.address)
+            && self
+                .expected_total_cents
+                .is_none_or(|expected| expected == order.total_cents);
+        if agrees {
+            return Ok(());
+        }
+        Err(Refusal::OtherTerms {
+            order_id: order.order_id.clone(),
+            zone: order.zone.clone(),
+            shipping_address: order.address.clone(),
+            total_cents: order.total_cents,
+        })
+    }
 }
 
 /// What is bought, frozen at checkout.
@@ -259,6 +295,7 @@ mod tests {
                 address: "1 Main St".into(),
             },
             expected_total_cents: expected.map(Cents),
+            said: Said::default(),
         }
     }
 
@@ -293,6 +330,48 @@ mod tests {
                 total_cents: Cents(2900)
             })
         );
+    }
+
+    #[test]
+    fn a_pending_order_is_answered_only_to_who_asks_for_its_terms() {
+        let first = checkout(vec![product(1000)], None);
+        let placement = Placement::freeze(&cart(), &first, Timestamp::UNIX_EPOCH).unwrap();
+        let order = OrderRecord::place(first.order_id.clone(), placement, Timestamp::UNIX_EPOCH);
+        let asked = |zone: Option<&str>, address: Option<&str>, expected: Option<i64>| {
+            let mut asked = checkout(vec![product(1000)], expected);
+            // Left out, the shop fills in what it likes.
+            asked.shipping.zone = zone.unwrap_or("Local").to_owned();
+            asked.shipping.address = address.unwrap_or("elsewhere").to_owned();
+            asked.said = Said {
+                zone: zone.is_some(),
+                address: address.is_some(),
+            };
+            asked.agrees_with(&order)
+        };
+        for (zone, address, expected) in [
+            (None, None, None),
+            (Some("Domestic"), None, None),
+            (None, Some("1 Main St"), None),
+            (None, None, Some(2500)),
+            (Some("Domestic"), Some("1 Main St"), Some(2500)),
+        ] {
+            assert_eq!(asked(zone, address, expected), Ok(()));
+        }
+        for (zone, address, expected) in [
+            (Some("Local"), None, None),
+            (None, Some("2 Main St"), None),
+            (None, None, Some(2499)),
+            (Some("Domestic"), Some("1 Main St"), Some(2501)),
+        ] {
+            let refused = asked(zone, address, expected).unwrap_err();
+            let stands = Refusal::OtherTerms {
+                order_id: order.order_id.clone(),
+                zone: "Domestic".into(),
+                shipping_address: "1 Main St".into(),
+                total_cents: Cents(2500),
+            };
+            assert_eq!(refused, stands);
+        }
     }
 
     #[test]

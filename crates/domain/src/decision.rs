@@ -47,10 +47,12 @@ pub struct Decision {
 
 impl Decision {
     /// What the decider of `self` is told when `standing` is what the promise
-    /// holds.
+    /// holds. One key serves one decision with its reason.
     pub fn against(self, standing: Self, order_id: &OrderId) -> Result<Self, Refusal> {
-        if standing.id == self.id && standing.verdict == self.verdict {
+        if standing == self {
             Ok(standing)
+        } else if standing.id == self.id {
+            Err(Refusal::IdempotencyKeyReused)
         } else {
             Err(Refusal::AlreadyDecided {
                 order_id: order_id.clone(),
@@ -90,12 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn one_key_does_not_serve_two_verdicts() {
+    fn one_key_does_not_serve_two_decisions() {
         let order = OrderId::parse("alice.1").unwrap();
-        assert!(
-            decision("a", Verdict::Rejected)
-                .against(decision("a", Verdict::Approved), &order)
-                .is_err()
-        );
+        let approved = decision("a", Verdict::Approved);
+        let with_reason = Decision {
+            reason: Some("late".into()),
+            ..approved.clone()
+        };
+        for other in [decision("a", Verdict::Rejected), with_reason] {
+            let told = other.against(approved.clone(), &order);
+            assert_eq!(told, Err(Refusal::IdempotencyKeyReused));
+        }
     }
 }

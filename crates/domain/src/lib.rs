@@ -16,6 +16,7 @@
 //! | [`stock`] | stock levels |
 //! | [`notification`] | what people are told |
 //! | [`update`] | what the services say aloud |
+//! | [`idempotency`] | what a key was used for, and whether it was done |
 //! | [`refusal`] | every "no" a caller can get, with its code |
 //!
 //! Invariants kept here: an order's steps are undone in the reverse order of
@@ -26,6 +27,7 @@
 pub mod basket;
 pub mod checkout;
 pub mod decision;
+pub mod idempotency;
 pub mod ids;
 pub mod money;
 pub mod notification;

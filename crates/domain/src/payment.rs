@@ -212,6 +212,49 @@ pub enum PaymentOutcome {
     },
 }
 
+/// Whose a transaction is: input and state of `PaymentTransaction.Claim`. It
+/// belongs to the first that claims it, for ever, whether its money pays or
+/// goes back: the same money never counts twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionOwner {
+    /// Which attempt, for those who look into it.
+    pub attempt: AttemptId,
+    /// Its awakeable: an order's id may be used again when it is forgotten, an
+    /// awakeable's never is.
+    pub awakeable_id: String,
+}
+
+/// A transaction that somebody says is theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionClaim {
+    /// Which.
+    pub transaction_id: String,
+    /// Whose it is said to be.
+    pub owner: TransactionOwner,
+}
+
+/// What becomes of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// It was nobody's.
+    Now,
+    /// It was theirs already.
+    Before,
+    /// It is somebody else's.
+    Refused,
+}
+
+impl TransactionOwner {
+    /// What becomes of this claim to a transaction that is `held`.
+    pub fn claims(&self, held: Option<&Self>) -> Claimed {
+        match held {
+            None => Claimed::Now,
+            Some(held) if held.awakeable_id == self.awakeable_id => Claimed::Before,
+            Some(_) => Claimed::Refused,
+        }
+    }
+}
+
 /// Money that came for an attempt that had ended otherwise. It goes back, and
 /// the customer is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -333,6 +376,22 @@ mod tests {
                 reason: "insufficient funds".to_owned()
             }
         );
+    }
+
+    #[test]
+    fn a_transaction_is_its_first_claimants() {
+        let owner = |awakeable_id: &str| TransactionOwner {
+            attempt: AttemptId {
+                order_id: order(),
+                attempt: 1,
+            },
+            awakeable_id: awakeable_id.to_owned(),
+        };
+        let first = owner("sign_1");
+        assert_eq!(first.claims(None), Claimed::Now);
+        assert_eq!(first.claims(Some(&first)), Claimed::Before);
+        // Also of an order that has the same id, a retention later.
+        assert_eq!(owner("sign_2").claims(Some(&first)), Claimed::Refused);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Every "no" a caller can get. A [`Refusal`] is final: asking again the same
-//! way gets the same answer. What may work later (an outage) is not here.
+//! Every "no" a caller can get. A [`Refusal`] says that nothing was done, and
+//! is not remembered: what stood in the way may have gone when it is asked
+//! again. An outage is not here.
 //!
 //! Between services refusals travel as values; facing the ingress each becomes
 //! a terminal error whose message is the refusal as JSON and whose code is
@@ -42,6 +43,12 @@ pub enum Refusal {
         /// What is left.
         available: u64,
     },
+    /// Nobody has told Inventory how many pieces there are.
+    #[error("the stock of {sku} is not known yet: try again in a moment")]
+    StockUnknown {
+        /// Which product.
+        sku: Sku,
+    },
     /// The total is no longer what the caller saw.
     #[error("prices have changed: the total is now {total_cents}, so check the cart and try again")]
     PriceChanged {
@@ -57,6 +64,25 @@ pub enum Refusal {
         /// The id that was asked for.
         order_id: OrderId,
     },
+    /// An order that waits for its payment on other terms than were asked for.
+    #[error(
+        "order {order_id} waits for its payment on other terms: {total_cents}, zone {zone}, to the address it was placed with. Pay it as it is, or cancel it and check out with another order_id"
+    )]
+    OtherTerms {
+        /// Which order.
+        order_id: OrderId,
+        /// Its zone.
+        zone: String,
+        /// Where it goes.
+        shipping_address: String,
+        /// What is to be paid.
+        total_cents: Cents,
+    },
+    /// A key that was used for something else.
+    #[error(
+        "this Idempotency-Key was used for another request: nothing was done, so send a new key (in a browser: reload the page), or the same request again"
+    )]
+    IdempotencyKeyReused,
     /// An order that has ended, or gone too far, for what was asked.
     #[error("order {order_id} is {status} already: it is too late for this")]
     TooLate {
@@ -84,6 +110,14 @@ pub enum Refusal {
     /// No such payment attempt.
     #[error("no payment waits under this awakeable_id: use the one the checkout answered")]
     UnknownPayment,
+    /// Money that pays, or was meant to pay, for something else.
+    #[error(
+        "transaction {transaction_id} belongs to another payment: nothing was accepted, so name the transaction of this one"
+    )]
+    TransactionInUse {
+        /// Which.
+        transaction_id: String,
+    },
     /// A successful payment of a wrong amount.
     #[error("the amount must be {expected_cents} ({}): nothing was accepted", expected_cents.0)]
     WrongAmount {
@@ -106,9 +140,12 @@ impl Refusal {
         match self {
             Self::Invalid { .. } | Self::EmptyCart => 400,
             Self::NotInCart { .. } | Self::UnknownOrder { .. } | Self::UnknownPayment => 404,
-            Self::WrongAmount { .. } => 422,
+            Self::WrongAmount { .. } | Self::IdempotencyKeyReused => 422,
+            Self::StockUnknown { .. } => 503,
             Self::OutOfStock { .. }
             | Self::PriceChanged { .. }
+            | Self::OtherTerms { .. }
+            | Self::TransactionInUse { .. }
             | Self::CartChanged
             | Self::TooLate { .. }
             | Self::NotReady { .. }
@@ -123,13 +160,17 @@ impl Refusal {
             Self::EmptyCart => "empty_cart",
             Self::NotInCart { .. } => "not_in_cart",
             Self::OutOfStock { .. } => "out_of_stock",
+            Self::StockUnknown { .. } => "stock_unknown",
             Self::PriceChanged { .. } => "price_changed",
+            Self::OtherTerms { .. } => "other_terms",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::CartChanged => "cart_changed",
             Self::UnknownOrder { .. } => "unknown_order",
             Self::TooLate { .. } => "too_late",
             Self::NotReady { .. } => "not_ready",
             Self::AlreadyDecided { .. } => "already_decided",
             Self::UnknownPayment => "unknown_payment",
+            Self::TransactionInUse { .. } => "transaction_in_use",
             Self::WrongAmount { .. } => "wrong_amount",
         }
     }
@@ -147,7 +188,18 @@ mod tests {
             Refusal::invalid("x", "y"),
             Refusal::EmptyCart,
             Refusal::NotInCart { sku: sku.clone() },
+            Refusal::StockUnknown { sku: sku.clone() },
             Refusal::OutOfStock { sku, available: 1 },
+            Refusal::OtherTerms {
+                order_id: order_id.clone(),
+                zone: "Local".into(),
+                shipping_address: "1 Old Street".into(),
+                total_cents: Cents(1),
+            },
+            Refusal::IdempotencyKeyReused,
+            Refusal::TransactionInUse {
+                transaction_id: "txn-1".into(),
+            },
             Refusal::PriceChanged {
                 total_cents: Cents(1),
             },
@@ -175,7 +227,8 @@ mod tests {
             let wire = serde_json::to_value(&refusal).unwrap();
             assert_eq!(wire["type"], refusal.kind());
             assert_eq!(serde_json::from_value::<Refusal>(wire).unwrap(), refusal);
-            assert!((400..500).contains(&refusal.code()));
+            let passes = matches!(refusal, Refusal::StockUnknown { .. });
+            assert!(passes == (refusal.code() == 503) && (400..504).contains(&refusal.code()));
         }
     }
 

@@ -7,24 +7,25 @@
 //! interleaving of callbacks, expiry, cancellation, second attempts and direct
 //! resolutions.
 //!
-//! The rules: the first receipt that is written down counts, whatever else
-//! happens ([`Attempt::end`]); money that does not count goes back, once, and
-//! the customer is told ([`Stray::send_back`]); nothing that comes for an
-//! attempt changes another one.
+//! The rules: the first receipt that is accepted counts, whatever else happens
+//! ([`Attempt::receive`]); money that does not count goes back, once, and the
+//! customer is told ([`Stray::send_back`]); nothing that comes for an attempt
+//! changes another one; a transaction is one attempt's for ever
+//! ([`Callback::claim`], [`Settling::claim`]).
 
 use jiff::Timestamp;
 
 use crate::basket::{Basket, Line};
 use crate::checkout::{
-    AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, CheckoutAnswer, HandedOver, Marker,
-    PaymentCallback, PaymentOpened, Placement, ProviderPage, Settle,
+    AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, HandedOver,
+    Marker, PaymentCallback, PaymentOpened, Placement, ProviderPage, Settle,
 };
 use crate::ids::{AttemptId, OrderId};
 use crate::money::Cents;
 use crate::order::{Done, IllegalStep, OrderRecord, OrderStatus, Step};
 use crate::payment::{
     LateMoney, LatePayment, PaymentAttempt, PaymentOrder, PaymentOutcome, PaymentReceipt,
-    PaymentRequested, ReceiptStatus,
+    PaymentRequested, PaymentStatus, ReceiptStatus, TransactionClaim, TransactionOwner,
 };
 use crate::refusal::Refusal;
 
@@ -93,8 +94,10 @@ pub struct NextAttempt {
     previous: Option<OrderRecord>,
 }
 
-/// Whether an order can be placed, or is placed already.
-pub fn look(marker: Option<Marker>, order_id: OrderId) -> Result<CheckoutFinds, Refusal> {
+/// Whether an order can be placed, or is placed already, on the terms that are
+/// asked for.
+pub fn look(marker: Option<Marker>, asked: &Checkout) -> Result<CheckoutFinds, Refusal> {
+    let order_id = asked.order_id.clone();
     let previous = match marker {
         None => None,
         Some(Marker::HandedOver(_)) => {
@@ -104,6 +107,7 @@ pub fn look(marker: Option<Marker>, order_id: OrderId) -> Result<CheckoutFinds, 
         }
         Some(Marker::Here(record)) => match record.status {
             OrderStatus::AwaitingPayment => {
+                asked.agrees_with(&record)?;
                 let answer = CheckoutAnswer::Placed { record: *record };
                 return Ok(CheckoutFinds::Placed(answer));
             }
@@ -122,6 +126,16 @@ pub fn look(marker: Option<Marker>, order_id: OrderId) -> Result<CheckoutFinds, 
         id: AttemptId { order_id, attempt },
         previous,
     }))
+}
+
+/// What a checkout that was done before is answered: how its order stands now,
+/// and never another attempt.
+pub fn look_again(marker: Option<Marker>, order_id: OrderId) -> Result<CheckoutAnswer, Refusal> {
+    match marker {
+        None => Err(Refusal::UnknownOrder { order_id }),
+        Some(Marker::HandedOver(_)) => Ok(CheckoutAnswer::AlreadyPaid { order_id }),
+        Some(Marker::Here(record)) => Ok(CheckoutAnswer::Placed { record: *record }),
+    }
 }
 
 impl NextAttempt {
@@ -183,16 +197,17 @@ impl Attempt {
         Ok(vec![Effect::Write(Box::new(record))])
     }
 
-    /// Writes a receipt down and wakes the wait.
-    pub fn note(
+    /// Writes a receipt down, does at once what follows from it, so that it
+    /// holds for whatever is asked next, and ends the wait.
+    pub fn receive(
         self,
         receipt: PaymentReceipt,
+        basket: Basket,
         now: Timestamp,
     ) -> Result<Decided<CallbackAnswer>, IllegalStep> {
         let outcome = receipt.outcome(&self.0.order_id, self.0.payment().amount_cents);
-        let record = self
-            .0
-            .apply(Step::ReceiptNoted(Box::new(receipt.clone())), now)?;
+        let noted = Step::ReceiptNoted(Box::new(receipt.clone()));
+        let ended = Self(self.0.apply(noted, now)?).end(outcome.clone(), basket, now)?;
         let wake = match outcome {
             PaymentOutcome::Declined { reason } => Effect::Reject {
                 awakeable_id: receipt.awakeable_id,
@@ -201,8 +216,10 @@ impl Attempt {
             _ => Effect::Resolve(receipt),
         };
         Ok(Decided {
-            effects: vec![Effect::Write(Box::new(record.clone())), wake],
-            answer: CallbackAnswer::Accepted { record },
+            effects: ended.effects.into_iter().chain([wake]).collect(),
+            answer: CallbackAnswer::Accepted {
+                record: ended.answer,
+            },
         })
     }
 
@@ -308,6 +325,20 @@ pub enum Callback {
     Stray(Stray),
 }
 
+impl Callback {
+    /// The transaction whose money this takes or sends back.
+    pub fn claim(&self) -> Option<TransactionClaim> {
+        match self {
+            Self::News(attempt, receipt) => {
+                let paid = receipt.status == ReceiptStatus::Success;
+                paid.then(|| attempt.claim(&receipt.transaction_id))
+            }
+            Self::Repeated => None,
+            Self::Stray(stray) => Some(stray.claim()),
+        }
+    }
+}
+
 /// What a callback is, or why it is not taken.
 pub fn called_back(marker: Option<Marker>, callback: PaymentCallback) -> Result<Callback, Refusal> {
     let PaymentCallback { order_id, receipt } = callback;
@@ -350,11 +381,44 @@ pub enum Settling {
     Ends(Attempt, PaymentOutcome),
     /// The attempt has ended before. Its money goes back, if it brought any.
     Ended {
-        /// Where the order stands.
+        /// How it ended: where that brought the order.
         status: OrderStatus,
         /// What goes back.
         stray: Option<Stray>,
     },
+}
+
+impl Settling {
+    /// The transaction whose money this takes or sends back.
+    pub fn claim(&self) -> Option<TransactionClaim> {
+        match self {
+            Self::Ends(attempt, outcome) => {
+                let payment = attempt.0.payment();
+                let money = money_of(outcome, payment.amount_cents)?;
+                let is_new = !is_money_of(payment, &money.transaction_id);
+                is_new.then(|| attempt.claim(&money.transaction_id))
+            }
+            Self::Ended { stray, .. } => stray.as_ref().map(Stray::claim),
+        }
+    }
+
+    /// The same when the money turns out to be somebody else's: it pays for
+    /// nothing here, and is not ours to send back.
+    #[must_use]
+    pub fn without_money(self) -> Self {
+        match self {
+            Self::Ends(attempt, _) => Self::Ends(
+                attempt,
+                PaymentOutcome::Declined {
+                    reason: "the transaction belongs to another payment".to_owned(),
+                },
+            ),
+            Self::Ended { status, .. } => Self::Ended {
+                status,
+                stray: None,
+            },
+        }
+    }
 }
 
 /// What the end of a wait for money is to the session.
@@ -363,14 +427,21 @@ pub fn settle(marker: Option<Marker>, settle: Settle) -> Settling {
     if let Some(open) = Attempt::open(marker.clone(), &attempt) {
         return Settling::Ends(open, outcome);
     }
-    let (status, attempts) = match marker {
-        Some(Marker::Here(record)) => (record.status, record.payments),
-        Some(Marker::HandedOver(marker)) => (OrderStatus::AwaitingApproval, marker.attempts),
-        None => (OrderStatus::Cancelled, Vec::new()),
+    let attempts = match marker {
+        Some(Marker::Here(record)) => record.payments,
+        Some(Marker::HandedOver(marker)) => marker.attempts,
+        None => Vec::new(),
     };
     let ended = attempts
         .into_iter()
         .find(|other| other.attempt == attempt.attempt);
+    // Of this attempt, whatever a later one has come to since.
+    let status = match ended.as_ref().map(|ended| ended.status) {
+        Some(PaymentStatus::Failed) => OrderStatus::PaymentFailed,
+        Some(PaymentStatus::Expired) => OrderStatus::PaymentExpired,
+        Some(PaymentStatus::Cancelled) | None => OrderStatus::Cancelled,
+        Some(_) => OrderStatus::AwaitingApproval,
+    };
     let stray = ended.and_then(|ended| {
         let money = money_of(&outcome, ended.amount_cents)?;
         (!is_money_of(&ended, &money.transaction_id)).then_some(Stray {
@@ -482,7 +553,34 @@ pub struct Stray {
     money: Money,
 }
 
+impl Attempt {
+    fn claim(&self, transaction_id: &str) -> TransactionClaim {
+        claim_of(&self.0.order_id, self.0.payment(), transaction_id)
+    }
+}
+
+fn claim_of(
+    order_id: &OrderId,
+    payment: &PaymentAttempt,
+    transaction_id: &str,
+) -> TransactionClaim {
+    TransactionClaim {
+        transaction_id: transaction_id.to_owned(),
+        owner: TransactionOwner {
+            attempt: AttemptId {
+                order_id: order_id.clone(),
+                attempt: payment.attempt,
+            },
+            awakeable_id: payment.awakeable_id.clone().unwrap_or_default(),
+        },
+    }
+}
+
 impl Stray {
+    fn claim(&self) -> TransactionClaim {
+        claim_of(&self.order_id, &self.attempt, &self.money.transaction_id)
+    }
+
     /// Voids it, once, and notes it for the customer. Answers whether it was
     /// news.
     pub fn send_back(self, late: Option<LateMoney>, now: Timestamp) -> Decided<bool> {
@@ -497,8 +595,6 @@ impl Stray {
             user_id: order_id.owner(),
             payments: Vec::new(),
         });
-        // The same id for another attempt is other money: it would be voided
-        // in another payment.
         let known = late.payments.iter().any(|payment| {
             payment.attempt == attempt.attempt && payment.transaction_id == money.transaction_id
         });

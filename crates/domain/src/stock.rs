@@ -143,6 +143,10 @@ pub enum Reservation {
     Short {
         /// What is left.
         available: u64,
+        /// Nobody has said yet how many there are. (A field and no result of
+        /// its own: a checkout that began on older services can read it.)
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unknown: bool,
     },
 }
 

@@ -20,15 +20,16 @@ use std::rc::Rc;
 use waybill_domain::Timestamp;
 use waybill_domain::basket::{Basket, Product};
 use waybill_domain::checkout::{
-    AwaitPayment, CallbackAnswer, CancelOrder, CheckoutAnswer, Marker, PaymentCallback,
-    PaymentOpened, Placement, ProviderPage, Settle, Shipping,
+    AwaitPayment, CallbackAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker, PaymentCallback,
+    PaymentOpened, Placement, ProviderPage, Said, Settle, Shipping,
 };
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::money::Cents;
 use waybill_domain::notification::Notification;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::payment::{
-    LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested, ReceiptStatus,
+    Claimed, LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested,
+    ReceiptStatus, TransactionClaim, TransactionOwner,
 };
 use waybill_domain::session::{
     self, Attempt, Callback, Cancelling, CheckoutFinds, Effect, Heard, Next, Settling, Stray,
@@ -49,6 +50,8 @@ enum Event {
     Declines(u32),
     /// A callback of another transaction says that it is paid.
     OtherCallback(u32),
+    /// The same with the transaction of the other attempt's such callback.
+    BorrowedCallback(u32),
     /// A callback says that nothing was paid.
     FailedCallback(u32),
     /// A callback of another amount.
@@ -66,13 +69,14 @@ enum Event {
 }
 
 use Event::{
-    Cancels, ChecksOutAgain, Declines, FailedCallback, OtherCallback, Pays, PaysInSilence,
-    PaysTwiceTold, Rejects, Resolves, ResolvesWrongly, WaitIsCancelled, WrongCallback,
+    BorrowedCallback, Cancels, ChecksOutAgain, Declines, FailedCallback, OtherCallback, Pays,
+    PaysInSilence, PaysTwiceTold, Rejects, Resolves, ResolvesWrongly, WaitIsCancelled,
+    WrongCallback,
 };
 
 /// Everything that may happen in a bag. To the second attempt less: what
 /// differs there is that there was a first.
-const EVENTS: [Event; 18] = [
+const EVENTS: [Event; 19] = [
     ChecksOutAgain,
     Pays(1),
     PaysTwiceTold(1),
@@ -88,6 +92,7 @@ const EVENTS: [Event; 18] = [
     WaitIsCancelled(1),
     Pays(2),
     OtherCallback(2),
+    BorrowedCallback(2),
     Resolves(2),
     Rejects(2),
     WaitIsCancelled(2),
@@ -192,8 +197,8 @@ enum Planted {
     ForgetsToRelease,
     /// Failed attempts are not closed at the provider.
     ForgetsToClose,
-    /// A receipt that was written down does not win over the outcome.
-    ForgetsReceipts,
+    /// A transaction may be claimed by everybody.
+    ForgetsClaims,
     /// Late money is voided, but nobody is told.
     TellsNobody,
     /// Paying does not empty the cart.
@@ -207,6 +212,8 @@ struct World {
     bag: Vec<Event>,
     marker: Option<Keyed<Marker>>,
     late: Option<Keyed<LateMoney>>,
+    /// Whose each transaction is: the attempt's number.
+    claimed: BTreeMap<String, u32>,
     basket: Keyed<Basket>,
     waits: BTreeMap<u32, Wait>,
     /// What each awakeable was resolved with first.
@@ -264,6 +271,17 @@ fn placement() -> Placement {
     }
 }
 
+/// A checkout that names no terms.
+fn asked() -> Checkout {
+    Checkout {
+        order_id: order_id(),
+        prices: Vec::new(),
+        shipping: placement().shipping,
+        expected_total_cents: None,
+        said: Said::default(),
+    }
+}
+
 fn awakeable(attempt: u32) -> String {
     format!("sign_{attempt}")
 }
@@ -296,6 +314,7 @@ impl World {
             bag,
             marker: None,
             late: None,
+            claimed: BTreeMap::new(),
             basket: Keyed::new(basket()),
             waits: BTreeMap::new(),
             awakeables: BTreeMap::new(),
@@ -367,8 +386,8 @@ impl World {
             Pays(n) | PaysTwiceTold(n) | PaysInSilence(n) | Declines(n) => {
                 self.provider.contains_key(&n)
             }
-            OtherCallback(n) | FailedCallback(n) | WrongCallback(n) | Resolves(n)
-            | ResolvesWrongly(n) | Rejects(n) => self.attempts().contains(&(n, true)),
+            OtherCallback(n) | BorrowedCallback(n) | FailedCallback(n) | WrongCallback(n)
+            | Resolves(n) | ResolvesWrongly(n) | Rejects(n) => self.attempts().contains(&(n, true)),
             WaitIsCancelled(n) => {
                 matches!(self.waits.get(&n), Some(Wait::Begun(_) | Wait::Waiting(..)))
             }
@@ -403,6 +422,7 @@ impl World {
                 }
             }
             OtherCallback(n) => self.call_back(receipt(n, &format!("other-{n}"), DUE)),
+            BorrowedCallback(n) => self.call_back(receipt(n, &format!("other-{}", 3 - n), DUE)),
             FailedCallback(n) => self.call_back(receipt(n, "", 0)),
             WrongCallback(n) => self.call_back(receipt(n, &format!("less-{n}"), DUE - 1)),
             Resolves(n) => self.resolve(n, Ok(receipt(n, &format!("direct-{n}"), DUE))),
@@ -487,7 +507,7 @@ impl World {
 
     /// `Checkout`.
     fn check_out(&mut self) {
-        let Ok(CheckoutFinds::Next(next)) = session::look(self.marker(), order_id()) else {
+        let Ok(CheckoutFinds::Next(next)) = session::look(self.marker(), &asked()) else {
             return;
         };
         if self.basket.value.items.is_empty() {
@@ -505,18 +525,42 @@ impl World {
             order_id: order_id(),
             receipt,
         };
-        match session::called_back(self.marker(), callback) {
-            // Refused for good, or known.
-            Err(_) | Ok(Callback::Repeated) => {}
-            Ok(Callback::News(attempt, receipt)) => {
+        let Ok(callback) = session::called_back(self.marker(), callback) else {
+            return;
+        };
+        if !callback.claim().is_none_or(|claim| self.claims(&claim)) {
+            return;
+        }
+        match callback {
+            Callback::Repeated => {}
+            Callback::News(attempt, receipt) => {
                 if receipt.status == ReceiptStatus::Success {
                     self.accepted.push(receipt.transaction_id.clone());
                 }
-                let decided = attempt.note(receipt, at()).expect("it fits");
+                let cart = self.cart();
+                let decided = attempt.receive(receipt, cart, at()).expect("it fits");
                 assert!(matches!(decided.answer, CallbackAnswer::Accepted { .. }));
                 self.perform(decided.effects);
             }
-            Ok(Callback::Stray(stray)) => self.send_back(Some(stray)),
+            Callback::Stray(stray) => self.send_back(Some(stray)),
+        }
+    }
+
+    /// `PaymentTransaction.Claim`: whether it is theirs.
+    fn claims(&mut self, claim: &TransactionClaim) -> bool {
+        let owner_of = |attempt: u32| TransactionOwner {
+            attempt: attempt_id(attempt),
+            awakeable_id: awakeable(attempt),
+        };
+        let held = self.claimed.get(&claim.transaction_id).copied();
+        let attempt = claim.owner.attempt.attempt;
+        match claim.owner.claims(held.map(owner_of).as_ref()) {
+            Claimed::Now => {
+                self.claimed.insert(claim.transaction_id.clone(), attempt);
+                true
+            }
+            Claimed::Before => true,
+            Claimed::Refused => self.planted == Planted::ForgetsClaims,
         }
     }
 
@@ -593,29 +637,20 @@ impl World {
             attempt: attempt_id(attempt),
             outcome,
         };
-        match session::settle(self.marker(), asked) {
+        let settling = session::settle(self.marker(), asked);
+        let settling = match settling.claim() {
+            Some(claim) if !self.claims(&claim) => settling.without_money(),
+            _ => settling,
+        };
+        match settling {
             Settling::Ends(attempt, outcome) => {
                 let stray = attempt.stray(&outcome);
-                let attempt = match self.planted {
-                    Planted::ForgetsReceipts => self.without_receipt(),
-                    _ => attempt,
-                };
                 let ended = attempt.end(outcome, self.cart(), at()).expect("it fits");
                 self.send_back(stray);
                 self.perform(ended.effects);
             }
             Settling::Ended { stray, .. } => self.send_back(stray),
         }
-    }
-
-    /// The open attempt as if nothing had been written down.
-    fn without_receipt(&self) -> Attempt {
-        let Some(Marker::Here(mut record)) = self.marker() else {
-            unreachable!("it is open");
-        };
-        record.payments.last_mut().expect("an attempt").receipt = None;
-        let id = record.attempt();
-        Attempt::open(Some(Marker::Here(record)), &id).expect("it is open")
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
@@ -729,6 +764,19 @@ impl World {
             let failed = known && paid_attempt != Some(attempt);
             law(!(failed && open), "a failed attempt can still be paid");
         }
+        let mut attempts_of = BTreeMap::<&String, BTreeSet<u32>>::new();
+        for (attempt, payment) in &self.provider {
+            for transaction in payment.held.keys() {
+                attempts_of.entry(transaction).or_default().insert(*attempt);
+            }
+        }
+        let paid = winner.into_iter().zip(paid_attempt);
+        for (transaction, attempt) in paid {
+            attempts_of.entry(transaction).or_default().insert(attempt);
+        }
+        for attempts in attempts_of.values() {
+            law(attempts.len() == 1, "one transaction counts twice");
+        }
         self.judge_money(winner, &mut law);
         wrong
     }
@@ -825,6 +873,7 @@ fn makes_sense(bag: &[Event]) -> bool {
             [
                 Pays(2),
                 OtherCallback(2),
+                BorrowedCallback(2),
                 Resolves(2),
                 Rejects(2),
                 WaitIsCancelled(2),
@@ -870,9 +919,14 @@ fn planted_defects_are_found() {
         ),
         (Planted::ForgetsToClose, vec![Cancels], "can still be paid"),
         (
-            Planted::ForgetsReceipts,
-            vec![Pays(1)],
-            "accepted and does not count",
+            Planted::ForgetsClaims,
+            vec![
+                Declines(1),
+                OtherCallback(1),
+                ChecksOutAgain,
+                BorrowedCallback(2),
+            ],
+            "counts twice",
         ),
         (
             Planted::TellsNobody,

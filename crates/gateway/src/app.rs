@@ -49,6 +49,8 @@ pub struct App {
     pub dashboard: dashboard::Latest,
     /// The demo's scenarios.
     pub world: world::World,
+    /// Whether Inventory knows the catalog.
+    pub stock_announced: catalog::stock::Announced,
     /// How the provider has been doing lately.
     pub payment_pages: PaymentPages,
     /// For everything else that speaks HTTP.
@@ -85,6 +87,7 @@ impl App {
             views: Views::new(&settings)?,
             dashboard: dashboard::Latest::default(),
             world: world::World::default(),
+            stock_announced: catalog::stock::Announced::default(),
             payment_pages: PaymentPages::default(),
             started_at: Timestamp::now(),
             settings,

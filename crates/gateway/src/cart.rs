@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use services::client::{Body, Failure, outcome};
+use services::client::{Body, Failure, keyed, outcome};
 use waybill_domain::basket::{AddItem, Basket, MAX_QUANTITY, RemoveItem, UpdateItem};
+use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
 use waybill_domain::update::Update;
 
@@ -122,17 +123,19 @@ async fn add(
         product: product.for_cart()?,
         quantity: change.quantity,
     };
-    let asked = app
-        .ingress
-        .user_session(&caller.user)
-        .add_item(Body(item))
-        .idempotency_key(key.or(change.key).of(&caller.user, "cart.add"))
-        .call()
-        .await;
-    let basket = changed(&app, outcome(asked)).await?;
+    let once = key.or(change.key).once(
+        &caller.user,
+        "cart.add",
+        &(&item.product.sku, change.quantity),
+    )?;
+    let asked = app.ingress.user_session(&caller.user).add_item(Body(item));
+    let asked = keyed(asked, once.clone()).call().await;
     let text = format!("Item added: {} × {}", change.quantity, product.name);
-    app.live.note(&caller.user, "item_added", &text).await;
-    Ok(Done::new(StatusCode::OK, &basket)?.saying(text))
+    let done = changed(&app, outcome(asked), &text).await?;
+    app.live
+        .note(&caller.user, "item_added", &text, once.map(|once| once.key))
+        .await;
+    Ok(done)
 }
 
 async fn update(
@@ -141,20 +144,23 @@ async fn update(
     key: IdempotencyKey,
     Input(change): Input<Change>,
 ) -> Result<Done, Problem> {
-    let sku = change.which.in_cart(&app, &caller).await?;
     let item = UpdateItem {
-        sku,
+        sku: change.which.in_cart(&app, &caller).await?,
         quantity: change.quantity,
     };
+    let once = key
+        .or(change.key)
+        .once(&caller.user, "cart.update", &(&item.sku, item.quantity))?;
     let asked = app
         .ingress
         .user_session(&caller.user)
-        .update_item(Body(item))
-        .idempotency_key(key.or(change.key).of(&caller.user, "cart.update"))
-        .call()
-        .await;
-    let basket = changed(&app, outcome(asked)).await?;
-    Ok(Done::new(StatusCode::OK, &basket)?.saying("Cart updated"))
+        .update_item(Body(item));
+    changed(
+        &app,
+        outcome(keyed(asked, once).call().await),
+        "Cart updated",
+    )
+    .await
 }
 
 #[derive(Debug)]
@@ -178,40 +184,60 @@ async fn remove(
     key: IdempotencyKey,
     Input(removal): Input<Removal>,
 ) -> Result<Done, Problem> {
-    let sku = removal.which.in_cart(&app, &caller).await?;
+    let item = RemoveItem {
+        sku: removal.which.in_cart(&app, &caller).await?,
+    };
+    let once = key
+        .or(removal.key)
+        .once(&caller.user, "cart.remove", &item.sku)?;
     let asked = app
         .ingress
         .user_session(&caller.user)
-        .remove_item(Body(RemoveItem { sku }))
-        .idempotency_key(key.or(removal.key).of(&caller.user, "cart.remove"))
-        .call()
-        .await;
-    let basket = changed(&app, outcome(asked)).await?;
-    Ok(Done::new(StatusCode::OK, &basket)?.saying("Item removed"))
+        .remove_item(Body(item));
+    changed(
+        &app,
+        outcome(keyed(asked, once).call().await),
+        "Item removed",
+    )
+    .await
+}
+
+#[derive(Debug)]
+struct Clearing(Option<IdempotencyKey>);
+
+impl FromFields for Clearing {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        IdempotencyKey::from_fields(fields).map(Self)
+    }
 }
 
 async fn clear(
     State(app): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
+    Input(Clearing(in_form)): Input<Clearing>,
 ) -> Result<Done, Problem> {
-    let asked = app
-        .ingress
-        .user_session(&caller.user)
-        .clear_basket()
-        .idempotency_key(key.of(&caller.user, "cart.clear"))
-        .call()
-        .await;
-    let basket = changed(&app, outcome(asked)).await?;
-    Ok(Done::new(StatusCode::OK, &basket)?.saying("Cart emptied"))
+    let once = key.or(in_form).once(&caller.user, "cart.clear", &())?;
+    let asked = app.ingress.user_session(&caller.user).clear_basket();
+    changed(
+        &app,
+        outcome(keyed(asked, once).call().await),
+        "Cart emptied",
+    )
+    .await
 }
 
-/// Lets every open page of the user know before the answer goes out.
-async fn changed(app: &App, answer: Result<Basket, Failure>) -> Result<Basket, Problem> {
-    let basket = answer?;
+/// Lets every open page of the user know before the answer goes out, which says
+/// so when it had been done before.
+async fn changed(
+    app: &App,
+    answer: Result<Answered<Basket>, Failure>,
+    text: &str,
+) -> Result<Done, Problem> {
+    let Answered { value, again } = answer?;
     app.live
-        .apply(Update::Basket(basket.clone()))
+        .apply(Update::Basket(value.clone()))
         .await
         .map_err(Problem::internal)?;
-    Ok(basket)
+    Ok(Done::new(StatusCode::OK, &value)?.saying_once(text, again))
 }

@@ -1,8 +1,13 @@
-//! `Idempotency-Key`: the same write asked twice is done once.
+//! `Idempotency-Key`: the same write asked twice is done once. The object that
+//! is written to remembers the key ([`waybill_domain::idempotency`]).
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use serde::Serialize;
+use sha2::Sha256;
 use uuid::Uuid;
+use waybill_domain::Timestamp;
+use waybill_domain::idempotency::{Digest, Once};
 use waybill_domain::ids::Username;
 
 use crate::problem::Problem;
@@ -13,8 +18,7 @@ const FIELD: &str = "idempotency_key";
 /// Longest accepted key, in bytes.
 const MAX_KEY: usize = 128;
 
-/// The request's `Idempotency-Key`, or a fresh one, so that the gateway's own
-/// retries towards Restate do nothing twice either.
+/// The request's `Idempotency-Key`, or a fresh one that nobody else knows.
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey {
     key: String,
@@ -53,9 +57,28 @@ impl IdempotencyKey {
         self.given.then_some(self.key.as_str())
     }
 
-    /// The key that Restate gets: no two users or operations share one.
-    pub fn of(&self, user: &Username, operation: &str) -> String {
-        format!("{user}:{operation}:{}", self.key)
+    /// The id of a decision: the same key is the same decision.
+    pub fn decision_id(&self, user: &Username) -> String {
+        format!("{user}:decide:{}", self.key)
+    }
+
+    /// The write that the caller has given this key, if it has. `request` is all
+    /// that it asks for, in its own words: what the shop fills in may change
+    /// between two tries.
+    pub fn once(
+        &self,
+        user: &Username,
+        operation: &str,
+        request: &impl Serialize,
+    ) -> Result<Option<Once>, Problem> {
+        let Some(key) = self.given() else {
+            return Ok(None);
+        };
+        Ok(Some(Once {
+            key: digest(&(user.as_str(), operation, key))?,
+            request: digest(request)?,
+            at: Timestamp::now(),
+        }))
     }
 
     fn parse(raw: &[u8]) -> Result<Self, Problem> {
@@ -75,6 +98,13 @@ impl IdempotencyKey {
     }
 }
 
+/// Digests JSON: of two values it is the same only if they are.
+fn digest(of: &impl Serialize) -> Result<Digest, Problem> {
+    use sha2::Digest as _;
+    let hash = Sha256::digest(serde_json::to_vec(of)?);
+    Ok(Digest::parse(&hex::encode(&hash[..16]))?)
+}
+
 impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
@@ -90,20 +120,32 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
 mod tests {
     use super::*;
 
-    #[test]
-    fn keys_are_bound_to_user_and_operation() {
-        let key = IdempotencyKey::parse(b"k-1").unwrap();
-        let alice = Username::parse("alice").unwrap();
-        assert_eq!(key.of(&alice, "cart.add"), "alice:cart.add:k-1");
-        assert_eq!(key.given(), Some("k-1"));
+    fn once(key: &IdempotencyKey, user: &str, operation: &str, quantity: u32) -> Option<Once> {
+        let user = Username::parse(user).unwrap();
+        key.once(&user, operation, &("P001", quantity)).unwrap()
     }
 
     #[test]
-    fn without_one_each_request_has_its_own() {
+    fn keys_are_bound_to_user_and_operation() {
+        let key = IdempotencyKey::parse(b"k-1").unwrap();
+        let first = once(&key, "alice", "cart.add", 1).unwrap();
+        let again = once(&key, "alice", "cart.add", 1).unwrap();
+        assert_eq!((&again.key, &again.request), (&first.key, &first.request));
+        for (user, operation) in [("bob", "cart.add"), ("alice", "cart.update")] {
+            assert_ne!(once(&key, user, operation, 1).unwrap().key, first.key);
+        }
+        let other = once(&key, "alice", "cart.add", 2).unwrap();
+        assert_eq!(other.key, first.key);
+        assert_ne!(other.request, first.request);
+    }
+
+    #[test]
+    fn without_one_nothing_is_remembered() {
         let alice = Username::parse("alice").unwrap();
         let (one, two) = (IdempotencyKey::fresh(), IdempotencyKey::fresh());
-        assert_ne!(one.of(&alice, "cart.add"), two.of(&alice, "cart.add"));
+        assert_eq!(once(&one, "alice", "cart.add", 1), None);
         assert_eq!(one.given(), None);
+        assert_ne!(one.decision_id(&alice), two.decision_id(&alice));
     }
 
     #[test]

@@ -10,8 +10,9 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
-use services::client::{Body, outcome};
+use services::client::{Body, keyed, outcome};
 use waybill_domain::Timestamp;
+use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Username;
 use waybill_domain::update::{ReadMark, Update};
 
@@ -145,7 +146,10 @@ fn whose(caller: &Caller) -> Option<&Username> {
     (!caller.is_admin()).then_some(&caller.user)
 }
 
-struct ReadUpTo(Option<Timestamp>);
+struct ReadUpTo {
+    up_to: Option<Timestamp>,
+    key: Option<IdempotencyKey>,
+}
 
 impl FromFields for ReadUpTo {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
@@ -158,7 +162,10 @@ impl FromFields for ReadUpTo {
                 )
             })
         });
-        parsed.transpose().map(Self)
+        Ok(Self {
+            up_to: parsed.transpose()?,
+            key: IdempotencyKey::from_fields(fields)?,
+        })
     }
 }
 
@@ -166,10 +173,13 @@ async fn mark_read(
     State(app): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
-    Input(ReadUpTo(up_to)): Input<ReadUpTo>,
+    Input(request): Input<ReadUpTo>,
 ) -> Result<Done, Problem> {
+    let once = key
+        .or(request.key)
+        .once(&caller.user, "notifications.read", &request.up_to)?;
     let now = Timestamp::now();
-    let read_at = match up_to {
+    let read_at = match request.up_to {
         // A mark in the future would hide what has not been seen.
         Some(up_to) => up_to.min(now),
         None => queries::newest_at(&app.db, whose(&caller))
@@ -180,14 +190,9 @@ async fn mark_read(
         user_id: caller.user.clone(),
         read_at,
     };
-    let marked = app
-        .ingress
-        .user_session(&caller.user)
-        .mark_read(Body(mark))
-        .idempotency_key(key.of(&caller.user, "notifications.read"))
-        .call()
-        .await;
-    let mark: ReadMark = outcome(marked)?;
+    let asked = app.ingress.user_session(&caller.user).mark_read(Body(mark));
+    let marked: Answered<ReadMark> = outcome(keyed(asked, once).call().await)?;
+    let mark = marked.value;
     app.live
         .apply(Update::Read(mark.clone()))
         .await

@@ -36,6 +36,10 @@ struct Readiness {
     ready: bool,
     /// Commands go there. `null` is well, else why not.
     restate: Option<String>,
+    /// Commands are for them: Restate must have been told where they are.
+    services: Option<String>,
+    /// A product whose stock nobody knows cannot be sold.
+    stock: Option<String>,
     /// Reads and the projector need it.
     database: Option<String>,
     /// Told, but no reason to take this gateway out: it serves, and catches up.
@@ -45,11 +49,18 @@ struct Readiness {
 }
 
 async fn ready(State(app): State<Shared>) -> Response {
-    let (restate, database) = tokio::join!(restate_usable(&app), database_usable(&app));
+    let (restate, services, database) = tokio::join!(
+        restate_usable(&app),
+        services_known(&app),
+        database_usable(&app)
+    );
+    let stock = stock_announced(&app);
     let health = app.live.health();
     let readiness = Readiness {
-        ready: restate.is_ok() && database.is_ok(),
+        ready: restate.is_ok() && services.is_ok() && stock.is_ok() && database.is_ok(),
         restate: restate.err(),
+        services: services.err(),
+        stock: stock.err(),
         database: database.err(),
         update_streams_connected: health.sources.iter().filter(|it| it.connected).count(),
         update_streams: health.sources.len(),
@@ -70,6 +81,22 @@ async fn restate_usable(app: &App) -> Result<(), String> {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(format!("{url} answers {}", answer.status())),
         Err(_) => Err(format!("{url} does not answer: is restate-server running?")),
+    }
+}
+
+async fn services_known(app: &App) -> Result<(), String> {
+    match tokio::time::timeout(PROVE_WITHIN, app.ingress.knows_services()).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err("they are not registered with Restate yet: are they running?".into()),
+        Ok(Err(_)) | Err(_) => Err("Restate does not say whether it knows them".into()),
+    }
+}
+
+fn stock_announced(app: &App) -> Result<(), String> {
+    if app.stock_announced.is_done() {
+        Ok(())
+    } else {
+        Err("Inventory has not been told of the catalog yet: are the services running?".into())
     }
 }
 

@@ -4,16 +4,19 @@
 //! | --- | --- |
 //! | [`checkout`] | `POST /api/checkout` |
 //! | [`cancel`] | `POST /api/orders/{id}/cancel` |
+//! | [`decide`] | the one decision of an order, asked of its workflow |
 //! | [`show`] | lists and single orders, as JSON and Markdown |
 //! | [`queries`] | the read model |
 
 pub mod cancel;
 pub mod checkout;
+pub mod decide;
 pub mod queries;
 pub mod show;
 
 use axum::Router;
 use axum::routing::{get, post};
+use services::client::{Body, outcome};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 use waybill_domain::refusal::Refusal;
@@ -66,6 +69,23 @@ pub async fn find(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
         }
         .into()
     })
+}
+
+/// Shows an order as Restate has it, wherever it is kept there: for what cannot
+/// wait until it is heard of. No answer is no failure here.
+pub async fn ask_restate(app: &App, id: &OrderId) -> Result<(), Problem> {
+    let session = app.ingress.user_session(&id.owner());
+    let asked = session.get_order(Body(id.clone())).call().await;
+    let record = match outcome(asked) {
+        Ok(Some(record)) => Ok(Some(record)),
+        // Paid, or never placed.
+        Ok(None) => outcome(app.ingress.workflow(id).get_record().call().await),
+        Err(failure) => Err(failure),
+    };
+    if let Ok(Some(record)) = record {
+        apply(app, record).await?;
+    }
+    Ok(())
 }
 
 /// What is missing here may be in Restate, which does not answer.

@@ -20,7 +20,6 @@ use waybill_domain::payment::{PaymentReceipt, ReceiptStatus};
 use waybill_domain::refusal::Refusal;
 
 use crate::app::{App, Shared};
-use crate::idempotency::IdempotencyKey;
 use crate::orders;
 use crate::problem::Problem;
 use crate::reply::{self, Done, Fields, FromFields};
@@ -93,9 +92,7 @@ async fn callback(
     };
     let Receipt(receipt) = Receipt::from_fields(&fields)?;
     let order_id = order_of(&app, &receipt.awakeable_id).await?;
-    // The session recognizes a repeated transaction itself; a stored answer to
-    // an earlier try could be one that no longer holds.
-    let key = IdempotencyKey::fresh().of(&order_id.owner(), "payment.callback");
+    // The session recognizes a repeated transaction itself.
     let asked = app
         .ingress
         .user_session(&order_id.owner())
@@ -103,7 +100,6 @@ async fn callback(
             order_id: order_id.clone(),
             receipt,
         }))
-        .idempotency_key(key)
         .call()
         .await;
     let result = match outcome(asked).map_err(to_provider)? {

@@ -2,7 +2,7 @@
 //! a sentence that says what happened and what to do, and, for bad input, the
 //! field.
 //!
-//! Which error belongs where: `domain` says [`Refusal`] (a definite no, 4xx);
+//! Which error belongs where: `domain` says [`Refusal`] (nothing was done, 4xx);
 //! Restate's absence is [`Failure::Unavailable`] (503, try again); SQLite's is
 //! [`sqlx::Error`] (500, or 503 when it is only busy). All of them become a
 //! `Problem` by `?`. [`crate::reply::present`] logs those that are our fault,
@@ -216,7 +216,13 @@ impl From<Refusal> for Problem {
                 }
             }
         }
-        problem
+        match refusal {
+            // What passes by itself.
+            Refusal::NotReady { .. } | Refusal::StockUnknown { .. } => {
+                problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            _ => problem,
+        }
     }
 }
 
@@ -226,13 +232,17 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::EmptyCart => "The cart is empty",
         Refusal::NotInCart { .. } => "Not in the cart",
         Refusal::OutOfStock { .. } => "Not enough stock",
+        Refusal::StockUnknown { .. } => "Stock not known yet",
         Refusal::PriceChanged { .. } => "Prices have changed",
         Refusal::CartChanged => "The cart has changed",
         Refusal::UnknownOrder { .. } => "Unknown order",
+        Refusal::OtherTerms { .. } => "Placed on other terms",
+        Refusal::IdempotencyKeyReused => "Idempotency key reused",
         Refusal::TooLate { .. } => "Too late",
         Refusal::NotReady { .. } => "Not ready yet",
         Refusal::AlreadyDecided { .. } => "Already decided",
         Refusal::UnknownPayment => "Unknown payment",
+        Refusal::TransactionInUse { .. } => "Transaction in use",
         Refusal::WrongAmount { .. } => "Wrong amount",
     }
 }

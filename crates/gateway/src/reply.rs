@@ -171,6 +171,17 @@ impl Done {
         self
     }
 
+    /// What a person is told of a write that may have been done before: its news
+    /// belong to the first time.
+    #[must_use]
+    pub fn saying_once(self, text: &str, again: bool) -> Self {
+        if again {
+            self.saying(format!("This was done before. {text}"))
+        } else {
+            self.saying(text)
+        }
+    }
+
     /// Where a browser goes next: a path on this site.
     #[must_use]
     pub fn going_to(mut self, path: impl Into<String>) -> Self {

@@ -3,14 +3,21 @@
 
 use std::time::Duration;
 
-use restate_sdk::ingress::{CallResponse, Client, ClientError, ReqwestClient, SendResponse};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderName, HeaderValue};
+use restate_sdk::ingress::{
+    CallResponse, Client, ClientError, Request, RequestTarget, ReqwestClient, SendResponse,
+};
 use restate_sdk::serde::{Deserialize as RestateDeserialize, Json};
 use serde::Deserialize;
 use thiserror::Error;
+use waybill_domain::idempotency::Once;
 use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::refusal::Refusal;
 
 pub use restate_sdk::serde::Json as Body;
+
+use crate::once::HEADER;
 
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
@@ -39,6 +46,23 @@ pub fn connect(url: &str) -> anyhow::Result<Ingress> {
 }
 
 impl Ingress {
+    /// Whether Restate knows the services: it has been told where they are,
+    /// which says nothing of whether they run. Starts no invocation: what is
+    /// asked for is refused to whoever asks from outside, once it is known.
+    ///
+    /// # Errors
+    /// When Restate does not answer.
+    pub async fn knows_services(&self) -> Result<bool, Failure> {
+        let private = RequestTarget::object("UserSession", "nobody", "Settle");
+        let asked = self.0.request::<_, ()>(private, Json(())).call().await;
+        let Err(error) = asked else { return Ok(true) };
+        match error.response().map(hyper::Response::status) {
+            Some(StatusCode::BAD_REQUEST) => Ok(true),
+            Some(StatusCode::NOT_FOUND) => Ok(false),
+            _ => Err(failure(&error)),
+        }
+    }
+
     /// A user's cart and checkouts.
     pub fn user_session(&self, user: &Username) -> UserSessionIngressClient<reqwest::Client> {
         UserSessionIngressClient::from_client(self.0.clone(), user.as_str())
@@ -65,6 +89,20 @@ impl Ingress {
     /// The stock of a product.
     pub fn inventory(&self, sku: &Sku) -> InventoryIngressClient<reqwest::Client> {
         InventoryIngressClient::from_client(self.0.clone(), sku.as_str())
+    }
+}
+
+/// The request with its caller's key, if it has one: done once
+/// ([`crate::once`]).
+pub fn keyed<E, Req, Res>(
+    request: Request<E, Req, Res>,
+    once: Option<Once>,
+) -> Request<E, Req, Res> {
+    let value = once.map(|once| HeaderValue::try_from(once.to_string()));
+    match value {
+        Some(Ok(value)) => request.header(HeaderName::from_static(HEADER), value),
+        // Two digests and a number are always a header's value.
+        Some(Err(_)) | None => request,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::outside::Stranger;
 use crate::payment::PaymentService;
 use crate::settings::Settings;
 use crate::shipping::ShippingService;
+use crate::transaction::PaymentTransaction;
 use crate::user_session::UserSession;
 use crate::voice::Voice;
 
@@ -63,6 +64,7 @@ pub fn endpoint(settings: &Settings, voice: &Voice) -> anyhow::Result<Endpoint> 
         .bind(Inventory {
             voice: voice.clone(),
         })
+        .bind(PaymentTransaction)
         .bind(PaymentService {
             provider: Stranger::at(settings.payment_provider_url.clone())?,
         })

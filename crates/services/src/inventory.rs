@@ -4,12 +4,14 @@
 //! product costs no more with ten thousand open orders than with one.
 
 use restate_sdk::prelude::*;
+use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{AttemptId, Sku};
 use waybill_domain::refusal::Refusal;
 use waybill_domain::stock::{InitialStock, Reservation, Reserve, Restock, StockLevel};
 use waybill_domain::update::Update;
 
 use crate::clock::Clock;
+use crate::once::{Begun, Write};
 use crate::refuse::refuse;
 use crate::state::ReadState;
 use crate::voice::Voice;
@@ -63,7 +65,11 @@ impl Inventory {
             return Ok(Json(Reservation::Reserved));
         }
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
-            return Ok(Json(Reservation::Short { available: 0 }));
+            // Not known is not zero.
+            return Ok(Json(Reservation::Short {
+                available: 0,
+                unknown: true,
+            }));
         };
         let now = ctx.now().await?;
         let level = match kept {
@@ -77,7 +83,10 @@ impl Inventory {
                 self.write(&ctx, level);
                 Ok(Json(Reservation::Reserved))
             }
-            Err(_) => Ok(Json(Reservation::Short { available })),
+            Err(_) => Ok(Json(Reservation::Short {
+                available,
+                unknown: false,
+            })),
         }
     }
 
@@ -105,24 +114,25 @@ impl Inventory {
     }
 
     /// Adds pieces.
-    #[handler(name = "Restock", idempotency_retention = "1 day")]
+    #[handler(name = "Restock")]
     async fn restock(
         &self,
         ctx: ObjectContext<'_>,
         Json(restock): Json<Restock>,
-    ) -> HandlerResult<Json<StockLevel>> {
+    ) -> HandlerResult<Json<Answered<StockLevel>>> {
+        let begun = Write::begin(&ctx).await?;
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
-            return Err(refuse(Refusal::invalid(
-                "sku",
-                format!(
-                    "{} has no stock yet: set its first level with Stock",
-                    ctx.key()
-                ),
-            )));
+            let sku = Sku::parse(ctx.key()).map_err(refuse)?;
+            return Err(refuse(Refusal::StockUnknown { sku }));
+        };
+        let Begun::New(write) = begun else {
+            return Ok(Json(Answered::again(level)));
         };
         let now = ctx.now().await?;
         let level = level.restock(restock.quantity, now).map_err(refuse)?;
-        Ok(self.write(&ctx, level))
+        write.keep(&ctx);
+        let Json(level) = self.write(&ctx, level);
+        Ok(Json(Answered::now(level)))
     }
 
     /// Counts the open reservations and makes the level fit them; answers the

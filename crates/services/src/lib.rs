@@ -5,16 +5,19 @@
 //! | [`user_session`] | a user's cart, checkouts and payments: virtual object, key = user name |
 //! | [`order_fulfillment`] | an order from approval to delivery, and back: workflow, key = order id |
 //! | [`inventory`] | stock of one product: virtual object, key = SKU |
+//! | [`transaction`] | whose a provider's transaction is: virtual object, key = its id |
 //! | [`payment`], [`shipping`] | the provider and the carrier: services that end in a known state |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
 //! | [`voice`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients: all that the gateway uses of this crate |
+//! | [`once`] | writes that their callers have given a key |
 //! | [`state`] | reading state that may be spoilt |
 //! | [`crash`] | dying on purpose at an exact step, for tests |
 //! | [`endpoint`], [`ops`], [`registration`], [`settings`] | serving all that |
 //! | [`prepare`] | keys and tokens that have to be there before the first start |
 //!
-//! Invariants: exclusive handlers await nothing but `Inventory` and write
+//! Invariants: exclusive handlers await nothing but `Inventory` and
+//! `PaymentTransaction`, and write
 //! everything after their last await; services that act outside answer a value
 //! that is never "perhaps"; refusals are values inside and coded terminal
 //! errors at the ingress ([`refuse`]); time comes from the journal ([`clock`]).
@@ -28,6 +31,7 @@ pub mod endpoint;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod inventory;
+pub mod once;
 pub mod ops;
 #[expect(
     missing_docs,
@@ -50,6 +54,11 @@ pub mod settings;
 )]
 pub mod shipping;
 mod state;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod transaction;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"

@@ -1,23 +1,18 @@
 //! `GET /api/approvals`: what waits for a decision.
 //! `POST /api/workflow/{id}/approve`: the decision, once.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
-use services::client::{Body, Failure, outcome};
-use tokio::time::{Instant, sleep, timeout_at};
 use waybill_domain::Timestamp;
 use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
-use waybill_domain::order::{OrderRecord, OrderStatus};
-use waybill_domain::refusal::Refusal;
+use waybill_domain::order::OrderRecord;
 
-use crate::app::{App, Shared};
+use crate::app::Shared;
 use crate::auth::Admin;
 use crate::db::Db;
 use crate::idempotency::IdempotencyKey;
@@ -26,12 +21,6 @@ use crate::problem::Problem;
 use crate::reply::{Asker, Done, Fields, FromFields, InQuery, Input, Page, Wants};
 use crate::views::markdown;
 
-/// How long to wait for a workflow that is just being started.
-const READY_WITHIN: Duration = Duration::from_secs(2);
-/// How often it is asked meanwhile.
-const ASK_EVERY: Duration = Duration::from_millis(100);
-/// How long the answer waits until the decision shows.
-const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 /// Orders on a page of the queue.
 const PER_PAGE: u32 = 50;
 
@@ -163,82 +152,22 @@ pub(super) async fn decide(
 ) -> Result<Done, Problem> {
     let key = key.or(request.key);
     // An order that nobody knows must not be asked of a workflow.
-    let record = orders::find(&app, &orders::named(&admin, &id)?).await?;
-    let order_id = record.order_id;
+    let order_id = orders::find(&app, &orders::named(&admin, &id)?)
+        .await?
+        .order_id;
+    let (verdict, word) = if request.approved {
+        (Verdict::Approved, "Approved")
+    } else {
+        (Verdict::Rejected, "Rejected")
+    };
+    let by = admin.user.to_string();
     let decision = Decision {
-        id: key.of(&admin.user, "decide"),
-        verdict: if request.approved {
-            Verdict::Approved
-        } else {
-            Verdict::Rejected
-        },
-        by: admin.user.to_string(),
+        id: key.decision_id(&admin.user),
+        verdict,
+        by: by.clone(),
         reason: request.reason,
     };
-    let decision = ask(&app, &order_id, decision).await?;
-    let status = shown(&app, &order_id).await?;
-    let word = if request.approved {
-        "Approved"
-    } else {
-        "Rejected"
-    };
-    let body = json!({
-        "order_id": order_id,
-        "verdict": decision.verdict,
-        "by": decision.by,
-        "status": status,
-    });
+    let status = orders::decide::decide(&app, &order_id, decision).await?;
+    let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
     Ok(Done::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
-}
-
-/// Asks the workflow, and again while it is being started.
-async fn ask(app: &App, id: &OrderId, decision: Decision) -> Result<Decision, Problem> {
-    let give_up = Instant::now() + READY_WITHIN;
-    loop {
-        // No idempotency key: the decision's own id does that for workflows.
-        let asked = app
-            .ingress
-            .workflow(id)
-            .approve(Body(decision.clone()))
-            .call()
-            .await;
-        match outcome(asked) {
-            Err(Failure::Refused(Refusal::NotReady { order_id })) => {
-                let record = orders::find(app, id).await?;
-                if record.status.is_terminal() {
-                    let status = record.status;
-                    return Err(Refusal::TooLate { order_id, status }.into());
-                }
-                // Paid a moment ago: the workflow is about to begin.
-                let begins = record.status == OrderStatus::AwaitingApproval;
-                if !begins || Instant::now() >= give_up {
-                    return Err(Refusal::NotReady { order_id }.into());
-                }
-                sleep(ASK_EVERY).await;
-            }
-            answer => return Ok(answer?),
-        }
-    }
-}
-
-/// The order's status once the decision shows in the read model. When nothing
-/// is heard of it (the update stream is down), the workflow is asked.
-async fn shown(app: &App, id: &OrderId) -> Result<OrderStatus, Problem> {
-    let mut news = app.live.order(id);
-    let give_up = Instant::now() + SHOWN_WITHIN;
-    loop {
-        let record = orders::find(app, id).await?;
-        if record.status != OrderStatus::AwaitingApproval || record.undoing.is_some() {
-            return Ok(record.status);
-        }
-        match timeout_at(give_up, news.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => break,
-        }
-    }
-    let asked = app.ingress.workflow(id).get_record().call().await;
-    if let Ok(Some(record)) = outcome::<Option<OrderRecord>>(asked) {
-        orders::apply(app, record).await?;
-    }
-    Ok(orders::find(app, id).await?.status)
 }

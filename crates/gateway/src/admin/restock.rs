@@ -2,7 +2,8 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use services::client::{Body, outcome};
+use services::client::{Body, keyed, outcome};
+use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
 use waybill_domain::stock::{MAX_RESTOCK, Restock, StockLevel};
 use waybill_domain::update::Update;
@@ -36,19 +37,18 @@ pub(super) async fn restock(
     Path(id): Path<String>,
     Input(request): Input<Request>,
 ) -> Result<Done, Problem> {
-    let key = key.or(request.key);
     let product = catalog::known(&app, &id).await?;
     let sku = Sku::parse(&product.sku)?;
-    let called = app
-        .ingress
-        .inventory(&sku)
-        .restock(Body(Restock {
-            quantity: request.quantity,
-        }))
-        .idempotency_key(key.of(&admin.user, &format!("restock.{sku}")))
-        .call()
-        .await;
-    let level: StockLevel = outcome(called)?;
+    catalog::stock::tell_of(&app, &[&sku]).await?;
+    let operation = format!("restock.{sku}");
+    let once = key
+        .or(request.key)
+        .once(&admin.user, &operation, &request.quantity)?;
+    let asked = app.ingress.inventory(&sku).restock(Body(Restock {
+        quantity: request.quantity,
+    }));
+    let called: Answered<StockLevel> = outcome(keyed(asked, once).call().await)?;
+    let level = called.value;
     app.live
         .apply(Update::Stock(level.clone()))
         .await
@@ -57,5 +57,5 @@ pub(super) async fn restock(
         "{} more of {}: {} in stock",
         request.quantity, product.name, level.available
     );
-    Ok(Done::new(StatusCode::OK, &level)?.saying(said))
+    Ok(Done::new(StatusCode::OK, &level)?.saying_once(&said, called.again))
 }

@@ -150,12 +150,16 @@ pub async fn categories(db: &Db) -> sqlx::Result<Vec<(String, i64)>> {
         .await
 }
 
-/// Products that Inventory has said nothing about yet: SKU and initial stock.
-pub async fn unannounced(db: &Db) -> sqlx::Result<Vec<(String, i64)>> {
+/// Products that Inventory has said nothing about yet, of all or of `skus`: SKU
+/// and initial stock.
+pub async fn unannounced(db: &Db, skus: Option<&[&Sku]>) -> sqlx::Result<Vec<(String, i64)>> {
+    let skus = skus.map(|skus| skus.iter().map(|sku| sku.as_str()).collect::<Vec<_>>());
     sqlx::query_as(
         "SELECT sku, coalesce(stock_qty, 0) FROM products
-         WHERE sku NOT IN (SELECT sku FROM stock_levels) ORDER BY id",
+         WHERE (?1 IS NULL OR sku IN (SELECT value FROM json_each(?1)))
+           AND sku NOT IN (SELECT sku FROM stock_levels) ORDER BY id",
     )
+    .bind(skus.map(|skus| serde_json::Value::from(skus).to_string()))
     .fetch_all(&db.read)
     .await
 }
@@ -280,7 +284,7 @@ mod tests {
     #[tokio::test]
     async fn the_catalog_shows_what_inventory_says() {
         let (_folder, db) = shop().await;
-        assert_eq!(unannounced(&db).await.unwrap().len(), 28);
+        assert_eq!(unannounced(&db, None).await.unwrap().len(), 28);
         sqlx::query(
             "INSERT INTO stock_levels (sku, version, updated_at, initial, restocked, available, reserved, committed)
              VALUES ('P001', 1, 0, 500, 0, 500, 0, 0)",
@@ -293,7 +297,12 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(product(&db, 1).await.unwrap().unwrap().stock_qty, 498);
-        assert_eq!(unannounced(&db).await.unwrap().len(), 27);
+        assert_eq!(unannounced(&db, None).await.unwrap().len(), 27);
+        let asked = ["P001", "P002", "GONE"].map(|sku| Sku::parse(sku).unwrap());
+        let asked: Vec<_> = asked.iter().collect();
+        let missing = unannounced(&db, Some(&asked)).await.unwrap();
+        let missing: Vec<_> = missing.into_iter().map(|(sku, _)| sku).collect();
+        assert_eq!(missing, ["P002"]);
     }
 
     #[tokio::test]

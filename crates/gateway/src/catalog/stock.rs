@@ -1,6 +1,7 @@
 //! Tells Inventory with how many pieces each product begins. Inventory counts
 //! that the first time only, so saying it again does nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -11,6 +12,7 @@ use waybill_domain::update::Update;
 
 use super::queries;
 use crate::app::{App, Shared};
+use crate::problem::Problem;
 
 /// How often to look for products that nobody has told Inventory of.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -19,6 +21,17 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Calls at once.
 const AT_ONCE: usize = 8;
 
+/// Whether Inventory has heard of the catalog since this gateway was started.
+#[derive(Debug, Default)]
+pub struct Announced(AtomicBool);
+
+impl Announced {
+    /// Whether it has.
+    pub fn is_done(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Runs for as long as the gateway does: products that are seeded later are
 /// told of, too.
 pub async fn announce(app: Shared) {
@@ -26,12 +39,17 @@ pub async fn announce(app: Shared) {
     loop {
         let wait = match announce_missing(&app).await {
             Ok(()) => {
+                app.stock_announced.0.store(true, Ordering::Relaxed);
                 complained = false;
                 LOOK_AGAIN
             }
-            Err(error) => {
+            Err(problem) => {
                 if !complained {
-                    tracing::warn!("stock is not known to Inventory yet, trying again: {error:#}");
+                    tracing::warn!(
+                        cause = problem.cause(),
+                        "stock is not known to Inventory yet, trying again: {}",
+                        problem.detail
+                    );
                 }
                 complained = true;
                 TRY_AGAIN
@@ -41,14 +59,28 @@ pub async fn announce(app: Shared) {
     }
 }
 
-async fn announce_missing(app: &App) -> anyhow::Result<()> {
-    let missing = queries::unannounced(&app.db).await?;
+async fn announce_missing(app: &App) -> Result<(), Problem> {
+    let missing = queries::unannounced(&app.db, None).await?;
+    tell_all(app, missing).await
+}
+
+/// Tells Inventory of those of these products that it has not been told of:
+/// whoever sells or restocks one does not wait for the next round.
+pub async fn tell_of(app: &App, skus: &[&Sku]) -> Result<(), Problem> {
+    let missing = queries::unannounced(&app.db, Some(skus)).await?;
+    tell_all(app, missing).await
+}
+
+async fn tell_all(app: &App, missing: Vec<(String, i64)>) -> Result<(), Problem> {
     let mut levels = stream::iter(missing)
         .map(|(sku, quantity)| tell(app, sku, quantity))
         .buffer_unordered(AT_ONCE);
     while let Some(level) = levels.next().await {
         if let Some(level) = level? {
-            app.live.apply(Update::Stock(level)).await?;
+            app.live
+                .apply(Update::Stock(level))
+                .await
+                .map_err(Problem::internal)?;
         }
     }
     Ok(())

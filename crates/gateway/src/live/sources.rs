@@ -40,6 +40,7 @@ const HANDLERS: &[(&str, &str, &str)] = &[
     ("Inventory.Release", "inventory.rs", "release"),
     ("Inventory.Commit", "inventory.rs", "commit"),
     ("Inventory.Recount", "inventory.rs", "recount"),
+    ("PaymentTransaction.Claim", "transaction.rs", "claim"),
     (
         "PaymentService.RequestPayment",
         "payment.rs",
@@ -204,9 +205,27 @@ const VERBS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "UserSession.PaymentCallback",
+        "PaymentTransaction.Claim",
+        ATTEMPT,
+        "claim_transaction",
+    ),
+    (
+        "UserSession.PaymentCallback",
         "PaymentService.Void",
         SESSION,
         "perform",
+    ),
+    (
+        "UserSession.PaymentCallback",
+        "OrderFulfillmentWorkflow.Run",
+        SESSION,
+        "perform",
+    ),
+    (
+        "UserSession.Settle",
+        "PaymentTransaction.Claim",
+        ATTEMPT,
+        "claim_transaction",
     ),
     (
         "UserSession.Settle",

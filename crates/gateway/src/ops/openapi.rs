@@ -156,7 +156,10 @@ const ROUTES: &[Route] = &[
             (200, "Checkout"),
             (202, "Checkout"),
             (400, "The cart is empty, or a field is wrong"),
-            (409, "Not enough stock, another price, or a cancelled order"),
+            (
+                409,
+                "Not enough stock, another price, an order that waits on other terms (which stand in the answer), or a cancelled one",
+            ),
         ],
     },
     Route {
@@ -199,6 +202,7 @@ const ROUTES: &[Route] = &[
             (400, "Of another order or currency, or not readable"),
             (401, "The signature is missing or wrong"),
             (404, "No payment waits under this awakeable_id"),
+            (409, "The transaction belongs to another payment"),
             (422, "A successful payment of another amount"),
         ],
     },
@@ -508,7 +512,7 @@ const ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/readyz",
-        summary: "Whether Restate and SQLite are usable",
+        summary: "Whether Restate and SQLite are usable, the services registered and the stock announced",
         who: Who::Anybody,
         query: &[],
         body: &[],
@@ -548,7 +552,7 @@ pub fn document() -> Value {
         "info": {
             "title": "Waybill",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write takes an Idempotency-Key: the same key again does nothing twice.",
+            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of a customer or an admin takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered.",
         },
         "paths": paths,
         "components": { "schemas": schemas(), "securitySchemes": {
@@ -570,10 +574,11 @@ impl Route {
         parameters.extend(self.query.iter().map(|(name, kind, required, what)| {
             json!({ "name": name, "in": "query", "required": required, "description": what, "schema": { "type": kind } })
         }));
-        if self.method != "get" {
+        if self.takes_key() {
             parameters.push(json!({
                 "name": "Idempotency-Key", "in": "header", "required": false,
-                "description": "1 to 128 visible ASCII characters.", "schema": { "type": "string" },
+                "description": "1 to 128 visible ASCII characters, remembered for a day once something was done with it.",
+                "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
             }));
         }
         let mut operation = json!({ "summary": self.summary, "tags": [self.tag()], "parameters": parameters, "responses": self.responses() });
@@ -586,6 +591,16 @@ impl Route {
             Who::Visitor => json!([{ "session": [] }, { "demo": [] }]),
         };
         operation
+    }
+
+    /// Whether it is done once for each `Idempotency-Key`. The provider's callback
+    /// is recognized by its transaction; signing in and the demo's switches do
+    /// nothing twice.
+    fn takes_key(&self) -> bool {
+        let unkeyed = ["/api/payment/callback", "/login", "/logout"];
+        self.method != "get"
+            && !unkeyed.contains(&self.path)
+            && !self.path.starts_with("/api/world/")
     }
 
     /// The feature: `/api/cart/add` is of `cart`.
@@ -661,6 +676,12 @@ impl Route {
             refusals.push((
                 503,
                 "Restate or the services do not answer: try again with the same Idempotency-Key",
+            ));
+        }
+        if self.takes_key() {
+            refusals.push((
+                422,
+                "The Idempotency-Key was used for another request: nothing was done",
             ));
         }
         for (status, what) in refusals {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use services::client::{Body, outcome};
+use services::client::{Body, keyed, outcome};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
-use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, Shipping};
-use waybill_domain::ids::OrderId;
+use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, Said, Shipping};
+use waybill_domain::idempotency::Answered;
+use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
@@ -18,6 +19,7 @@ use super::{apply, queries};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, queries as users};
 use crate::catalog::queries::{self as catalog, Product};
+use crate::catalog::stock;
 use crate::idempotency::IdempotencyKey;
 use crate::problem::Problem;
 use crate::reply::{Done, Fields, FromFields, Input};
@@ -36,12 +38,13 @@ const ASK_EVERY: Duration = Duration::from_millis(400);
 const MAX_TOTAL: i64 = 1_000_000_000_000;
 
 /// What a checkout may say. All of it can be left out with an Idempotency-Key.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Request {
     order_id: Option<String>,
     zone: Option<String>,
     address: Option<String>,
     expected_total_cents: Option<Cents>,
+    #[serde(skip)]
     key: Option<IdempotencyKey>,
 }
 
@@ -85,35 +88,38 @@ pub(super) async fn checkout(
 ) -> Result<Done, Problem> {
     let key = key.or(request.key.clone());
     let order_id = order_id(&caller, &request, &key)?;
+    let once = key.once(&caller.user, "checkout", &request)?;
     let known = queries::record(&app.db, &order_id).await?;
     // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION).
     if let Some(known) = known.as_ref().filter(|it| has_been_paid(it)) {
         return answer(known, true);
     }
+    let shipping = shipping(&app, &caller, &request, known.as_ref()).await?;
+    let cart = app.live.basket(&caller.user).await?;
+    let skus: Vec<_> = cart.items.iter().map(|line| &line.sku).collect();
+    stock::tell_of(&app, &skus).await?;
     let checkout = Checkout {
         order_id: order_id.clone(),
-        shipping: shipping(&app, &caller, &request).await?,
-        prices: prices(&app, &caller).await?,
+        shipping,
+        prices: prices(&app, &skus).await?,
         expected_total_cents: request.expected_total_cents,
+        said: Said {
+            zone: request.zone.is_some(),
+            address: request.address.is_some(),
+        },
     };
-    let ended_attempt = known
-        .filter(|known| !is_pending(known))
-        .map(|known| (known.created_at, known.payment().attempt));
     let asked = app
         .ingress
         .user_session(&caller.user)
-        .checkout(Body(checkout))
-        .idempotency_key(key.of(&caller.user, &format!("checkout.{}", order_id.short())))
-        .call()
-        .await;
-    match outcome(asked)? {
+        .checkout(Body(checkout));
+    let Answered { value, again } = outcome(keyed(asked, once).call().await)?;
+    match value {
         CheckoutAnswer::Placed { record } => {
-            // A request sent again is answered as the first time, also when the
-            // attempt it made has ended since.
-            let attempt = (record.created_at, record.payment().attempt);
-            let sent_again = ended_attempt == Some(attempt);
+            // A request sent again is answered with what it has come to, also
+            // when the attempt that it made has ended since.
+            let ended = again && !is_pending(&record);
             apply(&app, record).await?;
-            answer(&with_payment_details(&app, &order_id).await?, sent_again)
+            answer(&with_payment_details(&app, &order_id).await?, ended)
         }
         CheckoutAnswer::AlreadyPaid { .. } => answer(&paid(&app, &order_id).await?, true),
     }
@@ -137,27 +143,43 @@ fn order_id(caller: &Caller, request: &Request, key: &IdempotencyKey) -> Result<
     )?)
 }
 
-/// What the request says, or else what is known of the user.
-async fn shipping(app: &App, caller: &Caller, request: &Request) -> Result<Shipping, Problem> {
-    let user = match (&request.zone, &request.address) {
-        (Some(_), Some(_)) => None,
+/// What the request says, or else what the order was placed with before, or
+/// else what is known of the user.
+async fn shipping(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    known: Option<&OrderRecord>,
+) -> Result<Shipping, Problem> {
+    let user = match (&request.zone, &request.address, known) {
+        (Some(_), Some(_), _) | (_, _, Some(_)) => None,
         _ => users::user(&app.db, &caller.user).await?,
     };
-    let (known_address, known_zone) =
-        user.map_or((None, None), |user| (user.address, user.default_zone));
+    let (known_address, known_zone) = match (known, user) {
+        (Some(order), _) => (Some(order.address.clone()), Some(order.zone.clone())),
+        (None, Some(user)) => (user.address, user.default_zone),
+        (None, None) => (None, None),
+    };
     let address = request.address.clone().or(known_address).ok_or_else(|| {
         Problem::invalid(
             "shipping_address",
             "shipping_address is missing: say where to ship",
         )
     })?;
-    let name = request.zone.clone().or(known_zone);
-    match &name {
-        Some(name) => match catalog::zone(&app.db, name).await? {
-            Some(zone) => Ok(zone.to(address)),
-            None => Err(no_such_zone(app, &format!("there is no zone {name}")).await?),
-        },
-        None => Err(no_such_zone(app, "zone is missing").await?),
+    let Some(name) = request.zone.clone().or(known_zone) else {
+        return Err(no_such_zone(app, "zone is missing").await?);
+    };
+    if let Some(zone) = catalog::zone(&app.db, &name).await? {
+        return Ok(zone.to(address));
+    }
+    // A zone that has left the catalog still is the pending order's.
+    match known.filter(|order| is_pending(order) && order.zone.eq_ignore_ascii_case(&name)) {
+        Some(order) => Ok(Shipping {
+            zone: order.zone.clone(),
+            cost_cents: order.shipping_cents,
+            address,
+        }),
+        None => Err(no_such_zone(app, &format!("there is no zone {name}")).await?),
     }
 }
 
@@ -172,30 +194,22 @@ async fn no_such_zone(app: &App, what: &str) -> Result<Problem, Problem> {
 
 /// Today's prices of what is in the cart. What the catalog no longer has is
 /// left out, and the checkout then refuses.
-async fn prices(
-    app: &App,
-    caller: &Caller,
-) -> Result<Vec<waybill_domain::basket::Product>, Problem> {
-    let basket = app.live.basket(&caller.user).await?;
-    let skus: Vec<_> = basket.items.iter().map(|line| &line.sku).collect();
-    let products = catalog::products_of_skus(&app.db, &skus).await?;
+async fn prices(app: &App, skus: &[&Sku]) -> Result<Vec<waybill_domain::basket::Product>, Problem> {
+    let products = catalog::products_of_skus(&app.db, skus).await?;
     Ok(products
         .iter()
         .map(Product::for_cart)
         .collect::<Result<_, _>>()?)
 }
 
-/// The order as its workflow has it, if the read model has not heard yet that
-/// it is paid.
+/// The order as Restate has it, if the read model has not heard yet that it is
+/// paid.
 async fn paid(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
     let known = super::find(app, id).await?;
     if known.status != OrderStatus::AwaitingPayment {
         return Ok(known);
     }
-    let asked = app.ingress.workflow(id).get_record().call().await;
-    if let Ok(Some(record)) = outcome(asked) {
-        apply(app, record).await?;
-    }
+    super::ask_restate(app, id).await?;
     super::find(app, id).await
 }
 
@@ -220,7 +234,7 @@ async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Pr
             .await
             .is_err()
         {
-            ask(app, id).await?;
+            super::ask_restate(app, id).await?;
         }
     }
 }
@@ -279,20 +293,6 @@ fn is_pending(record: &OrderRecord) -> bool {
 
 fn has_been_paid(record: &OrderRecord) -> bool {
     record.payment().transaction_id.is_some()
-}
-
-/// Asks Restate. No answer is no failure here: the order is placed.
-async fn ask(app: &App, id: &OrderId) -> Result<(), Problem> {
-    let asked = app
-        .ingress
-        .user_session(&id.owner())
-        .get_order(Body(id.clone()))
-        .call()
-        .await;
-    if let Ok(Some(record)) = outcome(asked) {
-        apply(app, record).await?;
-    }
-    Ok(())
 }
 
 fn answer(record: &OrderRecord, already_processed: bool) -> Result<Done, Problem> {

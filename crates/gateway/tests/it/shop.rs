@@ -210,6 +210,12 @@ impl<'a> Person<'a> {
         send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// The same with an `Idempotency-Key`.
+    pub async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).json(body);
+        send(request.header("Idempotency-Key", key)).await
+    }
+
     /// The same page as Markdown.
     pub async fn markdown(&self, path: &str) -> String {
         let request = self.request(Method::GET, path);
@@ -408,6 +414,13 @@ impl Order<'_> {
         })
     }
 
+    /// Calls back as the provider would, with this transaction.
+    pub async fn call_back(&self, transaction_id: &str) -> Answer {
+        let receipt = self.receipt(transaction_id).await;
+        let nobody = self.by.shop.stranger();
+        nobody.post("/api/payment/callback", &receipt).await
+    }
+
     pub async fn try_cancel(&self) -> Answer {
         self.by
             .post(&format!("/api/orders/{}/cancel", self.id), &json!({}))
@@ -499,6 +512,7 @@ pub struct Answer {
     pub status: u16,
     pub content_type: String,
     pub cookies: Vec<String>,
+    pub retry_after: Option<String>,
     pub text: String,
     /// Null when it is not JSON.
     pub body: Value,
@@ -573,12 +587,14 @@ pub async fn try_send(request: RequestBuilder) -> reqwest::Result<Answer> {
     };
     let content_type = strings(header::CONTENT_TYPE).concat();
     let cookies = strings(header::SET_COOKIE);
+    let retry_after = strings(header::RETRY_AFTER).pop();
     let status = answer.status().as_u16();
     let text = answer.text().await?;
     Ok(Answer {
         status,
         content_type,
         cookies,
+        retry_after,
         body: serde_json::from_str(&text).unwrap_or_default(),
         text,
     })

@@ -163,9 +163,7 @@ fn capture(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verd
         ]),
         None => no(
             409,
-            &format!(
-                "this payment is closed and knows no transaction {transaction_id:?}"
-            ),
+            &format!("this payment is closed and knows no transaction {transaction_id:?}"),
         ),
     }
 }

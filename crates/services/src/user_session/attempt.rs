@@ -2,26 +2,27 @@
 //!
 //! [`await_payment`] waits and decides nothing: it hears the provider, the
 //! customer or the clock and tells [`settle`], which is exclusive and sees what
-//! [`called_back`] wrote down. What follows is decided in
+//! [`called_back`] has done already. What follows is decided in
 //! [`waybill_domain::session`].
 
 use std::pin::Pin;
 
 use restate_sdk::context::{DurableFuture, DurableFuturesUnordered};
 use waybill_domain::payment::{
-    LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested,
+    LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested, TransactionClaim,
 };
 use waybill_domain::session::{self, Attempt, Callback, Heard, Next, Settling, Stray};
 
 use super::{
     AwaitPayment, CallFuture, CallbackAnswer, Clock, ContextAwakeables, ContextClient,
     ContextTimers, HandlerResult, Json, ObjectContext, OrderStatus, PaymentCallback, PaymentOpened,
-    Settle, SharedObjectContext, TerminalError, UserSession, UserSessionClient, basket, late_key,
-    marker, refuse,
+    Refusal, Settle, SharedObjectContext, TerminalError, UserSession, UserSessionClient, basket,
+    late_key, marker, refuse,
 };
 use crate::payment::PaymentServiceClient;
 use crate::refuse::{defect, is_cancellation};
 use crate::state::ReadState;
+use crate::transaction::PaymentTransactionClient;
 
 /// Waits for the payment and settles it.
 pub(super) async fn await_payment(
@@ -171,8 +172,8 @@ pub(super) async fn opened(
     Ok(true)
 }
 
-/// Writes a receipt down and wakes the wait; sends back money that nobody
-/// waits for.
+/// Takes a receipt, with all that follows from it, and ends the wait; sends back
+/// money that nobody waits for.
 pub(super) async fn called_back(
     session: &UserSession,
     ctx: &ObjectContext<'_>,
@@ -180,12 +181,21 @@ pub(super) async fn called_back(
 ) -> HandlerResult<CallbackAnswer> {
     let order_id = callback.order_id.clone();
     let marker = marker(ctx, &order_id).await?;
-    match session::called_back(marker, callback).map_err(refuse)? {
+    let callback = session::called_back(marker, callback).map_err(refuse)?;
+    if let Some(claim) = callback.claim()
+        && !claim_transaction(ctx, &claim).await?
+    {
+        let transaction_id = claim.transaction_id;
+        return Err(refuse(Refusal::TransactionInUse { transaction_id }));
+    }
+    match callback {
         Callback::Repeated => Ok(CallbackAnswer::Repeated),
         Callback::News(attempt, receipt) => {
+            let basket = basket(ctx).await?;
             let now = ctx.now().await?;
 
-            let decided = attempt.note(receipt, now).map_err(defect)?;
+            // No await from here on: all of it happens or nothing.
+            let decided = attempt.receive(receipt, basket, now).map_err(defect)?;
             session.perform(ctx, decided.effects);
             Ok(decided.answer)
         }
@@ -204,6 +214,26 @@ pub(super) async fn called_back(
     }
 }
 
+/// Whether a transaction is this attempt's. Asking again gets the same answer.
+async fn claim_transaction(
+    ctx: &ObjectContext<'_>,
+    claim: &TransactionClaim,
+) -> HandlerResult<bool> {
+    let transaction = &claim.transaction_id;
+    let theirs = ctx
+        .object_client::<PaymentTransactionClient>(transaction.as_str())
+        .claim(Json(claim.owner.clone()))
+        .call()
+        .await?;
+    if !theirs {
+        tracing::warn!(
+            order.id = %claim.owner.attempt.order_id, payment.transaction_id = transaction,
+            "transaction {transaction} belongs to another payment"
+        );
+    }
+    Ok(theirs)
+}
+
 /// Ends an attempt; answers where the order stands.
 pub(super) async fn settle(
     session: &UserSession,
@@ -212,7 +242,13 @@ pub(super) async fn settle(
 ) -> HandlerResult<OrderStatus> {
     let order_id = settle.attempt.order_id.clone();
     let marker = marker(ctx, &order_id).await?;
-    let settling = session::settle(marker, settle);
+    let mut settling = session::settle(marker, settle);
+    // Money that came straight to the awakeable, past the webhook.
+    if let Some(claim) = settling.claim()
+        && !claim_transaction(ctx, &claim).await?
+    {
+        settling = settling.without_money();
+    }
     let late = async |stray: &Option<Stray>| match stray {
         Some(_) => ctx.read::<LateMoney>(&late_key(&order_id)).await,
         None => Ok(None),

@@ -4,6 +4,7 @@
 //! C): whatever is asked again finds what was done.
 
 use waybill_domain::checkout::{Placement, TakeBack};
+use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::AttemptId;
 use waybill_domain::order::Step;
 use waybill_domain::session::{self, Cancelling, CheckoutFinds, Effect};
@@ -15,6 +16,7 @@ use super::{
     Refusal, UserSession, basket, late_key, marker, marker_key, refuse,
 };
 use crate::inventory::InventoryClient;
+use crate::once::{Begun, Write};
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::refuse::{defect, is_cancellation};
 
@@ -23,10 +25,18 @@ pub(super) async fn place(
     session: &UserSession,
     ctx: &ObjectContext<'_>,
     asked: Checkout,
-) -> HandlerResult<CheckoutAnswer> {
+) -> HandlerResult<Answered<CheckoutAnswer>> {
+    let begun = Write::begin(ctx).await?;
     let marker = marker(ctx, &asked.order_id).await?;
-    let next = match session::look(marker, asked.order_id.clone()).map_err(refuse)? {
-        CheckoutFinds::Placed(answer) => return Ok(answer),
+    let Begun::New(write) = begun else {
+        let answer = session::look_again(marker, asked.order_id).map_err(refuse)?;
+        return Ok(Answered::again(answer));
+    };
+    let next = match session::look(marker, &asked).map_err(refuse)? {
+        CheckoutFinds::Placed(answer) => {
+            write.keep(ctx);
+            return Ok(Answered::now(answer));
+        }
         CheckoutFinds::Next(attempt) => attempt,
     };
     let cart = basket(ctx).await?;
@@ -38,7 +48,8 @@ pub(super) async fn place(
     // No await from here on: a cancellation finds all of this done or none.
     let decided = next.place(placement, now).map_err(refuse)?;
     session.perform(ctx, decided.effects);
-    Ok(decided.answer)
+    write.keep(ctx);
+    Ok(Answered::now(decided.answer))
 }
 
 /// Reserves every line, or nothing.
@@ -65,10 +76,12 @@ async fn reserve(
     for (line, reservation) in asked {
         match reservation.await {
             Ok(Json(Reservation::Reserved)) => {}
-            Ok(Json(Reservation::Short { available })) => {
-                shortage.get_or_insert(refuse(Refusal::OutOfStock {
-                    sku: line.sku.clone(),
-                    available,
+            Ok(Json(Reservation::Short { available, unknown })) => {
+                let sku = line.sku.clone();
+                shortage.get_or_insert(refuse(if unknown {
+                    Refusal::StockUnknown { sku }
+                } else {
+                    Refusal::OutOfStock { sku, available }
                 }));
             }
             Err(error) => {
@@ -111,18 +124,24 @@ pub(super) async fn cancel(
     ctx: &ObjectContext<'_>,
     cancel: CancelOrder,
 ) -> HandlerResult<CancelAnswer> {
+    // Taking back twice is once by itself: only the key is looked at.
+    let begun = Write::begin(ctx).await?;
     let marker = marker(ctx, &cancel.order_id).await?;
-    match session::cancel(marker, cancel).map_err(refuse)? {
-        Cancelling::Answer(answer) => Ok(answer),
+    let answer = match session::cancel(marker, cancel).map_err(refuse)? {
+        Cancelling::Answer(answer) => answer,
         Cancelling::Ends(attempt, cancel) => {
             let basket = basket(ctx).await?;
             let now = ctx.now().await?;
 
             let decided = attempt.cancel(cancel, basket, now).map_err(defect)?;
             session.perform(ctx, decided.effects);
-            decided.answer.map_err(refuse)
+            decided.answer.map_err(refuse)?
         }
+    };
+    if let Begun::New(write) = begun {
+        write.keep(ctx);
     }
+    Ok(answer)
 }
 
 /// Shrinks the marker to "paid" and the attempts' ids.

@@ -1,7 +1,7 @@
 //! A user's cart, checkouts and payments: virtual object, key = user name.
 //!
-//! Exclusive handlers await nothing but `Inventory`, and a workflow's answer
-//! whether it is still there, so a pending payment never blocks the cart: the
+//! Exclusive handlers await nothing but `Inventory`, whose a transaction is, and
+//! a workflow's answer whether it is still there, so a pending payment never blocks the cart: the
 //! long wait is [`await_payment`](UserSession::await_payment), a shared handler
 //! that changes nothing itself.
 
@@ -16,6 +16,7 @@ use waybill_domain::checkout::{
     AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker,
     PaymentCallback, PaymentOpened, Settle, TakeBack,
 };
+use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
@@ -23,6 +24,7 @@ use waybill_domain::session::Effect;
 use waybill_domain::update::{ReadMark, Update};
 
 use crate::clock::Clock;
+use crate::once::{Begun, Write};
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::refuse;
@@ -54,7 +56,7 @@ pub struct UserSession {
     pub order_retention: Duration,
 }
 
-#[restate_sdk::object(lazy_state, idempotency_retention = "1 day")]
+#[restate_sdk::object(lazy_state, idempotency_retention = "1 minute")]
 impl UserSession {
     /// Adds pieces of a product.
     #[handler(name = "AddItem")]
@@ -62,12 +64,9 @@ impl UserSession {
         &self,
         ctx: ObjectContext<'_>,
         Json(item): Json<AddItem>,
-    ) -> HandlerResult<Json<Basket>> {
-        let basket = basket(&ctx).await?;
-        Ok(self.keep(
-            &ctx,
-            basket.add(item.product, item.quantity).map_err(refuse)?,
-        ))
+    ) -> HandlerResult<Json<Answered<Basket>>> {
+        self.change(&ctx, |basket| basket.add(item.product, item.quantity))
+            .await
     }
 
     /// Sets the quantity of a product that is in the basket.
@@ -76,12 +75,9 @@ impl UserSession {
         &self,
         ctx: ObjectContext<'_>,
         Json(item): Json<UpdateItem>,
-    ) -> HandlerResult<Json<Basket>> {
-        let basket = basket(&ctx).await?;
-        Ok(self.keep(
-            &ctx,
-            basket.update(&item.sku, item.quantity).map_err(refuse)?,
-        ))
+    ) -> HandlerResult<Json<Answered<Basket>>> {
+        self.change(&ctx, |basket| basket.update(&item.sku, item.quantity))
+            .await
     }
 
     /// Takes a product out.
@@ -90,16 +86,15 @@ impl UserSession {
         &self,
         ctx: ObjectContext<'_>,
         Json(item): Json<RemoveItem>,
-    ) -> HandlerResult<Json<Basket>> {
-        let basket = basket(&ctx).await?;
-        Ok(self.keep(&ctx, basket.remove(&item.sku)))
+    ) -> HandlerResult<Json<Answered<Basket>>> {
+        self.change(&ctx, |basket| Ok(basket.remove(&item.sku)))
+            .await
     }
 
     /// Takes everything out.
     #[handler(name = "ClearBasket")]
-    async fn clear_basket(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Basket>> {
-        let basket = basket(&ctx).await?;
-        Ok(self.keep(&ctx, basket.clear()))
+    async fn clear_basket(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Answered<Basket>>> {
+        self.change(&ctx, |basket| Ok(basket.clear())).await
     }
 
     /// The basket of now.
@@ -132,15 +127,22 @@ impl UserSession {
         &self,
         ctx: ObjectContext<'_>,
         Json(mark): Json<ReadMark>,
-    ) -> HandlerResult<Json<ReadMark>> {
+    ) -> HandlerResult<Json<Answered<ReadMark>>> {
+        let begun = Write::begin(&ctx).await?;
         let before = ctx.read::<ReadMark>(READ_AT).await?;
+        let write = match (begun, before.clone()) {
+            (Begun::New(write), _) => write,
+            (Begun::Again, Some(before)) => return Ok(Json(Answered::again(before))),
+            (Begun::Again, None) => return Ok(Json(Answered::again(mark))),
+        };
         let mark = match before {
             Some(before) if before.read_at >= mark.read_at => before,
             _ => mark,
         };
+        write.keep(&ctx);
         ctx.set(READ_AT, Json(mark.clone()));
         self.voice.say(&Update::Read(mark.clone()));
-        Ok(Json(mark))
+        Ok(Json(Answered::now(mark)))
     }
 
     /// Places an order once: see [`checkout`].
@@ -149,7 +151,7 @@ impl UserSession {
         &self,
         ctx: ObjectContext<'_>,
         Json(asked): Json<Checkout>,
-    ) -> HandlerResult<Json<CheckoutAnswer>> {
+    ) -> HandlerResult<Json<Answered<CheckoutAnswer>>> {
         checkout::place(self, &ctx, asked).await.map(Json)
     }
 
@@ -240,6 +242,22 @@ impl UserSession {
 }
 
 impl UserSession {
+    /// One change of the basket, with the caller's key if there is one.
+    async fn change(
+        &self,
+        ctx: &ObjectContext<'_>,
+        change: impl FnOnce(Basket) -> Result<Basket, Refusal>,
+    ) -> HandlerResult<Json<Answered<Basket>>> {
+        let begun = Write::begin(ctx).await?;
+        let basket = basket(ctx).await?;
+        let Begun::New(write) = begun else {
+            return Ok(Json(Answered::again(basket)));
+        };
+        let Json(basket) = self.keep(ctx, change(basket).map_err(refuse)?);
+        write.keep(ctx);
+        Ok(Json(Answered::now(basket)))
+    }
+
     fn keep(&self, ctx: &ObjectContext<'_>, basket: Basket) -> Json<Basket> {
         ctx.set(BASKET, Json(basket.clone()));
         self.voice.say(&Update::Basket(basket.clone()));

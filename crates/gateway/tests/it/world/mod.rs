@@ -10,6 +10,7 @@ mod watchdog;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -278,8 +279,8 @@ impl World {
         world.launch(Part::Gateway, &[]);
         world.ready(Part::Sandbox).await?;
         world.ready(Part::Gateway).await?;
+        // Ready means that carts and checkouts work: nothing else is waited for.
         world.catalog = world.read_catalog().await?;
-        world.wait_until_stocked().await?;
         Ok(world)
     }
 
@@ -393,7 +394,23 @@ impl World {
             .unwrap_or_else(|| panic!("the demo has a product {sku}"))
     }
 
-    fn launch(&self, part: Part, settings: &[(&str, &str)]) {
+    /// Ends Restate, the services and the gateway, and forgets all that they have
+    /// kept; the gateway's file is seeded again.
+    pub fn begin_anew(&self) {
+        for part in [Part::Gateway, Part::Services, Part::Restate] {
+            self.kill(part);
+        }
+        let folder = self.folder.path();
+        fs::remove_dir_all(folder.join("restate")).expect("Restate's data can be removed");
+        for kept in ["waybill.db", "waybill.db-wal", "waybill.db-shm"] {
+            let _ = fs::remove_file(folder.join(kept));
+        }
+        let seeded = self.run_gateway(&["seed-demo"]);
+        assert!(seeded.status.success(), "{seeded:?}");
+    }
+
+    /// Starts a process without waiting until it serves.
+    pub fn launch(&self, part: Part, settings: &[(&str, &str)]) {
         let process = self.programs[&part].start(settings);
         let before = self.processes().insert(part, process);
         assert!(before.is_none(), "{part:?} is running already");
@@ -482,24 +499,6 @@ impl World {
     }
 
     /// Until then a checkout finds no stock.
-    async fn wait_until_stocked(&self) -> Result<(), String> {
-        let stocked =
-            "SELECT count(*) AS n FROM state WHERE service_name = 'Inventory' AND key = 'level'";
-        let deadline = Instant::now() + READY_WITHIN;
-        loop {
-            let known = self.try_sql(stocked).await;
-            if let Ok(rows) = &known
-                && rows[0]["n"] == self.catalog.len()
-            {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(format!("Inventory knows {known:?} products only"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     fn logs_since(&self, began: &BTreeMap<Part, u64>) -> String {
         let mut text = String::new();
         for (part, program) in &self.programs {
