@@ -93,7 +93,7 @@ fn a_callback_counts_once() {
         let alice = shop.alice();
         alice.add("P002", 1).await;
         let order = alice.checkout("thrice").await;
-        let receipt = order.receipt("txn-1").await;
+        let receipt = order.receipt("txn-once").await;
         let nobody = shop.stranger();
         let calls = (0..5).map(|_| nobody.post("/api/payment/callback", &receipt));
         for answer in futures::future::join_all(calls).await {
