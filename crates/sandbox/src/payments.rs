@@ -524,6 +524,12 @@ impl Payment {
             .map(|transaction| transaction.transaction_id.as_str())
     }
 
+    /// Whether the customer has declined it.
+    fn is_declined(&self) -> bool {
+        let mut all = self.transactions.iter();
+        all.any(|transaction| transaction.status == Status::Declined)
+    }
+
     pub(crate) fn transaction(&self, transaction_id: &str) -> Option<&Transaction> {
         self.transactions
             .iter()

@@ -153,8 +153,9 @@ fn capture(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verd
             ),
         ),
         // Authorized by a callback that somebody wrote by hand: an authorization
-        // of its own, whatever has become of the payment's others.
-        None if !payment.closed => enough(vec![
+        // of its own, whatever has become of the payment's others. A customer who
+        // has declined has authorized nothing.
+        None if !payment.closed && !payment.is_declined() => enough(vec![
             Effect::Authorize {
                 transaction_id: transaction_id.to_owned(),
                 amount: payment.amount,

@@ -323,13 +323,21 @@ async fn a_declined_payment_cannot_be_captured() {
         .pay(&payment_id, "action=decline&transaction_id=txn_no")
         .await;
 
-    let capture = outside
-        .operate(&payment_id, "capture", "c1", "txn_no", 12_500)
-        .await;
-    assert_eq!(
-        (capture.status, &capture.body["status"]),
-        (409, &json!("declined"))
-    );
+    for transaction_id in ["txn_no", "txn-123"] {
+        let capture = outside
+            .operate(
+                &payment_id,
+                "capture",
+                transaction_id,
+                transaction_id,
+                12_500,
+            )
+            .await;
+        assert_eq!(
+            (capture.status, &capture.body["status"]),
+            (409, &json!("declined"))
+        );
+    }
     // Closing it is fine, and changes no money.
     for (key, transaction_id) in [("v1", "txn_no"), ("v2", "")] {
         let void = outside
@@ -386,14 +394,13 @@ async fn a_second_transaction_is_voided_by_itself() {
 }
 
 /// A callback written by hand stands for an authorization of its own: what
-/// became of the payment's others does not touch it. Only closing the payment
-/// as a whole does.
+/// became of the payment's others does not touch it. Only a decline, and closing
+/// the payment as a whole, do.
 #[tokio::test]
 async fn each_authorization_of_a_payment_is_its_own() {
     let outside = Outside::start().await;
     for (order, other) in [
         ("held", Some("action=pay&transaction_id=txn_1")),
-        ("declined", Some("action=decline&transaction_id=txn_1")),
         ("voided", None),
     ] {
         let payment_id = outside.open_payment(order).await;
