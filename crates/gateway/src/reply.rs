@@ -20,6 +20,7 @@ use axum::middleware::Next;
 use axum::response::sse::{Event, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures::stream;
+use process::http::SlowBody;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -507,7 +508,14 @@ pub async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {
     to_bytes(body, MAX_BODY).await.map_err(|error| {
         let too_large = std::error::Error::source(&error)
             .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-        if too_large {
+        if SlowBody::is_behind(&error) {
+            Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow_body",
+                "The body came too slowly",
+                "the body did not arrive in time: send it again, at once and whole",
+            )
+        } else if too_large {
             Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
