@@ -278,10 +278,12 @@ document.addEventListener("datastar-fetch", (event) => {
   const patched = type.startsWith("datastar-patch");
   if (el.id === "stream") {
     streaming = true;
-    if (type === "retrying" || patched) {
-      broken = !patched;
-      showConnection(patched);
+    const well = patched || type === "datastar-open";
+    if (type === "retrying" || well) {
+      broken = !well;
+      showConnection(well);
     }
+    if (well) page.dataset.live = "";
     if (patched && one("#toast")?.dataset.go) afterPatch();
   } else if (busy.has(el)) {
     if (patched) {
