@@ -27,6 +27,8 @@ function share(init) {
   const lockOf = (id) => `${NAME}-${id}`;
 
   const me = { id: hex(8), seed: hex(8), after: null, has: {} };
+  let admit; // takes a window in; only while this one leads
+  let dethrone; // ends that
   const everybody = new BroadcastChannel(NAME);
   const mine = new BroadcastChannel(lockOf(me.id));
   let leader = null; // whose messages count
@@ -43,13 +45,17 @@ function share(init) {
   function join() {
     clearTimeout(impatient);
     impatient = setTimeout(() => attention && lead(attention.signal, true), PATIENCE_MS);
-    everybody.postMessage({ join: { ...me, at: address() } });
+    const wish = { ...me, at: address() };
+    // A channel does not speak to itself.
+    if (admit) admit(wish);
+    else everybody.postMessage({ join: wish });
   }
 
   function hear({ from, type, part, cursor, args }) {
     leader ??= from;
     if (from !== leader) return;
     clearTimeout(impatient);
+    if (!type) return; // it is there, that is all
     if (cursor) me.after = cursor;
     if (part) {
       const [index, hash] = part.split("-");
@@ -77,8 +83,6 @@ function share(init) {
 
   // ---- The leader.
 
-  let admit; // takes a window in; only while this one leads
-
   function lead(signal, steal = false) {
     navigator.locks
       .request(NAME, steal ? { steal } : { signal }, () => new Promise((done) => reign(signal, done)))
@@ -89,9 +93,7 @@ function share(init) {
       });
   }
 
-  let dethrone;
-
-  async function reign(signal, done) {
+  function reign(signal, done) {
     if (signal.aborted) return done();
     dethrone?.();
     const windows = new Map();
@@ -151,6 +153,7 @@ function share(init) {
       if (known) {
         // What is on its way to the window it cannot tell of yet: we can.
         known.at = at;
+        send(id, {});
         return openIn(0);
       }
       if (windows.size >= MOST) {
@@ -160,6 +163,7 @@ function share(init) {
       }
       const channel = id === me.id ? null : new BroadcastChannel(lockOf(id));
       windows.set(id, { at, seed, after, has: { ...has }, channel });
+      send(id, {});
       openIn(id === me.id ? 0 : TOGETHER_MS);
       if (id === me.id) return;
       // Ours when the window has let go of it, for whatever reason.
@@ -183,7 +187,7 @@ function share(init) {
     signal.addEventListener("abort", () => dethrone?.());
 
     leader = me.id;
-    admit({ ...me, at: address() });
+    join();
     everybody.postMessage({ leads: me.id });
   }
 

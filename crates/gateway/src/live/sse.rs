@@ -633,16 +633,11 @@ mod tests {
         failing: AtomicUsize,
     }
 
-    async fn open(
-        hub: &Hub,
-        topic: watch::Receiver<u64>,
-        board: &Arc<Board>,
-        last: LastEventId,
-    ) -> Result<BodyDataStream, Problem> {
+    fn render(board: &Arc<Board>) -> Render {
         let board = Arc::clone(board);
-        let render = move |moment: Moment| {
+        Box::new(move |moment: Moment| {
             let board = Arc::clone(&board);
-            async move {
+            Box::pin(async move {
                 board.painted.fetch_add(1, Ordering::SeqCst);
                 board.asked_after.lock().unwrap().push(moment.after);
                 let fails = |left: usize| left.checked_sub(1);
@@ -658,10 +653,62 @@ mod tests {
                     PatchElements::new(format!("<p id=\"number\">{number}</p>")),
                 ]);
                 Ok(frame.with_id(Some(format!("7-{number}"))))
-            }
-        };
-        let shown = show(hub, &alice(), last, Wakes::new().on(topic), render).await?;
+            })
+        })
+    }
+
+    async fn open(
+        hub: &Hub,
+        topic: watch::Receiver<u64>,
+        board: &Arc<Board>,
+        last: LastEventId,
+    ) -> Result<BodyDataStream, Problem> {
+        let wakes = Wakes::new().on(topic);
+        let shown = show(hub, &alice(), last, wakes, render(board)).await?;
         Ok(shown.into_body().into_data_stream())
+    }
+
+    fn window(id: &str, scene: Result<Scene, Problem>) -> Window {
+        Window {
+            id: id.to_owned(),
+            after: None,
+            has: HashSet::new(),
+            scene,
+            refuse: Box::new(|problem| {
+                PatchElements::new(format!("<p>{}</p>", problem.detail)).into()
+            }),
+        }
+    }
+
+    fn board_of(topic: &watch::Sender<u64>, board: &Arc<Board>) -> Scene {
+        Scene {
+            wakes: Wakes::new().on(topic.subscribe()),
+            render: render(board),
+        }
+    }
+
+    fn open_windows(hub: &Hub, last: Option<&str>, windows: Vec<Window>) -> BodyDataStream {
+        let last = LastEventId(last.map(str::to_owned));
+        let shown = show_windows(hub, Some(&alice()), last, windows);
+        shown.into_body().into_data_stream()
+    }
+
+    /// Hears until something says all of `words`; answers everything up to then.
+    async fn heard_until(stream: &mut BodyDataStream, words: &[&str]) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let event = heard(stream).await;
+            let is_it = words.iter().all(|word| event.contains(word));
+            all.push(event);
+            if is_it {
+                return all;
+            }
+        }
+    }
+
+    fn line<'a>(event: &'a str, name: &str) -> Option<&'a str> {
+        let begin = format!("data: {name} ");
+        event.lines().find_map(|line| line.strip_prefix(&begin))
     }
 
     /// A stream whose first picture has been heard.
@@ -813,6 +860,158 @@ mod tests {
                 .await
                 .is_ok()
         );
+        hub.close().await;
+    }
+    #[tokio::test]
+    async fn each_window_has_its_own_view() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let topics = [watch::Sender::new(0), watch::Sender::new(0)];
+        let boards = [Arc::<Board>::default(), Arc::<Board>::default()];
+        boards[1].number.store(100, Ordering::SeqCst);
+        let windows = vec![
+            window("a", Ok(board_of(&topics[0], &boards[0]))),
+            window("b", Ok(board_of(&topics[1], &boards[1]))),
+            window("c", Err(Problem::not_found("there is no such page"))),
+        ];
+        let mut stream = open_windows(&hub, None, windows);
+        let mut at_first = Vec::new();
+        while at_first.len() < 8 {
+            at_first.push(heard(&mut stream).await);
+        }
+        for (id, says) in [("a", ">0<"), ("b", ">100<"), ("c", "no such page")] {
+            let its: Vec<_> = at_first
+                .iter()
+                .filter(|event| line(event, "window") == Some(id))
+                .collect();
+            assert_eq!(line(its[0], "type"), Some("datastar-open"), "{its:?}");
+            assert!(its.last().unwrap().contains(says), "{its:?}");
+            for event in &its[1..] {
+                assert!(event.contains("event: datastar-window\n"), "{event}");
+                assert_eq!(line(event, "type"), Some("datastar-patch-elements"));
+                assert!(line(event, "elements").is_some(), "{event}");
+            }
+        }
+        let last = at_first.last().unwrap();
+        let all = ["a:7-0", "b:7-100"];
+        assert!(all.iter().any(|cursor| last.contains(cursor)), "{last}");
+
+        boards[1].number.store(101, Ordering::SeqCst);
+        topics[1].send_replace(1);
+        let event = heard(&mut stream).await;
+        assert_eq!(line(&event, "window"), Some("b"));
+        assert_eq!(line(&event, "cursor"), Some("7-101"));
+        assert!(event.contains("id: windows,a:7-0,b:7-101\n"), "{event}");
+        assert!(
+            event.contains(">101<") && !event.contains("same"),
+            "{event}"
+        );
+        hub.closing().cancel();
+        let ended = timeout(Duration::from_millis(500), stream.next()).await;
+        assert!(ended.expect("no waiting").is_none());
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_window_that_comes_back_is_sent_what_it_lacks() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let mut first = window("a", Ok(board_of(&topic, &board)));
+        let mut stream = open_windows(&hub, None, vec![first]);
+        let events = heard_until(&mut stream, &["<p id=\"number\">"]).await;
+        let has: HashSet<_> = events
+            .iter()
+            .filter_map(|event| line(event, "part"))
+            .map(|part| u64::from_str_radix(part.split_once('-').unwrap().1, 16).unwrap())
+            .collect();
+        assert_eq!(has.len(), 2);
+        drop(stream);
+
+        board.number.store(5, Ordering::SeqCst);
+        first = window("a", Ok(board_of(&topic, &board)));
+        first.after = Some("7-0".to_owned());
+        first.has.clone_from(&has);
+        let mut stream = open_windows(&hub, None, vec![first]);
+        let events = heard_until(&mut stream, &["<p id=\"number\">5"]).await;
+        assert_eq!(
+            events.len(),
+            2,
+            "it is opened, and told what is new: {events:?}"
+        );
+        assert_eq!(
+            *board.asked_after.lock().unwrap(),
+            [None, Some("7-0".to_owned())]
+        );
+        drop(stream);
+
+        // The connection was lost, and its address tells of the past.
+        first = window("a", Ok(board_of(&topic, &board)));
+        first.after = Some("7-0".to_owned());
+        first.has = has;
+        let mut stream = open_windows(&hub, Some("windows,a:7-5,x:1-1"), vec![first]);
+        let events = heard_until(&mut stream, &["<p id=\"number\">5"]).await;
+        assert_eq!(events.len(), 3, "{events:?}");
+        let asked = board.asked_after.lock().unwrap().last().cloned();
+        assert_eq!(asked.flatten().as_deref(), Some("7-5"));
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_window_without_a_seat_does_not_end_the_others() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let windows: Vec<_> = (0..=PER_USER)
+            .map(|number| window(&number.to_string(), Ok(board_of(&topic, &board))))
+            .collect();
+        let mut stream = open_windows(&hub, None, windows);
+        let refused = heard_until(&mut stream, &["close one and reload"]).await;
+        let refused = line(refused.last().unwrap(), "window").map(str::to_owned);
+        assert_eq!(refused, Some(PER_USER.to_string()));
+        board.number.store(3, Ordering::SeqCst);
+        topic.send_replace(1);
+        let mut told = HashSet::new();
+        while told.len() < PER_USER {
+            let event = heard(&mut stream).await;
+            if event.contains(">3<") {
+                told.extend(line(&event, "window").map(str::to_owned));
+            }
+        }
+        drop(stream);
+        // Each has given its seat back.
+        assert!(
+            open(&hub, topic.subscribe(), &board, LastEventId(None))
+                .await
+                .is_ok()
+        );
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_sees_nothing() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        let windows = vec![window("a", Ok(board_of(&topic, &board)))];
+        let shown = show_windows(&hub, None, LastEventId(None), windows);
+        let mut stream = shown.into_body().into_data_stream();
+        heard_until(&mut stream, &["window a", "sign in"]).await;
+        assert_eq!(board.painted.load(Ordering::SeqCst), 0);
+        // It is not asked for again and again.
+        assert!(timeout(5 * COALESCE, stream.next()).await.is_err());
+        hub.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_first_painting_that_fails_is_tried_again() {
+        let fake = Fake::start().await;
+        let (_folder, _db, hub) = fake.hub().await;
+        let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
+        board.failing.store(2, Ordering::SeqCst);
+        let mut stream = open_windows(&hub, None, vec![window("a", Ok(board_of(&topic, &board)))]);
+        heard_until(&mut stream, &["<p id=\"number\">0"]).await;
+        assert_eq!(board.painted.load(Ordering::SeqCst), 3);
         hub.close().await;
     }
 }
