@@ -653,7 +653,13 @@ async fn who_has_a_file_already_is_told_so() {
 async fn styles_and_scripts_are_small() {
     let gateway = Gateway::demo().await;
     let mut sum = 0;
-    for name in ["app.css", "app.js", "icons.svg", "vendor/datastar.js"] {
+    for name in [
+        "app.css",
+        "app.js",
+        "icons.svg",
+        "windows.js",
+        "vendor/datastar.js",
+    ] {
         let path = format!("/static/{name}");
         let request = ask("GET", &path, &[("accept-encoding", "gzip")]);
         let answer = gateway

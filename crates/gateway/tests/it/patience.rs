@@ -2,6 +2,8 @@
 //! alone. `crates/process` tests each limit in short; here they are the
 //! product's own, of the real processes.
 
+#[cfg(target_os = "linux")]
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
@@ -9,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::world::shared;
+use crate::world::{Part, Setup, own, shared};
 
 const HEAD: Duration = Duration::from_secs(10);
 const BODY: Duration = Duration::from_secs(15);
@@ -99,5 +101,60 @@ fn slow_callers_end_and_streams_stay() {
 
         alice.add("P001", 1).await;
         told.until("Item added").await;
+    });
+}
+
+/// How many files a process may have open, as `prlimit` writes it.
+#[cfg(target_os = "linux")]
+fn allow_files(process: u32, limit: &str) {
+    let done = Command::new("prlimit")
+        .args(["--pid", &process.to_string(), &format!("--nofile={limit}:")])
+        .status()
+        .expect("prlimit (util-linux) can be started");
+    assert!(done.success());
+}
+
+/// Hundredths of a second of processor time that a process has used.
+#[cfg(target_os = "linux")]
+fn processor_time(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // After the name, which may contain anything.
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let fields: Vec<_> = fields.split_whitespace().collect();
+    [11, 12]
+        .map(|field: usize| fields[field].parse::<u64>().unwrap())
+        .iter()
+        .sum()
+}
+
+/// Whoever asks meanwhile is answered when files are to be had again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lack_of_files_passes() {
+    own(&Setup::default(), async |shop| {
+        for (part, at) in [
+            (Part::Gateway, &shop.gateway),
+            (Part::Sandbox, &shop.sandbox),
+            (Part::Services, &shop.services_ops),
+        ] {
+            let process = shop.process_id(part);
+            allow_files(process, "4");
+            let ask = async |_| {
+                let answer = reqwest::get(format!("{at}/healthz")).await;
+                answer.expect("it is answered").status().as_u16()
+            };
+            let mut asking = std::pin::pin!(join_all((0..5).map(ask)));
+            let used = processor_time(process);
+            let early = timeout(Duration::from_secs(2), asking.as_mut()).await;
+            assert!(early.is_err(), "{part:?} had a file left: {early:?}");
+            let used = processor_time(process) - used;
+            assert!(
+                used < 100,
+                "{part:?} worked {used} of 200 hundredths for nothing"
+            );
+            allow_files(process, "1024");
+            let answers = timeout(SLACK, asking).await.expect("it accepts again");
+            assert_eq!(answers, [200; 5], "{part:?}");
+        }
     });
 }
