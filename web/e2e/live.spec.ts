@@ -157,3 +157,25 @@ test("a hidden window costs nothing, and is right when it is looked at again", a
   await expect(alice.cartCount).toContainText("2");
   expect(streams.size).toBe(1);
 });
+
+test("a form that goes and comes back is a new wish", async ({ shop }) => {
+  const alice = await shop.customer("alice");
+  await alice.visit("/products");
+  const search = alice.page.getByRole("searchbox");
+  for (const pieces of [1, 2]) {
+    await alice.good("Widget A").getByRole("button", { name: /^Add to cart/ }).click();
+    await expect(alice.cartCount).toContainText(String(pieces));
+    await search.fill("mouse");
+    await expect(alice.good("Widget A")).toHaveCount(0);
+    await search.fill("");
+    await expect(alice.good("Widget A")).toBeVisible();
+  }
+  await alice.visit("/cart");
+  const remove = alice.page.getByRole("button", { name: "Remove Widget A" });
+  for (let times = 0; times < 3; times += 1) {
+    await remove.click();
+    await expect(remove, "it is removed as often as one asks").toHaveCount(0);
+    await alice.quietlyAdd("P001");
+    await expect(remove).toBeVisible();
+  }
+});

@@ -81,7 +81,10 @@ new MutationObserver((changes) => {
   total();
   for (const change of changes) {
     for (const node of change.addedNodes) {
-      if (node instanceof HTMLElement && node.matches(".news > li")) node.dataset.fresh = "";
+      if (!(node instanceof HTMLElement)) continue;
+      if (node.matches(".news > li")) node.dataset.fresh = "";
+      // One that comes back would bring the key along that was used before it went.
+      for (const form of node.matches("form") ? [node] : all("form", node)) if (form.method === "post") freshKey(form);
     }
     const watched = change.target.parentElement?.closest("[data-watch]");
     if (change.type === "characterData" && watched) {

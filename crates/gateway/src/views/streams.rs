@@ -83,6 +83,10 @@ async fn of_pages(
         let scene = match &caller {
             // Each window is told, and leads to the sign-in.
             None => Err(Problem::unauthenticated("sign in at /login")),
+            Some(_) if asked.at.is_empty() => Err(Problem::invalid(
+                "at",
+                format!("at must be the address of a page, up to {MAX_ADDRESS} characters"),
+            )),
             Some(caller) => Place::parse(&asked.at).map(|place| {
                 let mut viewer = Viewer::of(caller.clone(), &headers);
                 if let Some(seed) = asked.seed {
@@ -115,7 +119,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// Each window begins with its `window`; what follows is its own.
+    /// Each window begins with its `window`; what follows is its own. An address
+    /// that is no address is one window's trouble, not that of all.
     fn parse(query: &str) -> Result<Vec<Self>, Problem> {
         let mut all: Vec<Self> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -149,7 +154,7 @@ impl Asked {
                 _ => {}
             }
         }
-        if all.is_empty() || all.len() > sse::PER_USER || all.iter().any(|it| it.at.is_empty()) {
+        if all.is_empty() || all.len() > sse::PER_USER {
             return Err(Problem::invalid(
                 "window",
                 format!(
@@ -375,6 +380,14 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_is_too_long_is_none() {
+        let query = format!("window=a&at=/{}&window=b&at=/", "x".repeat(MAX_ADDRESS));
+        let asked = Asked::parse(&query).unwrap();
+        assert_eq!(asked[0].at, "");
+        assert_eq!(asked[1].at, "/");
+    }
+
+    #[test]
     fn windows_have_bounds() {
         let many: Vec<_> = (0..=sse::PER_USER)
             .map(|number| format!("window={number}&at=/"))
@@ -382,11 +395,9 @@ mod tests {
         for wrong in [
             "",
             "at=/",
-            "window=a",
             "window=&at=/",
             "window=a%0Ab&at=/",
             "window=a&at=/&window=a&at=/",
-            &format!("window=a&at=/{}", "x".repeat(MAX_ADDRESS)),
             &many.join("&"),
         ] {
             let refused = Asked::parse(wrong).unwrap_err();
