@@ -142,24 +142,40 @@ test("offline and back", async ({ shop }) => {
 test("a hidden window costs nothing, and is right when it is looked at again", async ({ shop }) => {
   const alice = await shop.customer("alice");
   const streams = new Set();
-  const isStream = (url: string) => new URL(url).pathname === "/stream/page";
+  const isStream = (url: string) => new URL(url).pathname.startsWith("/stream/page");
   alice.page.on("request", (request) => isStream(request.url()) && streams.add(request));
   for (const over of ["requestfinished", "requestfailed"] as const) {
     alice.page.on(over as "requestfinished", (request) => streams.delete(request));
   }
   await alice.visit("/orders");
   await expect.poll(() => streams.size).toBe(1);
-  const look = (hidden: boolean) =>
-    alice.page.evaluate((isHidden) => {
-      Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
-      Object.defineProperty(document, "visibilityState", { value: isHidden ? "hidden" : "visible", configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }, hidden);
 
-  await look(true);
+  await alice.look(true);
   await expect.poll(() => streams.size).toBe(0);
   await alice.quietlyAdd("P001", 2);
-  await look(false);
+  await alice.look(false);
   await expect(alice.cartCount).toContainText("2");
   expect(streams.size).toBe(1);
+});
+
+test("a form that goes and comes back is a new wish", async ({ shop }) => {
+  const alice = await shop.customer("alice");
+  await alice.visit("/products");
+  const search = alice.page.getByRole("searchbox");
+  for (const pieces of [1, 2]) {
+    await alice.good("Widget A").getByRole("button", { name: /^Add to cart/ }).click();
+    await expect(alice.cartCount).toContainText(String(pieces));
+    await search.fill("mouse");
+    await expect(alice.good("Widget A")).toHaveCount(0);
+    await search.fill("");
+    await expect(alice.good("Widget A")).toBeVisible();
+  }
+  await alice.visit("/cart");
+  const remove = alice.page.getByRole("button", { name: "Remove Widget A" });
+  for (let times = 0; times < 3; times += 1) {
+    await remove.click();
+    await expect(remove, "it is removed as often as one asks").toHaveCount(0);
+    await alice.quietlyAdd("P001");
+    await expect(remove).toBeVisible();
+  }
 });

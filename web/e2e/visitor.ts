@@ -28,16 +28,21 @@ export class Visitor extends Person {
 
   /** Goes to a page and waits until it is live. */
   async visit(path: string) {
-    const stream = this.page.waitForResponse((answer) => new URL(answer.url()).pathname === "/stream/page");
     await this.page.goto(path);
-    await stream;
+    await this.live();
+  }
+
+  /** Waits until the page is kept right, by whichever window's connection. */
+  async live() {
+    await expect(this.page.locator("html[data-live]")).toBeAttached();
   }
 
   /** Goes to a page by the navigation, and waits until it is live. */
   async go(name: "Dashboard" | "Products" | "Cart" | "Orders" | "Admin") {
-    const stream = this.page.waitForResponse((answer) => new URL(answer.url()).pathname === "/stream/page");
+    const loaded = this.page.waitForEvent("load");
     await this.page.locator("#nav").getByRole("link", { name: new RegExp(`^${name}`) }).click();
-    await stream;
+    await loaded;
+    await this.live();
   }
 
   tab(name: "Input" | "Output"): Locator {
@@ -125,6 +130,15 @@ export class Visitor extends Person {
   /** An order in the admin's queue. */
   waiting(orderId: string): Locator {
     return this.page.locator(`[id="decide-${orderId}"]`);
+  }
+
+  /** Makes the page think that it is looked at, or not. */
+  async look(hidden: boolean) {
+    await this.page.evaluate((isHidden) => {
+      Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+      Object.defineProperty(document, "visibilityState", { value: isHidden ? "hidden" : "visible", configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
   }
 
   /** Marks this document: a reload would forget it. */

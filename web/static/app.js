@@ -81,7 +81,10 @@ new MutationObserver((changes) => {
   total();
   for (const change of changes) {
     for (const node of change.addedNodes) {
-      if (node instanceof HTMLElement && node.matches(".news > li")) node.dataset.fresh = "";
+      if (!(node instanceof HTMLElement)) continue;
+      if (node.matches(".news > li")) node.dataset.fresh = "";
+      // One that comes back would bring the key along that was used before it went.
+      for (const form of node.matches("form") ? [node] : all("form", node)) if (form.method === "post") freshKey(form);
     }
     const watched = change.target.parentElement?.closest("[data-watch]");
     if (change.type === "characterData" && watched) {
@@ -278,10 +281,12 @@ document.addEventListener("datastar-fetch", (event) => {
   const patched = type.startsWith("datastar-patch");
   if (el.id === "stream") {
     streaming = true;
-    if (type === "retrying" || patched) {
-      broken = !patched;
-      showConnection(patched);
+    const well = patched || type === "datastar-open";
+    if (type === "retrying" || well) {
+      broken = !well;
+      showConnection(well);
     }
+    if (well) page.dataset.live = "";
     if (patched && one("#toast")?.dataset.go) afterPatch();
   } else if (busy.has(el)) {
     if (patched) {

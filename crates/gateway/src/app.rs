@@ -122,12 +122,14 @@ pub fn router(app: Shared) -> Router {
             Arc::clone(&app),
             ops::count_request,
         ))
+        .layer(middleware::from_fn(reply::refuse_encoded_bodies))
         .layer(middleware::from_fn(protection::refuse_cross_site_writes))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             reply::present,
         ))
         .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(reply::answer_in_any_case))
         .layer(middleware::from_fn(protection::secure))
         .layer(middleware::from_fn(protection::log_access))
         .with_state(app)

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::serve::ListenerExt as _;
 use clap::{Parser, Subcommand};
 use gateway::app::{self, App, Shared};
 use gateway::auth::{queries as users, token};
@@ -15,6 +14,7 @@ use gateway::live::{catch_up, inspect::AdminApi};
 use gateway::reconcile::Reconcile;
 use gateway::settings::{LogFormat, Settings, one_sentence};
 use gateway::{catalog, seed};
+use process::http::{Limits, Server};
 use process::{Traces, health, say, stop_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
@@ -235,28 +235,17 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     tracing::info!(http.address = %address, "gateway listens on http://{address}");
 
-    let ending = Arc::clone(&app);
-    let patience_over = stop.clone();
-    let server = axum::serve(
-        // Small answers must not wait for the acknowledgement of earlier ones.
-        listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!("TCP_NODELAY could not be set: {error}");
-            }
-        }),
-        app::router(Arc::clone(&app)),
-    )
-    .with_graceful_shutdown(async move {
+    let server = Server::new(Limits::STRANGERS);
+    let stopping = async {
         stop.cancelled().await;
         tracing::info!("gateway stops: finishing the requests under way");
         // Streams never end by themselves.
-        ending.live.closing().cancel();
-    });
+        app.live.closing().cancel();
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
+    };
     tokio::select! {
-        result = server.into_future() => result?,
-        () = async { patience_over.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => {
-            tracing::warn!("gateway stops with requests still under way");
-        }
+        () = server.serve(listener, app::router(Arc::clone(&app)), stop.clone()) => {}
+        () = stopping => tracing::warn!("gateway stops with requests still under way"),
     }
     stocking.abort();
     close(&app).await;

@@ -12,14 +12,18 @@ use std::convert::Infallible;
 use std::ops::RangeInclusive;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::header::Entry;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::sse::{Event, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures::stream;
+use headers_accept::Accept;
+use mediatype::{MediaType, names};
+use process::http::SlowBody;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -75,22 +79,56 @@ impl Asker {
     }
 }
 
+/// What can be had, and first what somebody gets who does not care.
+static FORMS: [(MediaType<'static>, Wants); 3] = [
+    (MediaType::new(names::APPLICATION, names::JSON), Wants::Json),
+    (
+        MediaType::new(names::TEXT, names::MARKDOWN),
+        Wants::Markdown,
+    ),
+    (MediaType::new(names::TEXT, names::HTML), Wants::Html),
+];
+
+/// The one place that reads `Accept`. Who accepts nothing of ours gets JSON: an
+/// answer that is not quite what was asked for helps more than a 406.
 fn wants(headers: &HeaderMap) -> Wants {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-            .unwrap_or_default()
+    let is_datastar = headers
+        .get("datastar-request")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    if is_datastar {
+        return Wants::Datastar;
+    }
+    let ranges: Vec<_> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(without_parameters)
+        // One range that cannot be read does not spoil the others.
+        .filter(|range| range.parse::<Accept>().is_ok())
+        .collect();
+    let Ok(accept) = ranges.join(",").parse::<Accept>() else {
+        return Wants::Json;
     };
-    let accepts = text(header::ACCEPT.as_str());
-    if text("datastar-request").eq_ignore_ascii_case("true") {
-        Wants::Datastar
-    } else if accepts.contains("text/markdown") {
-        Wants::Markdown
-    } else if accepts.contains("text/html") {
-        Wants::Html
-    } else {
-        Wants::Json
+    let best = accept.negotiate(FORMS.iter().map(|(kind, _)| kind));
+    FORMS
+        .iter()
+        .find(|(kind, _)| Some(kind) == best)
+        .map_or(Wants::Json, |(_, wants)| *wants)
+}
+
+/// A media range with its weight alone: there is one text of each type, so that
+/// `charset` and the like choose nothing.
+fn without_parameters(range: &str) -> String {
+    let mut parts = range.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|parameter| {
+        let (name, weight) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then_some(weight)
+    });
+    match weight {
+        Some(weight) => format!("{kind};q={}", weight.trim()),
+        None => kind.to_owned(),
     }
 }
 
@@ -299,6 +337,7 @@ fn carry_over(from: &Response, mut to: Response) -> Response {
         header::RETRY_AFTER,
         header::WWW_AUTHENTICATE,
         header::ALLOW,
+        header::ACCEPT_ENCODING,
     ] {
         for value in from.headers().get_all(&name) {
             to.headers_mut().append(name.clone(), value.clone());
@@ -513,12 +552,70 @@ impl Encoding {
     }
 }
 
+/// Takes out of `Accept-Encoding` what forbids an answer as it is. Nobody gains
+/// by a 406: the compression layer says it when the handler has done its work.
+pub async fn answer_in_any_case(mut request: Request, next: Next) -> Response {
+    let Entry::Occupied(mut accepted) = request.headers_mut().entry(header::ACCEPT_ENCODING) else {
+        return next.run(request).await;
+    };
+    let kept: Vec<_> = accepted
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter(|coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            let (_, weight) = weight.split_once('=').unwrap_or(("", ""));
+            let is_forbidden = weight.trim().parse() == Ok(0.0_f32);
+            let name = name.trim();
+            !(is_forbidden && (name == "*" || name.eq_ignore_ascii_case("identity")))
+        })
+        .collect();
+    match HeaderValue::try_from(kept.join(",")) {
+        Ok(kept) => drop(accepted.insert_mult(kept)),
+        Err(_) => drop(accepted.remove()),
+    }
+    next.run(request).await
+}
+
+/// Refuses a body that is encoded, whoever would read it: it is not what its
+/// `Content-Type` says, and what it would grow to nobody knows.
+pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
+    let is_encoded = request
+        .headers()
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    if is_encoded && !request.body().is_end_stream() {
+        return Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_content_encoding",
+            "Unsupported content encoding",
+            "send the body as it is, without a Content-Encoding",
+        )
+        .with_header(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
 /// Reads a whole body of at most [`MAX_BODY`].
 pub async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {
     to_bytes(body, MAX_BODY).await.map_err(|error| {
         let too_large = std::error::Error::source(&error)
             .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-        if too_large {
+        if SlowBody::is_behind(&error) {
+            Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow_body",
+                "The body came too slowly",
+                "the body did not arrive in time: send it again, at once and whole",
+            )
+        } else if too_large {
             Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
@@ -735,18 +832,63 @@ mod tests {
 
     #[test]
     fn askers_are_told_apart() {
-        let wants = |name: &'static str, value: &'static str| {
+        let asks = |name: &'static str, value: &'static str| {
             wants(&HeaderMap::from_iter([(
                 header::HeaderName::from_static(name),
                 HeaderValue::from_static(value),
             )]))
         };
-        assert_eq!(wants("accept", "*/*"), Wants::Json);
-        assert_eq!(wants("accept", "text/markdown"), Wants::Markdown);
-        assert_eq!(
-            wants("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
-            Wants::Html
-        );
-        assert_eq!(wants("datastar-request", "true"), Wants::Datastar);
+        assert_eq!(wants(&HeaderMap::new()), Wants::Json);
+        assert_eq!(asks("datastar-request", "true"), Wants::Datastar);
+        for (accept, expected) in [
+            ("*/*", Wants::Json),
+            ("", Wants::Json),
+            ("image/png", Wants::Json),
+            ("application/json, text/plain, */*", Wants::Json),
+            ("text/markdown", Wants::Markdown),
+            ("TEXT/Markdown", Wants::Markdown),
+            ("text/markdown, */*", Wants::Markdown),
+            ("text/markdown; charset=utf-8", Wants::Markdown),
+            ("text/markdown;q=0", Wants::Json),
+            ("text/markdown;q=0.000, */*", Wants::Json),
+            ("text/markdown; Q=0, text/html", Wants::Html),
+            ("text/markdown;q=0.4, application/json;q=0.5", Wants::Json),
+            (
+                "text/markdown;q=0.5, application/json;q=0.4",
+                Wants::Markdown,
+            ),
+            ("application/json, text/html;q=0.1", Wants::Json),
+            ("application/json, text/html", Wants::Json),
+            ("text/html, application/json", Wants::Html),
+            ("application/json;q=0, */*", Wants::Markdown),
+            ("text/*, application/json;q=0.1", Wants::Markdown),
+            ("application/*", Wants::Json),
+            ("text/htmlx, x/text/html", Wants::Json),
+            // What Java's own client sends.
+            (
+                "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+                Wants::Html,
+            ),
+            // Firefox, Safari; Chrome.
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Wants::Html,
+            ),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,\
+                 image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+                Wants::Html,
+            ),
+        ] {
+            assert_eq!(asks("accept", accept), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn several_accept_lines_are_one_list() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::ACCEPT, HeaderValue::from_static("text/html;q=0.2"));
+        headers.append(header::ACCEPT, HeaderValue::from_static("text/markdown"));
+        assert_eq!(wants(&headers), Wants::Markdown);
     }
 }

@@ -1,5 +1,6 @@
-//! What every process of Waybill does alike: it tells its traces, stops on a
-//! signal, and asks after the health of its own kind.
+//! What every process of Waybill does alike: it serves HTTP with time limits,
+//! tells its traces, stops on a signal, and asks after the health of its own
+//! kind.
 
 use std::io::Write as _;
 
@@ -7,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 mod health;
+pub mod http;
 mod traces;
 
 pub use health::health;

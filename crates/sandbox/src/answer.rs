@@ -12,6 +12,7 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
+use process::http::SlowBody;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -41,6 +42,18 @@ impl Answer {
     /// A no with its reason in one sentence.
     pub(crate) fn refused(status: u16, error: impl Into<String>) -> Self {
         Self::json(status, json!({ "error": error.into() }))
+    }
+
+    /// A no to a body that could not be read.
+    pub(crate) fn unread(
+        error: &(dyn std::error::Error + 'static),
+        status: u16,
+        why: String,
+    ) -> Self {
+        if SlowBody::is_behind(error) {
+            return Self::refused(408, SlowBody.to_string());
+        }
+        Self::refused(status, why)
     }
 
     pub(crate) fn bare(status: u16) -> Self {
@@ -155,7 +168,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|rejection| {
-                Answer::refused(rejection.status().as_u16(), rejection.body_text())
+                Answer::unread(
+                    &rejection,
+                    rejection.status().as_u16(),
+                    rejection.body_text(),
+                )
             })?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             Answer::refused(

@@ -33,12 +33,13 @@ pub mod webhook;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::{Router, routing::get};
+use axum::{Extension, Router, routing::get};
+use process::http::{Limits, Server};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::Answer, database::Database, faults::Faults, line::Lines, pay_page::PayPage,
+    answer::Answer, database::Database, faults::Faults, line::Line, pay_page::PayPage,
     webhook::Webhook,
 };
 
@@ -65,7 +66,7 @@ pub struct Settings {
 /// The outside world, its ledger open and its port bound, but not yet serving.
 pub struct Sandbox {
     world: Arc<World>,
-    lines: Lines,
+    listener: TcpListener,
     local_addr: SocketAddr,
 }
 
@@ -102,7 +103,7 @@ impl Sandbox {
         };
         Ok(Self {
             world: Arc::new(world),
-            lines: Lines::new(listener),
+            listener,
             local_addr,
         })
     }
@@ -124,17 +125,18 @@ impl Sandbox {
         workers.spawn(webhook::deliver_callbacks(Arc::clone(&world)));
         workers.spawn(payments::pay_scheduled(Arc::clone(&world)));
 
-        let server = axum::serve(
-            self.lines,
-            router(Arc::clone(&world)).into_make_service_with_connect_info::<line::Cutter>(),
-        )
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let router = router(Arc::clone(&world));
+        let server = Server::new(Limits::STRANGERS);
+        let server = server.serve_each(self.listener, shutdown.clone(), |stream| {
+            let (line, cutter) = Line::over(stream);
+            (line, router.clone().layer(Extension(cutter)))
+        });
         let out_of_patience = async {
             shutdown.cancelled().await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
-            stopped = server.into_future() => stopped?,
+            () = server => {}
             () = out_of_patience => tracing::warn!("sandbox stops with requests still under way"),
             Some(ended) = workers.join_next() => {
                 ended.context("a background task of the sandbox failed")?;

@@ -1,12 +1,11 @@
 //! Connections that can be cut: how an answer gets lost on the way.
 //!
-//! A handler cannot close its connection in HTTP terms, so the listener hands
-//! out streams that refuse to write once they have been cut. The caller sees
+//! A handler cannot close its connection in HTTP terms, so each is served over a
+//! stream that refuses to write once it has been cut. The caller sees
 //! what it would see of a crashed machine: the end of the stream.
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -15,21 +14,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{
-    extract::{ConnectInfo, Request, connect_info::Connected},
-    middleware::Next,
-    response::Response,
-    serve::{IncomingStream, Listener},
-};
+use axum::{Extension, extract::Request, middleware::Next, response::Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 use crate::answer::LostAnswer;
-
-/// The listener of the sandbox.
-pub(crate) struct Lines(TcpListener);
 
 /// One accepted connection.
 pub(crate) struct Line {
@@ -41,9 +32,15 @@ pub(crate) struct Line {
 #[derive(Clone, Default)]
 pub(crate) struct Cutter(Arc<AtomicBool>);
 
-impl Lines {
-    pub(crate) fn new(listener: TcpListener) -> Self {
-        Self(listener)
+impl Line {
+    /// `stream` as a line, and what cuts it.
+    pub(crate) fn over(stream: TcpStream) -> (Self, Cutter) {
+        let cutter = Cutter::default();
+        let line = Self {
+            stream,
+            cutter: cutter.clone(),
+        };
+        (line, cutter)
     }
 }
 
@@ -51,7 +48,7 @@ impl Lines {
 ///
 /// [`Answer::Lost`]: crate::answer::Answer::Lost
 pub(crate) async fn cut_lost_answers(
-    ConnectInfo(cutter): ConnectInfo<Cutter>,
+    Extension(cutter): Extension<Cutter>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -72,34 +69,6 @@ impl Cutter {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
-    }
-}
-
-impl Connected<IncomingStream<'_, Lines>> for Cutter {
-    fn connect_info(stream: IncomingStream<'_, Lines>) -> Self {
-        stream.io().cutter.clone()
-    }
-}
-
-impl Listener for Lines {
-    type Io = Line;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Line, SocketAddr) {
-        let (stream, from) = Listener::accept(&mut self.0).await;
-        // Small answers must not wait for the caller's delayed ACK (40 ms).
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY could not be set: {error}");
-        }
-        let line = Line {
-            stream,
-            cutter: Cutter::default(),
-        };
-        (line, from)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
     }
 }
 

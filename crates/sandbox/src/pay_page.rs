@@ -90,7 +90,7 @@ async fn act(
     visit: Result<Query<Visit>, QueryRejection>,
     form: Result<Form<HashMap<String, String>>, FormRejection>,
 ) -> Result<Response, Answer> {
-    let Form(form) = form.map_err(|error| Answer::refused(400, error.body_text()))?;
+    let Form(form) = form.map_err(|error| Answer::unread(&error, 400, error.body_text()))?;
     let action = match form.get("action").map(String::as_str) {
         Some("pay") => Action::Pay,
         Some("decline") => Action::Decline,

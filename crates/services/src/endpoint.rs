@@ -1,22 +1,20 @@
 //! Serving the Restate endpoint.
 //!
-//! Our own accept loop rather than the SDK's: it sets `TCP_NODELAY` (without it
-//! one call in fifty waits 40 ms), goes on after an accept error, and drains on
-//! a signal of our choice.
+//! Our own accept loop ([`process::http`]) rather than the SDK's: it sets
+//! `TCP_NODELAY` (without it one call in fifty waits 40 ms), goes on after an
+//! accept error, closes connections that nobody uses, and drains on a signal of
+//! our choice.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::graceful::GracefulShutdown;
+use process::http::{Limits, RequestBody, Server};
 use restate_sdk::endpoint::{HandleOptions, ProtocolMode};
 use restate_sdk::prelude::*;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::service_fn;
 
 use crate::crash::Crash;
 use crate::inventory::Inventory;
@@ -31,8 +29,6 @@ use crate::voice::Voice;
 
 /// Invocations that still run then are continued by Restate elsewhere.
 const DRAIN: Duration = Duration::from_secs(3);
-/// After an accept error, e.g. too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that Restate can invoke here.
 ///
@@ -86,7 +82,7 @@ pub async fn serve(
     crash: Crash,
     shutdown: CancellationToken,
 ) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<RequestBody>| {
         let watch = crash.watch(request.uri().path());
         let options = HandleOptions {
             protocol_mode: ProtocolMode::BidiStream,
@@ -96,34 +92,14 @@ pub async fn serve(
             .map(|body| watch.answered(body));
         async { Ok::<_, Infallible>(answer) }
     });
-    let graceful = GracefulShutdown::new();
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%peer, %error, "TCP_NODELAY cannot be set");
-                    }
-                    let connection = http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service.clone());
-                    let connection = graceful.watch(connection);
-                    tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%peer, %error, "connection ended");
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed: going on");
-                    pause(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
+    let server = Server::new(Limits::STRANGERS.with_lasting_bodies()).http2_only();
+    let out_of_patience = async {
+        shutdown.cancelled().await;
+        pause(DRAIN).await;
+    };
     tokio::select! {
-        () = graceful.shutdown() => tracing::info!("drained"),
-        () = pause(DRAIN) => tracing::info!("Restate continues what still runs"),
+        () = server.serve(listener, service, shutdown.clone()) => tracing::info!("drained"),
+        () = out_of_patience => tracing::info!("Restate continues what still runs"),
     }
 }
 

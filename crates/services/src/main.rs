@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use process::Traces;
+use process::http::{Limits, Server};
 use reqwest::Url;
 use services::crash::Crash;
 use services::registration::Registration;
@@ -66,10 +67,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         allow_crash: settings.allow_crash,
         shutdown: shutdown.clone(),
     });
-    let ops = axum::serve(ops_listener, ops)
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-        .into_future();
-    let ops = tokio::spawn(ops);
+    let stop_ops = shutdown.clone();
+    let ops = tokio::spawn(async move {
+        let server = Server::new(Limits::STRANGERS);
+        server.serve(ops_listener, ops, stop_ops).await;
+    });
     tokio::spawn(registration.register(settings.url));
     tracing::info!(listen = %settings.listen, ops = %settings.ops_listen, "services are up");
     endpoint::serve(listener, endpoint, crash, shutdown).await;

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use clap::Parser;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt;
 
 use super::*;
@@ -475,4 +476,256 @@ async fn answers_are_compressed_but_streams_are_not() {
         )
         .await;
     assert_eq!(stream.header("content-encoding"), "");
+}
+
+/// A write that `/openapi.json` tells of, with something in the place of each id.
+struct Write {
+    method: String,
+    path: String,
+    takes_body: bool,
+}
+
+async fn writes(gateway: &Gateway) -> Vec<Write> {
+    let api = gateway.get("/openapi.json", &[]).await.json();
+    let mut writes = Vec::new();
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if method != "get" {
+                writes.push(Write {
+                    method: method.to_uppercase(),
+                    path: path.replace("{id}", "alice.1").replace("{sku}", "P001"),
+                    takes_body: operation.get("requestBody").is_some(),
+                });
+            }
+        }
+    }
+    assert!(writes.len() > 15, "{}", writes.len());
+    writes
+}
+
+#[tokio::test]
+async fn encoded_bodies_are_refused_everywhere() {
+    let gateway = Gateway::demo().await;
+    let send = async |method: &str, path: &str, coding: &str| {
+        let request = ask(
+            method,
+            path,
+            &[("x-user-id", "admin"), ("content-encoding", coding)],
+        )
+        .header("content-type", "application/json")
+        .body(Body::from("{}"))
+        .unwrap();
+        gateway.send(request).await
+    };
+    for Write { method, path, .. } in writes(&gateway).await {
+        for coding in ["gzip", "GZIP", "br", "identity, gzip", "zstd"] {
+            let answer = send(&method, &path, coding).await;
+            assert_eq!(
+                answer.kind(415),
+                "unsupported_content_encoding",
+                "{method} {path} {coding}"
+            );
+            assert_eq!(answer.header("accept-encoding"), "identity", "{path}");
+        }
+        let answer = send(&method, &path, "identity").await;
+        assert_ne!(answer.status.as_u16(), 415, "{method} {path}");
+    }
+    // In whatever form it is said.
+    for form in [HTML, DATASTAR] {
+        let request = ask(
+            "POST",
+            "/api/cart/add",
+            &[ALICE, form, ("content-encoding", "gzip")],
+        )
+        .body(Body::from("{}"))
+        .unwrap();
+        let answer = gateway.send(request).await;
+        assert_eq!(answer.header("accept-encoding"), "identity");
+        assert!(
+            answer.text.contains("without a Content-Encoding"),
+            "{}",
+            answer.text
+        );
+    }
+}
+
+/// Everything under `/static`, and something of every other kind.
+async fn files(gateway: &Gateway) -> Vec<String> {
+    let page = gateway.get("/login", &[HTML]).await.text;
+    let mut files: Vec<_> = page
+        .split('"')
+        .filter(|part| part.starts_with("/static/"))
+        .map(str::to_owned)
+        .collect();
+    files.extend(["/static/app.css", "/favicon.ico"].map(str::to_owned));
+    assert!(files.len() >= 4, "{files:?}");
+    files
+}
+
+#[tokio::test]
+async fn what_is_compressed_is_what_may_be() {
+    let gateway = Gateway::demo().await;
+    let mut paths = files(&gateway).await;
+    paths.extend(["/api/products", "/openapi.json", "/login"].map(str::to_owned));
+    for path in paths {
+        for (accepted, expected) in [
+            ("", ""),
+            ("identity", ""),
+            ("gzip", "gzip"),
+            ("GZip", "gzip"),
+            ("gzip;q=0", ""),
+            ("gzip;q=0.000", ""),
+            ("gzip; q=0, br;q=0", ""),
+            ("gzip;q=0, br", "br"),
+            ("br;q=0.1, gzip", "gzip"),
+            ("gzip, *;q=0", "gzip"),
+            ("xgzip, gzipx", ""),
+            // Nothing of ours may be: it comes as it is.
+            ("*;q=0", ""),
+            ("identity;q=0, gzip;q=0", ""),
+            ("deflate, identity;q=0", ""),
+        ] {
+            let request = ask("GET", &path, &[("accept-encoding", accepted)]);
+            let request = request.body(Body::empty()).unwrap();
+            let answer = gateway.router.clone().oneshot(request).await.unwrap();
+            let coding = answer.headers().get(header::CONTENT_ENCODING);
+            let coding = coding.map_or("", |coding| coding.to_str().unwrap());
+            assert_eq!(coding, expected, "{path} with {accepted:?}");
+            assert_eq!(answer.status(), StatusCode::OK, "{path} with {accepted:?}");
+            let vary = answer.headers().get_all(header::VARY);
+            let vary = vary.iter().map(|value| value.to_str().unwrap());
+            assert!(
+                vary.flat_map(|value| value.split(", "))
+                    .any(|name| name == "accept-encoding"),
+                "{path} with {accepted:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_done_is_never_said_to_be_unacceptable() {
+    let gateway = Gateway::demo().await;
+    let headers = [("accept-encoding", "*;q=0"), ("accept", "image/png")];
+    let answer = gateway
+        .post("/login", &headers, &json!({ "persona": "alice" }))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(answer.json()["user"], "alice");
+}
+
+#[tokio::test]
+async fn who_has_a_file_already_is_told_so() {
+    let gateway = Gateway::demo().await;
+    for path in files(&gateway).await {
+        let fresh = gateway.get(&path, &[]).await;
+        let tag = fresh.header("etag").to_owned();
+        let bare = tag.trim_start_matches("W/").to_owned();
+        for known in [
+            tag.clone(),
+            bare.clone(),
+            format!("W/{bare}"),
+            "*".to_owned(),
+            format!("\"other\", {tag}"),
+            format!("{bare},W/\"a,b\""),
+            format!("\"x\" ,\t{bare} , \"y\""),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let request = ask(method, &path, &[("if-none-match", &known)]);
+                let answer = gateway.send(request.body(Body::empty()).unwrap()).await;
+                assert_eq!(answer.status.as_u16(), 304, "{method} {path} {known}");
+                assert_eq!(answer.text, "", "{method} {path} {known}");
+                assert_eq!(answer.header("etag"), tag);
+                assert_eq!(
+                    answer.header("cache-control"),
+                    fresh.header("cache-control")
+                );
+            }
+        }
+        for unknown in ["\"other\"", "W/\"other\", \"more\"", "other", "\"*\""] {
+            let answer = gateway.get(&path, &[("if-none-match", unknown)]).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path} {unknown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn styles_and_scripts_are_small() {
+    let gateway = Gateway::demo().await;
+    let mut sum = 0;
+    for name in [
+        "app.css",
+        "app.js",
+        "icons.svg",
+        "windows.js",
+        "vendor/datastar.js",
+    ] {
+        let path = format!("/static/{name}");
+        let request = ask("GET", &path, &[("accept-encoding", "gzip")]);
+        let answer = gateway
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await;
+        let answer = answer.unwrap();
+        // The client is not in every build: a set-up script fetches it.
+        if answer.status() == StatusCode::OK {
+            sum += answer.into_body().collect().await.unwrap().to_bytes().len();
+        }
+    }
+    assert!(sum > 10_000, "{sum} bytes are not all of them");
+    assert!(
+        sum < 40_000,
+        "{sum} bytes leave too little for the HTML of a page of 100 KB"
+    );
+}
+
+/// A body that never comes whole is no caller's way to keep something of ours.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered_with_408_everywhere() {
+    let gateway = Gateway::demo().await;
+    let limits = process::http::Limits {
+        body: Some(Duration::from_millis(400)),
+        ..process::http::Limits::STRANGERS
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let server = process::http::Server::new(limits);
+    let (router, stopping) = (gateway.router.clone(), stop.clone());
+    let serving = tokio::spawn(async move { server.serve(listener, router, stopping).await });
+    let half = async |write: Write| {
+        let Write { method, path, .. } = &write;
+        let mut line = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost:8080\r\nX-User-Id: admin\r\n\
+             Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{{\"half\":"
+        );
+        line.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = line.read_to_string(&mut answer);
+        let ended = tokio::time::timeout(Duration::from_secs(10), read).await;
+        ended
+            .unwrap_or_else(|_| panic!("{method} {path} waits for ever"))
+            .unwrap();
+        (write, answer)
+    };
+    let halves = writes(&gateway).await.into_iter().map(half);
+    let mut slow = 0;
+    for (write, answer) in futures::future::join_all(halves).await {
+        let Write { method, path, .. } = &write;
+        assert!(answer.starts_with("HTTP/1.1 "), "{method} {path}: {answer}");
+        // Who takes no body does not wait for one.
+        if write.takes_body {
+            assert!(
+                answer.starts_with("HTTP/1.1 408 "),
+                "{method} {path}: {answer}"
+            );
+            assert!(answer.contains("urn:waybill:problem:slow_body"), "{answer}");
+            slow += 1;
+        }
+    }
+    assert!(slow > 8, "{slow}");
+    stop.cancel();
+    serving.await.unwrap();
 }

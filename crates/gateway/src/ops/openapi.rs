@@ -472,6 +472,41 @@ const ROUTES: &[Route] = &[
     },
     Route {
         method: "get",
+        path: "/stream/pages",
+        summary: "The same for several windows of one browser over one connection, each event named `datastar-window` and wrapped with its window; who may not see a page is told in its window",
+        who: Who::Anybody,
+        query: &[
+            (
+                "window",
+                "string",
+                true,
+                "What the browser calls a window: letters and digits. May be repeated; what follows is this window's.",
+            ),
+            ("at", "string", true, "The page's path and query."),
+            (
+                "after",
+                "string",
+                false,
+                "The cursor of the last event that the window has.",
+            ),
+            (
+                "has",
+                "string",
+                false,
+                "Names of the parts that the window shows, with commas: they are not sent again.",
+            ),
+            (
+                "seed",
+                "string",
+                false,
+                "Beginning of the idempotency keys of the window's forms.",
+            ),
+        ],
+        body: &[],
+        answers: &[(200, "text/event-stream")],
+    },
+    Route {
+        method: "get",
         path: "/stream/products",
         summary: "Datastar events that keep #product-list right",
         who: Who::User,

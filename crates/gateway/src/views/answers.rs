@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::sse::Event;
-use datastar::prelude::PatchElements;
+use datastar::prelude::{DatastarEvent, PatchElements};
 use serde::Serialize;
 
 use super::shell::Persona;
@@ -76,21 +76,31 @@ impl View for LoginPage {
 impl Views {
     /// What Datastar is told when a write did not work.
     pub fn problem_patches(&self, problem: &Problem, asker: &Asker) -> Vec<Event> {
-        let signed_out = problem.status == StatusCode::UNAUTHORIZED;
-        let toast = self.toast(&Toast {
-            problem: true,
-            title: Some(problem.title.clone()),
-            text: Some(sentence(&problem.detail)),
-            field: problem.field.clone(),
-            again: problem.status.is_server_error(),
-            goes_to: signed_out.then(|| login_then(&asker.back)),
-        });
+        let toast = self.problem_toast(problem, &asker.back);
         // To the client this is a stream that worked and ended, which it opens
         // again at once.
         if asker.path.starts_with("/stream/") {
             return vec![toast.retry(REFUSED_STREAM_RETRY).into()];
         }
         vec![toast.into()]
+    }
+
+    /// What a window is told that may not show what is `at` its address.
+    pub fn refused_window(&self, problem: &Problem, at: &str) -> DatastarEvent {
+        self.problem_toast(problem, local_path(at).unwrap_or("/"))
+            .into()
+    }
+
+    fn problem_toast(&self, problem: &Problem, back: &str) -> PatchElements {
+        let signed_out = problem.status == StatusCode::UNAUTHORIZED;
+        self.toast(&Toast {
+            problem: true,
+            title: Some(problem.title.clone()),
+            text: Some(sentence(&problem.detail)),
+            field: problem.field.clone(),
+            again: problem.status.is_server_error(),
+            goes_to: signed_out.then(|| login_then(back)),
+        })
     }
 
     /// What Datastar is told when a write worked.

@@ -2,19 +2,18 @@
 //! the binary; `WEB_DIR` names a folder to read instead while working on them.
 //!
 //! A page refers to a static file by its content's hash, so browsers may keep
-//! it for ever and still see a new one at once.
+//! it for ever and still see a new one at once. How it is compressed is the
+//! business of the layer around every answer, which reads `Accept-Encoding`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use headers::{ETag, HeaderMapExt as _, IfNoneMatch};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::Shared;
@@ -38,7 +37,6 @@ pub struct Assets {
 #[derive(Debug, Clone)]
 struct File {
     bytes: Cow<'static, [u8]>,
-    gzip: Option<Cow<'static, [u8]>>,
     hash: String,
 }
 
@@ -46,14 +44,7 @@ impl File {
     fn new(bytes: Cow<'static, [u8]>) -> Self {
         let mut hash = hex::encode(Sha256::digest(&bytes));
         hash.truncate(HASH_DIGITS);
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        let gzip = encoder
-            .write_all(&bytes)
-            .and_then(|()| encoder.finish())
-            .ok()
-            .filter(|gzip| gzip.len() < bytes.len())
-            .map(Cow::Owned);
-        Self { bytes, gzip, hash }
+        Self { bytes, hash }
     }
 }
 
@@ -142,16 +133,22 @@ pub(super) async fn serve(
             .ok_or_else(|| Problem::not_found(format!("there is no file {name}")))?;
         (file, name, ASK_AGAIN)
     };
-    let tag = HeaderValue::try_from(format!("\"{}\"", file.hash)).map_err(Problem::internal)?;
-    let mut response = if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
-        StatusCode::NOT_MODIFIED.into_response()
+    // Weak: it is the same however the file is compressed.
+    let tag: ETag = format!("W/\"{}\"", file.hash)
+        .parse()
+        .map_err(Problem::internal)?;
+    let has_it = headers
+        .typed_get::<IfNoneMatch>()
+        .is_some_and(|known| !known.precondition_passes(&tag));
+    let mut response = if has_it {
+        let vary = [(header::VARY, "accept-encoding")];
+        (StatusCode::NOT_MODIFIED, vary).into_response()
     } else {
-        body(&file, name, &headers)
+        body(&file, name)
     };
     let out = response.headers_mut();
-    out.insert(header::ETAG, tag);
+    out.typed_insert(tag);
     out.insert(header::CACHE_CONTROL, caching);
-    out.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     Ok(response)
 }
 
@@ -160,34 +157,13 @@ pub(super) async fn favicon(state: State<Shared>, headers: HeaderMap) -> Result<
     serve(state, UrlPath("favicon.svg".to_owned()), headers).await
 }
 
-fn body(file: &File, name: &str, headers: &HeaderMap) -> Response {
-    let takes_gzip = headers
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .split(',')
-                .any(|one| one.trim().split(';').next() == Some("gzip"))
-        });
-    let (bytes, encoding) = match &file.gzip {
-        Some(gzip) if takes_gzip => (gzip, Some("gzip")),
-        _ => (&file.bytes, None),
-    };
-    let bytes = match bytes {
+fn body(file: &File, name: &str) -> Response {
+    let bytes = match &file.bytes {
         Cow::Borrowed(bytes) => Body::from(*bytes),
         Cow::Owned(bytes) => Body::from(bytes.clone()),
     };
-    let mut response = Response::new(bytes);
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(media_type(name)),
-    );
-    if let Some(encoding) = encoding {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
-    }
-    response
+    let kind = [(header::CONTENT_TYPE, media_type(name))];
+    (kind, bytes).into_response()
 }
 
 fn media_type(name: &str) -> &'static str {
@@ -230,19 +206,5 @@ mod tests {
         for name in ["../secret", "/etc/passwd", "vendor/../../secret", ".", ""] {
             assert!(!assets.has(name), "{name}");
         }
-    }
-
-    #[test]
-    fn css_and_scripts_are_small() {
-        let assets = Assets::new(None);
-        let sum: usize = ["app.css", "app.js", "icons.svg", "vendor/datastar.js"]
-            .iter()
-            .filter_map(|name| assets.file(name))
-            .map(|file| file.gzip.as_ref().unwrap_or(&file.bytes).len())
-            .sum();
-        assert!(
-            sum < 40_000,
-            "{sum} bytes leave too little for the HTML of a page of 100 KB"
-        );
     }
 }

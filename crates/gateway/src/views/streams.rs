@@ -1,15 +1,17 @@
 //! The live streams: a page's regions kept right, and the three documented
 //! streams for everybody who wants only one of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::routing::get;
 use datastar::prelude::{PatchElements, PatchSignals};
+use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -21,7 +23,7 @@ use super::products;
 use super::shell::{Announce, NotificationItem, Notifications, Workflow, WorkflowOrder};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, OptionalCaller};
-use crate::live::sse::{self, Frame, LastEventId, Moment, Wakes};
+use crate::live::sse::{self, Frame, LastEventId, Moment, Scene, Wakes, Window};
 use crate::notifications;
 use crate::orders;
 use crate::problem::Problem;
@@ -29,6 +31,8 @@ use crate::reply::{Fields, FromFields, InQuery};
 
 /// How often Restate is asked anew while nothing else wakes a stream.
 const ASK_RESTATE: Duration = Duration::from_secs(2);
+/// Longest address of a page.
+const MAX_ADDRESS: usize = 2048;
 /// How long a change waits for the journal that goes with it.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
 /// How often health and the like are looked at.
@@ -38,6 +42,7 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 pub(super) fn router() -> Router<Shared> {
     Router::new()
         .route("/stream/page", get(of_page))
+        .route("/stream/pages", get(of_pages))
         .route("/stream/products", get(of_products))
         .route("/stream/notifications", get(of_notifications))
         .route("/stream/workflow/{id}", get(of_workflow))
@@ -47,7 +52,7 @@ struct At(Place);
 
 impl FromFields for At {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Place::parse(&fields.required_text("at", 2048)?).map(Self)
+        Place::parse(&fields.required_text("at", MAX_ADDRESS)?).map(Self)
     }
 }
 
@@ -60,18 +65,128 @@ async fn of_page(
     InQuery(At(place)): InQuery<At>,
 ) -> Result<Response, Problem> {
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
+    let Scene { wakes, render } = scene(&app, Viewer::of(caller.clone(), &headers), place);
+    sse::show(&app.live, &caller, last, wakes, render).await
+}
+
+/// `GET /stream/pages?window=a&at=/orders&window=b&at=/cart`: the same for
+/// several windows of one browser, over one connection.
+async fn of_pages(
+    State(app): State<Shared>,
+    OptionalCaller(caller): OptionalCaller,
+    uri: Uri,
+    headers: HeaderMap,
+    last: LastEventId,
+) -> Result<Response, Problem> {
+    let asked = Asked::parse(uri.query().unwrap_or_default())?;
+    let windows = asked.into_iter().map(|asked| {
+        let scene = match &caller {
+            // Each window is told, and leads to the sign-in.
+            None => Err(Problem::unauthenticated("sign in at /login")),
+            Some(_) if asked.at.is_empty() => Err(Problem::invalid(
+                "at",
+                format!("at must be the address of a page, up to {MAX_ADDRESS} characters"),
+            )),
+            Some(caller) => Place::parse(&asked.at).map(|place| {
+                let mut viewer = Viewer::of(caller.clone(), &headers);
+                if let Some(seed) = asked.seed {
+                    viewer.seed = seed;
+                }
+                scene(&app, viewer, place)
+            }),
+        };
+        let (app, at) = (Arc::clone(&app), asked.at);
+        Window {
+            id: asked.window,
+            after: asked.after,
+            has: asked.has,
+            scene,
+            refuse: Box::new(move |problem| app.views.refused_window(problem, &at)),
+        }
+    });
+    let windows = windows.collect();
+    Ok(sse::show_windows(&app.live, caller.as_ref(), last, windows))
+}
+
+/// What one window asks for.
+#[derive(Debug, Default, PartialEq)]
+struct Asked {
+    window: String,
+    at: String,
+    after: Option<String>,
+    seed: Option<String>,
+    has: HashSet<u64>,
+}
+
+impl Asked {
+    /// Each window begins with its `window`; what follows is its own. An address
+    /// that is no address is one window's trouble, not that of all.
+    fn parse(query: &str) -> Result<Vec<Self>, Problem> {
+        let mut all: Vec<Self> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name == "window" {
+                if !is_word(&value) || all.iter().any(|other| other.window == value) {
+                    return Err(Problem::invalid(
+                        "window",
+                        "window must be up to 32 letters and digits, and each its own",
+                    ));
+                }
+                all.push(Self {
+                    window: value.into_owned(),
+                    ..Self::default()
+                });
+                continue;
+            }
+            let Some(asked) = all.last_mut() else {
+                continue;
+            };
+            match name.as_ref() {
+                "at" if value.len() <= MAX_ADDRESS => asked.at = value.into_owned(),
+                // It stands in the ids of events.
+                "after" if value.split('-').all(is_word) => asked.after = Some(value.into_owned()),
+                "seed" if is_word(&value) => asked.seed = Some(value.into_owned()),
+                "has" => {
+                    let hashes = value.split(',');
+                    asked.has = hashes
+                        .filter_map(|hash| u64::from_str_radix(hash, 16).ok())
+                        .collect();
+                }
+                _ => {}
+            }
+        }
+        if all.is_empty() || all.len() > sse::PER_USER {
+            return Err(Problem::invalid(
+                "window",
+                format!(
+                    "name 1 to {} windows, each followed by the address (at) that it shows",
+                    sse::PER_USER
+                ),
+            ));
+        }
+        Ok(all)
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A page, kept right.
+fn scene(app: &Shared, viewer: Viewer, place: Place) -> Scene {
     // Wakes the stream once its first frame is out.
     let (painted, after_paint) = watch::channel(0);
-    let wakes = wakes(&app, &caller, &place.kind).on(after_paint);
-    let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
-    let place = Arc::new(place);
-    let shared = Arc::clone(&app);
-    let render = move |moment: Moment| {
-        let (app, viewer, place) = (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
+    let wakes = wakes(app, &viewer.caller, &place.kind).on(after_paint);
+    let (viewer, place) = (Arc::new(viewer), Arc::new(place));
+    let app = Arc::clone(app);
+    let render = move |moment: Moment| -> BoxFuture<'static, Result<Frame, Problem>> {
+        let (app, viewer, place) = (Arc::clone(&app), Arc::clone(&viewer), Arc::clone(&place));
         painted.send_if_modified(|_| moment.first && matches!(place.kind, Kind::Order(_)));
-        async move { page_frame(&app, &viewer, &place, moment).await }
+        Box::pin(async move { page_frame(&app, &viewer, &place, moment).await })
     };
-    sse::show(&app.live, &caller, last, wakes, render).await
+    Scene {
+        wakes,
+        render: Box::new(render),
+    }
 }
 
 fn wakes(app: &App, caller: &Caller, kind: &Kind) -> Wakes {
@@ -238,4 +353,55 @@ async fn workflow_frame(app: &App, record: &OrderRecord) -> Result<Frame, Proble
         .events
         .push(PatchSignals::new(signals.to_string()).into());
     Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_window_has_what_follows_it() {
+        let query = "at=lost&window=a1&at=%2Forders%3Fq%3Dx&after=0a-7&seed=5&has=ff,zz,1\
+                     &window=b2&after=7%0A8&at=%2Fcart&seed=%22";
+        let asked = Asked::parse(query).unwrap();
+        let first = Asked {
+            window: "a1".to_owned(),
+            at: "/orders?q=x".to_owned(),
+            after: Some("0a-7".to_owned()),
+            seed: Some("5".to_owned()),
+            has: HashSet::from([0xff, 1]),
+        };
+        let second = Asked {
+            window: "b2".to_owned(),
+            at: "/cart".to_owned(),
+            ..Asked::default()
+        };
+        assert_eq!(asked, [first, second]);
+    }
+
+    #[test]
+    fn an_address_that_is_too_long_is_none() {
+        let query = format!("window=a&at=/{}&window=b&at=/", "x".repeat(MAX_ADDRESS));
+        let asked = Asked::parse(&query).unwrap();
+        assert_eq!(asked[0].at, "");
+        assert_eq!(asked[1].at, "/");
+    }
+
+    #[test]
+    fn windows_have_bounds() {
+        let many: Vec<_> = (0..=sse::PER_USER)
+            .map(|number| format!("window={number}&at=/"))
+            .collect();
+        for wrong in [
+            "",
+            "at=/",
+            "window=&at=/",
+            "window=a%0Ab&at=/",
+            "window=a&at=/&window=a&at=/",
+            &many.join("&"),
+        ] {
+            let refused = Asked::parse(wrong).unwrap_err();
+            assert_eq!(refused.field.as_deref(), Some("window"), "{wrong}");
+        }
+    }
 }

@@ -147,3 +147,52 @@ fn everybody_sees_their_own() {
         );
     });
 }
+
+#[test]
+fn several_windows_share_a_connection() {
+    shared(async |shop| {
+        let (alice, bob) = (shop.alice(), shop.bob());
+        let order = alice.buy("P001", 1, "windows").await;
+        let path = format!(
+            "/stream/pages?window=cart&at=/cart&window=order&at=/orders/{}&window=admin&at=/admin\
+             &window=no&at=/nowhere&window=bobs&at=/orders/{}.x",
+            order.id, bob.name
+        );
+        let mut stream = alice.stream(&path).await;
+        for words in [
+            "window cart\ntype datastar-open",
+            "window order\ntype datastar-open",
+            "This page is for admins",
+            "There is no page",
+        ] {
+            stream.until(words).await;
+        }
+        stream.until("Awaiting approval").await;
+        // Another's order is not there, whatever Restate says.
+        let refused = stream
+            .until("window bobs\ntype datastar-patch-elements")
+            .await;
+        assert!(refused.data.contains("id=\"toast\""), "{refused:?}");
+        for event in stream.events() {
+            assert_eq!(event.name, "datastar-window");
+        }
+
+        // One change for one of them, and one for all.
+        alice.add("P002", 3).await;
+        let event = stream.until("Widget B").await;
+        assert!(event.data.starts_with("window cart\n"), "{event:?}");
+        shop.admin().reject(&order, "only looked at").await;
+        stream.until("Rejected").await;
+
+        // Whoever comes back at any gateway goes on where each window was.
+        let last = stream.last_id().expect("every event has an id");
+        assert!(last.contains("cart:") && last.contains("order:"), "{last}");
+        drop(stream);
+        let mut again = alice.stream_after(&path, Some(&last)).await;
+        again.until("Widget B").await;
+        again.until("Rejected").await;
+
+        let mut nobodys = shop.stranger().stream(&path).await;
+        nobodys.until("next=%2Fcart").await;
+    });
+}

@@ -329,6 +329,15 @@ impl World {
         self.signal(part, Signal::SIGCONT);
     }
 
+    /// The number of a running process.
+    pub fn process_id(&self, part: Part) -> u32 {
+        let processes = self.processes();
+        let process = processes.get(&part);
+        process
+            .unwrap_or_else(|| panic!("{part:?} is not running"))
+            .id()
+    }
+
     fn signal(&self, part: Part, signal: Signal) {
         let processes = self.processes();
         let process = processes.get(&part);

@@ -96,6 +96,10 @@ impl Process {
         self.child.try_wait().expect("a child can be asked")
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         // A process that has just ended needs no signal.
         let _ = killpg(self.group, signal);
