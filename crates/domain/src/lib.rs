@@ -17,6 +17,7 @@
 //! | [`notification`] | what people are told |
 //! | [`update`] | what the services say aloud |
 //! | [`refusal`] | every "no" a caller can get, with its code |
+//! | [`words`] | what others write: what is kept of it, and how it is shown |
 //!
 //! Invariants kept here: an order's steps are undone in the reverse order of
 //! their doing and exactly as far as they were done ([`order::OrderRecord::apply`]);
@@ -36,5 +37,6 @@ pub mod session;
 pub mod shipment;
 pub mod stock;
 pub mod update;
+pub mod words;
 
 pub use jiff::Timestamp;

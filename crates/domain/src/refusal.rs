@@ -12,6 +12,7 @@ use crate::decision::Verdict;
 use crate::ids::{OrderId, Sku};
 use crate::money::Cents;
 use crate::order::OrderStatus;
+use crate::words;
 
 /// Why something was not done. The text says what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -21,8 +22,10 @@ pub enum Refusal {
     #[error("{detail}")]
     Invalid {
         /// Which field.
+        #[serde(deserialize_with = "words::kept::name")]
         field: String,
         /// What is accepted.
+        #[serde(deserialize_with = "words::kept::detail")]
         detail: String,
     },
     /// Checkout of an empty cart.
@@ -79,6 +82,7 @@ pub enum Refusal {
         /// The decision that stands.
         verdict: Verdict,
         /// Whose it is.
+        #[serde(deserialize_with = "words::kept::name")]
         by: String,
     },
     /// No such payment attempt.
