@@ -149,7 +149,7 @@ struct ReadUpTo(Option<Timestamp>);
 
 impl FromFields for ReadUpTo {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let text = fields.text("up_to", 64)?;
+        let text = fields.word("up_to", 64)?;
         let parsed = text.map(|text| {
             text.parse().map_err(|_| {
                 Problem::invalid(

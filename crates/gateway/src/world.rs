@@ -93,14 +93,14 @@ struct Switch {
 
 impl FromFields for Switch {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let path = fields.required_text("switch", 64)?;
+        let path = fields.required_word("switch", 64)?;
         let (side, name) = path.split_once('.').ok_or_else(|| {
             Problem::invalid(
                 "switch",
                 "switch must be a side and a name, such as carrier.down",
             )
         })?;
-        let value = fields.required_text("value", 64)?;
+        let value = fields.required_word("value", 64)?;
         Ok(Self {
             side: side.to_owned(),
             name: name.to_owned(),
@@ -169,7 +169,7 @@ struct Victim;
 
 impl FromFields for Victim {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        match fields.text("process", 32)?.as_deref() {
+        match fields.word("process", 32)?.as_deref() {
             Some("services") | None => Ok(Self),
             Some(_) => Err(Problem::invalid("process", "process must be services")),
         }

@@ -13,6 +13,7 @@ use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, Shipping};
 use waybill_domain::ids::OrderId;
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::{apply, queries};
 use crate::app::{App, Shared};
@@ -49,8 +50,8 @@ impl FromFields for Request {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             // An id with the user's name before it; its rules come with parsing.
-            order_id: fields.text("order_id", 200)?,
-            zone: fields.text("zone", 64)?,
+            order_id: fields.word("order_id", 200)?,
+            zone: fields.word("zone", 64)?,
             address: fields.text("shipping_address", MAX_ADDRESS)?,
             expected_total_cents: fields
                 .integer("expected_total_cents", 0..=MAX_TOTAL)?
@@ -155,7 +156,9 @@ async fn shipping(app: &App, caller: &Caller, request: &Request) -> Result<Shipp
     match &name {
         Some(name) => match catalog::zone(&app.db, name).await? {
             Some(zone) => Ok(zone.to(address)),
-            None => Err(no_such_zone(app, &format!("there is no zone {name}")).await?),
+            None => Err(
+                no_such_zone(app, &format!("there is no zone {}", quoted(name, MAX_NAME))).await?,
+            ),
         },
         None => Err(no_such_zone(app, "zone is missing").await?),
     }

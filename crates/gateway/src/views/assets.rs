@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::Shared;
 use crate::problem::Problem;
@@ -137,9 +138,10 @@ pub(super) async fn serve(
             }
             _ => path.as_str(),
         };
-        let file = assets
-            .file(name)
-            .ok_or_else(|| Problem::not_found(format!("there is no file {name}")))?;
+        let file = assets.file(name).ok_or_else(|| {
+            let name = quoted(name, MAX_NAME);
+            Problem::not_found(format!("there is no file {name}"))
+        })?;
         (file, name, ASK_AGAIN)
     };
     let tag = HeaderValue::try_from(format!("\"{}\"", file.hash)).map_err(Problem::internal)?;

@@ -47,7 +47,7 @@ struct At(Place);
 
 impl FromFields for At {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Place::parse(&fields.required_text("at", 2048)?).map(Self)
+        Place::parse(&fields.required_word("at", 2048)?).map(Self)
     }
 }
 
