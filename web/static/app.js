@@ -59,16 +59,15 @@ function tick() {
     if (Number.isNaN(at)) continue;
     const { tick } = time.dataset;
     title(time, `${TITLES[tick] ?? ""}${exact.format(at)}`);
-    const passed = Math.floor((now() - at) / 1000);
+    const passed = Math.max(0, Math.floor((now() - at) / 1000));
+    const seconds = Math.ceil((at - now()) / 1000);
     if (tick === "clock") write(time, clock.format(at));
     else if (tick === "minutes") write(time, minutes.format(at));
-    else if (tick === "ago") write(time, ago(Math.max(0, passed), at));
-    else if (tick === "since") write(time, span(Math.max(0, passed)));
-    else {
-      const seconds = Math.ceil((at - now()) / 1000);
-      if (tick === "until") write(time, left(seconds));
-      else write(time, seconds > 0 ? `in ${left(seconds)}` : "any moment now");
-    }
+    else if (tick === "ago") write(time, ago(passed, at));
+    else if (tick === "since") write(time, span(passed));
+    else if (tick === "until") write(time, left(seconds));
+    else if (tick === "in") write(time, seconds > 0 ? `in ${left(seconds)}` : "any moment now");
+    else write(time, exact.format(at));
   }
   // Where no <time> can be: what a bar of the chart says, and what has its time on hover only.
   for (const element of all("[data-at]")) {

@@ -396,10 +396,7 @@ impl Fields {
         let text = words::plain(raw);
         let text = text.trim();
         if !words::is_visible(text) {
-            return Err(Problem::invalid(
-                name,
-                format!("{name} has nothing to see in it: write letters, digits or signs"),
-            ));
+            return Err(blank(name));
         }
         if text.chars().count() > max {
             return Err(too_long(name, max));
@@ -427,6 +424,9 @@ impl Fields {
                 name,
                 format!("{name} must not contain control characters or others that cannot be seen"),
             ));
+        }
+        if !words::is_visible(text) {
+            return Err(blank(name));
         }
         Ok(Some(text.to_owned()))
     }
@@ -481,6 +481,13 @@ impl Fields {
 /// mistake of the sender's.
 fn is_refused_control(letter: char) -> bool {
     letter.is_control() && !matches!(letter, '\n' | '\r' | '\t')
+}
+
+fn blank(name: &str) -> Problem {
+    Problem::invalid(
+        name,
+        format!("{name} has nothing to see in it: write letters, digits or signs"),
+    )
 }
 
 fn too_long(name: &str, max: usize) -> Problem {

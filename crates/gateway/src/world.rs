@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use waybill_domain::words::{MAX_REASON, quoted};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
@@ -156,6 +157,7 @@ async fn ask_sandbox(
         return Ok(said);
     }
     let detail = said["error"].as_str().unwrap_or("the sandbox refused this");
+    let detail = quoted(detail, MAX_REASON);
     Err(Problem::new(
         StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY),
         "sandbox_refused",

@@ -43,4 +43,5 @@ mod stream;
 mod streams;
 mod stuck;
 mod traces;
+mod words;
 mod world;
