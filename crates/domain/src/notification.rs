@@ -16,7 +16,7 @@ pub struct Notification {
     /// gateway for what happened there only: `{user}:note:{uuid}`.
     #[serde(deserialize_with = "words::kept::id")]
     pub id: String,
-    /// Whose order; admins see everybody's.
+    /// Whose order, or whose act. Admins are told of everybody's orders.
     pub user_id: Username,
     /// The order it is about, if any.
     pub order_id: Option<OrderId>,

@@ -319,14 +319,14 @@ mod tests {
             .get_template(V::TEMPLATE)
             .and_then(|template| template.render(Serde(&context)))
             .unwrap_or_else(|error| panic!("{}: {error:#}", V::TEMPLATE));
-        for exposed in exposed(&html) {
-            panic!(
-                "{} shows somebody's words beside ours: {exposed}\n\
-                 put them into <bdi>, or into |isolate where no element can be; \
-                 words of ours are named in OURS",
-                V::TEMPLATE
-            );
-        }
+        let exposed = exposed(&html);
+        assert!(
+            exposed.is_empty(),
+            "{} shows somebody's words beside ours: {exposed:#?}\n\
+             put them into <bdi>, or into |isolate where no element can be; \
+             words of ours are named in OURS",
+            V::TEMPLATE
+        );
     }
 
     /// Attributes that no person reads, or that hold what is typed in again.

@@ -137,12 +137,13 @@ pub(super) async fn count_since(
     };
     let theirs = whose.condition();
     // Old news that came late stand deep in the list: everything as new as the
-    // oldest of them is shown.
+    // oldest of them is shown. The plus keeps SQLite from looking for the
+    // smallest time in the index of all times, from its beginning.
     let sql = format!(
         "SELECT count(*) FROM (
              SELECT 1 FROM notifications
              WHERE {theirs}
-               AND at >= (SELECT min(at) FROM notifications WHERE {theirs} AND {column} > ?2)
+               AND at >= (SELECT min(+at) FROM notifications WHERE {theirs} AND {column} > ?2)
              LIMIT ?3)"
     );
     sqlx::query_scalar(sqlx::AssertSqlSafe(sql))

@@ -5,7 +5,7 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crate::shop::{Person, Shop, send, text};
+use crate::shop::{Order, Person, Shop, send, text};
 use crate::world::{Setup, own, shared};
 
 /// What the eye does not see, alone: in a line of text there is nothing.
@@ -261,104 +261,115 @@ fn what_people_write_is_kept_as_they_meant_it() {
 /// How long an order's story may be in all, however long the words in it.
 const SHORT: usize = 16_000;
 
+/// How 200 KB reach an order that waits for its payment.
+enum How {
+    Resolve(String),
+    Reject(String),
+    CancelOrder(String),
+    PaymentCallback(String),
+}
+
+/// Every way past the gateway, and every field of a receipt.
+fn ways_of(long: &str) -> Vec<(String, How)> {
+    let receipt = json!({ "transaction_id": "", "amount": 0, "status": "failed" });
+    let fields = [
+        "reason",
+        "transaction_id",
+        "currency",
+        "order_id",
+        "awakeable_id",
+        "status",
+    ];
+    let mut ways: Vec<_> = fields
+        .into_iter()
+        .map(|name| {
+            let mut receipt = receipt.clone();
+            receipt[name] = json!(long);
+            let what = format!("a receipt's {name}");
+            (what, How::Resolve(receipt.to_string()))
+        })
+        .collect();
+    let foreign = json!({
+        "transaction_id": "txn-foreign", "amount": 1, "status": "success", "currency": long,
+    });
+    ways.extend([
+        (
+            "money of another currency".to_owned(),
+            How::Resolve(foreign.to_string()),
+        ),
+        (
+            "no receipt".to_owned(),
+            How::Resolve(json!(long).to_string()),
+        ),
+        ("a rejection".to_owned(), How::Reject(long.to_owned())),
+        (
+            "a cancellation".to_owned(),
+            How::CancelOrder(long.to_owned()),
+        ),
+        (
+            "a callback".to_owned(),
+            How::PaymentCallback(long.to_owned()),
+        ),
+    ]);
+    ways
+}
+
+/// Posts it, and answers the status that the order then ends in.
+async fn post_past_the_gateway(order: &Order<'_>, how: &How) -> &'static str {
+    let awakeable = order.awakeable().await;
+    let session = format!("/restate/call/UserSession/{}", order.by.name);
+    let json = "application/json";
+    let (path, kind, body, end) = match how {
+        How::Resolve(receipt) => (
+            format!("/restate/awakeables/{awakeable}/resolve"),
+            json,
+            receipt.clone(),
+            "payment_failed",
+        ),
+        How::Reject(words) => (
+            format!("/restate/awakeables/{awakeable}/reject"),
+            "text/plain",
+            words.clone(),
+            "payment_failed",
+        ),
+        How::CancelOrder(words) => (
+            format!("{session}/CancelOrder"),
+            json,
+            json!({ "order_id": order.id, "by": words, "reason": words }).to_string(),
+            "cancelled",
+        ),
+        How::PaymentCallback(words) => {
+            let receipt = json!({ "awakeable_id": awakeable, "status": "failed", "reason": words });
+            (
+                format!("{session}/PaymentCallback"),
+                json,
+                json!({ "order_id": order.id, "receipt": receipt }).to_string(),
+                "payment_failed",
+            )
+        }
+    };
+    let answer = order.by.shop.ingress(&path, kind, body).await;
+    assert!(answer.status().is_success(), "{path}: {answer:?}");
+    end
+}
+
 #[test]
 fn two_hundred_kilobytes_stay_in_no_record_and_on_no_page() {
     shared(async |shop| {
         let alice = shop.alice();
-        let long = "x\u{202E}ש".repeat(50_000);
-        let receipt = json!({ "transaction_id": "", "amount": 0, "status": "failed" });
-        let mut ends: Vec<(String, &str, String)> = Vec::new();
-        for name in [
-            "reason",
-            "transaction_id",
-            "currency",
-            "order_id",
-            "awakeable_id",
-            "status",
-        ] {
-            let mut long_receipt = receipt.clone();
-            long_receipt[name] = json!(long);
-            ends.push((
-                format!("a receipt's {name}"),
-                "resolve",
-                long_receipt.to_string(),
-            ));
-        }
-        let mut foreign = receipt.clone();
-        foreign["status"] = json!("success");
-        foreign["transaction_id"] = json!("txn-foreign");
-        foreign["currency"] = json!(long);
-        ends.push((
-            "a foreign currency".to_owned(),
-            "resolve",
-            foreign.to_string(),
-        ));
-        ends.push(("no receipt".to_owned(), "resolve", json!(long).to_string()));
-        ends.push(("a rejection".to_owned(), "reject", long.clone()));
-        ends.push(("a cancellation".to_owned(), "cancel", long.clone()));
-        ends.push(("a callback".to_owned(), "call back", long.clone()));
-        alice.add("P002", 1).await;
-        for (number, (what, how, words)) in ends.into_iter().enumerate() {
+        let ways = ways_of(&"x\u{202E}ש".repeat(50_000));
+        for (number, (what, how)) in ways.into_iter().enumerate() {
             if alice.in_cart().await.is_empty() {
                 alice.add("P002", 1).await;
             }
             let order = alice.checkout(&format!("long-{number}")).await;
-            let awakeable = order.awakeable().await;
-            let session = format!("/restate/call/UserSession/{}", alice.name);
-            let (path, kind, body) = match how {
-                "reject" => (
-                    format!("/restate/awakeables/{awakeable}/reject"),
-                    "text/plain",
-                    words,
-                ),
-                "cancel" => {
-                    let cancel = json!({ "order_id": order.id, "by": words, "reason": words });
-                    (
-                        format!("{session}/CancelOrder"),
-                        "application/json",
-                        cancel.to_string(),
-                    )
-                }
-                "call back" => {
-                    let mut receipt = receipt.clone();
-                    receipt["awakeable_id"] = json!(awakeable);
-                    receipt["reason"] = json!(words);
-                    let callback = json!({ "order_id": order.id, "receipt": receipt });
-                    (
-                        format!("{session}/PaymentCallback"),
-                        "application/json",
-                        callback.to_string(),
-                    )
-                }
-                _ => (
-                    format!("/restate/awakeables/{awakeable}/resolve"),
-                    "application/json",
-                    words,
-                ),
-            };
-            let answer = shop.ingress(&path, kind, body).await;
-            assert!(answer.status().is_success(), "{what}: {answer:?}");
-            let end = if how == "cancel" {
-                "cancelled"
-            } else {
-                "payment_failed"
-            };
-            let ended = order.until(end).await;
-            assert!(
-                ended.to_string().len() < SHORT,
-                "{what}: {}",
-                ended.to_string().len()
-            );
+            let end = post_past_the_gateway(&order, &how).await;
+            let ended = order.until(end).await.to_string();
+            assert!(ended.len() < SHORT, "{what}: {}", ended.len());
             let key = format!("checkout:exec:{}", order.id);
-            let kept = shop
-                .state("UserSession", &alice.name, &key)
-                .await
-                .expect("a record");
-            assert!(
-                kept.to_string().len() < SHORT,
-                "{what}: {}",
-                kept.to_string().len()
-            );
+            let kept = shop.state("UserSession", &alice.name, &key).await;
+            let kept = kept.expect("a record").to_string();
+            assert!(kept.len() < SHORT, "{what}: {}", kept.len());
             for told in alice.told_of(&order.id).await {
                 assert!(told.chars().count() <= 1_000, "{what}: {}", told.len());
                 assert!(!told.contains('\u{202E}'), "{what}: {told:?}");
@@ -446,7 +457,10 @@ fn a_page_past_the_end_leads_to_the_last() {
             assert!(!page.text.contains("No orders yet"), "{path}");
             let last = who.get(&unescaped(link)).await;
             assert!(!last.text.contains("past the end"), "{link}");
-            assert!(!last.text.contains("rel=\"next\""), "{link} is not the last");
+            assert!(
+                !last.text.contains("rel=\"next\""),
+                "{link} is not the last"
+            );
             paged.push(path);
         }
         assert_eq!(paged, ["/products", "/orders", "/admin"]);
