@@ -40,6 +40,16 @@ async function expectNoSidewaysScroll(page: Page, what: string) {
   expect(tooWide, `${what} scrolls sideways`).toEqual([]);
 }
 
+/** Badges and states are one word or two: they never break. */
+async function expectBadgesOnOneLine(page: Page, what: string) {
+  const broken = await page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>(".count, .chip")]
+      .filter((badge) => badge.checkVisibility() && badge.clientHeight > 1.6 * parseFloat(getComputedStyle(badge).lineHeight))
+      .map((badge) => `.${badge.className}: ${badge.textContent}`),
+  );
+  expect(broken, `${what} breaks a badge`).toEqual([]);
+}
+
 for (const colorScheme of ["light", "dark"] as const) {
   for (const width of WIDTHS) {
     test(`every page in ${colorScheme} at ${width} px`, async ({ shop, tour }) => {
@@ -48,6 +58,7 @@ for (const colorScheme of ["light", "dark"] as const) {
         // What only Restate knows comes a moment later.
         if (name.startsWith("order-")) await expect(page.locator("#journal")).not.toContainText("Asking Restate");
         await expectNoSidewaysScroll(page, name);
+        await expectBadgesOnOneLine(page, name);
         // As high as the page, so that what sticks to the window is at its end.
         const height = await page.evaluate(() => document.documentElement.scrollHeight);
         await page.setViewportSize({ width, height: Math.max(height, viewport.height) });
@@ -59,7 +70,10 @@ for (const colorScheme of ["light", "dark"] as const) {
 }
 
 test("no page scrolls sideways at 320 px", async ({ shop, tour }) => {
-  await walk(shop, tour, { viewport: { width: 320, height: 640 } }, expectNoSidewaysScroll);
+  await walk(shop, tour, { viewport: { width: 320, height: 640 } }, async (page, name) => {
+    await expectNoSidewaysScroll(page, name);
+    await expectBadgesOnOneLine(page, name);
+  });
 });
 
 test("the notifications are behind the bell on a phone", async ({ shop, tour }) => {

@@ -8,12 +8,17 @@ const all = (selector, within = document) => within.querySelectorAll(selector);
 
 page.classList.add("scripted");
 
-// ---- Times: the server writes them out, here they become relative and tick.
+// ---- Times: the server writes them out in UTC. Here they become the reader's own, or relative, and
+// tick. A time of day names its zone.
 
 // This machine's clock may be wrong; the server's counts.
 const clockOffset = Number(one("meta[name=server-time]")?.content || Date.now()) - Date.now();
 const now = () => Date.now() + clockOffset;
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", year: "numeric" });
+const ofDay = (parts) => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short", ...parts });
+const minutes = ofDay({});
+const clock = ofDay({ second: "2-digit" });
+const exact = ofDay({ year: "numeric", month: "short", day: "numeric", second: "2-digit" });
 
 function ago(seconds, at) {
   if (seconds < 5) return "just now";
@@ -42,18 +47,33 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+function title(element, text) {
+  if (element.title !== text) element.title = text;
+}
+
+const TITLES = { since: "since ", until: "until ", in: "until " };
+
 function tick() {
-  for (const time of all("time[data-tick]")) {
+  for (const time of all("time")) {
     const at = Date.parse(time.dateTime);
     if (Number.isNaN(at)) continue;
-    const passed = Math.floor((now() - at) / 1000);
-    if (time.dataset.tick === "ago") write(time, ago(Math.max(0, passed), at));
-    else if (time.dataset.tick === "since") write(time, span(Math.max(0, passed)));
-    else {
-      const seconds = Math.ceil((at - now()) / 1000);
-      if (time.dataset.tick === "until") write(time, left(seconds));
-      else write(time, seconds > 0 ? `in ${left(seconds)}` : "any moment now");
-    }
+    const { tick } = time.dataset;
+    title(time, `${TITLES[tick] ?? ""}${exact.format(at)}`);
+    const passed = Math.max(0, Math.floor((now() - at) / 1000));
+    const seconds = Math.ceil((at - now()) / 1000);
+    if (tick === "clock") write(time, clock.format(at));
+    else if (tick === "minutes") write(time, minutes.format(at));
+    else if (tick === "ago") write(time, ago(passed, at));
+    else if (tick === "since") write(time, span(passed));
+    else if (tick === "until") write(time, left(seconds));
+    else if (tick === "in") write(time, seconds > 0 ? `in ${left(seconds)}` : "any moment now");
+    else write(time, exact.format(at));
+  }
+  // Where no <time> can be: what a bar of the chart says, and what has its time on hover only.
+  for (const element of all("[data-at]")) {
+    const at = Date.parse(element.dataset.at);
+    if (element instanceof SVGElement) write(element, `${element.dataset.before}${minutes.format(at)}`);
+    else title(element, exact.format(at));
   }
 }
 
@@ -227,7 +247,7 @@ function answered(form) {
   if (!field) return;
   const input = field instanceof RadioNodeList ? field[0] : field;
   if (input.type === "hidden") return;
-  const message = Object.assign(document.createElement("p"), { className: "wrong", id: `wrong-${toast.dataset.field}`, textContent: toast.dataset.detail });
+  const message = Object.assign(document.createElement("p"), { className: "wrong", dir: "auto", id: `wrong-${toast.dataset.field}`, textContent: toast.dataset.detail });
   const anchor = input.closest(".choices") ?? input;
   anchor.after(message);
   input.setAttribute("aria-invalid", "true");

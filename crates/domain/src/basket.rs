@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Sku, Username};
 use crate::money::Cents;
 use crate::refusal::Refusal;
+use crate::words;
 
 /// Most pieces of one product in a cart or order.
 pub const MAX_QUANTITY: u32 = 999;
@@ -19,6 +20,7 @@ pub struct Line {
     /// The catalog's id.
     pub product_id: i64,
     /// The product's name.
+    #[serde(deserialize_with = "words::kept::name")]
     pub name: String,
     /// Pieces, 1 to [`MAX_QUANTITY`].
     pub quantity: u32,
@@ -64,6 +66,7 @@ pub struct Product {
     /// The catalog's id.
     pub product_id: i64,
     /// The product's name.
+    #[serde(deserialize_with = "words::kept::name")]
     pub name: String,
     /// Price of one piece.
     pub unit_price_cents: Cents,

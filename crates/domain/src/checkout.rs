@@ -9,9 +9,9 @@ use crate::money::Cents;
 use crate::order::OrderRecord;
 use crate::payment::{PaymentAttempt, PaymentOutcome, PaymentReceipt};
 use crate::refusal::Refusal;
+use crate::words;
 
-/// Longest accepted shipping address, in characters.
-pub const MAX_ADDRESS: usize = 500;
+pub use crate::words::MAX_ADDRESS;
 
 /// Input of `UserSession.Checkout`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +43,12 @@ pub struct Said {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shipping {
     /// Name of the shipping zone.
+    #[serde(deserialize_with = "words::kept::name")]
     pub zone: String,
     /// The zone's price.
     pub cost_cents: Cents,
     /// Street, town, country: as the customer wrote it.
+    #[serde(deserialize_with = "words::kept::address")]
     pub address: String,
 }
 
@@ -186,6 +188,7 @@ pub struct PaymentOpened {
     /// Which try.
     pub attempt: AttemptId,
     /// The awakeable that its payment resolves.
+    #[serde(deserialize_with = "words::kept::id")]
     pub awakeable_id: String,
     /// The provider's id and page, once it has answered.
     pub provider: Option<ProviderPage>,
@@ -195,8 +198,10 @@ pub struct PaymentOpened {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderPage {
     /// The provider's id.
+    #[serde(deserialize_with = "words::kept::id")]
     pub payment_id: String,
     /// Its hosted payment page.
+    #[serde(deserialize_with = "words::kept::url")]
     pub pay_url: String,
 }
 
@@ -240,8 +245,10 @@ pub struct CancelOrder {
     /// Which order.
     pub order_id: OrderId,
     /// By whom.
+    #[serde(deserialize_with = "words::kept::name")]
     pub by: String,
     /// Why, in their words.
+    #[serde(default, deserialize_with = "words::kept::a_reason")]
     pub reason: Option<String>,
 }
 
@@ -251,8 +258,10 @@ pub struct TakeBack {
     /// The order as its workflow has left it.
     pub record: OrderRecord,
     /// By whom.
+    #[serde(deserialize_with = "words::kept::name")]
     pub by: String,
     /// Why, in their words.
+    #[serde(default, deserialize_with = "words::kept::a_reason")]
     pub reason: Option<String>,
 }
 

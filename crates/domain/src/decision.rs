@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::OrderId;
 use crate::refusal::Refusal;
+use crate::words;
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +37,15 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The request's idempotency key: the same id read back is one's own.
+    #[serde(deserialize_with = "words::kept::id")]
     pub id: String,
     /// What was decided.
     pub verdict: Verdict,
     /// User name, or `restate` for an operator's cancellation, or `clock`.
+    #[serde(deserialize_with = "words::kept::name")]
     pub by: String,
     /// Why, in the decider's words.
+    #[serde(default, deserialize_with = "words::kept::a_reason")]
     pub reason: Option<String>,
 }
 

@@ -18,6 +18,7 @@
 //! | [`update`] | what the services say aloud |
 //! | [`idempotency`] | what a key was used for, and whether it was done |
 //! | [`refusal`] | every "no" a caller can get, with its code |
+//! | [`words`] | what others write: what is kept of it, and how it is shown |
 //!
 //! Invariants kept here: an order's steps are undone in the reverse order of
 //! their doing and exactly as far as they were done ([`order::OrderRecord::apply`]);
@@ -38,5 +39,6 @@ pub mod session;
 pub mod shipment;
 pub mod stock;
 pub mod update;
+pub mod words;
 
 pub use jiff::Timestamp;

@@ -6,6 +6,8 @@ use std::ops::Add;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::{MAX_CURRENCY, quoted};
+
 /// The one currency of the shop, ISO 4217.
 pub const CURRENCY: &str = "USD";
 
@@ -26,6 +28,7 @@ impl Cents {
     pub fn in_currency(self, currency: &str) -> String {
         let sign = if self.0 < 0 { "-" } else { "" };
         let cents = self.0.unsigned_abs();
+        let currency = quoted(currency, MAX_CURRENCY);
         format!("{sign}{}.{:02} {currency}", cents / 100, cents % 100)
     }
 

@@ -7,20 +7,24 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{OrderId, Username};
 use crate::order::{EventKind, OrderEvent, OrderRecord};
 use crate::payment::LateMoney;
+use crate::words;
 
 /// One line of the notification pane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// `{order_id}:{seq}`; for late money `{order_id}:late:{n}`; written by a
     /// gateway for what happened there only: `{user}:note:{uuid}`.
+    #[serde(deserialize_with = "words::kept::id")]
     pub id: String,
-    /// Whose order; admins see everybody's.
+    /// Whose order, or whose act. Admins are told of everybody's orders.
     pub user_id: Username,
     /// The order it is about, if any.
     pub order_id: Option<OrderId>,
     /// What happened: an event's kind, or e.g. `item_added`.
+    #[serde(deserialize_with = "words::kept::name")]
     pub kind: String,
     /// The words a person reads.
+    #[serde(deserialize_with = "words::kept::detail")]
     pub text: String,
     /// When.
     pub at: Timestamp,

@@ -23,6 +23,7 @@ use crate::ids::{AttemptId, OrderId, Username};
 use crate::money::{CURRENCY, Cents};
 use crate::payment::{PaymentAttempt, PaymentOrder, PaymentReceipt, PaymentStatus};
 use crate::shipment::{Shipment, ShipmentRequest};
+use crate::words::{self, MAX_NAME, MAX_REASON, quoted};
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -152,6 +153,7 @@ pub struct OrderEvent {
     /// What.
     pub kind: EventKind,
     /// The words a person reads.
+    #[serde(deserialize_with = "words::kept::detail")]
     pub detail: String,
 }
 
@@ -276,10 +278,13 @@ pub struct OrderRecord {
     /// What is to be paid.
     pub total_cents: Cents,
     /// ISO 4217.
+    #[serde(deserialize_with = "words::kept::id")]
     pub currency: String,
     /// Name of the shipping zone.
+    #[serde(deserialize_with = "words::kept::name")]
     pub zone: String,
     /// Where to ship.
+    #[serde(deserialize_with = "words::kept::address")]
     pub address: String,
     /// Every try to pay, the current one last. Never empty.
     pub payments: Vec<PaymentAttempt>,
@@ -290,6 +295,7 @@ pub struct OrderRecord {
     /// What happened, oldest first.
     pub events: Vec<OrderEvent>,
     /// Why it failed, in words for the customer.
+    #[serde(default, deserialize_with = "words::kept::a_detail")]
     pub failure_reason: Option<String>,
 }
 
@@ -546,7 +552,7 @@ impl OrderRecord {
             }
             Step::PaymentFailed { reason } => {
                 self.payment_mut().status = PaymentStatus::Failed;
-                let detail = format!("Payment failed: {reason}");
+                let detail = format!("Payment failed: {}", quoted(&reason, MAX_REASON));
                 self.turn(
                     OrderStatus::PaymentFailed,
                     EventKind::PaymentFailed,
@@ -569,11 +575,18 @@ impl OrderRecord {
                 self.note(at, EventKind::ApprovalRequested, "Admin approval needed");
             }
             Step::Approved { by } => {
-                self.note(at, EventKind::Approved, format!("Approved by {by}"));
+                self.note(
+                    at,
+                    EventKind::Approved,
+                    format!("Approved by {}", quoted(&by, MAX_NAME)),
+                );
                 self.enter(OrderStatus::Shipping, None, at);
             }
             Step::Rejected { by, reason } => {
-                let detail = because(format!("Order canceled by admin ({by})"), reason);
+                let detail = because(
+                    format!("Order canceled by admin ({})", quoted(&by, MAX_NAME)),
+                    reason,
+                );
                 self.turn(OrderStatus::Rejected, EventKind::Rejected, detail, at);
             }
             Step::ApprovalExpired => {
@@ -591,14 +604,18 @@ impl OrderRecord {
                     EventKind::ShipmentInitiated,
                     format!(
                         "Shipment initiated with {} ({})",
-                        shipment.carrier, shipment.tracking_number
+                        quoted(&shipment.carrier, MAX_NAME),
+                        quoted(&shipment.tracking_number, MAX_NAME)
                     ),
                 );
                 self.shipment = Some(shipment);
                 self.done.push(Done::Booked);
             }
             Step::ShippingFailed { reason } => {
-                let detail = format!("Order failed: Shipping rejected ({reason})");
+                let detail = format!(
+                    "Order failed: Shipping rejected ({})",
+                    quoted(&reason, MAX_REASON)
+                );
                 self.turn(
                     OrderStatus::ShippingFailed,
                     EventKind::ShippingFailed,
@@ -617,7 +634,10 @@ impl OrderRecord {
                 );
             }
             Step::CaptureRefused { reason } => {
-                let detail = format!("Order failed: the payment could not be captured ({reason})");
+                let detail = format!(
+                    "Order failed: the payment could not be captured ({})",
+                    quoted(&reason, MAX_REASON)
+                );
                 self.turn(
                     OrderStatus::PaymentFailed,
                     EventKind::CaptureRefused,
@@ -647,7 +667,10 @@ impl OrderRecord {
                 if self.payment().is_open() {
                     self.payment_mut().status = PaymentStatus::Cancelled;
                 }
-                let detail = because(format!("Order cancelled by {by}"), reason);
+                let detail = because(
+                    format!("Order cancelled by {}", quoted(&by, MAX_NAME)),
+                    reason,
+                );
                 self.turn(OrderStatus::Cancelled, EventKind::Cancelled, detail, at);
             }
             Step::Undone(done) => self.undo(done, at),
@@ -707,7 +730,7 @@ impl OrderRecord {
             seq: self.events.len() as u64 + 1,
             at,
             kind,
-            detail: detail.into(),
+            detail: words::detail(detail.into()),
         });
     }
 
@@ -803,8 +826,8 @@ pub struct Head {
 }
 
 fn because(what: String, reason: Option<String>) -> String {
-    match reason.filter(|reason| !reason.trim().is_empty()) {
-        Some(reason) => format!("{what}: {reason}"),
+    match reason.filter(|reason| words::is_visible(reason)) {
+        Some(reason) => format!("{what}: {}", quoted(&reason, MAX_REASON)),
         None => what,
     }
 }

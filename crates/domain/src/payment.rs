@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AttemptId, OrderId, Username};
 use crate::money::{CURRENCY, Cents};
 use crate::refusal::Refusal;
+use crate::words;
 
 /// How far the money of one attempt has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +42,16 @@ pub struct PaymentAttempt {
     /// Until when.
     pub expires_at: Timestamp,
     /// The Restate awakeable that the payment resolves.
+    #[serde(default, deserialize_with = "words::kept::an_id")]
     pub awakeable_id: Option<String>,
     /// The provider's id.
+    #[serde(default, deserialize_with = "words::kept::an_id")]
     pub payment_id: Option<String>,
     /// The provider's hosted payment page.
+    #[serde(default, deserialize_with = "words::kept::a_url")]
     pub pay_url: Option<String>,
     /// The provider's id of the money movement.
+    #[serde(default, deserialize_with = "words::kept::an_id")]
     pub transaction_id: Option<String>,
     /// What the provider called back with, once it did.
     pub receipt: Option<PaymentReceipt>,
@@ -74,10 +79,10 @@ pub enum ReceiptStatus {
 pub struct PaymentReceipt {
     /// Which awakeable it is for. Not needed when it is posted to the
     /// awakeable itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words::kept::id")]
     pub awakeable_id: String,
     /// The provider's id of the money movement; empty when nothing moved.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words::kept::id")]
     pub transaction_id: String,
     /// Cents.
     #[serde(default)]
@@ -85,13 +90,21 @@ pub struct PaymentReceipt {
     /// Paid or not.
     pub status: ReceiptStatus,
     /// Why not.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words::kept::a_reason")]
     pub reason: Option<String>,
     /// ISO 4217, if the provider says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "words::kept::an_id",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub currency: Option<String>,
     /// Which order it is for, if the provider says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "words::kept::an_id",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub order_id: Option<String>,
 }
 
@@ -157,7 +170,7 @@ impl PaymentReceipt {
                 reason: self
                     .reason
                     .clone()
-                    .filter(|reason| !reason.trim().is_empty())
+                    .filter(|reason| words::is_visible(reason))
                     .unwrap_or_else(|| "insufficient funds".to_owned()),
             },
             ReceiptStatus::Success if !self.names_a_transaction() => PaymentOutcome::Declined {
@@ -184,21 +197,28 @@ pub enum PaymentOutcome {
     /// The exact amount is authorized.
     Paid {
         /// The provider's id of the money movement.
+        #[serde(deserialize_with = "words::kept::id")]
         transaction_id: String,
     },
     /// An amount was paid that nobody asked for; it goes back.
     Mismatched {
         /// The provider's id of the money movement.
+        #[serde(deserialize_with = "words::kept::id")]
         transaction_id: String,
         /// What was paid.
         paid_cents: Cents,
         /// In which currency, if it is another one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            deserialize_with = "words::kept::an_id",
+            skip_serializing_if = "Option::is_none"
+        )]
         currency: Option<String>,
     },
     /// No money came.
     Declined {
         /// Why.
+        #[serde(deserialize_with = "words::kept::reason")]
         reason: String,
     },
     /// Nobody paid in time.
@@ -206,8 +226,10 @@ pub enum PaymentOutcome {
     /// The order was taken back.
     Cancelled {
         /// By whom: a user name, or `restate` for an operator.
+        #[serde(deserialize_with = "words::kept::name")]
         by: String,
         /// Why, in their words.
+        #[serde(default, deserialize_with = "words::kept::a_reason")]
         reason: Option<String>,
     },
 }
@@ -221,6 +243,7 @@ pub struct TransactionOwner {
     pub attempt: AttemptId,
     /// Its awakeable: an order's id may be used again when it is forgotten, an
     /// awakeable's never is.
+    #[serde(deserialize_with = "words::kept::id")]
     pub awakeable_id: String,
 }
 
@@ -277,6 +300,7 @@ pub struct LatePayment {
     /// Which try it was for.
     pub attempt: u32,
     /// The provider's id of the money movement.
+    #[serde(deserialize_with = "words::kept::id")]
     pub transaction_id: String,
     /// How much.
     pub amount_cents: Cents,
@@ -289,12 +313,15 @@ pub struct PaymentOrder {
     /// Which attempt.
     pub attempt: AttemptId,
     /// The awakeable the provider calls back for.
+    #[serde(deserialize_with = "words::kept::id")]
     pub awakeable_id: String,
     /// What is to be paid.
     pub amount_cents: Cents,
     /// The provider's id, when it has answered already.
+    #[serde(default, deserialize_with = "words::kept::an_id")]
     pub payment_id: Option<String>,
     /// The money movement, when there was one.
+    #[serde(default, deserialize_with = "words::kept::an_id")]
     pub transaction_id: Option<String>,
 }
 
@@ -305,13 +332,16 @@ pub enum PaymentRequested {
     /// The provider waits for the customer.
     Pending {
         /// The provider's id.
+        #[serde(deserialize_with = "words::kept::id")]
         payment_id: String,
         /// Its hosted payment page.
+        #[serde(deserialize_with = "words::kept::url")]
         pay_url: String,
     },
     /// The provider will not take this payment.
     Refused {
         /// Its words.
+        #[serde(deserialize_with = "words::kept::reason")]
         reason: String,
     },
 }
@@ -325,6 +355,7 @@ pub enum Capture {
     /// It is not and will not be.
     Refused {
         /// The provider's words.
+        #[serde(deserialize_with = "words::kept::reason")]
         reason: String,
     },
 }

@@ -13,6 +13,7 @@ use crate::decision::Verdict;
 use crate::ids::{OrderId, Sku};
 use crate::money::Cents;
 use crate::order::OrderStatus;
+use crate::words;
 
 /// Why something was not done. The text says what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -22,8 +23,10 @@ pub enum Refusal {
     #[error("{detail}")]
     Invalid {
         /// Which field.
+        #[serde(deserialize_with = "words::kept::name")]
         field: String,
         /// What is accepted.
+        #[serde(deserialize_with = "words::kept::detail")]
         detail: String,
     },
     /// Checkout of an empty cart.
@@ -66,14 +69,17 @@ pub enum Refusal {
     },
     /// An order that waits for its payment on other terms than were asked for.
     #[error(
-        "order {order_id} waits for its payment on other terms: {total_cents}, zone {zone}, to the address it was placed with. Pay it as it is, or cancel it and check out with another order_id"
+        "order {order_id} waits for its payment on other terms: {total_cents}, zone {}, to the address it was placed with. Pay it as it is, or cancel it and check out with another order_id",
+        words::quoted(zone, words::MAX_NAME)
     )]
     OtherTerms {
         /// Which order.
         order_id: OrderId,
         /// Its zone.
+        #[serde(deserialize_with = "words::kept::name")]
         zone: String,
         /// Where it goes.
+        #[serde(deserialize_with = "words::kept::address")]
         shipping_address: String,
         /// What is to be paid.
         total_cents: Cents,
@@ -105,6 +111,7 @@ pub enum Refusal {
         /// The decision that stands.
         verdict: Verdict,
         /// Whose it is.
+        #[serde(deserialize_with = "words::kept::name")]
         by: String,
     },
     /// No such payment attempt.
@@ -112,10 +119,12 @@ pub enum Refusal {
     UnknownPayment,
     /// Money that pays, or was meant to pay, for something else.
     #[error(
-        "transaction {transaction_id} belongs to another payment: nothing was accepted, so name the transaction of this one"
+        "transaction {} belongs to another payment: nothing was accepted, so name the transaction of this one",
+        words::quoted(transaction_id, words::MAX_FOREIGN_ID)
     )]
     TransactionInUse {
         /// Which.
+        #[serde(deserialize_with = "words::kept::id")]
         transaction_id: String,
     },
     /// A successful payment of a wrong amount.

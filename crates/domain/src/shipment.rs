@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::basket::Line;
 use crate::ids::AttemptId;
+use crate::words;
 
 /// A parcel that the carrier has accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shipment {
     /// Who carries it, e.g. `FedEx`.
+    #[serde(deserialize_with = "words::kept::name")]
     pub carrier: String,
     /// The carrier's number for it.
+    #[serde(deserialize_with = "words::kept::name")]
     pub tracking_number: String,
     /// When it should arrive; known once it is on its way.
     pub eta: Option<Timestamp>,
@@ -23,6 +26,7 @@ pub struct ShipmentRequest {
     /// The order, and the try it was paid with.
     pub attempt: AttemptId,
     /// Where to.
+    #[serde(deserialize_with = "words::kept::address")]
     pub address: String,
     /// What.
     pub lines: Vec<Line>,
@@ -40,6 +44,7 @@ pub enum Booking {
     /// The carrier does not have it and will not.
     Refused {
         /// The carrier's words.
+        #[serde(deserialize_with = "words::kept::reason")]
         reason: String,
     },
 }

@@ -11,6 +11,7 @@ use services::client::Ingress;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use waybill_domain::Timestamp;
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::auth::Auth;
 use crate::db::Db;
@@ -138,7 +139,7 @@ pub fn router(app: Shared) -> Router {
 async fn unknown_path(request: Request) -> Problem {
     Problem::not_found(format!(
         "there is nothing at {}: look at /openapi.json for what there is",
-        request.uri().path()
+        quoted(request.uri().path(), MAX_NAME)
     ))
 }
 
@@ -149,7 +150,7 @@ async fn wrong_method(request: Request) -> Problem {
         "Method not allowed",
         format!(
             "{} does not take {}: the Allow header says what it takes",
-            request.uri().path(),
+            quoted(request.uri().path(), MAX_NAME),
             request.method()
         ),
     )

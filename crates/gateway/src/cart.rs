@@ -52,7 +52,7 @@ enum Which {
 
 impl FromFields for Which {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        if let Some(sku) = fields.text("sku", 64)? {
+        if let Some(sku) = fields.word("sku", 64)? {
             return Ok(Self::Sku(Sku::parse(&sku)?));
         }
         fields

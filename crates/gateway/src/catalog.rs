@@ -20,6 +20,7 @@ use crate::app::{App, Shared};
 use crate::problem::Problem;
 use crate::reply::{Asker, Fields, FromFields, InQuery, Markdown, Page, Wants};
 use crate::views::markdown;
+use waybill_domain::words::{MAX_NAME, quoted};
 
 /// Products on a page of the API.
 const PER_PAGE: u32 = 50;
@@ -114,7 +115,8 @@ pub async fn known(app: &App, id: &str) -> Result<Product, Problem> {
     };
     found.ok_or_else(|| {
         Problem::not_found(format!(
-            "there is no product {id}: GET /api/products lists them"
+            "there is no product {}: GET /api/products lists them",
+            quoted(id, MAX_NAME)
         ))
         .with_field("product_id")
     })

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use waybill_domain::Timestamp;
 use waybill_domain::money::CURRENCY;
 use waybill_domain::order::OrderStatus;
+use waybill_domain::words::{MAX_FOREIGN_ID, quoted};
 
 use crate::app::{App, Shared};
 use crate::auth::Admin;
@@ -273,7 +274,10 @@ fn needs(
     let stuck = stuck.into_iter().map(|invocation| {
         let (what, todo) = if invocation.status == "paused" {
             (
-                format!("{} is paused: Restate does not try it again", invocation.target),
+                format!(
+                    "{} is paused: Restate does not try it again",
+                    quoted(&invocation.target, MAX_FOREIGN_ID)
+                ),
                 format!(
                     "read why it failed, mend that, then run `restate invocations resume {}`",
                     invocation.id
@@ -283,7 +287,8 @@ fn needs(
             (
                 format!(
                     "{} has failed {} times and is tried again",
-                    invocation.target, invocation.retry_count
+                    quoted(&invocation.target, MAX_FOREIGN_ID),
+                    invocation.retry_count
                 ),
                 "it goes on by itself once what it asks works again: see why it failed, and whether that process is up".to_owned(),
             )

@@ -36,7 +36,7 @@ impl IdempotencyKey {
 
     /// The key of a form that was sent twice.
     pub fn from_fields(fields: &Fields) -> Result<Option<Self>, Problem> {
-        let raw = fields.text(FIELD, MAX_KEY)?;
+        let raw = fields.word(FIELD, MAX_KEY)?;
         let parsed = raw.map(|raw| Self::parse(raw.as_bytes()));
         parsed
             .transpose()

@@ -1,4 +1,4 @@
-//! What people are told: their own, and everybody's for admins.
+//! What people are told: their own, and for admins everybody's orders too.
 //!
 //! How far a user has read is kept in `UserSession`, hence the same in every
 //! gateway.
@@ -13,7 +13,6 @@ use serde::Serialize;
 use services::client::{Body, keyed, outcome};
 use waybill_domain::Timestamp;
 use waybill_domain::idempotency::Answered;
-use waybill_domain::ids::Username;
 use waybill_domain::update::{ReadMark, Update};
 
 use crate::app::{App, Shared};
@@ -21,6 +20,8 @@ use crate::auth::Caller;
 use crate::idempotency::IdempotencyKey;
 use crate::problem::Problem;
 use crate::reply::{Done, Fields, FromFields, InQuery, Input, Page};
+
+use self::queries::Whose;
 
 /// Notifications on a page of the API.
 const PER_PAGE: u32 = 50;
@@ -141,9 +142,15 @@ pub async fn pane(app: &App, caller: &Caller, after: Option<&str>) -> Result<Pan
     })
 }
 
-/// Admins are told everything.
-fn whose(caller: &Caller) -> Option<&Username> {
-    (!caller.is_admin()).then_some(&caller.user)
+/// Customers are told what concerns them. Admins are told of everybody's orders
+/// and of what they did themselves: what others put into their carts would
+/// drown what needs an admin.
+fn whose(caller: &Caller) -> Whose<'_> {
+    if caller.is_admin() {
+        Whose::Orders(&caller.user)
+    } else {
+        Whose::Own(&caller.user)
+    }
 }
 
 struct ReadUpTo {
@@ -153,7 +160,7 @@ struct ReadUpTo {
 
 impl FromFields for ReadUpTo {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let text = fields.text("up_to", 64)?;
+        let text = fields.word("up_to", 64)?;
         let parsed = text.map(|text| {
             text.parse().map_err(|_| {
                 Problem::invalid(

@@ -21,6 +21,7 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 use waybill_domain::refusal::Refusal;
 use waybill_domain::update::Update;
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
@@ -40,7 +41,8 @@ pub fn router() -> Router<Shared> {
 pub fn named(caller: &Caller, raw: &str) -> Result<OrderId, Problem> {
     let unknown = || {
         Problem::not_found(format!(
-            "there is no order {raw}: GET /api/orders lists yours"
+            "there is no order {}: GET /api/orders lists yours",
+            quoted(raw, MAX_NAME)
         ))
     };
     let id = if raw.contains('.') {

@@ -40,8 +40,8 @@ struct Receipt(PaymentReceipt);
 
 impl FromFields for Receipt {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let awakeable_id = fields.required_text("awakeable_id", MAX_TEXT)?;
-        let status = match fields.required_text("status", 20)?.as_str() {
+        let awakeable_id = fields.required_word("awakeable_id", MAX_TEXT)?;
+        let status = match fields.required_word("status", 20)?.as_str() {
             "success" => ReceiptStatus::Success,
             "failed" => ReceiptStatus::Failed,
             _ => {
@@ -61,12 +61,12 @@ impl FromFields for Receipt {
         }
         let receipt = PaymentReceipt {
             awakeable_id,
-            transaction_id: fields.text("transaction_id", MAX_TEXT)?.unwrap_or_default(),
+            transaction_id: fields.word("transaction_id", MAX_TEXT)?.unwrap_or_default(),
             amount: amount.unwrap_or(0),
             status,
             reason: fields.text("reason", MAX_TEXT)?,
-            currency: fields.text("currency", MAX_TEXT)?,
-            order_id: fields.text("order_id", MAX_TEXT)?,
+            currency: fields.word("currency", MAX_TEXT)?,
+            order_id: fields.word("order_id", MAX_TEXT)?,
         };
         if (paid || !receipt.transaction_id.is_empty()) && !receipt.names_a_transaction() {
             return Err(Problem::invalid(

@@ -26,6 +26,7 @@ use mediatype::{MediaType, names};
 use process::http::SlowBody;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use waybill_domain::words;
 
 use crate::app::Shared;
 use crate::problem::Problem;
@@ -429,36 +430,77 @@ impl Fields {
         self.integer(name, range)?.ok_or_else(|| missing(name))
     }
 
-    /// Text of at most `max` characters, trimmed; `None` when absent or blank.
+    /// Free text of at most `max` characters, trimmed; `None` when absent or
+    /// blank. Characters that nobody sees go ([`words::plain`]); text that has
+    /// nothing to see without them is refused.
     pub fn text(&self, name: &str, max: usize) -> Result<Option<String>, Problem> {
-        let Some(value) = self.given(name) else {
+        let Some(raw) = self.string(name)? else {
             return Ok(None);
         };
-        let Value::String(text) = value else {
-            return Err(Problem::invalid(name, format!("{name} must be text")));
-        };
-        let text = text.trim();
-        if text.chars().count() > max {
-            return Err(Problem::invalid(
-                name,
-                format!("{name} must be at most {max} characters"),
-            ));
-        }
-        if text
-            .chars()
-            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-        {
+        if raw.chars().any(is_refused_control) {
             return Err(Problem::invalid(
                 name,
                 format!("{name} must not contain control characters"),
             ));
         }
+        let text = words::plain(raw);
+        let text = text.trim();
+        if !words::is_visible(text) {
+            return Err(blank(name));
+        }
+        if text.chars().count() > max {
+            return Err(too_long(name, max));
+        }
         Ok(Some(text.to_owned()))
     }
 
-    /// Text of at most `max` characters that is not blank.
+    /// Free text of at most `max` characters that is not blank.
     pub fn required_text(&self, name: &str, max: usize) -> Result<String, Problem> {
         self.text(name, max)?.ok_or_else(|| missing(name))
+    }
+
+    /// An id, a name of ours or another word that is compared: nothing of it is
+    /// left out, so one with characters that nobody sees is refused.
+    pub fn word(&self, name: &str, max: usize) -> Result<Option<String>, Problem> {
+        let Some(raw) = self.string(name)? else {
+            return Ok(None);
+        };
+        let text = raw.trim();
+        if text.chars().count() > max {
+            return Err(too_long(name, max));
+        }
+        if words::has_hidden(text) || text.chars().any(is_refused_control) {
+            return Err(Problem::invalid(
+                name,
+                format!("{name} must not contain control characters or others that cannot be seen"),
+            ));
+        }
+        if !words::is_visible(text) {
+            return Err(blank(name));
+        }
+        Ok(Some(text.to_owned()))
+    }
+
+    /// An id or the like that is not blank.
+    pub fn required_word(&self, name: &str, max: usize) -> Result<String, Problem> {
+        self.word(name, max)?.ok_or_else(|| missing(name))
+    }
+
+    /// A password: every character of it counts.
+    pub fn required_secret(&self, name: &str, max: usize) -> Result<String, Problem> {
+        match self.string(name)? {
+            None => Err(missing(name)),
+            Some(text) if text.chars().count() > max => Err(too_long(name, max)),
+            Some(text) => Ok(text.to_owned()),
+        }
+    }
+
+    fn string(&self, name: &str) -> Result<Option<&str>, Problem> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Problem::invalid(name, format!("{name} must be text"))),
+        }
     }
 
     /// Yes or no, if it is said.
@@ -483,6 +525,23 @@ impl Fields {
     pub fn required_flag(&self, name: &str) -> Result<bool, Problem> {
         self.flag(name)?.ok_or_else(|| missing(name))
     }
+}
+
+/// Ends of lines and tabs belong to text; other control characters are a
+/// mistake of the sender's.
+fn is_refused_control(letter: char) -> bool {
+    letter.is_control() && !matches!(letter, '\n' | '\r' | '\t')
+}
+
+fn blank(name: &str) -> Problem {
+    Problem::invalid(
+        name,
+        format!("{name} has nothing to see in it: write letters, digits or signs"),
+    )
+}
+
+fn too_long(name: &str, max: usize) -> Problem {
+    Problem::invalid(name, format!("{name} must be at most {max} characters"))
 }
 
 fn missing(name: &str) -> Problem {
@@ -763,6 +822,7 @@ mod tests {
             (r#"{"quantity":[1]}"#, Some("quantity"), 400),
             (r#"{"quantity":1,"note":"too long"}"#, Some("note"), 400),
             (r#"{"quantity":1,"note":"\u0000"}"#, Some("note"), 400),
+            (r#"{"quantity":1,"note":"\u200b"}"#, Some("note"), 400),
             (r#"{"quantity":1,"note":7}"#, Some("note"), 400),
             (r#"{"quantity":1,"gift":"maybe"}"#, Some("gift"), 400),
             ("{", None, 400),

@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use waybill_domain::words::{MAX_REASON, quoted};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
@@ -93,14 +94,14 @@ struct Switch {
 
 impl FromFields for Switch {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let path = fields.required_text("switch", 64)?;
+        let path = fields.required_word("switch", 64)?;
         let (side, name) = path.split_once('.').ok_or_else(|| {
             Problem::invalid(
                 "switch",
                 "switch must be a side and a name, such as carrier.down",
             )
         })?;
-        let value = fields.required_text("value", 64)?;
+        let value = fields.required_word("value", 64)?;
         Ok(Self {
             side: side.to_owned(),
             name: name.to_owned(),
@@ -156,6 +157,7 @@ async fn ask_sandbox(
         return Ok(said);
     }
     let detail = said["error"].as_str().unwrap_or("the sandbox refused this");
+    let detail = quoted(detail, MAX_REASON);
     Err(Problem::new(
         StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY),
         "sandbox_refused",
@@ -169,7 +171,7 @@ struct Victim;
 
 impl FromFields for Victim {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        match fields.text("process", 32)?.as_deref() {
+        match fields.word("process", 32)?.as_deref() {
             Some("services") | None => Ok(Self),
             Some(_) => Err(Problem::invalid("process", "process must be services")),
         }

@@ -15,6 +15,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use restate_sdk::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use waybill_domain::words::{self, MAX_REASON};
 
 use crate::refuse::is_cancellation;
 
@@ -27,6 +28,10 @@ const DELAY_FACTOR: f32 = 2.0;
 /// Sleeps between rounds of tries during an outage.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Most of an answer that is read. A longer one says nothing.
+const MAX_ANSWER: usize = 64 * 1024;
+/// What a no without words is told as.
+const NO_WORDS: &str = "no reason given";
 /// Not about what was asked: come again, or with the right key.
 const NOT_ABOUT_IT: [StatusCode; 4] = [
     StatusCode::UNAUTHORIZED,
@@ -186,11 +191,13 @@ async fn one_try<T: DeserializeOwned>(request: RequestBuilder) -> Result<Said<T>
         .map_err(|error| Trouble::NoAnswer(cause(&error)))?;
     let status = response.status();
     if status.is_success() {
-        return response
-            .json()
-            .await
+        let body = body_of(response).await?;
+        return serde_json::from_slice(&body)
             .map(Said::Yes)
-            .map_err(|error| Trouble::NoAnswer(cause(&error)));
+            .map_err(|error| {
+                let error = words::bounded(&error.to_string(), MAX_REASON);
+                Trouble::NoAnswer(format!("the answer is unreadable: {error}"))
+            });
     }
     match words_of(response).await {
         Some(words) if status.is_client_error() => Ok(Said::No(words)),
@@ -199,7 +206,27 @@ async fn one_try<T: DeserializeOwned>(request: RequestBuilder) -> Result<Said<T>
     }
 }
 
-/// The words of an answer that says no; `None` for a bare error.
+/// The body of an answer, if it is not too long.
+async fn body_of(mut response: Response) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    while let Some(part) = response
+        .chunk()
+        .await
+        .map_err(|error| Trouble::NoAnswer(cause(&error)))?
+    {
+        if body.len() + part.len() > MAX_ANSWER {
+            let most = MAX_ANSWER / 1024;
+            return Err(Trouble::NoAnswer(format!(
+                "the answer is longer than {most} KiB"
+            )));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
+/// The words of an answer that says no, as long as we keep them; `None` for a
+/// bare error.
 async fn words_of(response: Response) -> Option<String> {
     #[derive(Deserialize)]
     struct No {
@@ -212,16 +239,21 @@ async fn words_of(response: Response) -> Option<String> {
     if NOT_ABOUT_IT.contains(&status) {
         return None;
     }
-    let no: No = response.json().await.ok()?;
+    let no: No = serde_json::from_slice(&body_of(response).await.ok()?).ok()?;
     // Others' error pages may be JSON too: only an explicit no is a no.
-    match no {
+    let words = match no {
         No {
             booked: Some(false),
             error,
         } => Some(error.unwrap_or_else(|| "rejected".to_owned())),
         No { error, .. } if status.is_client_error() => error,
         No { .. } => None,
-    }
+    }?;
+    Some(if words::is_visible(&words) {
+        words::bounded(&words, MAX_REASON)
+    } else {
+        NO_WORDS.to_owned()
+    })
 }
 
 /// The whole chain of causes; the URL stays out, it may hold secrets.
@@ -236,7 +268,7 @@ fn cause(error: &reqwest::Error) -> String {
         text = format!("{text}: {inner}");
         source = inner.source();
     }
-    text
+    words::bounded(&text, MAX_REASON)
 }
 
 #[cfg(test)]
@@ -254,8 +286,12 @@ mod tests {
     }
 
     /// What one try makes of an answer.
-    async fn tried(status: u16, body: &'static str) -> Result<Said<serde_json::Value>, Trouble> {
+    async fn tried(
+        status: u16,
+        body: impl Into<String>,
+    ) -> Result<Said<serde_json::Value>, Trouble> {
         let status = StatusCode::from_u16(status).unwrap();
+        let body = body.into();
         let app = axum::Router::new().fallback(move || async move { (status, body) });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -292,6 +328,29 @@ mod tests {
                 matches!(answer, Err(Trouble::NoAnswer(_))),
                 "{status} {body}: {answer:?}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn long_and_blank_words_are_cut_down() {
+        let words = |text: &str| serde_json::json!({ "error": text }).to_string();
+        let Ok(Said::No(no)) = tried(422, words(&"x".repeat(50_000))).await else {
+            panic!("a long no is a no");
+        };
+        assert_eq!(no.chars().count(), MAX_REASON);
+        let turned = tried(422, words("address \u{202E}not served")).await;
+        assert_eq!(turned, Ok(Said::No("address not served".to_owned())));
+        for blank in ["", " ", "\u{200B}\u{3164}"] {
+            let no = Ok(Said::No(NO_WORDS.to_owned()));
+            assert_eq!(tried(422, words(blank)).await, no, "{blank:?}");
+        }
+        // Longer than anybody reads: an answer that says nothing.
+        for status in [200, 422, 503] {
+            let answer = tried(status, words(&"x".repeat(MAX_ANSWER))).await;
+            let Err(Trouble::NoAnswer(cause)) = answer else {
+                panic!("{status}: {answer:.100?}");
+            };
+            assert!(cause.len() < 200, "{cause}");
         }
     }
 }

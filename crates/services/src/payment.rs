@@ -3,9 +3,11 @@
 
 use reqwest::{Method, RequestBuilder};
 use restate_sdk::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use waybill_domain::payment::{Capture, PaymentOrder, PaymentRequested};
+use waybill_domain::words::MAX_FOREIGN_ID;
 
 use crate::outside::{Said, Stranger, ask, ask_in_any_case};
 
@@ -18,9 +20,25 @@ pub struct PaymentService {
 /// The provider's answer to everything.
 #[derive(Debug, Serialize, Deserialize)]
 struct ProviderPayment {
+    #[serde(deserialize_with = "usable_id")]
     payment_id: String,
     #[serde(default)]
     pay_url: Option<String>,
+}
+
+/// An id travels in paths and is kept whole: an answer with another one says
+/// nothing.
+fn usable_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let id = String::deserialize(from)?;
+    let is_usable =
+        (1..=MAX_FOREIGN_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_usable {
+        Ok(id)
+    } else {
+        Err(D::Error::custom(
+            "payment_id must be visible ASCII characters, and not too many",
+        ))
+    }
 }
 
 #[restate_sdk::service]

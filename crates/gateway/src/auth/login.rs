@@ -43,15 +43,15 @@ enum Proof {
 
 impl FromFields for Login {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let proof = match fields.text("persona", 64)? {
+        let proof = match fields.word("persona", 64)? {
             Some(name) => Proof::Persona(name),
             None => Proof::Password {
-                username: fields.required_text("username", 64)?,
-                password: fields.required_text("password", 1024)?,
+                username: fields.required_word("username", 64)?,
+                password: fields.required_secret("password", 1024)?,
             },
         };
         let next = fields
-            .text("next", 2048)?
+            .word("next", 2048)?
             .and_then(|next| local_path(&next).map(str::to_owned));
         Ok(Self { proof, next })
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
+use waybill_domain::words::{self, MAX_DETAIL};
 
 use super::inspect::{AdminApi, AdminError, literal, literals};
 use super::sources;
@@ -256,7 +257,7 @@ async fn failures_of(admin_api: &AdminApi, ids: &[String]) -> Result<Vec<Failed>
         Some(Failed {
             id: row.id,
             command: event.related_command_index,
-            message: event.error_message,
+            message: words::bounded(&event.error_message, MAX_DETAIL),
         })
     });
     Ok(read.collect())
@@ -317,7 +318,8 @@ impl InvocationRow {
             last_failure: self
                 .last_failure
                 .or(self.completion_failure)
-                .or_else(|| failures.last().map(|failed| failed.message.clone())),
+                .or_else(|| failures.last().map(|failed| failed.message.clone()))
+                .map(|failure| words::bounded(&failure, MAX_DETAIL)),
             id: self.id,
             target: self.target,
             handler,

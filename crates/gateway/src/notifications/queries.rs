@@ -2,6 +2,7 @@
 
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
+use waybill_domain::words;
 
 use super::Told;
 use crate::db::Db;
@@ -9,6 +10,31 @@ use crate::db::Db;
 /// Unread ones are counted up to here: beyond, "many" says it all, and the
 /// count stays cheap for an admin who has never read any.
 const COUNTED: i64 = 1_000;
+
+/// Whose notifications are meant.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose<'a> {
+    /// A user's.
+    Own(&'a Username),
+    /// Everybody's that are about an order, and this user's.
+    Orders(&'a Username),
+}
+
+impl Whose<'_> {
+    /// The condition, with the user's name as `?1`.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Own(_) => "user_id = ?1",
+            Self::Orders(_) => "(order_id IS NOT NULL OR user_id = ?1)",
+        }
+    }
+
+    fn user(self) -> String {
+        match self {
+            Self::Own(user) | Self::Orders(user) => user.to_string(),
+        }
+    }
+}
 
 /// A stored notification.
 #[derive(Debug, sqlx::FromRow)]
@@ -35,7 +61,7 @@ impl Row {
             user_id: self.user_id,
             order_id: self.order_id,
             kind: self.kind,
-            text: self.text,
+            text: words::detail(self.text),
         }
     }
 }
@@ -84,23 +110,16 @@ pub(super) async fn since(db: &Db, cursor: Cursor) -> sqlx::Result<Since> {
     })
 }
 
-/// The cursor of now. `whose`: a user's, or everybody's.
-pub(super) async fn cursor(db: &Db, whose: Option<&Username>) -> sqlx::Result<Option<String>> {
-    let newest: Option<(i64, i64)> = match whose {
-        Some(user) => {
-            sqlx::query_as(
-                "SELECT at, nr FROM notifications WHERE user_id = ? ORDER BY nr DESC LIMIT 1",
-            )
-            .bind(user.as_str())
-            .fetch_optional(&db.read)
-            .await?
-        }
-        None => {
-            sqlx::query_as("SELECT at, nr FROM notifications ORDER BY nr DESC LIMIT 1")
-                .fetch_optional(&db.read)
-                .await?
-        }
-    };
+/// The cursor of now.
+pub(super) async fn cursor(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<String>> {
+    let sql = format!(
+        "SELECT at, nr FROM notifications WHERE {} ORDER BY nr DESC LIMIT 1",
+        whose.condition()
+    );
+    let newest: Option<(i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(whose.user())
+        .fetch_optional(&db.read)
+        .await?;
     Ok(newest.map(|(at, nr)| format!("{at}-{nr}")))
 }
 
@@ -108,7 +127,7 @@ pub(super) async fn cursor(db: &Db, whose: Option<&Username>) -> sqlx::Result<Op
 /// list by time.
 pub(super) async fn count_since(
     db: &Db,
-    whose: Option<&Username>,
+    whose: Whose<'_>,
     since: Since,
     most: i64,
 ) -> sqlx::Result<i64> {
@@ -116,21 +135,20 @@ pub(super) async fn count_since(
         Since::Nr(nr) => ("nr", nr),
         Since::At(at) => ("at", at),
     };
-    let (of_user, user) = match whose {
-        Some(user) => ("user_id = ?2 AND", user.as_str()),
-        None => ("?2 = '' AND", ""),
-    };
+    let theirs = whose.condition();
     // Old news that came late stand deep in the list: everything as new as the
-    // oldest of them is shown.
+    // oldest of them is shown. The plus keeps SQLite from looking for the
+    // smallest time in the index of all times, from its beginning.
     let sql = format!(
         "SELECT count(*) FROM (
              SELECT 1 FROM notifications
-             WHERE {of_user} at >= (SELECT min(at) FROM notifications WHERE {of_user} {column} > ?1)
+             WHERE {theirs}
+               AND at >= (SELECT min(+at) FROM notifications WHERE {theirs} AND {column} > ?2)
              LIMIT ?3)"
     );
     sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(whose.user())
         .bind(value)
-        .bind(user)
         .bind(most)
         .fetch_one(&db.read)
         .await
@@ -139,40 +157,25 @@ pub(super) async fn count_since(
 /// The newest, newest first.
 pub(super) async fn newest(
     db: &Db,
-    whose: Option<&Username>,
+    whose: Whose<'_>,
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<Vec<Row>> {
-    match whose {
-        Some(user) => {
-            sqlx::query_as(
-                "SELECT nr, id, user_id, order_id, kind, text, at FROM notifications
-                 WHERE user_id = ? ORDER BY at DESC, nr DESC LIMIT ? OFFSET ?",
-            )
-            .bind(user.as_str())
-            .bind(limit)
-            .bind(offset)
-            .fetch_all(&db.read)
-            .await
-        }
-        None => {
-            sqlx::query_as(
-                "SELECT nr, id, user_id, order_id, kind, text, at FROM notifications
-                 ORDER BY at DESC, nr DESC LIMIT ? OFFSET ?",
-            )
-            .bind(limit)
-            .bind(offset)
-            .fetch_all(&db.read)
-            .await
-        }
-    }
+    let sql = format!(
+        "SELECT nr, id, user_id, order_id, kind, text, at FROM notifications
+         WHERE {} ORDER BY at DESC, nr DESC LIMIT ?2 OFFSET ?3",
+        whose.condition()
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(whose.user())
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(&db.read)
+        .await
 }
 
 /// When the newest happened.
-pub(super) async fn newest_at(
-    db: &Db,
-    whose: Option<&Username>,
-) -> sqlx::Result<Option<Timestamp>> {
+pub(super) async fn newest_at(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<Timestamp>> {
     let newest = newest(db, whose, 1, 0).await?;
     Ok(newest
         .first()
@@ -188,32 +191,15 @@ pub(super) async fn read_at(db: &Db, user: &Username) -> sqlx::Result<Option<i64
 }
 
 /// How many are newer than the mark.
-pub(super) async fn unread(
-    db: &Db,
-    whose: Option<&Username>,
-    read_at: Option<i64>,
-) -> sqlx::Result<i64> {
-    let read_at = read_at.unwrap_or(i64::MIN);
-    match whose {
-        Some(user) => {
-            sqlx::query_scalar(
-                "SELECT count(*) FROM (
-                     SELECT 1 FROM notifications WHERE user_id = ? AND at > ? LIMIT ?)",
-            )
-            .bind(user.as_str())
-            .bind(read_at)
-            .bind(COUNTED)
-            .fetch_one(&db.read)
-            .await
-        }
-        None => {
-            sqlx::query_scalar(
-                "SELECT count(*) FROM (SELECT 1 FROM notifications WHERE at > ? LIMIT ?)",
-            )
-            .bind(read_at)
-            .bind(COUNTED)
-            .fetch_one(&db.read)
-            .await
-        }
-    }
+pub(super) async fn unread(db: &Db, whose: Whose<'_>, read_at: Option<i64>) -> sqlx::Result<i64> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM notifications WHERE {} AND at > ?2 LIMIT ?3)",
+        whose.condition()
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(whose.user())
+        .bind(read_at.unwrap_or(i64::MIN))
+        .bind(COUNTED)
+        .fetch_one(&db.read)
+        .await
 }

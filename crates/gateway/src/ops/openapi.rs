@@ -143,7 +143,7 @@ const ROUTES: &[Route] = &[
                 "shipping_address",
                 "string",
                 false,
-                "At most 500 characters.",
+                "At most 500 characters, with something to see; invisible ones are left out.",
             ),
             (
                 "expected_total_cents",
@@ -263,7 +263,7 @@ const ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/api/notifications",
-        summary: "What the caller has been told, newest first; everything for admins",
+        summary: "What the caller has been told, newest first; for admins also what happens to everybody's orders",
         who: Who::User,
         query: PAGING,
         body: &[],

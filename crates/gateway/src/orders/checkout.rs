@@ -14,6 +14,7 @@ use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::{apply, queries};
 use crate::app::{App, Shared};
@@ -52,8 +53,8 @@ impl FromFields for Request {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             // An id with the user's name before it; its rules come with parsing.
-            order_id: fields.text("order_id", 200)?,
-            zone: fields.text("zone", 64)?,
+            order_id: fields.word("order_id", 200)?,
+            zone: fields.word("zone", 64)?,
             address: fields.text("shipping_address", MAX_ADDRESS)?,
             expected_total_cents: fields
                 .integer("expected_total_cents", 0..=MAX_TOTAL)?
@@ -179,7 +180,10 @@ async fn shipping(
             cost_cents: order.shipping_cents,
             address,
         }),
-        None => Err(no_such_zone(app, &format!("there is no zone {name}")).await?),
+        None => {
+            let what = format!("there is no zone {}", quoted(&name, MAX_NAME));
+            Err(no_such_zone(app, &what).await?)
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub struct OrderQuery {
 
 impl FromFields for OrderQuery {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let status = match fields.text("status", 40)? {
+        let status = match fields.word("status", 40)? {
             Some(name) => Some(OrderStatus::parse(&name).ok_or_else(|| {
                 let all = OrderStatus::ALL.map(OrderStatus::as_str).join(", ");
                 Problem::invalid("status", format!("status must be one of {all}"))

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headers::{ETag, HeaderMapExt as _, IfNoneMatch};
 use sha2::{Digest as _, Sha256};
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::Shared;
 use crate::problem::Problem;
@@ -128,9 +129,10 @@ pub(super) async fn serve(
             }
             _ => path.as_str(),
         };
-        let file = assets
-            .file(name)
-            .ok_or_else(|| Problem::not_found(format!("there is no file {name}")))?;
+        let file = assets.file(name).ok_or_else(|| {
+            let name = quoted(name, MAX_NAME);
+            Problem::not_found(format!("there is no file {name}"))
+        })?;
         (file, name, ASK_AGAIN)
     };
     // Weak: it is the same however the file is compressed.

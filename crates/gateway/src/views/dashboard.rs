@@ -6,6 +6,7 @@ use waybill_domain::basket::Basket;
 use waybill_domain::ids::Username;
 use waybill_domain::money::Cents;
 use waybill_domain::order::OrderStatus;
+use waybill_domain::words::{self, MAX_DETAIL};
 
 use super::View;
 use super::lists::{self, OrderRow};
@@ -363,7 +364,8 @@ impl NeedRow {
         let failure = need
             .invocation
             .as_ref()
-            .and_then(|it| it.last_failure.clone());
+            .and_then(|it| it.last_failure.as_deref())
+            .map(|failure| words::bounded(failure, MAX_DETAIL));
         Self {
             what: need.what.clone(),
             todo: need.todo.clone(),

@@ -9,6 +9,7 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use waybill_domain::Timestamp;
 use waybill_domain::money::Cents;
+use waybill_domain::words;
 
 use super::assets::{self, Assets};
 use super::markdown;
@@ -51,12 +52,14 @@ pub(super) fn environment(assets: &Arc<Assets>, folder: Option<PathBuf>) -> Envi
     env.add_filter("money", |cents: i64| Cents(cents).to_string());
     env.add_filter("exact", |at: &str| time(at).map(markdown::exact));
     env.add_filter("clock", |at: &str| {
-        time(at).map(|at| at.strftime("%H:%M:%S").to_string())
+        time(at).map(|at| at.strftime("%H:%M:%S UTC").to_string())
     });
     env.add_filter("clock_minutes", |at: &str| {
-        time(at).map(|at| at.strftime("%H:%M").to_string())
+        time(at).map(|at| at.strftime("%H:%M UTC").to_string())
     });
     env.add_filter("shorten", shorten);
+    // For titles and attributes, which can hold no `<bdi>`.
+    env.add_filter("isolate", |words: &str| words::isolated(words).into_owned());
     env.add_filter("few", |count: i64| {
         if count > 99 {
             "99+".to_owned()

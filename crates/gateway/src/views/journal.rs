@@ -2,6 +2,7 @@
 //! words, each explained.
 
 use serde::Serialize;
+use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 
 use super::View;
@@ -38,8 +39,14 @@ pub struct CallRow {
     pub family: &'static str,
     /// Which icon.
     pub icon: &'static str,
-    /// When it began, how long it took, how often it was tried.
-    pub facts: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// How long it took, once it has ended.
+    pub took: Option<String>,
+    /// Tries that failed.
+    pub tries: u64,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
     /// File that holds the function.
     pub source: Option<String>,
     /// Why it failed the last time.
@@ -88,16 +95,6 @@ impl CallRow {
     fn of(call: &Invocation) -> Self {
         let failed = call.succeeded == Some(false);
         let (family, icon) = tone(&call.status, failed);
-        let mut facts = format!("began {}", call.created_at.strftime("%H:%M:%S"));
-        if let Some(duration) = call.duration_ms {
-            facts = format!("{facts}, took {}", span(duration.into()));
-        }
-        if call.retry_count > 0 {
-            facts = format!("{facts}, {} failed tries", call.retry_count);
-        }
-        if let Some(next) = call.next_retry_at {
-            facts = format!("{facts}, next at {}", next.strftime("%H:%M:%S"));
-        }
         Self {
             id: call.id.clone(),
             target: call.target.clone(),
@@ -106,7 +103,10 @@ impl CallRow {
             meaning: meaning(&call.status),
             family,
             icon,
-            facts,
+            began: call.created_at,
+            took: call.duration_ms.map(|duration| span(duration.into())),
+            tries: call.retry_count,
+            next_try: call.next_retry_at,
             source: call.source.as_deref().map(in_services),
             open: !matches!(call.status.as_str(), "completed" | "scheduled"),
             failure: call.last_failure.clone(),
@@ -174,7 +174,7 @@ impl View for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::Sample;
+    use crate::views::{Sample, samples};
 
     impl Sample for Journal {
         fn samples() -> Vec<Self> {
@@ -186,7 +186,10 @@ mod tests {
                 meaning: meaning("suspended"),
                 family: "waiting",
                 icon: "waiting",
-                facts: "began 07:15:00".into(),
+                began: samples::at(0),
+                took: Some("5s".into()),
+                tries: 2,
+                next_try: Some(samples::at(9)),
                 source: Some("order_fulfillment.rs".into()),
                 open: true,
                 failure: Some("<boom>".into()),

@@ -55,7 +55,9 @@ pub struct Pages {
     pub page: u32,
     /// The last one.
     pub last: u32,
-    /// The page before.
+    /// Whether one is past it.
+    pub is_past: bool,
+    /// The page before; the last one, for who is past it.
     pub previous: Option<String>,
     /// The page after.
     pub next: Option<String>,
@@ -69,6 +71,7 @@ impl Pages {
         Self {
             page: page.page,
             last,
+            is_past: total > 0 && page.page > last,
             previous: (page.page > 1).then(|| href((page.page - 1).min(last))),
             next: (page.page < last).then(|| href(page.page + 1)),
         }
@@ -101,6 +104,11 @@ mod tests {
             })
         };
         assert_eq!(pages(1, 0).last, 1);
+        assert!(pages(3, 26).is_past && !pages(2, 26).is_past);
+        assert!(
+            !pages(9, 0).is_past,
+            "an empty list has nothing to go back to"
+        );
         assert_eq!(pages(1, 25).next, None);
         assert_eq!(pages(1, 26).next.as_deref(), Some("/orders?q=a+b&page=2"));
         assert_eq!(

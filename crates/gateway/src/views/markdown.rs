@@ -8,6 +8,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::basket::Basket;
 use waybill_domain::money::Cents;
 use waybill_domain::order::{EventKind, OrderRecord, OrderStatus};
+use waybill_domain::words;
 
 use super::progress::{Progress, Step, StepName, StepState};
 
@@ -178,6 +179,7 @@ pub fn cart(basket: &Basket) -> String {
 /// The catalog, or the part of it that was asked for.
 pub fn products(rows: &[ProductRow<'_>], total: i64) -> String {
     let mut out = format!("# Products\n\n{} of {total} shown.\n\n", rows.len());
+    past_end(&mut out, rows.len(), total, "/products");
     line(
         &mut out,
         "| SKU | Product | Price | Stock |\n|-----|---------|------:|------:|",
@@ -219,9 +221,20 @@ pub fn approvals(rows: &[OrderRow<'_>]) -> String {
     out
 }
 
+/// What stands in a list's place past its end.
+fn past_end(out: &mut String, shown: usize, total: i64, list: &str) {
+    if shown == 0 && total > 0 {
+        line(
+            out,
+            format_args!("This page is past the end: [back to the first]({list}).\n"),
+        );
+    }
+}
+
 /// A list of orders.
 pub fn orders(rows: &[OrderRow<'_>], total: i64) -> String {
     let mut out = format!("# Orders\n\n{} of {total} shown.\n\n", rows.len());
+    past_end(&mut out, rows.len(), total, "/orders");
     line(
         &mut out,
         "| Order | User | Status | Total | Since |\n|---|---|---|--:|---|",
@@ -384,10 +397,15 @@ fn title_case(words: &str) -> String {
         .join(" ")
 }
 
-/// Makes people's words mean themselves in Markdown, on one line.
+/// Makes people's words mean themselves in Markdown, on one line, and keeps
+/// those that do not run from left to right to themselves.
 fn text(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
-    let letters: Vec<char> = raw.trim().chars().collect();
+    // A line end would end an isolate, too.
+    let one_line = raw
+        .trim()
+        .replace(|c: char| c.is_whitespace() || c.is_control(), " ");
+    let letters: Vec<char> = words::isolated(&one_line).chars().collect();
     for (place, letter) in letters.iter().copied().enumerate() {
         let inside_word = place > 0
             && letters[place - 1].is_alphanumeric()
@@ -395,7 +413,6 @@ fn text(raw: &str) -> String {
                 .get(place + 1)
                 .is_some_and(|next| next.is_alphanumeric());
         match letter {
-            letter if letter.is_whitespace() || letter.is_control() => out.push(' '),
             // Underscores inside words mean nothing in CommonMark; ids stay readable.
             '_' if inside_word => out.push('_'),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '&' | '~' | '!'
@@ -511,6 +528,110 @@ mod tests {
 
         **Subtotal**: $125.00
         ");
+    }
+
+    /// What somebody writes to turn our words around.
+    const HOSTILE: &str = "\u{202E}\u{5D0}hostile\nand on";
+
+    /// Words of others that stand open in a document.
+    fn assert_isolated(document: &str) {
+        assert!(document.contains("hostile"), "{document}");
+        assert!(!document.contains('\u{202E}'), "{document:?}");
+        for line in document.lines() {
+            let mut depth = 0_i32;
+            for (place, letter) in line.char_indices() {
+                match letter {
+                    '\u{2068}' => depth += 1,
+                    '\u{2069}' => depth -= 1,
+                    _ => {}
+                }
+                let stands_open = line[place..].starts_with("hostile") && depth == 0;
+                assert!(!stands_open, "{line:?}");
+            }
+            assert_eq!(depth, 0, "an isolate ends where its line ends: {line:?}");
+        }
+    }
+
+    /// An order with `HOSTILE` in each field in turn that takes it.
+    fn hostile_orders(record: &OrderRecord) -> Vec<OrderRecord> {
+        fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+            match value {
+                serde_json::Value::String(_) => found.push(at.to_owned()),
+                serde_json::Value::Array(items) => {
+                    for (n, item) in items.iter().enumerate() {
+                        places(item, &format!("{at}/{n}"), found);
+                    }
+                }
+                serde_json::Value::Object(fields) => {
+                    for (name, field) in fields {
+                        places(field, &format!("{at}/{name}"), found);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let record = serde_json::to_value(record).unwrap();
+        let mut found = Vec::new();
+        places(&record, "", &mut found);
+        let with = |place: &String| {
+            let mut record = record.clone();
+            *record.pointer_mut(place).unwrap() = HOSTILE.into();
+            serde_json::from_value(record).ok()
+        };
+        found.iter().filter_map(with).collect()
+    }
+
+    #[test]
+    fn nobodys_words_turn_ours_around() {
+        let mut shown = 0;
+        for record in samples::every_order() {
+            for hostile in hostile_orders(&record) {
+                let document = order(&hostile, None);
+                if document.contains("hostile") {
+                    shown += 1;
+                    assert_isolated(&document);
+                    // It says the same when it is rendered.
+                    assert!(to_html(&document).contains('\u{2068}'));
+                }
+            }
+        }
+        assert!(shown > 50, "only {shown} documents show what was written");
+        assert_isolated(&order(&samples::delivered(), Some(HOSTILE)));
+        let mut basket = samples::basket();
+        HOSTILE.clone_into(&mut basket.items[0].name);
+        assert_isolated(&cart(&basket));
+        let row = ProductRow {
+            sku: HOSTILE,
+            name: HOSTILE,
+            price: Cents(1),
+            stock: 1,
+        };
+        assert_isolated(&products(&[row], 1));
+        let row = || OrderRow {
+            order_id: "alice.1",
+            user_id: HOSTILE,
+            status: OrderStatus::Delivered,
+            total: Cents(1),
+            since: samples::at(0),
+        };
+        assert_isolated(&orders(&[row()], 1));
+        assert_isolated(&approvals(&[row()]));
+        let tiles = [(HOSTILE, HOSTILE)];
+        assert_isolated(&dashboard(tiles.into_iter(), std::iter::empty()));
+    }
+
+    #[test]
+    fn what_runs_from_left_to_right_is_written_as_it_is() {
+        for words in ["Widget A", "Straße 5", "東京", "👍🏿"] {
+            assert_eq!(text(words), words);
+        }
+    }
+
+    #[test]
+    fn a_page_past_the_end_leads_back() {
+        assert!(orders(&[], 26).contains("[back to the first](/orders)"));
+        assert!(products(&[], 26).contains("[back to the first](/products)"));
+        assert!(!orders(&[], 0).contains("past the end"));
     }
 
     #[test]

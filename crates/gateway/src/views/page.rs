@@ -12,6 +12,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::basket::Basket;
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::answers::LoginPage;
 use super::journal::{self, Journal};
@@ -76,7 +77,10 @@ impl Kind {
                         "there is no such order: {refusal}"
                     )));
                 }
-                None => return Err(Problem::not_found(format!("there is no page {other}"))),
+                None => {
+                    let other = quoted(other, MAX_NAME);
+                    return Err(Problem::not_found(format!("there is no page {other}")));
+                }
             },
         })
     }
@@ -105,7 +109,7 @@ impl Place {
             }
         }
         let kept = kept.finish();
-        let tab = match fields.text("tab", 16)?.as_deref() {
+        let tab = match fields.word("tab", 16)?.as_deref() {
             Some("output") => "output",
             _ => "input",
         };
@@ -170,9 +174,10 @@ impl Place {
 
     /// The status that is shown.
     pub(super) fn status(&self) -> Result<Option<OrderStatus>, Problem> {
-        let name = self.query.text("status", 32)?;
+        let name = self.query.word("status", 32)?;
         name.map(|name| {
             OrderStatus::parse(&name).ok_or_else(|| {
+                let name = quoted(&name, MAX_NAME);
                 Problem::invalid(
                     "status",
                     format!("there is no status '{name}': choose one of the list"),
@@ -416,7 +421,7 @@ async fn show(
     let mut picture = paint(&app, &viewer, &place, None).await?;
     // Without JavaScript nobody fetches the journal later.
     if let Kind::Order(id) = &place.kind
-        && place.query.text("journal", 8)?.is_some()
+        && place.query.word("journal", 8)?.is_some()
     {
         picture.regions.journal = app.views.render(&journal::of_order(&app, id).await)?;
     }
@@ -438,7 +443,7 @@ struct Next(String);
 
 impl FromFields for Next {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let next = fields.text("next", 2048)?;
+        let next = fields.word("next", 2048)?;
         Ok(Self(
             next.as_deref()
                 .and_then(local_path)

@@ -412,6 +412,12 @@ mod samples_of_views {
                     unread: 0,
                     key: "seed-read".into(),
                 },
+                // One came between two queries.
+                Self {
+                    items: vec![],
+                    unread: 1,
+                    key: "seed-read".into(),
+                },
             ]
         }
     }

@@ -52,7 +52,7 @@ struct At(Place);
 
 impl FromFields for At {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Place::parse(&fields.required_text("at", MAX_ADDRESS)?).map(Self)
+        Place::parse(&fields.required_word("at", MAX_ADDRESS)?).map(Self)
     }
 }
 

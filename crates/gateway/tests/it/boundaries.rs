@@ -42,7 +42,8 @@ fn sources_with(folder: &Path, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_domain_performs_no_io() {
-    assert_eq!(dependencies("domain"), ["jiff", "serde", "thiserror"]);
+    let pure = ["icu_properties", "jiff", "serde", "thiserror"];
+    assert_eq!(dependencies("domain"), pure);
     let sources = repository().join("crates/domain/src");
     let io = [
         "std::fs",
@@ -100,4 +101,52 @@ fn templates_never_compute_money() {
         "cents *", "cents /", "cents +", "cents -", "/ 100", "* 100", "|round",
     ];
     assert_eq!(sources_with(&templates, &computing), Vec::<String>::new());
+}
+
+/// Below `folder`, the lines that spell the other way: `canceled`, `canceling`.
+fn spelt_otherwise(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            if entry.file_name() != "vendor" {
+                spelt_otherwise(&path, found);
+            }
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.to_lowercase();
+            let other = line.contains("cancele") || line.contains("cancelin");
+            // The proposal says it so, and its sentences are ours.
+            if other && !line.contains("order canceled by admin") {
+                found.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn cancelled_has_one_spelling() {
+    let mut found = Vec::new();
+    for folder in [
+        "crates/domain/src",
+        "crates/services/src",
+        "crates/gateway/src",
+        "crates/sandbox/src",
+        "crates/sandbox/templates",
+        "web/templates",
+        "web/static",
+        "docs",
+    ] {
+        spelt_otherwise(&repository().join(folder), &mut found);
+    }
+    for file in ["README.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(repository().join(file)).unwrap();
+        assert!(!text.contains("canceled"), "{file} says canceled");
+    }
+    assert_eq!(
+        found,
+        Vec::<String>::new(),
+        "write cancelled, as everywhere"
+    );
 }

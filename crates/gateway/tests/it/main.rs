@@ -48,4 +48,5 @@ mod streams;
 mod stuck;
 mod traces;
 mod transactions;
+mod words;
 mod world;

@@ -2,7 +2,7 @@
 //! its own, and none counts twice.
 
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::shop::{Order, SOON, Shop, text};
 use crate::world::{Part, Setup, eventually, own, shared};

@@ -12,6 +12,7 @@ use waybill_domain::payment::{
     LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested, TransactionClaim,
 };
 use waybill_domain::session::{self, Attempt, Callback, Heard, Next, Settling, Stray};
+use waybill_domain::words::{MAX_NAME, MAX_REASON, bounded, quoted};
 
 use super::{
     AwaitPayment, CallFuture, CallbackAnswer, Clock, ContextAwakeables, ContextClient,
@@ -145,12 +146,17 @@ fn read(heard: Voice) -> Heard {
     match heard {
         Voice::Deadline => Heard::Deadline,
         Voice::Provider(answer) => {
-            Heard::Provider(answer.map_err(|error| error.message().to_owned()))
+            Heard::Provider(answer.map_err(|error| bounded(error.message(), MAX_REASON)))
         }
-        Voice::Receipt(Err(rejected)) => Heard::Receipt(Err(rejected.message().to_owned())),
+        Voice::Receipt(Err(rejected)) => {
+            Heard::Receipt(Err(bounded(rejected.message(), MAX_REASON)))
+        }
+        // Reading it bounds its words; the error quotes what it could not read.
         Voice::Receipt(Ok(bytes)) => Heard::Receipt(
-            serde_json::from_slice::<PaymentReceipt>(&bytes)
-                .map_err(|error| format!("the receipt is unreadable ({error})")),
+            serde_json::from_slice::<PaymentReceipt>(&bytes).map_err(|error| {
+                let error = quoted(&error.to_string(), MAX_NAME);
+                format!("the receipt is unreadable ({error})")
+            }),
         ),
     }
 }
