@@ -152,3 +152,20 @@ test("every window tells of a lost connection, and of its return", async ({ shop
   await alice.quietlyAdd("P001", 2);
   await expectInCart(windows, 2);
 });
+
+test("without locks each window has a stream of its own", async ({ shop }) => {
+  const alice = await shop.customer("alice");
+  // As on plain HTTP from another machine.
+  await alice.context.addInitScript(() => Object.defineProperty(Navigator.prototype, "locks", { value: undefined }));
+  const streams: string[] = [];
+  alice.context.on("request", (request) => {
+    const { pathname } = new URL(request.url());
+    if (pathname.startsWith("/stream/")) streams.push(pathname);
+  });
+  const windows = await open(alice, ["/cart", "/products"]);
+  await alice.quietlyAdd("P001", 2);
+  await expectInCart(windows, 2);
+  expect(streams).toEqual(["/stream/page", "/stream/page"]);
+  await windows[1].page.getByRole("searchbox").fill("mouse");
+  await expect(windows[1].good("Widget A")).toHaveCount(0);
+});
