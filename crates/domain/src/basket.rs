@@ -20,7 +20,7 @@ pub struct Line {
     /// The catalog's id.
     pub product_id: i64,
     /// The product's name.
-    #[serde(deserialize_with = "words::kept::name")]
+    #[serde(deserialize_with = "words::kept::title")]
     pub name: String,
     /// Pieces, 1 to [`MAX_QUANTITY`].
     pub quantity: u32,
@@ -66,7 +66,7 @@ pub struct Product {
     /// The catalog's id.
     pub product_id: i64,
     /// The product's name.
-    #[serde(deserialize_with = "words::kept::name")]
+    #[serde(deserialize_with = "words::kept::title")]
     pub name: String,
     /// Price of one piece.
     pub unit_price_cents: Cents,

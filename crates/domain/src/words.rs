@@ -25,6 +25,8 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 pub const MAX_REASON: usize = 500;
 /// Longest name that is kept: a carrier's, a tracking number, whoever decided.
 pub const MAX_NAME: usize = 100;
+/// Longest name of a product that is kept.
+pub const MAX_TITLE: usize = 200;
 /// Longest name of a currency that is told.
 pub const MAX_CURRENCY: usize = 20;
 /// Longest address that is kept.
@@ -279,11 +281,18 @@ fn is_one_isolate(text: &str) -> bool {
 pub(crate) mod kept {
     use serde::{Deserialize, Deserializer};
 
-    use super::{CUT, MAX_ADDRESS, MAX_FOREIGN_ID, MAX_NAME, MAX_REASON, MAX_URL, bounded, head};
+    use super::{
+        CUT, MAX_ADDRESS, MAX_FOREIGN_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_URL, bounded, head,
+    };
 
     /// A name, or the like.
     pub(crate) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         String::deserialize(from).map(|raw| short(raw, MAX_NAME))
+    }
+
+    /// The name of a product.
+    pub(crate) fn title<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        String::deserialize(from).map(|raw| short(raw, MAX_TITLE))
     }
 
     /// An address, line by line.
