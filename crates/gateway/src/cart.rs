@@ -11,6 +11,7 @@ use waybill_domain::basket::{AddItem, Basket, MAX_QUANTITY, RemoveItem, UpdateIt
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
 use waybill_domain::update::Update;
+use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
@@ -130,7 +131,8 @@ async fn add(
     )?;
     let asked = app.ingress.user_session(&caller.user).add_item(Body(item));
     let asked = keyed(asked, once.clone()).call().await;
-    let text = format!("Item added: {} × {}", change.quantity, product.name);
+    let name = quoted(&product.name, MAX_NAME);
+    let text = format!("Item added: {} × {name}", change.quantity);
     let done = changed(&app, outcome(asked), &text).await?;
     app.live
         .note(&caller.user, "item_added", &text, once.map(|once| once.key))
