@@ -26,13 +26,13 @@ pub struct Checkout {
     pub expected_total_cents: Option<Cents>,
     /// What of `shipping` the caller has said, and not the shop for it.
     #[serde(default)]
-    pub said: Said,
+    pub named: NamedTerms,
 }
 
 /// Which terms a caller has named: what is left out of a repeated checkout
 /// changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct NamedTerms {
     /// The zone.
     pub zone: bool,
     /// The address.
@@ -56,10 +56,10 @@ impl Checkout {
     /// Whether what this asks for is what the order was placed with. An answer
     /// that the order waits for its payment must be true of what was asked.
     pub fn agrees_with(&self, order: &OrderRecord) -> Result<(), Refusal> {
-        let same = |said: bool, asked: &str, placed: &str| !said || asked == placed;
+        let same = |named: bool, asked: &str, placed: &str| !named || asked == placed;
         let Shipping { zone, address, .. } = &self.shipping;
-        let agrees = same(self.said.zone, zone, &order.zone)
-            && same(self.said.address, address, &order.address)
+        let agrees = same(self.named.zone, zone, &order.zone)
+            && same(self.named.address, address, &order.address)
             && self
                 .expected_total_cents
                 .is_none_or(|expected| expected == order.total_cents);
@@ -304,7 +304,7 @@ mod tests {
                 address: "1 Main St".into(),
             },
             expected_total_cents: expected.map(Cents),
-            said: Said::default(),
+            named: NamedTerms::default(),
         }
     }
 
@@ -351,7 +351,7 @@ mod tests {
             // Left out, the shop fills in what it likes.
             asked.shipping.zone = zone.unwrap_or("Local").to_owned();
             asked.shipping.address = address.unwrap_or("elsewhere").to_owned();
-            asked.said = Said {
+            asked.named = NamedTerms {
                 zone: zone.is_some(),
                 address: address.is_some(),
             };

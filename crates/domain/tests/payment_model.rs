@@ -20,8 +20,8 @@ use std::rc::Rc;
 use waybill_domain::Timestamp;
 use waybill_domain::basket::{Basket, Product};
 use waybill_domain::checkout::{
-    AwaitPayment, CallbackAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker, PaymentCallback,
-    PaymentOpened, Placement, ProviderPage, Said, Settle, Shipping,
+    AwaitPayment, CallbackAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker, NamedTerms,
+    PaymentCallback, PaymentOpened, Placement, ProviderPage, Settle, Shipping,
 };
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::money::Cents;
@@ -278,7 +278,7 @@ fn asked() -> Checkout {
         prices: Vec::new(),
         shipping: placement().shipping,
         expected_total_cents: None,
-        said: Said::default(),
+        named: NamedTerms::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use services::client::{Body, keyed, outcome};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
-use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, Said, Shipping};
+use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, NamedTerms, Shipping};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
@@ -104,7 +104,7 @@ pub(super) async fn checkout(
         shipping,
         prices: prices(&app, &skus).await?,
         expected_total_cents: request.expected_total_cents,
-        said: Said {
+        named: NamedTerms {
             zone: request.zone.is_some(),
             address: request.address.is_some(),
         },
