@@ -15,16 +15,16 @@ use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::auth::Auth;
 use crate::db::Db;
+use crate::http::problem::{self, Problem};
 use crate::live::Hub;
 use crate::live::inspect::AdminApi;
 use crate::ops::Metrics;
 use crate::orders::checkout::PaymentPages;
-use crate::problem::{self, Problem};
 use crate::settings::Settings;
 use crate::views::Views;
 use crate::{
     admin, auth, cart, catalog, dashboard, live, notifications, ops, orders, payments, protection,
-    reply, views, world,
+    views, world,
 };
 
 /// How long a request to somebody else may take to connect.
@@ -123,14 +123,14 @@ pub fn router(app: Shared) -> Router {
             Arc::clone(&app),
             ops::count_request,
         ))
-        .layer(middleware::from_fn(reply::refuse_encoded_bodies))
+        .layer(middleware::from_fn(protection::refuse_encoded_bodies))
         .layer(middleware::from_fn(protection::refuse_cross_site_writes))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
-            reply::present,
+            views::present::present,
         ))
         .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(reply::answer_in_any_case))
+        .layer(middleware::from_fn(protection::answer_in_any_case))
         .layer(middleware::from_fn(protection::secure))
         .layer(middleware::from_fn(protection::log_access))
         .with_state(app)

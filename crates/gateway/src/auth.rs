@@ -25,7 +25,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
 use crate::app::{App, Shared};
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 use crate::settings::Settings;
 
 pub use login::router;

@@ -17,9 +17,11 @@ use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::catalog;
 use crate::catalog::queries::Product;
-use crate::idempotency::IdempotencyKey;
-use crate::problem::Problem;
-use crate::reply::{Asker, Done, Fields, FromFields, Input, Markdown, Wants};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::problem::Problem;
+use crate::http::reply::{Markdown, Reply};
 use crate::views::markdown;
 
 /// `/api/cart`.
@@ -35,11 +37,11 @@ pub fn router() -> Router<Shared> {
 async fn show(
     State(app): State<Shared>,
     caller: Caller,
-    asker: Asker,
+    asker: RequestContext,
 ) -> Result<Response, Problem> {
     let basket = app.live.basket(&caller.user).await?;
     Ok(match asker.wants {
-        Wants::Markdown => Markdown(markdown::cart(&basket)).into_response(),
+        ResponseFormat::Markdown => Markdown(markdown::cart(&basket)).into_response(),
         _ => Json(basket).into_response(),
     })
 }
@@ -118,7 +120,7 @@ async fn add(
     caller: Caller,
     key: IdempotencyKey,
     Input(change): Input<Change>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let product = change.which.in_catalog(&app).await?;
     let item = AddItem {
         product: product.for_cart()?,
@@ -145,7 +147,7 @@ async fn update(
     caller: Caller,
     key: IdempotencyKey,
     Input(change): Input<Change>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let item = UpdateItem {
         sku: change.which.in_cart(&app, &caller).await?,
         quantity: change.quantity,
@@ -185,7 +187,7 @@ async fn remove(
     caller: Caller,
     key: IdempotencyKey,
     Input(removal): Input<Removal>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let item = RemoveItem {
         sku: removal.which.in_cart(&app, &caller).await?,
     };
@@ -218,7 +220,7 @@ async fn clear(
     caller: Caller,
     key: IdempotencyKey,
     Input(Clearing(in_form)): Input<Clearing>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let once = key.or(in_form).once(&caller.user, "cart.clear", &())?;
     let asked = app.ingress.user_session(&caller.user).clear_basket();
     changed(
@@ -235,11 +237,11 @@ async fn changed(
     app: &App,
     answer: Result<Answered<Basket>, Failure>,
     text: &str,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let Answered { value, again } = answer?;
     app.live
         .apply(Update::Basket(value.clone()))
         .await
         .map_err(Problem::internal)?;
-    Ok(Done::new(StatusCode::OK, &value)?.saying_once(text, again))
+    Ok(Reply::new(StatusCode::OK, &value)?.saying_once(text, again))
 }

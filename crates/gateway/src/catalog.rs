@@ -17,8 +17,11 @@ use waybill_domain::money::Cents;
 
 use self::queries::{Filter, Product};
 use crate::app::{App, Shared};
-use crate::problem::Problem;
-use crate::reply::{Asker, Fields, FromFields, InQuery, Markdown, Page, Wants};
+use crate::http::input::{Fields, FromFields, InQuery};
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::http::reply::Markdown;
 use crate::views::markdown;
 use waybill_domain::words::{MAX_NAME, quoted};
 
@@ -41,7 +44,7 @@ pub struct ProductQuery {
     /// Which of them.
     pub filter: Filter,
     /// Which part of those.
-    pub page: Page,
+    pub page: Pagination,
 }
 
 impl FromFields for ProductQuery {
@@ -51,7 +54,7 @@ impl FromFields for ProductQuery {
                 q: fields.text("q", MAX_QUERY)?,
                 category: fields.text("category", MAX_QUERY)?,
             },
-            page: Page::from_fields(fields, PER_PAGE)?,
+            page: Pagination::from_fields(fields, PER_PAGE)?,
         })
     }
 }
@@ -61,17 +64,17 @@ struct Listing {
     products: Vec<Product>,
     total: i64,
     #[serde(flatten)]
-    page: Page,
+    page: Pagination,
 }
 
 async fn list(
     State(app): State<Shared>,
-    asker: Asker,
+    asker: RequestContext,
     InQuery(ProductQuery { filter, page }): InQuery<ProductQuery>,
 ) -> Result<Response, Problem> {
     let (products, total) = queries::products(&app.db, &filter, page).await?;
     Ok(match asker.wants {
-        Wants::Markdown => Markdown(document(&products, total)).into_response(),
+        ResponseFormat::Markdown => Markdown(document(&products, total)).into_response(),
         _ => Json(Listing {
             products,
             total,
@@ -97,12 +100,12 @@ pub fn document(products: &[Product], total: i64) -> String {
 
 async fn one(
     State(app): State<Shared>,
-    asker: Asker,
+    asker: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let product = known(&app, &id).await?;
     Ok(match asker.wants {
-        Wants::Markdown => Markdown(document(&[product], 1)).into_response(),
+        ResponseFormat::Markdown => Markdown(document(&[product], 1)).into_response(),
         _ => Json(product).into_response(),
     })
 }

@@ -21,10 +21,10 @@ use waybill_domain::words::{MAX_FOREIGN_ID, quoted};
 
 use crate::app::{App, Shared};
 use crate::auth::Admin;
+use crate::http::problem::Problem;
 use crate::live::LiveHealth;
 use crate::live::inspect::StuckInvocation;
 use crate::orders;
-use crate::problem::Problem;
 
 /// How old the numbers may be.
 const FRESH: Duration = Duration::from_millis(500);

@@ -7,9 +7,7 @@
 //! | [`app`] | what handlers share, and the router that merges every feature's |
 //! | [`db`] | SQLite: one writer, a read pool, migrations |
 //! | [`auth`] | who is calling: session cookie, API token, demo persona |
-//! | [`problem`] | every error a caller can see (RFC 9457) |
-//! | [`reply`] | raw input in, answers out, for API, page and Datastar alike |
-//! | [`idempotency`] | `Idempotency-Key` |
+//! | [`http`] | raw input in, answers and problems out, for API, page and Datastar alike |
 //! | [`protection`] | security headers, cross-site requests, access log |
 //! | [`catalog`] | products and shipping zones |
 //! | [`cart`] | carts |
@@ -36,16 +34,14 @@ pub mod cart;
 pub mod catalog;
 pub mod dashboard;
 pub mod db;
-pub mod idempotency;
+pub mod http;
 pub mod live;
 pub mod notifications;
 pub mod ops;
 pub mod orders;
 pub mod payments;
-pub mod problem;
 pub mod protection;
 pub mod reconcile;
-pub mod reply;
 pub mod seed;
 pub mod settings;
 pub mod views;

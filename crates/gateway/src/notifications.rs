@@ -17,9 +17,11 @@ use waybill_domain::update::{ReadMark, Update};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
-use crate::idempotency::IdempotencyKey;
-use crate::problem::Problem;
-use crate::reply::{Done, Fields, FromFields, InQuery, Input, Page};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, InQuery, Input};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 
 use self::queries::Whose;
 
@@ -61,7 +63,7 @@ pub struct Listing {
     pub unread: i64,
     /// Which page.
     #[serde(flatten)]
-    pub page: Page,
+    pub page: Pagination,
     /// Whether older ones follow.
     pub more: bool,
 }
@@ -84,11 +86,11 @@ pub fn router() -> Router<Shared> {
         .route("/api/notifications/read", post(mark_read))
 }
 
-struct ListQuery(Page);
+struct ListQuery(Pagination);
 
 impl FromFields for ListQuery {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Page::from_fields(fields, PER_PAGE).map(Self)
+        Pagination::from_fields(fields, PER_PAGE).map(Self)
     }
 }
 
@@ -101,7 +103,7 @@ async fn list(
 }
 
 /// A page of what the caller is told.
-pub async fn listing(app: &App, caller: &Caller, page: Page) -> Result<Listing, Problem> {
+pub async fn listing(app: &App, caller: &Caller, page: Pagination) -> Result<Listing, Problem> {
     let read_at = queries::read_at(&app.db, &caller.user).await?;
     let mut rows = queries::newest(&app.db, whose(caller), page.limit() + 1, page.offset()).await?;
     let more = rows.len() > usize::try_from(page.limit()).unwrap_or(usize::MAX);
@@ -181,7 +183,7 @@ async fn mark_read(
     caller: Caller,
     key: IdempotencyKey,
     Input(request): Input<ReadUpTo>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let once = key
         .or(request.key)
         .once(&caller.user, "notifications.read", &request.up_to)?;
@@ -207,5 +209,5 @@ async fn mark_read(
     let unread =
         queries::unread(&app.db, whose(&caller), Some(mark.read_at.as_millisecond())).await?;
     let body = serde_json::json!({ "read_at": mark.read_at, "unread": unread });
-    Done::new(StatusCode::OK, &body)
+    Reply::new(StatusCode::OK, &body)
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use metrics::Metrics;
 
 use crate::app::{App, Shared};
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// How long Restate and SQLite may take to prove that they are there.
 const PROVE_WITHIN: Duration = Duration::from_secs(2);

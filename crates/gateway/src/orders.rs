@@ -25,7 +25,7 @@ use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::{App, Shared};
 use crate::auth::Caller;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// `/api/checkout` and `/api/orders`.
 pub fn router() -> Router<Shared> {

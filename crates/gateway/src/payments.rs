@@ -20,9 +20,10 @@ use waybill_domain::payment::{PaymentReceipt, ReceiptStatus};
 use waybill_domain::refusal::Refusal;
 
 use crate::app::{App, Shared};
+use crate::http::input::{self, Fields, FromFields};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 use crate::orders;
-use crate::problem::Problem;
-use crate::reply::{self, Done, Fields, FromFields};
 
 /// Longest accepted ids and reasons, in characters.
 const MAX_TEXT: usize = 500;
@@ -82,8 +83,8 @@ async fn callback(
     State(app): State<Shared>,
     headers: HeaderMap,
     body: RawBody,
-) -> Result<Done, Problem> {
-    let body = reply::read(body).await?;
+) -> Result<Reply, Problem> {
+    let body = input::read(body).await?;
     check_sender(&app, &headers, &body)?;
     let fields = if body.trim_ascii().is_empty() {
         Fields::default()
@@ -110,7 +111,7 @@ async fn callback(
         CallbackAnswer::Repeated => "repeated",
         CallbackAnswer::Late => "late",
     };
-    Done::new(
+    Reply::new(
         StatusCode::OK,
         &json!({ "order_id": order_id, "result": result }),
     )

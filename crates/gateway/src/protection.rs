@@ -3,41 +3,68 @@
 
 use std::time::Instant;
 
-use axum::extract::{FromRequestParts, Request};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::body::HttpBody as _;
+use axum::extract::Request;
+use axum::http::header::Entry;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use tracing::Instrument as _;
 
 use crate::auth;
-use crate::problem::Problem;
+use crate::http::nonce::Nonce;
+use crate::http::problem::Problem;
 
-/// Allows the inline scripts of one page: `<script nonce="…">`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Nonce(String);
-
-impl Nonce {
-    fn fresh() -> Self {
-        Self(hex::encode(rand::random::<[u8; 16]>()))
+/// Takes out of `Accept-Encoding` what forbids an answer as it is. Nobody gains
+/// by a 406: the compression layer says it when the handler has done its work.
+pub async fn answer_in_any_case(mut request: Request, next: Next) -> Response {
+    let Entry::Occupied(mut accepted) = request.headers_mut().entry(header::ACCEPT_ENCODING) else {
+        return next.run(request).await;
+    };
+    let kept: Vec<_> = accepted
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter(|coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            let (_, weight) = weight.split_once('=').unwrap_or(("", ""));
+            let is_forbidden = weight.trim().parse() == Ok(0.0_f32);
+            let name = name.trim();
+            !(is_forbidden && (name == "*" || name.eq_ignore_ascii_case("identity")))
+        })
+        .collect();
+    match HeaderValue::try_from(kept.join(",")) {
+        Ok(kept) => drop(accepted.insert_mult(kept)),
+        Err(_) => drop(accepted.remove()),
     }
-
-    /// The nonce as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+    next.run(request).await
 }
 
-impl<S: Sync> FromRequestParts<S> for Nonce {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        _: &S,
-    ) -> Result<Self, std::convert::Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+/// Refuses a body that is encoded, whoever would read it: it is not what its
+/// `Content-Type` says, and what it would grow to nobody knows.
+pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
+    let is_encoded = request
+        .headers()
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    if is_encoded && !request.body().is_end_stream() {
+        return Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_content_encoding",
+            "Unsupported content encoding",
+            "send the body as it is, without a Content-Encoding",
+        )
+        .with_header(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        )
+        .into_response();
     }
+    next.run(request).await
 }
 
 /// One line per request, without query strings or personal data.

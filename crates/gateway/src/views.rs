@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`page`] | loads what a page shows and paints its regions |
 //! | [`streams`] | the same regions, kept right |
+//! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the middle of every page |
 //! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`journal`] | the middles |
 //! | [`answers`] | toasts, error pages, the login page |
@@ -27,6 +28,7 @@ pub mod markdown;
 pub mod order;
 pub mod orders;
 pub mod page;
+pub mod present;
 pub mod products;
 pub mod progress;
 #[cfg(test)]
@@ -48,7 +50,7 @@ use serde::Serialize;
 
 use self::assets::Assets;
 use crate::app::Shared;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 use crate::settings::Settings;
 
 /// What a template shows.

@@ -16,8 +16,9 @@ use waybill_domain::words::{MAX_REASON, quoted};
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::dashboard::beside;
-use crate::problem::Problem;
-use crate::reply::{Done, Fields, FromFields, Input};
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 
 pub use scenarios::{Scenario, World};
 
@@ -79,10 +80,10 @@ async fn put_faults(
     State(app): State<Shared>,
     _: Visitor,
     Input(Switches(switches)): Input<Switches>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let faults = ask_sandbox(&app, reqwest::Method::PUT, Some(switches)).await?;
     app.live.tell_all();
-    Ok(Done::new(StatusCode::OK, &faults)?.saying("The outside world has changed"))
+    Ok(Reply::new(StatusCode::OK, &faults)?.saying("The outside world has changed"))
 }
 
 /// One switch, as a form sends it: `switch=carrier.down&value=true`.
@@ -115,18 +116,18 @@ async fn switch_fault(
     State(app): State<Shared>,
     _: Visitor,
     Input(switch): Input<Switch>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let said = format!("{}.{} is {}", switch.side, switch.name, switch.value);
     let switches = json!({ switch.side: { switch.name: switch.value } });
     let faults = ask_sandbox(&app, reqwest::Method::PUT, Some(switches)).await?;
     app.live.tell_all();
-    Ok(Done::new(StatusCode::OK, &faults)?.saying(said))
+    Ok(Reply::new(StatusCode::OK, &faults)?.saying(said))
 }
 
-async fn reset_faults(State(app): State<Shared>, _: Visitor) -> Result<Done, Problem> {
+async fn reset_faults(State(app): State<Shared>, _: Visitor) -> Result<Reply, Problem> {
     let faults = ask_sandbox(&app, reqwest::Method::DELETE, None).await?;
     app.live.tell_all();
-    Ok(Done::new(StatusCode::OK, &faults)?.saying("The outside world behaves again"))
+    Ok(Reply::new(StatusCode::OK, &faults)?.saying("The outside world behaves again"))
 }
 
 async fn ask_sandbox(
@@ -182,10 +183,10 @@ async fn crash(
     State(app): State<Shared>,
     _: Visitor,
     Input(Victim): Input<Victim>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     crash_services(&app).await?;
     let body = json!({ "process": "services", "crashed": true });
-    Ok(Done::new(StatusCode::ACCEPTED, &body)?
+    Ok(Reply::new(StatusCode::ACCEPTED, &body)?
         .saying("The services have crashed; their supervisor starts them again"))
 }
 
@@ -225,13 +226,13 @@ async fn run_scenario(
     State(app): State<Shared>,
     Visitor(caller): Visitor,
     Path(number): Path<String>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let scenario = scenarios::start(&app, &caller, &number)?;
     let said = format!(
         "Scenario {} has begun: watch {}",
         scenario.number, scenario.order_id
     );
-    Ok(Done::new(StatusCode::ACCEPTED, &scenario)?.saying(said))
+    Ok(Reply::new(StatusCode::ACCEPTED, &scenario)?.saying(said))
 }
 
 #[cfg(test)]

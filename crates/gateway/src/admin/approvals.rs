@@ -15,10 +15,13 @@ use waybill_domain::order::OrderRecord;
 use crate::app::Shared;
 use crate::auth::Admin;
 use crate::db::Db;
-use crate::idempotency::IdempotencyKey;
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, InQuery, Input};
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 use crate::orders;
-use crate::problem::Problem;
-use crate::reply::{Asker, Done, Fields, FromFields, InQuery, Input, Page, Wants};
 use crate::views::markdown;
 
 /// Orders on a page of the queue.
@@ -30,7 +33,7 @@ struct Queue {
     approvals: Vec<Waiting>,
     total: i64,
     #[serde(flatten)]
-    page: Page,
+    page: Pagination,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,22 +47,22 @@ struct Waiting {
     lines: Vec<waybill_domain::basket::Line>,
 }
 
-pub(super) struct QueueQuery(Page);
+pub(super) struct QueueQuery(Pagination);
 
 impl FromFields for QueueQuery {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Page::from_fields(fields, PER_PAGE).map(Self)
+        Pagination::from_fields(fields, PER_PAGE).map(Self)
     }
 }
 
 pub(super) async fn list(
     State(app): State<Shared>,
     _: Admin,
-    asker: Asker,
+    asker: RequestContext,
     InQuery(QueueQuery(page)): InQuery<QueueQuery>,
 ) -> Result<Response, Problem> {
     let records = waiting(&app.db, page).await?;
-    if asker.wants == Wants::Markdown {
+    if asker.wants == ResponseFormat::Markdown {
         let rows: Vec<_> = records.iter().map(row).collect();
         let kind = [(
             axum::http::header::CONTENT_TYPE,
@@ -102,7 +105,7 @@ impl From<OrderRecord> for Waiting {
 }
 
 /// Orders that wait for a decision, longest waiting first.
-pub async fn waiting(db: &Db, page: Page) -> sqlx::Result<Vec<OrderRecord>> {
+pub async fn waiting(db: &Db, page: Pagination) -> sqlx::Result<Vec<OrderRecord>> {
     let records: Vec<String> = sqlx::query_scalar(
         "SELECT record FROM orders
          WHERE ended_at IS NULL AND status = 'awaiting_approval' AND undoing IS NULL
@@ -149,7 +152,7 @@ pub(super) async fn decide(
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<Verdicted>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let key = key.or(request.key);
     // An order that nobody knows must not be asked of a workflow.
     let order_id = orders::find(&app, &orders::named(&admin, &id)?)
@@ -169,5 +172,5 @@ pub(super) async fn decide(
     };
     let status = orders::decide::decide(&app, &order_id, decision).await?;
     let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
-    Ok(Done::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
+    Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
 }

@@ -11,9 +11,10 @@ use waybill_domain::update::Update;
 use crate::app::Shared;
 use crate::auth::Admin;
 use crate::catalog;
-use crate::idempotency::IdempotencyKey;
-use crate::problem::Problem;
-use crate::reply::{Done, Fields, FromFields, Input};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 
 pub(super) struct Request {
     quantity: u32,
@@ -36,7 +37,7 @@ pub(super) async fn restock(
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<Request>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let product = catalog::known(&app, &id).await?;
     let sku = Sku::parse(&product.sku)?;
     catalog::stock::tell_of(&app, &[&sku]).await?;
@@ -57,5 +58,5 @@ pub(super) async fn restock(
         "{} more of {}: {} in stock",
         request.quantity, product.name, level.available
     );
-    Ok(Done::new(StatusCode::OK, &level)?.saying_once(&said, called.again))
+    Ok(Reply::new(StatusCode::OK, &level)?.saying_once(&said, called.again))
 }

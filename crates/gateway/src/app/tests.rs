@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt;
 
 use super::*;
-use crate::{reply::MAX_BODY, seed};
+use crate::http::input::MAX_BODY;
+use crate::seed;
 
 #[derive(Parser)]
 struct Line {

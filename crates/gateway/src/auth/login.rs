@@ -14,8 +14,10 @@ use super::password;
 use super::queries::{self, User};
 use super::session::{self, Sessions};
 use crate::app::{App, Shared};
-use crate::problem::Problem;
-use crate::reply::{Done, Fields, FromFields, Input, local_path};
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::negotiation::local_path;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 
 /// `/login` and `/logout`.
 pub fn router() -> Router<Shared> {
@@ -61,7 +63,7 @@ async fn login(
     State(app): State<Shared>,
     headers: HeaderMap,
     Input(login): Input<Login>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let (name, user) = match login.proof {
         Proof::Persona(name) => persona(&app, &name).await?,
         Proof::Password { username, password } => known(&app, &username, password).await?,
@@ -73,7 +75,7 @@ async fn login(
         session::needs_tls(&headers),
     );
     let body = json!({ "user": name, "role": user.role });
-    Ok(Done::new(StatusCode::OK, &body)?
+    Ok(Reply::new(StatusCode::OK, &body)?
         .saying(format!("Signed in as {name}"))
         .going_to(login.next.unwrap_or_else(|| "/".to_owned()))
         .with_cookie(cookie))
@@ -137,8 +139,8 @@ fn too_many_tries(seconds: u64) -> Problem {
     .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-async fn logout(headers: HeaderMap) -> Result<Done, Problem> {
-    Ok(Done::new(StatusCode::OK, &json!({ "user": null }))?
+async fn logout(headers: HeaderMap) -> Result<Reply, Problem> {
+    Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
         .going_to("/login")
         .with_cookie(Sessions::end(session::needs_tls(&headers))))

@@ -7,7 +7,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash}
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Verifications at once: each takes 19 MiB and a core for tens of milliseconds.
 static SLOTS: Semaphore = Semaphore::const_new(2);

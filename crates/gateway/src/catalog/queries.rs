@@ -9,7 +9,7 @@ use waybill_domain::money::Cents;
 use waybill_domain::refusal::Refusal;
 
 use crate::db::Db;
-use crate::reply::Page;
+use crate::http::pagination::Pagination;
 
 /// A product, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
@@ -69,7 +69,11 @@ macro_rules! filtered {
 }
 
 /// One page of the products that `filter` lets through, and how many there are.
-pub async fn products(db: &Db, filter: &Filter, page: Page) -> sqlx::Result<(Vec<Product>, i64)> {
+pub async fn products(
+    db: &Db,
+    filter: &Filter,
+    page: Pagination,
+) -> sqlx::Result<(Vec<Product>, i64)> {
     let pattern = filter.q.as_deref().map(like_pattern);
     let total = sqlx::query_scalar(concat!("SELECT count(*) ", filtered!()))
         .bind(pattern.as_deref())
@@ -221,7 +225,7 @@ mod tests {
             q: Some(q.to_owned()),
             category: None,
         };
-        let page = Page {
+        let page = Pagination {
             page: 1,
             per_page: 100,
         };
@@ -257,7 +261,7 @@ mod tests {
             q: None,
             category: Some("Widgets".into()),
         };
-        let page = Page {
+        let page = Pagination {
             page: 2,
             per_page: 3,
         };

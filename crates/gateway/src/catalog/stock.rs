@@ -12,7 +12,7 @@ use waybill_domain::update::Update;
 
 use super::queries;
 use crate::app::{App, Shared};
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// How often to look for products that nobody has told Inventory of.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);

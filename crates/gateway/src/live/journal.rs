@@ -19,8 +19,8 @@ use super::inspect::{AdminApi, AdminError, literal, literals};
 use super::sources;
 use crate::app::Shared;
 use crate::auth::Caller;
+use crate::http::problem::Problem;
 use crate::orders;
-use crate::problem::Problem;
 
 /// Most invocations that are shown of one order. Each attempt to pay costs
 /// about fifteen.

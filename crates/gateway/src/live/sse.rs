@@ -37,8 +37,8 @@ use waybill_domain::ids::Username;
 
 use super::{Backoff, Hub};
 use crate::auth::Caller;
+use crate::http::problem::Problem;
 use crate::ops::Metrics;
-use crate::problem::Problem;
 
 /// Least time between two renderings of one stream.
 const COALESCE: Duration = Duration::from_millis(100);

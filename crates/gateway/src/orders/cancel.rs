@@ -12,9 +12,10 @@ use super::decide::decide;
 use super::{apply, find, named};
 use crate::app::Shared;
 use crate::auth::Caller;
-use crate::idempotency::IdempotencyKey;
-use crate::problem::Problem;
-use crate::reply::{Done, Fields, FromFields, Input};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 
 /// Longest reason, in characters.
 pub const MAX_REASON: usize = 500;
@@ -40,7 +41,7 @@ pub(super) async fn cancel(
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<Request>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let key = key.or(request.key);
     // An order that nobody knows must not be asked of a session: it would be
     // made by asking.
@@ -72,7 +73,7 @@ pub(super) async fn cancel(
         }
     };
     let body = json!({ "order_id": order_id, "status": status });
-    Ok(Done::new(StatusCode::ACCEPTED, &body)?
+    Ok(Reply::new(StatusCode::ACCEPTED, &body)?
         .saying("Cancelling the order")
         .going_to(format!("/orders/{order_id}")))
 }

@@ -21,9 +21,10 @@ use crate::app::{App, Shared};
 use crate::auth::{Caller, queries as users};
 use crate::catalog::queries::{self as catalog, Product};
 use crate::catalog::stock;
-use crate::idempotency::IdempotencyKey;
-use crate::problem::Problem;
-use crate::reply::{Done, Fields, FromFields, Input};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 
 /// How long the answer waits for the awakeable and the payment page.
 const PAYMENT_DETAILS_WITHIN: Duration = Duration::from_secs(2);
@@ -86,7 +87,7 @@ pub(super) async fn checkout(
     caller: Caller,
     key: IdempotencyKey,
     Input(request): Input<Request>,
-) -> Result<Done, Problem> {
+) -> Result<Reply, Problem> {
     let key = key.or(request.key.clone());
     let order_id = order_id(&caller, &request, &key)?;
     let once = key.once(&caller.user, "checkout", &request)?;
@@ -174,17 +175,18 @@ async fn shipping(
         return Ok(zone.to(address));
     }
     // A zone that has left the catalog still is the pending order's.
-    match known.filter(|order| is_pending(order) && order.zone.eq_ignore_ascii_case(&name)) {
-        Some(order) => Ok(Shipping {
+    if let Some(order) = known
+        && is_pending(order)
+        && order.zone.eq_ignore_ascii_case(&name)
+    {
+        return Ok(Shipping {
             zone: order.zone.clone(),
             cost_cents: order.shipping_cents,
             address,
-        }),
-        None => {
-            let what = format!("there is no zone {}", quoted(&name, MAX_NAME));
-            Err(no_such_zone(app, &what).await?)
-        }
+        });
     }
+    let what = format!("there is no zone {}", quoted(&name, MAX_NAME));
+    Err(no_such_zone(app, &what).await?)
 }
 
 async fn no_such_zone(app: &App, what: &str) -> Result<Problem, Problem> {
@@ -299,7 +301,7 @@ fn has_been_paid(record: &OrderRecord) -> bool {
     record.payment().transaction_id.is_some()
 }
 
-fn answer(record: &OrderRecord, already_processed: bool) -> Result<Done, Problem> {
+fn answer(record: &OrderRecord, already_processed: bool) -> Result<Reply, Problem> {
     let payment = record.payment();
     let answer = Answer {
         order_id: record.order_id.clone(),
@@ -318,7 +320,7 @@ fn answer(record: &OrderRecord, already_processed: bool) -> Result<Done, Problem
     } else {
         (StatusCode::ACCEPTED, "Order placed")
     };
-    Ok(Done::new(status, &answer)?
+    Ok(Reply::new(status, &answer)?
         .saying(text)
         .going_to(format!("/orders/{}", record.order_id)))
 }

@@ -12,7 +12,7 @@ use waybill_domain::refusal::Refusal;
 
 use super::{ask_restate, find};
 use crate::app::App;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// How long a workflow may take to begin, once its order is paid: whoever was
 /// told that it is paid may decide at once.

@@ -6,7 +6,7 @@ use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
 use crate::db::Db;
-use crate::reply::Page;
+use crate::http::pagination::Pagination;
 
 /// An order as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
@@ -52,7 +52,11 @@ const FEW_MATCHES: i64 = 1_000;
 
 /// One page of the orders that `filter` lets through, newest first, and how
 /// many there are.
-pub async fn orders(db: &Db, filter: &Filter, page: Page) -> sqlx::Result<(Vec<Summary>, i64)> {
+pub async fn orders(
+    db: &Db,
+    filter: &Filter,
+    page: Pagination,
+) -> sqlx::Result<(Vec<Summary>, i64)> {
     let search = match &filter.q {
         Some(q) => match Search::new(db, q).await? {
             Some(search) => Some(search),
@@ -97,7 +101,7 @@ impl Search {
     }
 }
 
-fn selected(filter: &Filter, search: Option<&Search>, page: Page) -> QueryBuilder<Sqlite> {
+fn selected(filter: &Filter, search: Option<&Search>, page: Pagination) -> QueryBuilder<Sqlite> {
     let mut query = narrowed(
         "SELECT order_id, user_id, status, undoing, total_cents, pieces, created_at, updated_at,
                 status_since, wait_until FROM orders",
@@ -219,8 +223,8 @@ mod tests {
         (folder, db)
     }
 
-    fn page(page: u32, per_page: u32) -> Page {
-        Page { page, per_page }
+    fn page(page: u32, per_page: u32) -> Pagination {
+        Pagination { page, per_page }
     }
 
     fn searching(q: &str) -> Filter {
@@ -237,7 +241,7 @@ mod tests {
         }
     }
 
-    async fn ids(db: &Db, filter: &Filter, page: Page) -> (Vec<String>, i64) {
+    async fn ids(db: &Db, filter: &Filter, page: Pagination) -> (Vec<String>, i64) {
         let (orders, total) = orders(db, filter, page).await.unwrap();
         let ids = orders.into_iter().map(|order| order.order_id).collect();
         (ids, total)

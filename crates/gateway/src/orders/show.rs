@@ -15,8 +15,11 @@ use super::queries::{self, Filter, Summary};
 use super::{find, named};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, queries as users};
-use crate::problem::Problem;
-use crate::reply::{Asker, Fields, FromFields, InQuery, Markdown, Page, Wants};
+use crate::http::input::{Fields, FromFields, InQuery};
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::http::reply::Markdown;
 use crate::views::markdown;
 
 /// Orders on a page of the API.
@@ -32,7 +35,7 @@ pub struct OrderQuery {
     /// Words to search for.
     pub q: Option<String>,
     /// Which part of those.
-    pub page: Page,
+    pub page: Pagination,
 }
 
 impl FromFields for OrderQuery {
@@ -47,7 +50,7 @@ impl FromFields for OrderQuery {
         Ok(Self {
             status,
             q: fields.text("q", MAX_QUERY)?,
-            page: Page::from_fields(fields, PER_PAGE)?,
+            page: Pagination::from_fields(fields, PER_PAGE)?,
         })
     }
 }
@@ -68,7 +71,7 @@ struct Listing {
     orders: Vec<Listed>,
     total: i64,
     #[serde(flatten)]
-    page: Page,
+    page: Pagination,
 }
 
 /// A [`Summary`] with times that people can read.
@@ -110,12 +113,12 @@ fn time(millisecond: i64) -> Timestamp {
 pub(super) async fn list(
     State(app): State<Shared>,
     caller: Caller,
-    asker: Asker,
+    asker: RequestContext,
     InQuery(query): InQuery<OrderQuery>,
 ) -> Result<Response, Problem> {
     let (orders, total) = queries::orders(&app.db, &query.filter(&caller), query.page).await?;
     Ok(match asker.wants {
-        Wants::Markdown => Markdown(list_document(&orders, total)).into_response(),
+        ResponseFormat::Markdown => Markdown(list_document(&orders, total)).into_response(),
         _ => Json(Listing {
             orders: orders.into_iter().map(Listed::from).collect(),
             total,
@@ -149,11 +152,11 @@ pub fn list_document(orders: &[Summary], total: i64) -> String {
 pub(super) async fn one(
     State(app): State<Shared>,
     caller: Caller,
-    asker: Asker,
+    asker: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let record = find(&app, &named(&caller, &id)?).await?;
-    if asker.wants == Wants::Markdown {
+    if asker.wants == ResponseFormat::Markdown {
         return Ok(Markdown(document(&app, &record).await?).into_response());
     }
     let retry_count = app.admin_api.retry_count(&record.order_id).await;

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use waybill_domain::Timestamp;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// The header's name.
 const HEADER: &str = "webhook-signature";

@@ -14,11 +14,11 @@ use super::world::WorldPanel;
 use super::{load, markdown, orders};
 use crate::admin::approvals;
 use crate::app::App;
-use crate::problem::Problem;
-use crate::reply::Page;
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
 
 /// Orders in the queue of those that wait for a decision.
-const IN_QUEUE: Page = Page {
+const IN_QUEUE: Pagination = Pagination {
     page: 1,
     per_page: 50,
 };

@@ -8,10 +8,12 @@ use axum::response::sse::Event;
 use datastar::prelude::{DatastarEvent, PatchElements};
 use serde::Serialize;
 
+use super::present::login_then;
 use super::shell::Persona;
 use super::{View, Views};
-use crate::problem::Problem;
-use crate::reply::{Asker, Said, local_path, login_then};
+use crate::http::negotiation::{RequestContext, local_path};
+use crate::http::problem::Problem;
+use crate::http::reply::UserMessage;
 
 /// How long a browser waits before it opens a stream again that was refused.
 const REFUSED_STREAM_RETRY: Duration = Duration::from_secs(5);
@@ -75,7 +77,7 @@ impl View for LoginPage {
 
 impl Views {
     /// What Datastar is told when a write did not work.
-    pub fn problem_patches(&self, problem: &Problem, asker: &Asker) -> Vec<Event> {
+    pub fn problem_patches(&self, problem: &Problem, asker: &RequestContext) -> Vec<Event> {
         let toast = self.problem_toast(problem, &asker.back);
         // To the client this is a stream that worked and ended, which it opens
         // again at once.
@@ -104,7 +106,7 @@ impl Views {
     }
 
     /// What Datastar is told when a write worked.
-    pub fn done_patches(&self, said: &Said, _: &Asker) -> Vec<Event> {
+    pub fn done_patches(&self, said: &UserMessage, _: &RequestContext) -> Vec<Event> {
         vec![
             self.toast(&Toast {
                 text: said.text.clone(),
@@ -116,7 +118,7 @@ impl Views {
     }
 
     /// The page of an error. A login that failed is tried again on its own page.
-    pub fn problem_page(&self, problem: &Problem, asker: &Asker) -> String {
+    pub fn problem_page(&self, problem: &Problem, asker: &RequestContext) -> String {
         let nonce = asker.nonce.as_str().to_owned();
         let rendered = if asker.path.starts_with("/login") {
             self.render(&LoginPage {

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::Shared;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 const TEMPLATES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 const STATIC: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/static.rs"));

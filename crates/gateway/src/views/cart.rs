@@ -9,8 +9,8 @@ use super::{View, markdown};
 use crate::app::App;
 use crate::auth;
 use crate::catalog::queries::{self, Zone};
+use crate::http::problem::Problem;
 use crate::orders;
-use crate::problem::Problem;
 use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.

@@ -17,13 +17,13 @@ use super::tone::{self, Chip};
 use super::world::{self, ScenarioCard};
 use crate::app::App;
 use crate::dashboard::{self, Dashboard, Need, Process};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
 use crate::live::LiveHealth;
 use crate::orders::queries;
-use crate::problem::Problem;
-use crate::reply::Page;
 
 /// The newest orders that are listed.
-const LATEST: Page = Page {
+const LATEST: Pagination = Pagination {
     page: 1,
     per_page: 8,
 };

@@ -6,8 +6,8 @@ use waybill_domain::order::OrderStatus;
 
 use super::shell::{order_href, short};
 use super::tone::Chip;
+use crate::http::pagination::Pagination;
 use crate::orders::queries::Summary;
-use crate::reply::Page;
 
 /// An order in a table.
 #[derive(Debug, Clone, Serialize)]
@@ -65,7 +65,7 @@ pub struct Pages {
 
 impl Pages {
     /// `href` makes the address of a page.
-    pub fn of(page: Page, total: i64, href: impl Fn(u32) -> String) -> Self {
+    pub fn of(page: Pagination, total: i64, href: impl Fn(u32) -> String) -> Self {
         let last = (total.max(1) - 1) / page.limit() + 1;
         let last = u32::try_from(last).unwrap_or(u32::MAX);
         Self {
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn pages_know_their_neighbours() {
         let pages = |page, total| {
-            Pages::of(Page { page, per_page: 25 }, total, |n| {
+            Pages::of(Pagination { page, per_page: 25 }, total, |n| {
                 href("/orders", &[("q", "a b"), ("page", &n.to_string())])
             })
         };

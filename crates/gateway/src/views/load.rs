@@ -6,7 +6,7 @@ use super::dashboard::StockRow;
 use crate::admin::approvals;
 use crate::app::App;
 use crate::auth::Caller;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// The newest order that is under way: the caller's, or anybody's for admins.
 /// It is found in an index alone, however many orders there are.

@@ -14,8 +14,8 @@ use super::shell::{self, Link};
 use super::tone::{self, Chip};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::http::problem::Problem;
 use crate::orders;
-use crate::problem::Problem;
 use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.

@@ -8,9 +8,9 @@ use super::lists::{self, OrderRow, Pages};
 use super::page::{Middle, Place, Viewer};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
 use crate::orders::{queries, show};
-use crate::problem::Problem;
-use crate::reply::Page;
 
 /// Orders on a page.
 const PER_PAGE: u32 = 25;
@@ -62,7 +62,7 @@ impl OrderList {
         with_user: bool,
         q: String,
         status: Option<OrderStatus>,
-        page: Page,
+        page: Pagination,
         orders: Vec<OrderRow>,
         total: i64,
     ) -> Self {
@@ -167,7 +167,7 @@ pub(super) mod tests {
 
     impl Sample for OrderList {
         fn samples() -> Vec<Self> {
-            let page = Page {
+            let page = Pagination {
                 page: 1,
                 per_page: 5,
             };

@@ -23,10 +23,12 @@ use super::shell::{
 use super::{admin, cart, dashboard, load, order, orders, products};
 use crate::app::{App, Shared};
 use crate::auth::{self, Caller, OptionalCaller};
+use crate::http::input::{Fields, FromFields, InQuery};
+use crate::http::negotiation::local_path;
+use crate::http::nonce::Nonce;
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
 use crate::notifications;
-use crate::problem::Problem;
-use crate::protection::Nonce;
-use crate::reply::{Fields, FromFields, InQuery, Page, local_path};
 
 /// Longest text to search for.
 const MAX_Q: usize = 100;
@@ -165,8 +167,8 @@ impl Place {
     }
 
     /// The page of a list.
-    pub(super) fn number(&self, per_page: u32) -> Result<Page, Problem> {
-        let mut page = Page::from_fields(&self.query, per_page)?;
+    pub(super) fn number(&self, per_page: u32) -> Result<Pagination, Problem> {
+        let mut page = Pagination::from_fields(&self.query, per_page)?;
         // Pages have one length; only the API chooses.
         page.per_page = per_page;
         Ok(page)

@@ -9,8 +9,8 @@ use super::tone;
 use crate::app::App;
 use crate::catalog::queries::{Filter, Product};
 use crate::catalog::{self, queries};
-use crate::problem::Problem;
-use crate::reply::Page;
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
 
 /// Products on a page.
 const PER_PAGE: u32 = 24;
@@ -127,7 +127,7 @@ impl ProductList {
     pub fn of(
         key: String,
         filter: &Filter,
-        page: Page,
+        page: Pagination,
         products: Vec<Product>,
         total: i64,
     ) -> Self {
@@ -207,7 +207,7 @@ mod tests {
 
     impl Sample for ProductList {
         fn samples() -> Vec<Self> {
-            let page = Page {
+            let page = Pagination {
                 page: 1,
                 per_page: 2,
             };

@@ -23,11 +23,11 @@ use super::products;
 use super::shell::{Announce, NotificationItem, Notifications, Workflow, WorkflowOrder};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, OptionalCaller};
+use crate::http::input::{Fields, FromFields, InQuery};
+use crate::http::problem::Problem;
 use crate::live::sse::{self, Frame, LastEventId, Moment, Scene, Wakes, Window};
 use crate::notifications;
 use crate::orders;
-use crate::problem::Problem;
-use crate::reply::{Fields, FromFields, InQuery};
 
 /// How often Restate is asked anew while nothing else wakes a stream.
 const ASK_RESTATE: Duration = Duration::from_secs(2);

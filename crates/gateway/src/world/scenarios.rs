@@ -21,7 +21,7 @@ use waybill_domain::order::OrderStatus;
 
 use crate::app::{self, Shared};
 use crate::auth::Caller;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Between two steps, so that a visitor can follow.
 const PACE: Duration = Duration::from_millis(1500);

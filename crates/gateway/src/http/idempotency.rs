@@ -10,8 +10,8 @@ use waybill_domain::Timestamp;
 use waybill_domain::idempotency::{Digest, Once};
 use waybill_domain::ids::Username;
 
-use crate::problem::Problem;
-use crate::reply::Fields;
+use super::input::Fields;
+use super::problem::Problem;
 
 /// The field that forms send it in, since they can send no header.
 const FIELD: &str = "idempotency_key";

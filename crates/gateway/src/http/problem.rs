@@ -5,7 +5,7 @@
 //! Which error belongs where: `domain` says [`Refusal`] (nothing was done, 4xx);
 //! Restate's absence is [`Failure::Unavailable`] (503, try again); SQLite's is
 //! [`sqlx::Error`] (500, or 503 when it is only busy). All of them become a
-//! `Problem` by `?`. [`crate::reply::present`] logs those that are our fault,
+//! `Problem` by `?`. [`crate::views::present`] logs those that are our fault,
 //! once, and writes each in the form its asker understands.
 
 use std::ops::Deref;
@@ -175,7 +175,7 @@ impl Deref for Problem {
 }
 
 /// The answer as JSON. The problem itself travels along in the extensions, for
-/// [`crate::reply::present`].
+/// [`crate::views::present`].
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(&self)).into_response();

@@ -1,0 +1,19 @@
+//! HTTP as every handler speaks it, and nothing of the shop.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`negotiation`] | who asks, and what they can read |
+//! | [`input`] | bodies and query strings, parsed |
+//! | [`pagination`] | which part of a list is wanted |
+//! | [`idempotency`] | `Idempotency-Key` |
+//! | [`reply`] | what a write that worked answers |
+//! | [`problem`] | every error a caller can see (RFC 9457) |
+//! | [`nonce`] | what lets a page run its own scripts |
+
+pub mod idempotency;
+pub mod input;
+pub mod negotiation;
+pub mod nonce;
+pub mod pagination;
+pub mod problem;
+pub mod reply;

@@ -1,0 +1,120 @@
+//! Writes each answer in the form that its asker reads: JSON, Datastar patches, a
+//! page or a redirect.
+
+use std::convert::Infallible;
+
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::sse::{Event, Sse};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use futures::stream;
+
+use crate::app::Shared;
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::problem::Problem;
+use crate::http::reply::UserMessage;
+
+/// Writes each [`Problem`] and each [`Reply`] in the form its asker reads, and
+/// logs the problems that are our fault.
+pub async fn present(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+    let asker = RequestContext::of(&request);
+    let method = request.method().clone();
+    request.extensions_mut().insert(asker.clone());
+    let mut response = next.run(request).await;
+    if is_bare_refusal(&response) {
+        response = refused(response.status()).into_response();
+    }
+
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        log(&problem, &method, &asker);
+        return match asker.wants {
+            ResponseFormat::Datastar => {
+                patches(app.views.problem_patches(&problem, &asker), &response)
+            }
+            ResponseFormat::Html
+                if problem.status == StatusCode::UNAUTHORIZED && method == Method::GET =>
+            {
+                Redirect::to(&login_then(&asker.path)).into_response()
+            }
+            ResponseFormat::Html => {
+                let page = Html(app.views.problem_page(&problem, &asker));
+                carry_over(&response, (problem.status, page).into_response())
+            }
+            ResponseFormat::Json | ResponseFormat::Markdown => response,
+        };
+    }
+    if let Some(said) = response.extensions_mut().remove::<UserMessage>() {
+        return match asker.wants {
+            ResponseFormat::Datastar => patches(app.views.done_patches(&said, &asker), &response),
+            ResponseFormat::Html => {
+                let to = said.goes_to.as_deref().unwrap_or(&asker.back);
+                carry_over(&response, Redirect::to(to).into_response())
+            }
+            ResponseFormat::Json | ResponseFormat::Markdown => response,
+        };
+    }
+    response
+}
+
+/// Whether axum itself has refused, in plain text: an address that is no UTF-8,
+/// say.
+fn is_bare_refusal(response: &Response) -> bool {
+    let is_plain = match response.headers().get(header::CONTENT_TYPE) {
+        None => true,
+        Some(kind) => kind.as_bytes().starts_with(b"text/plain"),
+    };
+    response.status().is_client_error()
+        && is_plain
+        && response.extensions().get::<Problem>().is_none()
+}
+
+fn refused(status: StatusCode) -> Problem {
+    let title = status.canonical_reason().unwrap_or("Refused");
+    Problem::new(
+        status,
+        &title.to_lowercase().replace(' ', "_"),
+        title,
+        "this request cannot be read: check the address and the headers",
+    )
+}
+
+fn log(problem: &Problem, method: &Method, asker: &RequestContext) {
+    if problem.status.is_server_error() {
+        tracing::error!(
+            http.method = %method,
+            http.path = asker.path,
+            problem.kind = problem.kind(),
+            cause = problem.cause(),
+            "{}",
+            problem.detail
+        );
+    }
+}
+
+/// The login page, which leads back to `path`.
+pub fn login_then(path: &str) -> String {
+    let next: String = form_urlencoded::byte_serialize(path.as_bytes()).collect();
+    format!("/login?next={next}")
+}
+
+fn patches(events: Vec<Event>, instead_of: &Response) -> Response {
+    let events = stream::iter(events.into_iter().map(Ok::<_, Infallible>));
+    carry_over(instead_of, Sse::new(events).into_response())
+}
+
+/// Cookies and such survive a change of form.
+fn carry_over(from: &Response, mut to: Response) -> Response {
+    for name in [
+        header::SET_COOKIE,
+        header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
+        header::ALLOW,
+        header::ACCEPT_ENCODING,
+    ] {
+        for value in from.headers().get_all(&name) {
+            to.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    to
+}
