@@ -17,14 +17,14 @@ use crate::auth::Auth;
 use crate::db::Db;
 use crate::http::problem::{self, Problem};
 use crate::live::Hub;
-use crate::live::inspect::AdminApi;
 use crate::ops::Metrics;
 use crate::orders::checkout::PaymentPages;
+use crate::restate::admin::AdminApi;
 use crate::settings::Settings;
 use crate::views::Views;
 use crate::{
-    admin, auth, cart, catalog, dashboard, live, notifications, ops, orders, payments, protection,
-    views, world,
+    admin, auth, cart, catalog, dashboard, notifications, ops, orders, payments, protection, views,
+    world,
 };
 
 /// How long a request to somebody else may take to connect.
@@ -108,7 +108,6 @@ pub fn router(app: Shared) -> Router {
         .merge(cart::router())
         .merge(catalog::router())
         .merge(dashboard::router())
-        .merge(live::router())
         .merge(notifications::router())
         .merge(ops::router())
         .merge(orders::router())

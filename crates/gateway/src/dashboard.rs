@@ -23,8 +23,8 @@ use crate::app::{App, Shared};
 use crate::auth::Admin;
 use crate::http::problem::Problem;
 use crate::live::LiveHealth;
-use crate::live::inspect::StuckInvocation;
 use crate::orders;
+use crate::restate::admin::StuckInvocation;
 
 /// How old the numbers may be.
 const FRESH: Duration = Duration::from_millis(500);

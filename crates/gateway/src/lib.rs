@@ -7,12 +7,14 @@
 //! | [`app`] | what handlers share, and the router that merges every feature's |
 //! | [`db`] | SQLite: one writer, a read pool, migrations |
 //! | [`auth`] | who is calling: session cookie, API token, demo persona |
+//! | [`clock`] | time between two moments |
 //! | [`http`] | raw input in, answers and problems out, for API, page and Datastar alike |
 //! | [`protection`] | security headers, cross-site requests, access log |
 //! | [`catalog`] | products and shipping zones |
 //! | [`cart`] | carts |
 //! | [`orders`] | checkout, orders, cancellation |
 //! | [`payments`] | the provider's webhook |
+//! | [`restate`] | what Restate's admin API says of invocations |
 //! | [`live`] | the projector: what the services say, caught up from Restate |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the shop at a glance |
@@ -32,6 +34,7 @@ pub mod app;
 pub mod auth;
 pub mod cart;
 pub mod catalog;
+pub mod clock;
 pub mod dashboard;
 pub mod db;
 pub mod http;
@@ -42,6 +45,7 @@ pub mod orders;
 pub mod payments;
 pub mod protection;
 pub mod reconcile;
+pub mod restate;
 pub mod seed;
 pub mod settings;
 pub mod views;

@@ -7,7 +7,6 @@
 //! | [`projector`] | writes what is newer into the read model, then wakes the streams |
 //! | [`catch_up`] | compares the read model with Restate and fetches what is missing |
 //! | [`sse`] | keeps one browser's view right |
-//! | [`inspect`], [`journal`] | what Restate's admin API says of invocations |
 //!
 //! Invariants: an update is applied by its own version, so duplicates and
 //! reordering change nothing; a catch-up never deletes; a stream renders the
@@ -16,13 +15,9 @@
 pub mod catch_up;
 #[cfg(test)]
 mod fake;
-pub mod inspect;
-pub mod journal;
 mod lines;
 pub mod listener;
 pub mod projector;
-mod rows;
-mod sources;
 pub mod sse;
 mod topics;
 
@@ -30,8 +25,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::routing::get;
 use serde::Serialize;
 use services::client::{Failure, Ingress};
 use tokio::sync::{Notify, watch};
@@ -46,17 +39,12 @@ use waybill_domain::notification::Notification;
 use waybill_domain::update::Update;
 
 use self::catch_up::{CatchUp, CatchUpError};
-use self::inspect::AdminApi;
 use self::projector::Projection;
 use self::topics::Topics;
-use crate::app::Shared;
+use crate::clock::millis_between;
 use crate::db::Db;
 use crate::ops::Metrics;
-
-/// The routes of this feature.
-pub fn router() -> Router<Shared> {
-    Router::new().route("/api/orders/{id}/journal", get(journal::show))
-}
+use crate::restate::admin::AdminApi;
 
 /// Most baskets that are remembered.
 const BASKETS_KEPT: usize = 10_000;
@@ -437,21 +425,6 @@ impl Hub {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Milliseconds from `earlier` to `later`; clocks that disagree make it 0.
-pub(crate) fn millis_between(earlier: Timestamp, later: Timestamp) -> u64 {
-    u64::try_from(later.as_millisecond() - earlier.as_millisecond()).unwrap_or(0)
-}
-
-/// What lies at the bottom of an HTTP failure, e.g. "Connection refused".
-fn root_cause(error: &reqwest::Error) -> String {
-    use std::error::Error as _;
-    let mut cause = error.source();
-    while let Some(deeper) = cause.and_then(std::error::Error::source) {
-        cause = Some(deeper);
-    }
-    cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Waits that grow: 100 ms, doubled up to 5 s.

@@ -34,6 +34,7 @@ pub fn router() -> Router<Shared> {
         .route("/api/orders", get(show::list))
         .route("/api/orders/{id}", get(show::one))
         .route("/api/orders/{id}/cancel", post(cancel::cancel))
+        .route("/api/orders/{id}/journal", get(show::journal))
 }
 
 /// The full id of what a caller names: their own orders also without their

@@ -31,7 +31,7 @@ use waybill_domain::order::{OrderRecord, OrderStatus};
 use self::held::Held;
 use self::ledger::{Ledger, Return};
 use crate::db::Db;
-use crate::live::inspect::AdminApi;
+use crate::restate::admin::AdminApi;
 
 /// What is under way looks like a difference for a moment.
 const SEEN_AGAIN_AFTER: Duration = Duration::from_secs(2);

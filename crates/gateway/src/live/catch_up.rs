@@ -25,12 +25,12 @@ use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
-use super::inspect::{AdminApi, AdminError, StateRow, literals};
 use super::projector::Projection;
 use super::topics::Topics;
 use super::{Backoff, CatchUpHealth, Hub, millis_between};
 use crate::db::Db;
 use crate::ops::Metrics;
+use crate::restate::admin::{AdminApi, AdminError, StateRow, literals};
 
 /// How often the read model is compared although nothing seems wrong.
 const EVERY: Duration = Duration::from_secs(30);

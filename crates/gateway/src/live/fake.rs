@@ -18,9 +18,9 @@ use waybill_domain::order::OrderRecord;
 use waybill_domain::update::Update;
 
 use super::Hub;
-use super::inspect::AdminApi;
 use crate::db::Db;
 use crate::ops::Metrics;
+use crate::restate::admin::AdminApi;
 
 /// The token that listeners must show.
 pub(super) const TOKEN: &str = "internal-token";

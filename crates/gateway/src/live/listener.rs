@@ -11,7 +11,8 @@ use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
 use super::lines::{Line, LineSplitter};
-use super::{Backoff, Hub, root_cause};
+use super::{Backoff, Hub};
+use crate::restate::admin::root_cause;
 
 /// A heartbeat comes every 5 s: a stream that says nothing for this long is
 /// dead, even if its connection is not.

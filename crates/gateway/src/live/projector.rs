@@ -250,7 +250,7 @@ impl Writer {
         let kind = match entry {
             Entry::Update(Update::Order(record)) => {
                 if news && heard {
-                    let lag = super::millis_between(record.updated_at, Timestamp::now());
+                    let lag = crate::clock::millis_between(record.updated_at, Timestamp::now());
                     let lag = Duration::from_millis(lag);
                     self.metrics.lag(lag);
                     self.lag.set(lag);

@@ -20,6 +20,7 @@ use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
+use crate::restate::journal::{self, Journal};
 use crate::views::markdown;
 
 /// Orders on a page of the API.
@@ -297,4 +298,15 @@ pub fn elapsed_ms(record: &OrderRecord, now: Timestamp) -> i64 {
         (record.status_since, now)
     };
     (to.as_millisecond() - from.as_millisecond()).max(0)
+}
+/// `GET /api/orders/{id}/journal`
+pub(super) async fn journal(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Journal>, Problem> {
+    let order = super::find(&app, &super::named(&caller, &id)?).await?;
+    Ok(Json(
+        journal::of_order(&app.admin_api, &order.order_id).await?,
+    ))
 }

@@ -12,7 +12,7 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::ReadMark;
 
 use super::{About, Difference, Repair, Side, is_good_end};
-use crate::live::inspect::{AdminApi, AdminError, StateRow, literal};
+use crate::restate::admin::{AdminApi, AdminError, StateRow, literal};
 
 /// State keys, as the services name them.
 const MARKER: &str = "checkout:exec:";

@@ -15,8 +15,8 @@ use super::held::{self, Held};
 use super::ledger::Kept;
 use super::{About, Difference, Repair, Side};
 use crate::db::Db;
-use crate::live::inspect::AdminApi;
 use crate::live::projector::write_update;
+use crate::restate::admin::AdminApi;
 
 /// Orders whose rows are compared together.
 const CHUNK: usize = 500;

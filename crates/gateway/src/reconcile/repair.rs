@@ -14,7 +14,7 @@ use waybill_domain::order::OrderRecord;
 use super::held;
 use super::ledger::Return;
 use super::{About, Look, Reconcile, Repair, read_model};
-use crate::live::inspect::literal;
+use crate::restate::admin::literal;
 
 /// Who it was, in the order's story.
 const OPERATOR: &str = "an operator";

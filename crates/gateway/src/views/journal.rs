@@ -8,8 +8,8 @@ use waybill_domain::ids::OrderId;
 use super::View;
 use super::shell::{order_href, span};
 use crate::app::App;
-use crate::live::inspect::AdminError;
-use crate::live::journal::{self, Invocation, Step};
+use crate::restate::admin::AdminError;
+use crate::restate::journal::{self, Invocation, Step};
 
 /// `#journal`
 #[derive(Debug, Clone, Default, Serialize)]

@@ -15,7 +15,8 @@ use tokio::sync::Mutex;
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::Head;
 
-use super::rows::RowSplitter;
+use super::row_stream::RowSplitter;
+use crate::http::problem::Problem;
 
 /// How long a short question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -50,6 +51,23 @@ pub enum AdminError {
     /// another version of Restate.
     #[error("Restate's admin API refused a question: {0}")]
     Refused(String),
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        match &error {
+            AdminError::Unreachable { .. } => Self::unavailable(
+                "Restate's admin API is not reachable, so its journal cannot be shown; orders go on without it",
+            ),
+            AdminError::Refused(_) => Self::new(
+                axum::http::StatusCode::BAD_GATEWAY,
+                "admin_api_failed",
+                "Restate's admin API failed",
+                "Restate's admin API did not understand the question: tell the operator which Restate version runs",
+            ),
+        }
+        .with_cause(error)
+    }
 }
 
 /// Restate's admin API. A cheap clone.
@@ -441,7 +459,7 @@ impl AdminApi {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> AdminError {
-        self.unreachable_because(super::root_cause(error))
+        self.unreachable_because(root_cause(error))
     }
 
     fn too_slow(&self, limit: Duration) -> AdminError {
@@ -465,6 +483,16 @@ fn order_in(input: &[u8]) -> Option<OrderId> {
         None => text.split('"').nth(1)?,
     };
     OrderId::parse(id).ok()
+}
+
+/// What lies at the bottom of an HTTP failure, e.g. "Connection refused".
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
+    use std::error::Error as _;
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// `text` as an SQL string literal.

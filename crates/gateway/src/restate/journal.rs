@@ -7,20 +7,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use axum::Json;
-use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 use waybill_domain::words::{self, MAX_DETAIL};
 
-use super::inspect::{AdminApi, AdminError, literal, literals};
-use super::sources;
-use crate::app::Shared;
-use crate::auth::Caller;
-use crate::http::problem::Problem;
-use crate::orders;
+use super::admin::{AdminApi, AdminError, literal, literals};
+use super::functions;
 
 /// Most invocations that are shown of one order. Each attempt to pay costs
 /// about fifteen.
@@ -97,33 +91,6 @@ pub struct Step {
     pub failure: Option<String>,
     /// The function that performs it.
     pub source: Option<String>,
-}
-
-/// `GET /api/orders/{id}/journal`
-pub(super) async fn show(
-    State(app): State<Shared>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<Journal>, Problem> {
-    let order = orders::find(&app, &orders::named(&caller, &id)?).await?;
-    Ok(Json(of_order(&app.admin_api, &order.order_id).await?))
-}
-
-impl From<AdminError> for Problem {
-    fn from(error: AdminError) -> Self {
-        match &error {
-            AdminError::Unreachable { .. } => Self::unavailable(
-                "Restate's admin API is not reachable, so its journal cannot be shown; orders go on without it",
-            ),
-            AdminError::Refused(_) => Self::new(
-                axum::http::StatusCode::BAD_GATEWAY,
-                "admin_api_failed",
-                "Restate's admin API failed",
-                "Restate's admin API did not understand the question: tell the operator which Restate version runs",
-            ),
-        }
-        .with_cause(error)
-    }
 }
 
 /// Everything that Restate knows of an order's work.
@@ -302,11 +269,11 @@ impl InvocationRow {
         let handler = format!("{}.{}", self.target_service_name, self.target_handler_name);
         Invocation {
             steps: steps(&handler, entries, failures, self.completed_at.is_some()),
-            source: sources::of_handler(&handler).map(|source| source.to_string()),
+            source: functions::of_handler(&handler).map(|source| source.to_string()),
             succeeded: self.completion_result.map(|result| result == "success"),
             duration_ms: self
                 .completed_at
-                .map(|at| super::millis_between(self.created_at, at)),
+                .map(|at| crate::clock::millis_between(self.created_at, at)),
             modified_at: self.modified_at.unwrap_or(self.created_at),
             // The first try is none that failed. Asleep between two rounds it
             // has no tries, but what failed before is remembered.
@@ -389,7 +356,7 @@ fn steps(handler: &str, entries: &[EntryRow], failures: &[Failed], ended: bool) 
             duration_ms: entry
                 .appended_at
                 .zip(completed_at)
-                .map(|(from, to)| super::millis_between(from, to)),
+                .map(|(from, to)| crate::clock::millis_between(from, to)),
             // Nobody waits for what lost a race, such as the deadline of a
             // payment that came.
             waiting: !ended && completion.is_some_and(|id| !results.contains_key(&id)),
@@ -398,7 +365,8 @@ fn steps(handler: &str, entries: &[EntryRow], failures: &[Failed], ended: bool) 
                 .rev()
                 .find(|failed| failed.command.is_some() && failed.command == command)
                 .map(|failed| failed.message.clone()),
-            source: sources::of_step(handler, kind, &name, before).map(|source| source.to_string()),
+            source: functions::of_step(handler, kind, &name, before)
+                .map(|source| source.to_string()),
             kind,
             name,
         });

@@ -1,0 +1,13 @@
+//! What Restate's admin API says: an aid, never a need.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`admin`] | SQL over what Restate holds |
+//! | [`row_stream`] | its answers, row by row |
+//! | [`journal`] | an order's invocations and steps |
+//! | [`functions`] | which function of the services performs them |
+
+pub mod admin;
+mod functions;
+pub mod journal;
+mod row_stream;
