@@ -17,12 +17,12 @@ use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::catalog;
 use crate::catalog::queries::Product;
+use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
-use crate::views::markdown;
 
 /// `/api/cart`.
 pub fn router() -> Router<Shared> {

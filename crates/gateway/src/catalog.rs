@@ -17,12 +17,12 @@ use waybill_domain::money::Cents;
 
 use self::queries::{Filter, Product};
 use crate::app::{App, Shared};
+use crate::documents::markdown;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
-use crate::views::markdown;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 /// Products on a page of the API.

@@ -15,6 +15,7 @@
 //! | [`orders`] | checkout, orders, cancellation |
 //! | [`payments`] | the provider's webhook |
 //! | [`restate`] | what Restate's admin API says of invocations |
+//! | [`documents`] | Markdown and progress: pure |
 //! | [`live`] | the projector: what the services say, caught up from Restate |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the shop at a glance |
@@ -37,6 +38,7 @@ pub mod catalog;
 pub mod clock;
 pub mod dashboard;
 pub mod db;
+pub mod documents;
 pub mod http;
 pub mod live;
 pub mod notifications;

@@ -7,16 +7,14 @@
 //! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the middle of every page |
 //! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`journal`] | the middles |
-//! | [`answers`] | toasts, error pages, the login page |
-//! | [`markdown`] | the documents of the Output tab |
-//! | [`progress`], [`tone`], [`lists`] | what several of them tell the same way |
+//! | [`responses`] | toasts, error pages, the login page |
+//! | [`status_style`], [`lists`] | what several of them tell the same way |
 //! | [`assets`], [`environment`] | files and templates |
 //!
 //! Every template has one typed context ([`View`]) with samples, which a test
 //! renders in strict mode. Templates never compute money.
 
 pub mod admin;
-pub mod answers;
 pub mod assets;
 pub mod cart;
 pub mod dashboard;
@@ -24,18 +22,17 @@ mod environment;
 pub mod journal;
 pub mod lists;
 mod load;
-pub mod markdown;
 pub mod order;
 pub mod orders;
 pub mod page;
 pub mod present;
 pub mod products;
-pub mod progress;
+pub mod responses;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod shell;
+pub mod status_style;
 pub mod streams;
-pub mod tone;
 pub mod world;
 
 use std::path::PathBuf;
@@ -468,9 +465,9 @@ mod tests {
         let views = Views::over(None);
         let mut seen = BTreeSet::new();
         check::<admin::AdminPage>(&views, &mut seen);
-        check::<answers::LoginPage>(&views, &mut seen);
-        check::<answers::ProblemPage>(&views, &mut seen);
-        check::<answers::Toast>(&views, &mut seen);
+        check::<responses::LoginPage>(&views, &mut seen);
+        check::<responses::ProblemPage>(&views, &mut seen);
+        check::<responses::Toast>(&views, &mut seen);
         check::<cart::CartPage>(&views, &mut seen);
         check::<dashboard::DashboardPage>(&views, &mut seen);
         check::<journal::Journal>(&views, &mut seen);

@@ -15,6 +15,7 @@ use waybill_domain::order::OrderRecord;
 use crate::app::Shared;
 use crate::auth::Admin;
 use crate::db::Db;
+use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
@@ -22,7 +23,6 @@ use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::orders;
-use crate::views::markdown;
 
 /// Orders on a page of the queue.
 const PER_PAGE: u32 = 50;

@@ -15,13 +15,13 @@ use super::queries::{self, Filter, Summary};
 use super::{find, named};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, queries as users};
+use crate::documents::markdown;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
 use crate::restate::journal::{self, Journal};
-use crate::views::markdown;
 
 /// Orders on a page of the API.
 const PER_PAGE: u32 = 25;

@@ -11,9 +11,10 @@ use super::orders::OrderList;
 use super::page::{Middle, Place, Viewer};
 use super::shell::order_href;
 use super::world::WorldPanel;
-use super::{load, markdown, orders};
+use super::{load, orders};
 use crate::admin::approvals;
 use crate::app::App;
+use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 

@@ -4,11 +4,12 @@ use serde::Serialize;
 use waybill_domain::basket::Basket;
 use waybill_domain::money::{CURRENCY, Cents};
 
+use super::View;
 use super::page::{Middle, Place, Viewer};
-use super::{View, markdown};
 use crate::app::App;
 use crate::auth;
 use crate::catalog::queries::{self, Zone};
+use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::orders;
 use waybill_domain::ids::OrderId;

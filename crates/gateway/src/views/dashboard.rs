@@ -10,13 +10,13 @@ use waybill_domain::words::{self, MAX_DETAIL};
 
 use super::View;
 use super::lists::{self, OrderRow};
-use super::markdown;
 use super::page::{Middle, Place, Viewer};
 use super::shell::{order_href, span};
-use super::tone::{self, Chip};
+use super::status_style::{self, Chip};
 use super::world::{self, ScenarioCard};
 use crate::app::App;
 use crate::dashboard::{self, Dashboard, Need, Process};
+use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::live::LiveHealth;
@@ -153,7 +153,7 @@ pub struct StockRow {
 impl StockRow {
     /// As tables show it.
     pub fn of(id: i64, sku: String, name: String, stock: i64) -> Self {
-        let (_, family, icon) = tone::of_stock(stock);
+        let (_, family, icon) = status_style::of_stock(stock);
         Self {
             id,
             sku,

@@ -12,7 +12,7 @@ use waybill_domain::money::Cents;
 use waybill_domain::words;
 
 use super::assets::{self, Assets};
-use super::markdown;
+use crate::documents::markdown;
 
 /// Longest id that is shown whole.
 const WHOLE_ID: usize = 18;

@@ -5,7 +5,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::order::OrderStatus;
 
 use super::shell::{order_href, short};
-use super::tone::Chip;
+use super::status_style::Chip;
 use crate::http::pagination::Pagination;
 use crate::orders::queries::Summary;
 

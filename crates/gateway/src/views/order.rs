@@ -9,11 +9,11 @@ use waybill_domain::shipment::Shipment;
 
 use super::View;
 use super::page::{Middle, Place, Viewer};
-use super::progress::{Progress, Step, StepName, StepState};
 use super::shell::{self, Link};
-use super::tone::{self, Chip};
+use super::status_style::{self, Chip};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::documents::progress::{Progress, Step, StepName, StepState};
 use crate::http::problem::Problem;
 use crate::orders;
 use waybill_domain::ids::OrderId;
@@ -278,7 +278,7 @@ impl OrderPage {
                 .iter()
                 .rev()
                 .map(|event| {
-                    let (family, icon) = tone::of_event(event.kind);
+                    let (family, icon) = status_style::of_event(event.kind);
                     EventRow {
                         seq: event.seq,
                         at: event.at,
@@ -356,7 +356,7 @@ fn track(record: &OrderRecord) -> Track {
 }
 
 fn payment_row(payment: &PaymentAttempt) -> PaymentRow {
-    let (label, family) = tone::of_payment(payment.status);
+    let (label, family) = status_style::of_payment(payment.status);
     PaymentRow {
         attempt: payment.attempt,
         label,

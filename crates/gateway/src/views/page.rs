@@ -14,8 +14,8 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::words::{MAX_NAME, quoted};
 
-use super::answers::LoginPage;
 use super::journal::{self, Journal};
+use super::responses::LoginPage;
 use super::shell::{
     Announce, Bell, Layout, Link, Nav, NotificationItem, Notifications, Output, Persona, Regions,
     Title, Workflow, WorkflowOrder,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::View;
 use super::lists::{self, Pages};
 use super::page::{Middle, Place, Viewer};
-use super::tone;
+use super::status_style;
 use crate::app::App;
 use crate::catalog::queries::{Filter, Product};
 use crate::catalog::{self, queries};
@@ -84,7 +84,7 @@ pub struct ProductCard {
 
 impl From<Product> for ProductCard {
     fn from(product: Product) -> Self {
-        let (stock_text, family, icon) = tone::of_stock(product.stock_qty);
+        let (stock_text, family, icon) = status_style::of_stock(product.stock_qty);
         Self {
             id: product.id,
             sku: product.sku,

@@ -6,8 +6,8 @@ use waybill_domain::Timestamp;
 use waybill_domain::order::OrderRecord;
 
 use super::View;
-use super::markdown;
-use super::tone::{self, Chip};
+use super::status_style::{self, Chip};
+use crate::documents::markdown;
 use crate::notifications::Told;
 
 /// The document around a page's regions.
@@ -153,7 +153,7 @@ pub struct NotificationItem {
 impl NotificationItem {
     /// As the pane shows it.
     pub fn of(told: Told) -> Self {
-        let (family, icon) = tone::of_kind(&told.kind);
+        let (family, icon) = status_style::of_kind(&told.kind);
         Self {
             id: told.id,
             text: told.text,

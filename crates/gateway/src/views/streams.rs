@@ -339,7 +339,7 @@ async fn workflow_frame(app: &App, record: &OrderRecord) -> Result<Frame, Proble
             "orderId": record.order_id,
             "currentStep": record.status.label(),
             "status": record.status,
-            "progress": super::progress::Progress::of(record).done * 100 / 6,
+            "progress": crate::documents::progress::Progress::of(record).done * 100 / 6,
             "retryCount": retries,
             "nextAction": record.next_action(),
             "failureReason": record.failure_reason,

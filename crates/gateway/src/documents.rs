@@ -1,0 +1,9 @@
+//! What is told of the shop as text, the same each time: pure functions.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`markdown`] | the documents of the Output tab and of `Accept: text/markdown` |
+//! | [`progress`] | how far an order has come |
+
+pub mod markdown;
+pub mod progress;
