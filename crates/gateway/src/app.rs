@@ -14,13 +14,13 @@ use waybill_domain::Timestamp;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::auth::Auth;
-use crate::db::Db;
 use crate::http::problem::{self, Problem};
 use crate::live::Hub;
 use crate::ops::Metrics;
 use crate::orders::checkout::PaymentPages;
 use crate::restate::admin::AdminApi;
 use crate::settings::Settings;
+use crate::storage::db::Db;
 use crate::views::Views;
 use crate::{
     admin, auth, cart, catalog, dashboard, notifications, ops, orders, payments, protection, views,

@@ -4,75 +4,28 @@
 //! | module | is |
 //! | --- | --- |
 //! | [`session`] | the signed cookie |
-//! | [`password`] | argon2 |
-//! | [`token`] | API tokens |
-//! | [`throttle`] | a brake on guessing |
 //! | [`login`] | `POST /login`, `POST /logout` |
-//! | [`queries`] | users and tokens in SQLite |
 
 pub mod login;
-pub mod password;
-pub mod queries;
 pub mod session;
-pub mod throttle;
-pub mod token;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
 use crate::app::{App, Shared};
 use crate::http::problem::Problem;
+use crate::identity::caller::{Caller, Role};
+use crate::identity::{throttle, token};
 use crate::settings::Settings;
+use crate::storage::users as queries;
 
 pub use login::router;
 
 /// The header that names the caller in a demo.
 const DEMO_HEADER: &str = "x-user-id";
-
-/// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Their own cart and orders.
-    Customer,
-    /// Everybody's orders, approvals, stock.
-    Admin,
-}
-
-impl Role {
-    /// The role of that name; unknown names may do least.
-    pub fn parse(name: &str) -> Self {
-        match name {
-            "admin" => Self::Admin,
-            _ => Self::Customer,
-        }
-    }
-}
-
-/// Who is calling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The user.
-    pub user: Username,
-    /// What they may do.
-    pub role: Role,
-}
-
-impl Caller {
-    /// Whether this is an admin.
-    pub fn is_admin(&self) -> bool {
-        self.role == Role::Admin
-    }
-
-    /// Whether what belongs to `owner` is this caller's business.
-    pub fn may_see(&self, owner: &Username) -> bool {
-        self.is_admin() || self.user == *owner
-    }
-}
 
 /// A caller who is an admin.
 #[derive(Debug, Clone, PartialEq, Eq)]

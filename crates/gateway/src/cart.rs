@@ -14,15 +14,15 @@ use waybill_domain::update::Update;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::{App, Shared};
-use crate::auth::Caller;
 use crate::catalog;
-use crate::catalog::queries::Product;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
+use crate::identity::caller::Caller;
+use crate::storage::catalog::Product;
 
 /// `/api/cart`.
 pub fn router() -> Router<Shared> {
@@ -68,7 +68,7 @@ impl Which {
     async fn in_catalog(&self, app: &App) -> Result<Product, Problem> {
         match self {
             Self::Number(id) => catalog::known(app, &id.to_string()).await,
-            Self::Sku(sku) => catalog::queries::product_of_sku(&app.db, sku)
+            Self::Sku(sku) => crate::storage::catalog::product_of_sku(&app.db, sku)
                 .await?
                 .ok_or_else(|| {
                     Problem::not_found(format!(

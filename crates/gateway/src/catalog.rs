@@ -2,10 +2,8 @@
 //!
 //! | module | is |
 //! | --- | --- |
-//! | [`queries`] | products and zones in SQLite |
 //! | [`stock`] | tells Inventory what the catalog begins with |
 
-pub mod queries;
 pub mod stock;
 
 use axum::extract::{Path, State};
@@ -15,7 +13,6 @@ use axum::{Json, Router};
 use serde::Serialize;
 use waybill_domain::money::Cents;
 
-use self::queries::{Filter, Product};
 use crate::app::{App, Shared};
 use crate::documents::markdown;
 use crate::http::input::{Fields, FromFields, InQuery};
@@ -23,6 +20,7 @@ use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
+use crate::storage::catalog::{self as queries, Filter, Product};
 use waybill_domain::words::{MAX_NAME, quoted};
 
 /// Products on a page of the API.

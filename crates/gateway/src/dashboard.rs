@@ -3,8 +3,6 @@
 //! Every number comes from an index, so that it stays quick with 100,000
 //! orders, and is looked up at most twice a second however many look at it.
 
-pub mod queries;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +21,8 @@ use crate::app::{App, Shared};
 use crate::auth::Admin;
 use crate::http::problem::Problem;
 use crate::live::LiveHealth;
-use crate::orders;
 use crate::restate::admin::StuckInvocation;
+use crate::storage::dashboard as queries;
 
 /// How old the numbers may be.
 const FRESH: Duration = Duration::from_millis(500);
@@ -189,7 +187,7 @@ async fn make(app: &App) -> Result<Dashboard, Problem> {
     let now = Timestamp::now();
     let (outside, counts, revenue, times, minutes, low_stock, overdue) = tokio::join!(
         outside(app),
-        orders::queries::counts(&app.db, None),
+        crate::storage::orders::counts(&app.db, None),
         queries::revenue(&app.db),
         queries::delivery_times(&app.db, LATEST_DELIVERIES),
         minutes(app, now),

@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | [`settings`] | every setting, from the environment or the command line |
 //! | [`app`] | what handlers share, and the router that merges every feature's |
-//! | [`db`] | SQLite: one writer, a read pool, migrations |
+//! | [`storage`] | SQLite: all of its queries |
+//! | [`identity`] | people and how they prove who they are |
 //! | [`auth`] | who is calling: session cookie, API token, demo persona |
 //! | [`clock`] | time between two moments |
 //! | [`http`] | raw input in, answers and problems out, for API, page and Datastar alike |
@@ -37,9 +38,9 @@ pub mod cart;
 pub mod catalog;
 pub mod clock;
 pub mod dashboard;
-pub mod db;
 pub mod documents;
 pub mod http;
+pub mod identity;
 pub mod live;
 pub mod notifications;
 pub mod ops;
@@ -50,5 +51,6 @@ pub mod reconcile;
 pub mod restate;
 pub mod seed;
 pub mod settings;
+pub mod storage;
 pub mod views;
 pub mod world;

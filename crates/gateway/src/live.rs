@@ -42,9 +42,9 @@ use self::catch_up::{CatchUp, CatchUpError};
 use self::projector::Projection;
 use self::topics::Topics;
 use crate::clock::millis_between;
-use crate::db::Db;
 use crate::ops::Metrics;
 use crate::restate::admin::AdminApi;
+use crate::storage::db::Db;
 
 /// Most baskets that are remembered.
 const BASKETS_KEPT: usize = 10_000;

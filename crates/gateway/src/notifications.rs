@@ -3,8 +3,6 @@
 //! How far a user has read is kept in `UserSession`, hence the same in every
 //! gateway.
 
-pub mod queries;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -16,14 +14,13 @@ use waybill_domain::idempotency::Answered;
 use waybill_domain::update::{ReadMark, Update};
 
 use crate::app::{App, Shared};
-use crate::auth::Caller;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-
-use self::queries::Whose;
+use crate::identity::caller::Caller;
+use crate::storage::notifications::{self as queries, NotificationView, Whose};
 
 /// Notifications on a page of the API.
 const PER_PAGE: u32 = 50;
@@ -32,33 +29,11 @@ const IN_PANE: i64 = 50;
 /// Most that the pane shows to somebody who comes back after a long absence.
 const MOST_IN_PANE: i64 = 500;
 
-/// A notification as its reader sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Told {
-    /// The same in every gateway: `{order_id}:{seq}`.
-    pub id: String,
-    /// Whom it concerns.
-    pub user_id: String,
-    /// The order it is about, if any.
-    pub order_id: Option<String>,
-    /// What happened, e.g. `payment_confirmed`.
-    pub kind: String,
-    /// The words a person reads.
-    pub text: String,
-    /// When.
-    pub at: Timestamp,
-    /// Whether the reader has marked it as read.
-    pub read: bool,
-    /// Whether it has come since the reader's stream was last sent.
-    #[serde(skip)]
-    pub is_new: bool,
-}
-
 /// A page of notifications, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listing {
     /// The notifications.
-    pub notifications: Vec<Told>,
+    pub notifications: Vec<NotificationView>,
     /// How many are not read, counted to at most 1,000.
     pub unread: i64,
     /// Which page.
@@ -72,7 +47,7 @@ pub struct Listing {
 #[derive(Debug, Clone)]
 pub struct Pane {
     /// Newest first.
-    pub notifications: Vec<Told>,
+    pub notifications: Vec<NotificationView>,
     /// How many are not read, counted to at most 1,000.
     pub unread: i64,
     /// Where a stream that is interrupted goes on.

@@ -6,12 +6,10 @@
 //! | [`cancel`] | `POST /api/orders/{id}/cancel` |
 //! | [`decide`] | the one decision of an order, asked of its workflow |
 //! | [`show`] | lists and single orders, as JSON and Markdown |
-//! | [`queries`] | the read model |
 
 pub mod cancel;
 pub mod checkout;
 pub mod decide;
-pub mod queries;
 pub mod show;
 
 use axum::Router;
@@ -24,8 +22,9 @@ use waybill_domain::update::Update;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::app::{App, Shared};
-use crate::auth::Caller;
 use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
+use crate::storage::orders as queries;
 
 /// `/api/checkout` and `/api/orders`.
 pub fn router() -> Router<Shared> {

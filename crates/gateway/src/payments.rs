@@ -141,11 +141,11 @@ fn check_sender(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Probl
 /// Which order waits for that awakeable. One that is not known here is asked of
 /// Restate before it is a 404.
 async fn order_of(app: &App, awakeable_id: &str) -> Result<OrderId, Problem> {
-    if let Some(id) = orders::queries::order_of_awakeable(&app.db, awakeable_id).await? {
+    if let Some(id) = crate::storage::orders::order_of_awakeable(&app.db, awakeable_id).await? {
         return Ok(id);
     }
     app.live.catch_up().await.map_err(orders::cannot_tell)?;
-    orders::queries::order_of_awakeable(&app.db, awakeable_id)
+    crate::storage::orders::order_of_awakeable(&app.db, awakeable_id)
         .await?
         .ok_or_else(|| Refusal::UnknownPayment.into())
 }

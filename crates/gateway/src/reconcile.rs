@@ -30,8 +30,8 @@ use waybill_domain::order::{OrderRecord, OrderStatus};
 
 use self::held::Held;
 use self::ledger::{Ledger, Return};
-use crate::db::Db;
 use crate::restate::admin::AdminApi;
+use crate::storage::db::Db;
 
 /// What is under way looks like a difference for a moment.
 const SEEN_AGAIN_AFTER: Duration = Duration::from_secs(2);

@@ -6,8 +6,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 
-use crate::auth::password;
-use crate::db::Db;
+use crate::identity::password;
+use crate::storage::db::Db;
 
 /// What was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +184,7 @@ fn demo_password_hash(name: &str) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db;
+    use crate::storage::db;
 
     #[tokio::test]
     async fn seeding_twice_adds_nothing_and_changes_nothing() {

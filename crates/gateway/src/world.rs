@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use waybill_domain::words::{MAX_REASON, quoted};
 
 use crate::app::{App, Shared};
-use crate::auth::Caller;
 use crate::dashboard::beside;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::identity::caller::Caller;
 
 pub use scenarios::{Scenario, World};
 

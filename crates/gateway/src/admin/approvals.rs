@@ -14,7 +14,6 @@ use waybill_domain::order::OrderRecord;
 
 use crate::app::Shared;
 use crate::auth::Admin;
-use crate::db::Db;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
@@ -23,6 +22,7 @@ use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::orders;
+use crate::storage::orders as storage;
 
 /// Orders on a page of the queue.
 const PER_PAGE: u32 = 50;
@@ -61,7 +61,7 @@ pub(super) async fn list(
     asker: RequestContext,
     InQuery(QueueQuery(page)): InQuery<QueueQuery>,
 ) -> Result<Response, Problem> {
-    let records = waiting(&app.db, page).await?;
+    let records = storage::awaiting_approval(&app.db, page).await?;
     if asker.wants == ResponseFormat::Markdown {
         let rows: Vec<_> = records.iter().map(row).collect();
         let kind = [(
@@ -70,7 +70,7 @@ pub(super) async fn list(
         )];
         return Ok((kind, markdown::approvals(&rows)).into_response());
     }
-    let total = count(&app.db).await?;
+    let total = storage::count_awaiting_approval(&app.db).await?;
     let approvals = records.into_iter().map(Waiting::from).collect();
     Ok(Json(Queue {
         approvals,
@@ -104,39 +104,13 @@ impl From<OrderRecord> for Waiting {
     }
 }
 
-/// Orders that wait for a decision, longest waiting first.
-pub async fn waiting(db: &Db, page: Pagination) -> sqlx::Result<Vec<OrderRecord>> {
-    let records: Vec<String> = sqlx::query_scalar(
-        "SELECT record FROM orders
-         WHERE ended_at IS NULL AND status = 'awaiting_approval' AND undoing IS NULL
-         ORDER BY status_since LIMIT ? OFFSET ?",
-    )
-    .bind(page.limit())
-    .bind(page.offset())
-    .fetch_all(&db.read)
-    .await?;
-    let read = records.iter().map(|json| serde_json::from_str(json));
-    read.collect::<Result<_, _>>()
-        .map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-/// How many there are.
-pub async fn count(db: &Db) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "SELECT count(*) FROM orders
-         WHERE ended_at IS NULL AND status = 'awaiting_approval' AND undoing IS NULL",
-    )
-    .fetch_one(&db.read)
-    .await
-}
-
-pub(super) struct Verdicted {
+pub(super) struct DecisionRequest {
     approved: bool,
     reason: Option<String>,
     key: Option<IdempotencyKey>,
 }
 
-impl FromFields for Verdicted {
+impl FromFields for DecisionRequest {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             approved: fields.required_flag("approved")?,
@@ -151,7 +125,7 @@ pub(super) async fn decide(
     Admin(admin): Admin,
     key: IdempotencyKey,
     Path(id): Path<String>,
-    Input(request): Input<Verdicted>,
+    Input(request): Input<DecisionRequest>,
 ) -> Result<Reply, Problem> {
     let key = key.or(request.key);
     // An order that nobody knows must not be asked of a workflow.

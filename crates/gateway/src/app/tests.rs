@@ -358,10 +358,10 @@ async fn guessing_is_slowed_down() {
 #[tokio::test]
 async fn an_api_token_is_as_good_as_its_user() {
     let gateway = Gateway::demo().await;
-    let token = auth::token::generate();
+    let token = crate::identity::token::generate();
     let admin = waybill_domain::ids::Username::parse("admin").unwrap();
-    let hash = auth::token::hash(&token);
-    auth::queries::add_token(&gateway.app.db, &admin, "test", &hash, Timestamp::now())
+    let hash = crate::identity::token::hash(&token);
+    crate::storage::users::add_token(&gateway.app.db, &admin, "test", &hash, Timestamp::now())
         .await
         .unwrap();
     let bearer = format!("Bearer {token}");

@@ -10,14 +10,14 @@ use serde_json::json;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
-use super::password;
-use super::queries::{self, User};
 use super::session::{self, Sessions};
 use crate::app::{App, Shared};
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::local_path;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::identity::password;
+use crate::storage::users::{self as queries, User};
 
 /// `/login` and `/logout`.
 pub fn router() -> Router<Shared> {

@@ -10,9 +10,9 @@ use waybill_domain::ids::Sku;
 use waybill_domain::stock::{InitialStock, StockLevel};
 use waybill_domain::update::Update;
 
-use super::queries;
 use crate::app::{App, Shared};
 use crate::http::problem::Problem;
+use crate::storage::catalog as queries;
 
 /// How often to look for products that nobody has told Inventory of.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);

@@ -28,9 +28,9 @@ use waybill_domain::update::{ReadMark, Update};
 use super::projector::Projection;
 use super::topics::Topics;
 use super::{Backoff, CatchUpHealth, Hub, millis_between};
-use crate::db::Db;
 use crate::ops::Metrics;
 use crate::restate::admin::{AdminApi, AdminError, StateRow, literals};
+use crate::storage::db::Db;
 
 /// How often the read model is compared although nothing seems wrong.
 const EVERY: Duration = Duration::from_secs(30);
@@ -781,7 +781,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_restate_nothing_is_emptied() {
-        let (_folder, db) = crate::db::temporary().await;
+        let (_folder, db) = crate::storage::db::temporary().await;
         let nobody = AdminApi::new("http://127.0.0.1:1", reqwest::Client::new());
         sqlx::query("INSERT INTO read_marks VALUES ('alice', 1)")
             .execute(&db.write)

@@ -18,9 +18,9 @@ use waybill_domain::order::OrderRecord;
 use waybill_domain::update::Update;
 
 use super::Hub;
-use crate::db::Db;
 use crate::ops::Metrics;
 use crate::restate::admin::AdminApi;
+use crate::storage::db::Db;
 
 /// The token that listeners must show.
 pub(super) const TOKEN: &str = "internal-token";
@@ -62,7 +62,7 @@ impl Fake {
 
     /// A hub over a fresh database whose admin API this is.
     pub(super) async fn hub(&self) -> (tempfile::TempDir, Db, Hub) {
-        let (folder, db) = crate::db::temporary().await;
+        let (folder, db) = crate::storage::db::temporary().await;
         let ingress = services::client::connect(&self.base).unwrap();
         let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
         let hub = Hub::new(db.clone(), ingress, admin_api, Metrics::default());

@@ -196,9 +196,9 @@ mod tests {
     use waybill_domain::ids::Username;
 
     use super::*;
-    use crate::db::Db;
     use crate::live::fake::{Fake, TOKEN, eventually};
     use crate::live::projector::tests::{delivered, orders};
+    use crate::storage::db::Db;
 
     async fn version(db: &Db) -> Option<i64> {
         sqlx::query_scalar("SELECT version FROM orders WHERE order_id = 'alice.1'")

@@ -23,8 +23,8 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
 use super::topics::Topics;
-use crate::db::Db;
 use crate::ops::Metrics;
+use crate::storage::db::Db;
 
 /// How many updates may wait before whoever brings more has to.
 const QUEUE: usize = 8_192;
@@ -859,14 +859,14 @@ pub(super) mod tests {
     }
 
     async fn dump_after(updates: Vec<Update>) -> Vec<String> {
-        let (_folder, db) = crate::db::temporary().await;
+        let (_folder, db) = crate::storage::db::temporary().await;
         apply_all(&db, updates).await;
         dump(&db).await
     }
 
     #[tokio::test]
     async fn an_order_is_written_with_all_that_belongs_to_it() {
-        let (_folder, db) = crate::db::temporary().await;
+        let (_folder, db) = crate::storage::db::temporary().await;
         let applied = apply_all(&db, orders(delivered("alice.1"))).await;
         assert_eq!(
             applied.iter().filter(|news| **news).count(),
@@ -895,7 +895,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn what_is_old_is_not_news() {
-        let (_folder, db) = crate::db::temporary().await;
+        let (_folder, db) = crate::storage::db::temporary().await;
         let records = delivered("alice.1");
         let (older, newer) = (records[3].clone(), records[9].clone());
         assert_eq!(apply_all(&db, orders(vec![newer.clone()])).await, [true]);
@@ -912,7 +912,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn an_id_that_restate_has_forgotten_can_be_used_again() {
-        let (_folder, db) = crate::db::temporary().await;
+        let (_folder, db) = crate::storage::db::temporary().await;
         apply_all(&db, orders(delivered("alice.1"))).await;
         let again = placed("alice.1", 9_000);
         assert_eq!(apply_all(&db, orders(vec![again.clone()])).await, [true]);
@@ -934,7 +934,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn a_bad_update_costs_nobody_else() {
-        let (_folder, db) = crate::db::temporary().await;
+        let (_folder, db) = crate::storage::db::temporary().await;
         let mut stolen = delivered("bob.2").pop().unwrap();
         stolen.payments[0].awakeable_id = Some("sign_alice.1_1".into());
         let (projection, writer) = Projection::new(db.clone(), Arc::default(), Metrics::default());
@@ -950,7 +950,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn streams_are_woken_after_the_write() {
-        let (_folder, db) = crate::db::temporary().await;
+        let (_folder, db) = crate::storage::db::temporary().await;
         let topics = Arc::new(Topics::default());
         let (projection, writer) = Projection::new(db, Arc::clone(&topics), Metrics::default());
         tokio::spawn(writer);
@@ -983,7 +983,7 @@ pub(super) mod tests {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let (expected, found) = runtime.block_on(async {
                 let expected = dump_after(run_of_updates()).await;
-                let (_folder, db) = crate::db::temporary().await;
+                let (_folder, db) = crate::storage::db::temporary().await;
                 // In batches of any size.
                 for batch in updates.chunks(cut) {
                     apply_all(&db, batch.to_vec()).await;

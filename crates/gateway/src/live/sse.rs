@@ -36,8 +36,8 @@ use tokio_util::sync::CancellationToken;
 use waybill_domain::ids::Username;
 
 use super::{Backoff, Hub};
-use crate::auth::Caller;
 use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
 use crate::ops::Metrics;
 
 /// Least time between two renderings of one stream.
@@ -613,7 +613,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::auth::Role;
+    use crate::identity::caller::Role;
     use crate::live::fake::Fake;
 
     fn alice() -> Caller {

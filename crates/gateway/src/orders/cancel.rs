@@ -11,11 +11,11 @@ use waybill_domain::decision::{Decision, Verdict};
 use super::decide::decide;
 use super::{apply, find, named};
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::identity::caller::Caller;
 
 /// Longest reason, in characters.
 pub const MAX_REASON: usize = 500;

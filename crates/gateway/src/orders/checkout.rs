@@ -16,15 +16,17 @@ use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::words::{MAX_NAME, quoted};
 
-use super::{apply, queries};
+use super::apply;
 use crate::app::{App, Shared};
-use crate::auth::{Caller, queries as users};
-use crate::catalog::queries::{self as catalog, Product};
 use crate::catalog::stock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::identity::caller::Caller;
+use crate::storage::catalog::{self as catalog, Product};
+use crate::storage::orders as queries;
+use crate::storage::users;
 
 /// How long the answer waits for the awakeable and the payment page.
 const PAYMENT_DETAILS_WITHIN: Duration = Duration::from_secs(2);

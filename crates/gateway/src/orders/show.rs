@@ -11,17 +11,18 @@ use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentStatus;
 use waybill_domain::shipment::Shipment;
 
-use super::queries::{self, Filter, Summary};
 use super::{find, named};
 use crate::app::{App, Shared};
-use crate::auth::{Caller, queries as users};
 use crate::documents::markdown;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
+use crate::identity::caller::Caller;
 use crate::restate::journal::{self, Journal};
+use crate::storage::orders::{self as queries, Filter, Summary};
+use crate::storage::users;
 
 /// Orders on a page of the API.
 const PER_PAGE: u32 = 25;

@@ -14,9 +14,9 @@ use waybill_domain::update::Update;
 use super::held::{self, Held};
 use super::ledger::Kept;
 use super::{About, Difference, Repair, Side};
-use crate::db::Db;
 use crate::live::projector::write_update;
 use crate::restate::admin::AdminApi;
+use crate::storage::db::Db;
 
 /// Orders whose rows are compared together.
 const CHUNK: usize = 500;

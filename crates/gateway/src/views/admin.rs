@@ -12,11 +12,11 @@ use super::page::{Middle, Place, Viewer};
 use super::shell::order_href;
 use super::world::WorldPanel;
 use super::{load, orders};
-use crate::admin::approvals;
 use crate::app::App;
 use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
+use crate::storage;
 
 /// Orders in the queue of those that wait for a decision.
 const IN_QUEUE: Pagination = Pagination {
@@ -106,7 +106,7 @@ impl QueueRow {
 
 /// Loads and paints the page.
 pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<Middle, Problem> {
-    let records = approvals::waiting(&app.db, IN_QUEUE).await?;
+    let records = storage::orders::awaiting_approval(&app.db, IN_QUEUE).await?;
     let all_stock = place.word("stock")?.is_some();
     let limit = if all_stock { ALL_STOCK } else { LOW_STOCK };
     let (stock, products) = load::stock(app, limit).await?;
@@ -114,7 +114,7 @@ pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<
     let page = AdminPage {
         tab: place.tab,
         key: viewer.seed.clone(),
-        waiting: approvals::count(&app.db).await?,
+        waiting: storage::orders::count_awaiting_approval(&app.db).await?,
         queue: records.iter().map(QueueRow::of).collect(),
         stock,
         products,

@@ -7,11 +7,9 @@ use waybill_domain::money::{CURRENCY, Cents};
 use super::View;
 use super::page::{Middle, Place, Viewer};
 use crate::app::App;
-use crate::auth;
-use crate::catalog::queries::{self, Zone};
 use crate::documents::markdown;
 use crate::http::problem::Problem;
-use crate::orders;
+use crate::storage::catalog::{self as queries, Zone};
 use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.
@@ -152,7 +150,7 @@ pub(super) async fn middle(
         order_id: place.word("order_id")?,
         ..Suggestion::default()
     };
-    if let Some(row) = auth::queries::user(&app.db, user).await? {
+    if let Some(row) = crate::storage::users::user(&app.db, user).await? {
         suggestion.address = row.address;
         suggestion.zone = row.default_zone;
     }
@@ -161,7 +159,7 @@ pub(super) async fn middle(
         .order_id
         .as_deref()
         .and_then(|id| OrderId::of(user, id).ok())
-        && let Some(record) = orders::queries::record(&app.db, &id).await?
+        && let Some(record) = crate::storage::orders::record(&app.db, &id).await?
         && record.may_be_paid_again()
     {
         suggestion.address = Some(record.address);

@@ -20,7 +20,7 @@ use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::live::LiveHealth;
-use crate::orders::queries;
+use crate::storage::orders as queries;
 
 /// The newest orders that are listed.
 const LATEST: Pagination = Pagination {

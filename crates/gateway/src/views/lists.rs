@@ -7,7 +7,7 @@ use waybill_domain::order::OrderStatus;
 use super::shell::{order_href, short};
 use super::status_style::Chip;
 use crate::http::pagination::Pagination;
-use crate::orders::queries::Summary;
+use crate::storage::orders::Summary;
 
 /// An order in a table.
 #[derive(Debug, Clone, Serialize)]

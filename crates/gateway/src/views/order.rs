@@ -12,9 +12,9 @@ use super::page::{Middle, Place, Viewer};
 use super::shell::{self, Link};
 use super::status_style::{self, Chip};
 use crate::app::App;
-use crate::auth::Caller;
 use crate::documents::progress::{Progress, Step, StepName, StepState};
 use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
 use crate::orders;
 use waybill_domain::ids::OrderId;
 
@@ -453,7 +453,7 @@ mod tests {
     use waybill_domain::ids::Username;
 
     use super::*;
-    use crate::auth::Role;
+    use crate::identity::caller::Role;
     use crate::views::{Sample, samples};
 
     fn caller(name: &str, role: Role) -> Caller {

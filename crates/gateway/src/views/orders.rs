@@ -7,10 +7,11 @@ use super::View;
 use super::lists::{self, OrderRow, Pages};
 use super::page::{Middle, Place, Viewer};
 use crate::app::App;
-use crate::auth::Caller;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
-use crate::orders::{queries, show};
+use crate::identity::caller::Caller;
+use crate::orders::show;
+use crate::storage::orders as queries;
 
 /// Orders on a page.
 const PER_PAGE: u32 = 25;

@@ -22,12 +22,13 @@ use super::shell::{
 };
 use super::{admin, cart, dashboard, load, order, orders, products};
 use crate::app::{App, Shared};
-use crate::auth::{self, Caller, OptionalCaller};
+use crate::auth::OptionalCaller;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::local_path;
 use crate::http::nonce::Nonce;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
 use crate::notifications;
 
 /// Longest text to search for.
@@ -342,12 +343,12 @@ async fn personas(app: &App) -> Result<Vec<Persona>, Problem> {
     if !app.settings.is_demo() {
         return Ok(Vec::new());
     }
-    let personas = auth::queries::personas(&app.db).await?;
+    let personas = crate::storage::users::personas(&app.db).await?;
     Ok(personas
         .into_iter()
         .map(|(username, role)| Persona {
             username,
-            is_admin: role == auth::Role::Admin,
+            is_admin: role == crate::identity::caller::Role::Admin,
         })
         .collect())
 }

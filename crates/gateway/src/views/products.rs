@@ -7,10 +7,11 @@ use super::lists::{self, Pages};
 use super::page::{Middle, Place, Viewer};
 use super::status_style;
 use crate::app::App;
-use crate::catalog::queries::{Filter, Product};
-use crate::catalog::{self, queries};
+use crate::catalog;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
+use crate::storage::catalog as queries;
+use crate::storage::catalog::{Filter, Product};
 
 /// Products on a page.
 const PER_PAGE: u32 = 24;

@@ -8,7 +8,7 @@ use waybill_domain::order::OrderRecord;
 use super::View;
 use super::status_style::{self, Chip};
 use crate::documents::markdown;
-use crate::notifications::Told;
+use crate::storage::notifications::NotificationView;
 
 /// The document around a page's regions.
 #[derive(Debug, Serialize)]
@@ -152,7 +152,7 @@ pub struct NotificationItem {
 
 impl NotificationItem {
     /// As the pane shows it.
-    pub fn of(told: Told) -> Self {
+    pub fn of(told: NotificationView) -> Self {
         let (family, icon) = status_style::of_kind(&told.kind);
         Self {
             id: told.id,
@@ -389,7 +389,7 @@ mod samples_of_views {
                 .into_iter()
                 .enumerate()
                 .map(|(n, told)| {
-                    NotificationItem::of(Told {
+                    NotificationItem::of(NotificationView {
                         id: told.id,
                         user_id: told.user_id.to_string(),
                         order_id: (n > 0).then(|| record.order_id.to_string()),

@@ -20,8 +20,8 @@ use waybill_domain::Timestamp;
 use waybill_domain::order::OrderStatus;
 
 use crate::app::{self, Shared};
-use crate::auth::Caller;
 use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
 
 /// Between two steps, so that a visitor can follow.
 const PACE: Duration = Duration::from_millis(1500);

@@ -4,8 +4,8 @@ use sqlx::Row;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
-use super::{Caller, Role};
-use crate::db::Db;
+use super::db::Db;
+use crate::identity::caller::{Caller, Role};
 
 /// A user, as far as the gateway needs to know them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,8 +130,8 @@ pub async fn revoke_token(db: &Db, id: i64) -> sqlx::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::token;
-    use crate::db;
+    use crate::identity::token;
+    use crate::storage::db;
 
     async fn with_alice() -> (tempfile::TempDir, Db, Username) {
         let (folder, db) = db::temporary().await;

@@ -1,11 +1,11 @@
 //! Notifications in SQLite.
 
+use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 use waybill_domain::words;
 
-use super::Told;
-use crate::db::Db;
+use super::db::Db;
 
 /// Unread ones are counted up to here: beyond, "many" says it all, and the
 /// count stays cheap for an admin who has never read any.
@@ -13,7 +13,7 @@ const COUNTED: i64 = 1_000;
 
 /// Whose notifications are meant.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Whose<'a> {
+pub enum Whose<'a> {
     /// A user's.
     Own(&'a Username),
     /// Everybody's that are about an order, and this user's.
@@ -36,9 +36,31 @@ impl Whose<'_> {
     }
 }
 
+/// A notification as its reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotificationView {
+    /// The same in every gateway: `{order_id}:{seq}`.
+    pub id: String,
+    /// Whom it concerns.
+    pub user_id: String,
+    /// The order it is about, if any.
+    pub order_id: Option<String>,
+    /// What happened, e.g. `payment_confirmed`.
+    pub kind: String,
+    /// The words a person reads.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the reader has marked it as read.
+    pub read: bool,
+    /// Whether it has come since the reader's stream was last sent.
+    #[serde(skip)]
+    pub is_new: bool,
+}
+
 /// A stored notification.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Row {
+pub struct Row {
     nr: i64,
     id: String,
     user_id: String,
@@ -49,8 +71,10 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn told(self, read_at: Option<i64>, after: Option<Since>) -> Told {
-        Told {
+    /// As its reader sees it, who has read up to `read_at` and whose stream has
+    /// sent what is not `after`.
+    pub fn told(self, read_at: Option<i64>, after: Option<Since>) -> NotificationView {
+        NotificationView {
             is_new: after.is_some_and(|since| match since {
                 Since::Nr(nr) => self.nr > nr,
                 Since::At(at) => self.at > at,
@@ -69,13 +93,14 @@ impl Row {
 /// The latest notification that a stream has sent: its number in this
 /// gateway's file and its time, as the event id `{at}-{nr}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub struct Cursor {
     at: i64,
     nr: i64,
 }
 
 impl Cursor {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// From an event id.
+    pub fn parse(text: &str) -> Option<Self> {
         let (at, nr) = text.split_once('-')?;
         Some(Self {
             at: at.parse().ok()?,
@@ -86,7 +111,7 @@ impl Cursor {
 
 /// What counts as later than a cursor.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Since {
+pub enum Since {
     /// The cursor is of this file: what was written after it, also when it
     /// tells of something older (a gap that was closed meanwhile).
     Nr(i64),
@@ -96,7 +121,7 @@ pub(super) enum Since {
 
 /// How to go on from a cursor: numbers mean something only in the file they
 /// are of.
-pub(super) async fn since(db: &Db, cursor: Cursor) -> sqlx::Result<Since> {
+pub async fn since(db: &Db, cursor: Cursor) -> sqlx::Result<Since> {
     let ours: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM notifications WHERE nr = ? AND at = ?)")
             .bind(cursor.nr)
@@ -111,7 +136,7 @@ pub(super) async fn since(db: &Db, cursor: Cursor) -> sqlx::Result<Since> {
 }
 
 /// The cursor of now.
-pub(super) async fn cursor(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<String>> {
+pub async fn cursor(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<String>> {
     let sql = format!(
         "SELECT at, nr FROM notifications WHERE {} ORDER BY nr DESC LIMIT 1",
         whose.condition()
@@ -125,12 +150,7 @@ pub(super) async fn cursor(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<Str
 
 /// How many are later, counted up to `most`, and how deep they reach into the
 /// list by time.
-pub(super) async fn count_since(
-    db: &Db,
-    whose: Whose<'_>,
-    since: Since,
-    most: i64,
-) -> sqlx::Result<i64> {
+pub async fn count_since(db: &Db, whose: Whose<'_>, since: Since, most: i64) -> sqlx::Result<i64> {
     let (column, value) = match since {
         Since::Nr(nr) => ("nr", nr),
         Since::At(at) => ("at", at),
@@ -155,12 +175,7 @@ pub(super) async fn count_since(
 }
 
 /// The newest, newest first.
-pub(super) async fn newest(
-    db: &Db,
-    whose: Whose<'_>,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Row>> {
+pub async fn newest(db: &Db, whose: Whose<'_>, limit: i64, offset: i64) -> sqlx::Result<Vec<Row>> {
     let sql = format!(
         "SELECT nr, id, user_id, order_id, kind, text, at FROM notifications
          WHERE {} ORDER BY at DESC, nr DESC LIMIT ?2 OFFSET ?3",
@@ -175,7 +190,7 @@ pub(super) async fn newest(
 }
 
 /// When the newest happened.
-pub(super) async fn newest_at(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<Timestamp>> {
+pub async fn newest_at(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<Timestamp>> {
     let newest = newest(db, whose, 1, 0).await?;
     Ok(newest
         .first()
@@ -183,7 +198,7 @@ pub(super) async fn newest_at(db: &Db, whose: Whose<'_>) -> sqlx::Result<Option<
 }
 
 /// How far a user has read.
-pub(super) async fn read_at(db: &Db, user: &Username) -> sqlx::Result<Option<i64>> {
+pub async fn read_at(db: &Db, user: &Username) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("SELECT read_at FROM read_marks WHERE user_id = ?")
         .bind(user.as_str())
         .fetch_optional(&db.read)
@@ -191,7 +206,7 @@ pub(super) async fn read_at(db: &Db, user: &Username) -> sqlx::Result<Option<i64
 }
 
 /// How many are newer than the mark.
-pub(super) async fn unread(db: &Db, whose: Whose<'_>, read_at: Option<i64>) -> sqlx::Result<i64> {
+pub async fn unread(db: &Db, whose: Whose<'_>, read_at: Option<i64>) -> sqlx::Result<i64> {
     let sql = format!(
         "SELECT count(*) FROM (SELECT 1 FROM notifications WHERE {} AND at > ?2 LIMIT ?3)",
         whose.condition()

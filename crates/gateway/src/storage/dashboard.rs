@@ -3,7 +3,7 @@
 use serde::Serialize;
 use waybill_domain::Timestamp;
 
-use crate::db::Db;
+use super::db::Db;
 
 /// A product that runs out.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
@@ -132,7 +132,7 @@ mod tests {
 
     /// 20,000 orders: most delivered, the newest under way.
     async fn a_shop() -> (tempfile::TempDir, Db) {
-        let (folder, db) = crate::db::temporary().await;
+        let (folder, db) = crate::storage::db::temporary().await;
         sqlx::query(
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
              INSERT INTO orders (order_id, user_id, version, status, created_at, updated_at, status_since,

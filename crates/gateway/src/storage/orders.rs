@@ -5,7 +5,7 @@ use sqlx::{FromRow, QueryBuilder, Sqlite};
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
-use crate::db::Db;
+use super::db::Db;
 use crate::http::pagination::Pagination;
 
 /// An order as lists show it.
@@ -197,12 +197,61 @@ pub async fn counts(db: &Db, owner: Option<&Username>) -> sqlx::Result<Vec<(Stri
     query.fetch_all(&db.read).await
 }
 
+/// Orders that wait for a decision, longest waiting first.
+pub async fn awaiting_approval(db: &Db, page: Pagination) -> sqlx::Result<Vec<OrderRecord>> {
+    let records: Vec<String> = sqlx::query_scalar(
+        "SELECT record FROM orders
+         WHERE ended_at IS NULL AND status = 'awaiting_approval' AND undoing IS NULL
+         ORDER BY status_since LIMIT ? OFFSET ?",
+    )
+    .bind(page.limit())
+    .bind(page.offset())
+    .fetch_all(&db.read)
+    .await?;
+    let read = records.iter().map(|json| serde_json::from_str(json));
+    read.collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// How many orders wait for a decision.
+pub async fn count_awaiting_approval(db: &Db) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM orders
+         WHERE ended_at IS NULL AND status = 'awaiting_approval' AND undoing IS NULL",
+    )
+    .fetch_one(&db.read)
+    .await
+}
+
+/// The newest order that is under way: a user's, or anybody's. It is found in an
+/// index alone, however many orders there are.
+pub async fn newest_open(db: &Db, whose: Option<&Username>) -> sqlx::Result<Option<OrderRecord>> {
+    let open = "status IN ('awaiting_payment', 'awaiting_approval', 'shipping', 'in_transit')";
+    let of = if whose.is_some() {
+        "user_id = ? AND"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT record FROM orders WHERE id =
+             (SELECT id FROM orders WHERE {of} {open} ORDER BY created_at DESC LIMIT 1)"
+    );
+    let mut query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql));
+    if let Some(user) = whose {
+        query = query.bind(user.to_string());
+    }
+    let json = query.fetch_optional(&db.read).await?;
+    json.map(|json| serde_json::from_str(&json))
+        .transpose()
+        .map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::Row;
 
     use super::*;
-    use crate::db;
+    use crate::storage::db;
 
     /// `n` orders, every third of bob's, every fourth delivered.
     async fn with_orders(n: i64) -> (tempfile::TempDir, Db) {

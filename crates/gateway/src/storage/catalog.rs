@@ -8,7 +8,7 @@ use waybill_domain::ids::Sku;
 use waybill_domain::money::Cents;
 use waybill_domain::refusal::Refusal;
 
-use crate::db::Db;
+use super::db::Db;
 use crate::http::pagination::Pagination;
 
 /// A product, as the API shows it.
@@ -154,6 +154,24 @@ pub async fn categories(db: &Db) -> sqlx::Result<Vec<(String, i64)>> {
         .await
 }
 
+/// The products with the least stock: number, SKU, name, pieces.
+pub async fn least_stock(db: &Db, limit: i64) -> sqlx::Result<Vec<(i64, String, String, i64)>> {
+    sqlx::query_as(
+        "SELECT id, sku, name, coalesce(stock_qty, 0) FROM products
+         ORDER BY stock_qty, id LIMIT ?",
+    )
+    .bind(limit)
+    .fetch_all(&db.read)
+    .await
+}
+
+/// How many products there are.
+pub async fn count(db: &Db) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT count(*) FROM products")
+        .fetch_one(&db.read)
+        .await
+}
+
 /// Products that Inventory has said nothing about yet, of all or of `skus`: SKU
 /// and initial stock.
 pub async fn unannounced(db: &Db, skus: Option<&[&Sku]>) -> sqlx::Result<Vec<(String, i64)>> {
@@ -212,7 +230,8 @@ pub async fn zone(db: &Db, name: &str) -> sqlx::Result<Option<Zone>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{db, seed};
+    use crate::seed;
+    use crate::storage::db;
 
     async fn shop() -> (tempfile::TempDir, Db) {
         let (folder, db) = db::temporary().await;

@@ -1,0 +1,18 @@
+//! SQLite: the catalog, people, and the read model. A query goes into the module
+//! of what it reads, as a function over [`db::Db`].
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`db`] | one writer, a read pool, migrations |
+//! | [`catalog`] | products and zones |
+//! | [`users`] | users and API tokens |
+//! | [`orders`] | orders |
+//! | [`notifications`] | what people are told |
+//! | [`dashboard`] | the dashboard's numbers |
+
+pub mod catalog;
+pub mod dashboard;
+pub mod db;
+pub mod notifications;
+pub mod orders;
+pub mod users;
