@@ -21,7 +21,7 @@ use crate::refuse::is_cancellation;
 
 /// One try ends after this: a hung one would hold its object key for ever.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The proposal's policy: the first try and three more.
+/// The first try and three more.
 const TRIES: u32 = 4;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const DELAY_FACTOR: f32 = 2.0;
