@@ -3,10 +3,10 @@
 //! A definite no (4xx with its reason in JSON) is an answer at once. An answer
 //! that says no for now, a bare error, one that does not let us in (401, 403: a
 //! proxy's, or a key's that expired), a timeout or no answer at all is tried
-//! four times within a second; after that a "no for now" counts as definite,
-//! and all the others as an outage: a durable sleep, then again. A sleeping
-//! invocation holds none of Restate's invoker slots, so an outage of others
-//! never stops us.
+//! four times, 0.1, 0.2 and 0.4 s apart, each try for up to [`TRY_TIMEOUT`];
+//! after that a "no for now" counts as definite, and all the others as an
+//! outage: a durable sleep, then again. A sleeping invocation holds none of
+//! Restate's invoker slots, so an outage of others never stops us.
 
 use std::fmt;
 use std::time::Duration;
