@@ -370,7 +370,7 @@ function own(volume, owner) {
   run("docker", "run", "--rm", "--user", "0", "--network", "none", "--volume", `${name}:/volume`, environment.WAYBILL_IMAGE, "chown", "--recursive", owner, "/volume");
 }
 
-/** Alice puts the proposal's example into her cart and checks out. */
+/** Alice puts the README's example into her cart and checks out. */
 async function checkout(id) {
   await send("/api/cart/add", { product_id: 1, quantity: 2 }, 200);
   await send("/api/cart/add", { product_id: 2, quantity: 1 }, 200);

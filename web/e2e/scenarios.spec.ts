@@ -1,9 +1,9 @@
-// The proposal's five scenarios, by clicking; what the screen says is checked against the books of
+// The README's five scenarios, by clicking; what the screen says is checked against the books of
 // the payment provider and the carrier.
 
 import { expect, test, unique, type Visitor } from "./fixtures.ts";
 
-/** The proposal's example: two of Widget A and one Widget B for $125.00, as far as the payment. */
+/** The README's example: two of Widget A and one Widget B for $125.00, as far as the payment. */
 async function orderTheExample(alice: Visitor, orderId: string) {
   const { page } = alice;
   await alice.go("Products");

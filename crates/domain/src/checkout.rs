@@ -148,7 +148,8 @@ pub enum Marker {
 /// What is left of a marker once the workflow has the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandedOver {
-    /// When the workflow took over.
+    /// When the session wrote the order last: it was paid then, or taken back
+    /// from a run that was killed.
     pub paid_at: Timestamp,
     /// Every try to pay: money that still comes for one of them goes back.
     pub attempts: Vec<PaymentAttempt>,

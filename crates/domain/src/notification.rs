@@ -57,7 +57,7 @@ impl Notification {
             .collect()
     }
 
-    /// What is told of money that came too late.
+    /// What is told of money that came too late, or twice.
     pub fn of_late_money(late: &LateMoney) -> Vec<Self> {
         late.payments
             .iter()

@@ -309,7 +309,8 @@ pub enum Step {
     },
     /// The provider waits for the customer.
     PaymentPageReady(ProviderPage),
-    /// The provider has called back; nothing follows from it yet.
+    /// The provider has called back. What follows from it is the next step, in
+    /// the same moment.
     ReceiptNoted(Box<PaymentReceipt>),
     /// The money is authorized.
     PaymentConfirmed {

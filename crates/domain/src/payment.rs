@@ -278,8 +278,9 @@ impl TransactionOwner {
     }
 }
 
-/// Money that came for an attempt that had ended otherwise. It goes back, and
-/// the customer is told.
+/// Money that pays for nothing: for an attempt that had ended otherwise, or
+/// beside the money that pays the order. It goes back, and the customer is
+/// told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateMoney {
     /// Grows by one with every payment noted.

@@ -20,7 +20,7 @@ pub enum Update {
     Basket(Basket),
     /// A stock level changed.
     Stock(StockLevel),
-    /// Money came too late and goes back.
+    /// Money came too late, or twice, and goes back.
     Late(LateMoney),
     /// A user has read their notifications.
     Read(ReadMark),

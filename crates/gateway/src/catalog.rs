@@ -1,4 +1,5 @@
-//! Products and shipping zones: SQLite only.
+//! Products and shipping zones, read from SQLite. Stock is `Inventory`'s to
+//! change.
 //!
 //! | module | is |
 //! | --- | --- |

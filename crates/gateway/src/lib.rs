@@ -1,5 +1,7 @@
 //! Waybill's web side: pages, JSON API, live streams, the payment webhook and
-//! the SQLite read model. The only process that opens SQLite.
+//! the SQLite read model. Nothing else opens that file: `gateway sandbox`, the
+//! outside world in the same binary, has one of its own. How all of it fits
+//! together, and where a new page goes: docs/architecture.md.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -17,19 +19,20 @@
 //! | [`payments`] | the provider's webhook |
 //! | [`restate`] | what Restate's admin API says of invocations |
 //! | [`documents`] | Markdown and progress: pure |
-//! | [`live`] | the projector: what the services say, caught up from Restate |
+//! | [`live`] | what the services say, caught up from Restate; what wakes a stream |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the shop at a glance |
 //! | [`admin`] | approvals, restock |
 //! | [`world`] | the demo's switches for the outside world |
 //! | [`ops`] | health, readiness, metrics, OpenAPI |
-//! | [`views`] | pages, fragments, streams, Markdown |
+//! | [`views`] | pages, fragments, streams |
 //! | [`reconcile`] | finding and mending what differs between Restate, SQLite and outside |
 //! | [`seed`] | demo data |
 //!
 //! Invariants kept here: SQLite holds reference data and a disposable copy of
-//! what Restate knows, so nothing is decided from the copy; a write is done
-//! when Restate has it; a caller's own write is in the copy before the answer.
+//! what Restate knows, so nothing is decided from the copy, but that an order
+//! which it shows as paid is not bought again; a write is done when Restate has
+//! it; an order that a caller has written is in the copy before the answer.
 
 pub mod admin;
 pub mod app;

@@ -1,10 +1,12 @@
-//! From Restate to the screen (design §4): Restate holds the truth, the
-//! services say it aloud, and what this gateway missed it asks for.
+//! From Restate to the screen: Restate holds the truth, the services say it
+//! aloud, and what this gateway missed it asks for. The whole way is in
+//! docs/architecture.md.
 //!
 //! | module | does |
 //! | --- | --- |
 //! | [`listener`] | hears the services' update streams |
 //! | [`projector`] | writes what is newer into the read model, then wakes the streams |
+//! | `topics` | who is woken by what |
 //! | [`catch_up`] | compares the read model with Restate and fetches what is missing |
 //! | [`sse`] | keeps one browser's view right |
 //!

@@ -1,5 +1,5 @@
-//! The demo's products, shipping zones and users. Loaded by `gateway seed-demo`
-//! only; rows that are there already stay as they are.
+//! The demo's products, shipping zones and users. Loaded by `gateway seed-demo`,
+//! and by `gateway serve` where `SEED_DEMO` is true; rows that are there already stay as they are.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Pages, fragments, streams, Markdown.
+//! Pages, fragments, streams.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -7,6 +7,7 @@
 //! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the middle of every page |
 //! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`journal`] | the middles |
+//! | [`world`] | the demo's part of the admin's page |
 //! | [`responses`] | toasts, error pages, the login page |
 //! | [`status_style`], [`lists`] | what several of them tell the same way |
 //! | [`assets`], [`environment`] | files and templates |

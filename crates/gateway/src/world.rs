@@ -1,5 +1,5 @@
 //! The demo's world panel: the sandbox's fault switches, a crash of the
-//! services, and the proposal's scenarios as one click each.
+//! services, and the five scenarios of the README as one click each.
 //!
 //! Only in demo mode; elsewhere none of this exists.
 

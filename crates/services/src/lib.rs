@@ -16,11 +16,12 @@
 //! | [`endpoint`], [`ops`], [`registration`], [`settings`] | serving all that |
 //! | [`prepare`] | keys and tokens that have to be there before the first start |
 //!
-//! Invariants: exclusive handlers await nothing but `Inventory` and
-//! `PaymentTransaction`, and write
-//! everything after their last await; services that act outside answer a value
+//! Invariants: exclusive handlers await nothing but `Inventory`,
+//! `PaymentTransaction` and, to forget an order, its workflow's record, and
+//! write everything after their last await; services that act outside answer a value
 //! that is never "perhaps"; refusals are values inside and coded terminal
 //! errors at the ingress ([`refuse`]); time comes from the journal ([`clock`]).
+//! Why so: docs/architecture.md.
 
 pub mod client;
 mod clock;

@@ -3,10 +3,10 @@
 //! A definite no (4xx with its reason in JSON) is an answer at once. An answer
 //! that says no for now, a bare error, one that does not let us in (401, 403: a
 //! proxy's, or a key's that expired), a timeout or no answer at all is tried
-//! four times within a second; after that a "no for now" counts as definite,
-//! and all the others as an outage: a durable sleep, then again. A sleeping
-//! invocation holds none of Restate's invoker slots, so an outage of others
-//! never stops us.
+//! four times, 0.1, 0.2 and 0.4 s apart, each try for up to [`TRY_TIMEOUT`];
+//! after that a "no for now" counts as definite, and all the others as an
+//! outage: a durable sleep, then again. A sleeping invocation holds none of
+//! Restate's invoker slots, so an outage of others never stops us.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::refuse::is_cancellation;
 
 /// One try ends after this: a hung one would hold its object key for ever.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The proposal's policy: the first try and three more.
+/// The first try and three more.
 const TRIES: u32 = 4;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const DELAY_FACTOR: f32 = 2.0;

@@ -225,7 +225,7 @@ async fn who_is_nobody_is_told_how_to_be_somebody() {
     let answer = gateway.post("/api/cart/add", &[], &json!({})).await;
     assert_eq!(answer.kind(401), "unauthenticated");
     assert!(answer.text.contains("X-User-Id"));
-    // The proposal's bare load test.
+    // A bare load test: no user, no body.
     let bare = ask("POST", "/api/cart/add", &[("content-type", "text/html")]);
     let bare = gateway.send(bare.body(Body::empty()).unwrap()).await;
     assert_eq!(bare.kind(401), "unauthenticated");

@@ -382,7 +382,7 @@ pub fn exact(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// `Awaiting Approval`: the proposal's documents write statuses so.
+/// `Awaiting Approval`: how the documents write statuses.
 fn title_case(words: &str) -> String {
     words
         .split(' ')

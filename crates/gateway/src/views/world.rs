@@ -1,5 +1,5 @@
 //! The demo's outside world: its fault switches, a crash of the services, and
-//! the proposal's scenarios.
+//! the five scenarios of the README.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The proposal's five scenarios, each a story that runs by itself while the
+//! The five scenarios of the README, each a story that runs by itself while the
 //! visitor watches.
 //!
 //! A story does only what a person could: it asks this gateway's own API as the
@@ -51,7 +51,7 @@ pub struct World(Mutex<BTreeMap<u8, Scenario>>);
 /// One scenario, and its latest run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Scenario {
-    /// 1 to 5, as in the proposal.
+    /// 1 to 5, as in the README.
     pub number: u8,
     /// What it shows.
     pub title: &'static str,

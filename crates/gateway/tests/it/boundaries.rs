@@ -117,7 +117,7 @@ fn spelt_otherwise(folder: &Path, found: &mut Vec<String>) {
         for (number, line) in text.lines().enumerate() {
             let line = line.to_lowercase();
             let other = line.contains("cancele") || line.contains("cancelin");
-            // The proposal says it so, and its sentences are ours.
+            // People are told so, and tests and clients look for that sentence.
             if other && !line.contains("order canceled by admin") {
                 found.push(format!("{}:{}", path.display(), number + 1));
             }

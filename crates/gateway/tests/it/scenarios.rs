@@ -1,4 +1,4 @@
-//! The proposal's five scenarios, told over HTTP and checked from four sides:
+//! The five scenarios of the README, told over HTTP and checked from four sides:
 //! the order, the notifications, Restate's own view and the outside ledger.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::shop::{Order, Shop, kinds_of, send, text};
 use crate::stream::Stream;
 use crate::world::{Part, Setup, eventually, own, shared};
 
-/// As printed in the proposal: no user, no signature.
+/// As printed in the README: no user, no signature.
 async fn proposals_callback(shop: &Shop, body: String) {
     let request = shop
         .stranger()
@@ -22,7 +22,7 @@ async fn proposals_callback(shop: &Shop, body: String) {
     send(request).await.expect(200);
 }
 
-/// Alice puts the proposal's example into her cart and checks out: $125.00.
+/// Alice puts the README's example into her cart and checks out: $125.00.
 async fn checkout_of_the_example(shop: &Shop) -> (Order<'_>, Stream) {
     let alice = shop.alice();
     let mut told = alice.stream("/stream/notifications").await;
@@ -41,7 +41,7 @@ async fn checkout_of_the_example(shop: &Shop) -> (Order<'_>, Stream) {
     (order, told)
 }
 
-/// Alice has paid with the proposal's callback, and an admin is needed.
+/// Alice has paid with the README's callback, and an admin is needed.
 async fn paid_example(shop: &Shop) -> (Order<'_>, Stream) {
     let (order, mut told) = checkout_of_the_example(shop).await;
     let awakeable = order.awakeable().await;

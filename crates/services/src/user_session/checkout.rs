@@ -1,7 +1,7 @@
 //! Placing an order once, taking it back, handing it over, forgetting it.
 //!
-//! The marker `checkout:exec:{order_id}` deduplicates (the proposal's pattern
-//! C): whatever is asked again finds what was done.
+//! The marker `checkout:exec:{order_id}` deduplicates: whatever is asked again
+//! finds what was done.
 
 use waybill_domain::checkout::{Placement, TakeBack};
 use waybill_domain::idempotency::Answered;

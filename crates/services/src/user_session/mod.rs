@@ -1,8 +1,8 @@
 //! A user's cart, checkouts and payments: virtual object, key = user name.
 //!
 //! Exclusive handlers await nothing but `Inventory`, whose a transaction is, and
-//! a workflow's answer whether it is still there, so a pending payment never blocks the cart: the
-//! long wait is [`await_payment`](UserSession::await_payment), a shared handler
+//! a workflow's answer whether it is still there, so a pending payment never
+//! blocks the cart: the long wait is [`await_payment`](UserSession::await_payment), a shared handler
 //! that changes nothing itself.
 
 mod attempt;
@@ -176,7 +176,8 @@ impl UserSession {
         attempt::opened(self, &ctx, opened).await.map(Json)
     }
 
-    /// The webhook's durable end: writes the receipt down, then wakes the wait.
+    /// The webhook's durable end: writes the receipt down, does what follows from
+    /// it, then wakes the wait.
     #[handler(name = "PaymentCallback")]
     async fn payment_callback(
         &self,
