@@ -104,6 +104,21 @@ test("a window that hangs keeps nobody waiting for ever", async ({ shop }) => {
   await expect(alice.cartCount, "it goes on when it can").toContainText("2");
 });
 
+test("a leader that hangs among others is replaced", async ({ shop }) => {
+  const alice = await shop.customer("alice");
+  const [leading, other] = await open(alice, ["/cart", "/products"]);
+  const hung = leading.page.evaluate(() => {
+    const end = Date.now() + 20_000;
+    while (Date.now() < end);
+  });
+  const since = Date.now();
+  await other.quietlyAdd("P001", 2);
+  await expectInCart([other], 2);
+  expect(Date.now() - since, "the leader hung all the time").toBeLessThan(15_000);
+  await hung;
+  await expectInCart([leading], 2);
+});
+
 test("windows stay with who is signed in", async ({ shop }) => {
   const first = await shop.persona("alice");
   const second = await first.window();

@@ -16,6 +16,8 @@ const MOST = 64; // what a gateway takes
 const TOGETHER_MS = 20; // windows that answer a new leader are asked for at once
 const GONE_MS = 2000; // whoever leaves often comes back: a page loads
 const PATIENCE_MS = 5000; // a leader that says nothing for so long is replaced
+const BEAT_MS = 2000; // it says at least that it is there
+const LONGEST = 2000; // characters of an address that a gateway takes
 
 const stream = document.querySelector("#stream");
 if (stream && navigator.locks && window.BroadcastChannel) share(stream.dataset.init);
@@ -42,9 +44,13 @@ function share(init) {
     document.dispatchEvent(new CustomEvent("datastar-fetch", { detail: { type, el: here(), argsRaw: args } }));
   }
 
-  function join() {
+  function expectNews() {
     clearTimeout(impatient);
-    impatient = setTimeout(() => attention && lead(attention.signal, true), PATIENCE_MS);
+    if (leader !== me.id) impatient = setTimeout(() => attention && lead(attention.signal, true), PATIENCE_MS);
+  }
+
+  function join() {
+    expectNews();
     const wish = { ...me, at: address() };
     // A channel does not speak to itself.
     if (admit) admit(wish);
@@ -54,7 +60,7 @@ function share(init) {
   function hear({ from, type, part, cursor, args }) {
     leader ??= from;
     if (from !== leader) return;
-    clearTimeout(impatient);
+    expectNews();
     if (!type) return; // it is there, that is all
     if (cursor) me.after = cursor;
     if (part) {
@@ -71,7 +77,8 @@ function share(init) {
 
   mine.onmessage = ({ data }) => hear(data);
   everybody.onmessage = ({ data }) => {
-    if (data.leads) follow(data.leads);
+    if (data.beat) attention && data.beat === leader && expectNews();
+    else if (data.leads) follow(data.leads);
     else if (data.join) admit?.(data.join);
   };
 
@@ -98,6 +105,7 @@ function share(init) {
     dethrone?.();
     const windows = new Map();
     const ended = new AbortController();
+    const beating = setInterval(() => everybody.postMessage({ beat: me.id }), BEAT_MS);
     let element;
     let opening;
 
@@ -112,7 +120,7 @@ function share(init) {
       const query = new URLSearchParams();
       for (const [id, { at, seed, after, has }] of windows) {
         query.append("window", id);
-        query.append("at", at);
+        query.append("at", at.slice(0, LONGEST));
         query.append("seed", seed);
         if (after) query.append("after", after);
         const shown = Object.values(has).join(",");
@@ -177,6 +185,7 @@ function share(init) {
 
     dethrone = () => {
       dethrone = admit = null;
+      clearInterval(beating);
       ended.abort();
       clearTimeout(opening?.timer);
       document.removeEventListener("datastar-fetch", passOn);

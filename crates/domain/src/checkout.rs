@@ -27,6 +27,10 @@ pub struct Checkout {
     /// What of `shipping` the caller has said, and not the shop for it.
     #[serde(default)]
     pub named: NamedTerms,
+    /// Whether the gateway knows the order as paid: then it is never placed
+    /// again, also when it has been forgotten here.
+    #[serde(default)]
+    pub known_as_paid: bool,
 }
 
 /// Which terms a caller has named: what is left out of a repeated checkout
@@ -306,6 +310,7 @@ mod tests {
             },
             expected_total_cents: expected.map(Cents),
             named: NamedTerms::default(),
+            known_as_paid: false,
         }
     }
 

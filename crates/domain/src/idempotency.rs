@@ -22,6 +22,9 @@ const REMEMBERED_FOR_MS: i64 = REMEMBERED_FOR.as_secs() * 1_000;
 /// Into how many books an object's keys are spread: each stays small, and is
 /// pruned whenever it is written.
 pub const BUCKETS: u8 = 64;
+/// Most keys in a book: beyond that, which takes more than 64,000 keyed writes of
+/// one user in a day, the oldest goes.
+const MOST: usize = 1_000;
 /// Characters of a [`Digest`]: 128 bits.
 const DIGEST_LEN: usize = 32;
 
@@ -140,6 +143,13 @@ impl KeyBook {
     #[must_use]
     pub fn with(mut self, once: Once) -> Self {
         self.0.retain(|_, Entry(_, at)| !is_over(*at, once.at));
+        while self.0.len() >= MOST {
+            let oldest = self.0.iter().min_by_key(|(_, Entry(_, at))| *at);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            self.0.remove(&key);
+        }
         let entry = Entry(once.request, once.at.as_millisecond());
         self.0.insert(once.key, entry);
         self
@@ -209,6 +219,20 @@ mod tests {
         // Clocks of two gateways differ: an earlier time forgets nothing.
         let book = pruned.with(once(3, 1, 24));
         assert_eq!(book.look(&once(2, 1, 25)), Seen::Again);
+    }
+
+    #[test]
+    fn a_book_has_an_end_and_the_oldest_goes_first() {
+        let key = |n: usize| Once {
+            key: Digest::parse(&format!("{n:032x}")).unwrap(),
+            at: Timestamp::from_millisecond(i64::try_from(n).unwrap()).unwrap(),
+            ..once(0, 0, 0)
+        };
+        let full = (1..=MOST + 5).fold(KeyBook::default(), |book, n| book.with(key(n)));
+        assert_eq!(full.0.len(), MOST);
+        assert_eq!(full.look(&key(5)), Seen::New);
+        assert_eq!(full.look(&key(6)), Seen::Again);
+        assert_eq!(full.look(&key(MOST + 5)), Seen::Again);
     }
 
     #[test]

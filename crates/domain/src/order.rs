@@ -536,7 +536,8 @@ impl OrderRecord {
             Step::PaymentPageReady(page) => {
                 let payment = self.payment_mut();
                 payment.payment_id = Some(page.payment_id);
-                payment.pay_url = Some(page.pay_url);
+                // One that was too long to keep is none.
+                payment.pay_url = Some(page.pay_url).filter(|url| !url.is_empty());
             }
             Step::ReceiptNoted(receipt) => self.payment_mut().receipt = Some(*receipt),
             Step::PaymentConfirmed { transaction_id } => {

@@ -99,6 +99,11 @@ pub struct NextAttempt {
 pub fn look(marker: Option<Marker>, asked: &Checkout) -> Result<CheckoutFinds, Refusal> {
     let order_id = asked.order_id.clone();
     let previous = match marker {
+        None if asked.known_as_paid => {
+            return Ok(CheckoutFinds::Placed(CheckoutAnswer::AlreadyPaid {
+                order_id,
+            }));
+        }
         None => None,
         Some(Marker::HandedOver(_)) => {
             return Ok(CheckoutFinds::Placed(CheckoutAnswer::AlreadyPaid {
@@ -129,16 +134,39 @@ pub fn look(marker: Option<Marker>, asked: &Checkout) -> Result<CheckoutFinds, R
 }
 
 /// What a checkout that was done before is answered: how its order stands now,
-/// and never another attempt.
-pub fn look_again(marker: Option<Marker>, order_id: OrderId) -> Result<CheckoutAnswer, Refusal> {
+/// and never another attempt. A later attempt may wait on other terms.
+pub fn look_again(marker: Option<Marker>, asked: &Checkout) -> Result<CheckoutAnswer, Refusal> {
+    let order_id = asked.order_id.clone();
     match marker {
+        None if asked.known_as_paid => Ok(CheckoutAnswer::AlreadyPaid { order_id }),
         None => Err(Refusal::UnknownOrder { order_id }),
         Some(Marker::HandedOver(_)) => Ok(CheckoutAnswer::AlreadyPaid { order_id }),
-        Some(Marker::Here(record)) => Ok(CheckoutAnswer::Placed { record: *record }),
+        Some(Marker::Here(record)) => {
+            if record.status == OrderStatus::AwaitingPayment {
+                asked.agrees_with(&record)?;
+            }
+            Ok(CheckoutAnswer::Placed { record: *record })
+        }
     }
 }
 
 impl NextAttempt {
+    /// What it is made on: terms that were not named are as they were the last
+    /// time, whatever whoever asked has filled in for them.
+    #[must_use]
+    pub fn terms(&self, mut asked: Checkout) -> Checkout {
+        if let Some(last) = &self.previous {
+            if !asked.named.address {
+                asked.shipping.address.clone_from(&last.address);
+            }
+            if !asked.named.zone && asked.shipping.zone != last.zone {
+                asked.shipping.zone.clone_from(&last.zone);
+                asked.shipping.cost_cents = last.shipping_cents;
+            }
+        }
+        asked
+    }
+
     /// Makes it, now that its stock is reserved.
     pub fn place(
         self,
@@ -699,5 +727,184 @@ impl AwaitPayment {
                 declined(format!("the provider was not asked: {reason}"))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::basket::Product;
+    use crate::checkout::{NamedTerms, Shipping};
+    use crate::ids::{Sku, Username};
+
+    const DUE: i64 = 1_500;
+
+    fn at() -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn basket() -> Basket {
+        let product = Product {
+            sku: Sku::parse("P001").unwrap(),
+            product_id: 1,
+            name: "Widget".into(),
+            unit_price_cents: Cents(1_000),
+        };
+        let empty = Basket::empty(Username::parse("alice").unwrap());
+        empty.add(product, 1).unwrap()
+    }
+
+    fn asked(zone: Option<&str>, address: Option<&str>) -> Checkout {
+        Checkout {
+            order_id: OrderId::parse("alice.1").unwrap(),
+            prices: Vec::new(),
+            shipping: Shipping {
+                zone: zone.unwrap_or("Filled in").into(),
+                cost_cents: Cents(500),
+                address: address.unwrap_or("filled in").into(),
+            },
+            expected_total_cents: None,
+            named: NamedTerms {
+                zone: zone.is_some(),
+                address: address.is_some(),
+            },
+            known_as_paid: false,
+        }
+    }
+
+    fn placed(asked: Checkout) -> OrderRecord {
+        let Ok(CheckoutFinds::Next(next)) = look(None, &asked) else {
+            panic!("it is new");
+        };
+        let placement = Placement {
+            lines: basket().items,
+            shipping: asked.shipping,
+            pay_until: at(),
+        };
+        let CheckoutAnswer::Placed { record } = next.place(placement, at()).unwrap().answer else {
+            panic!("it is placed");
+        };
+        let opened = Step::PaymentOpened {
+            awakeable_id: "sign_1".into(),
+        };
+        record.apply(opened, at()).unwrap()
+    }
+
+    fn receipt(transaction_id: &str) -> PaymentReceipt {
+        PaymentReceipt {
+            awakeable_id: "sign_1".into(),
+            transaction_id: transaction_id.into(),
+            amount: DUE,
+            status: ReceiptStatus::Success,
+            reason: None,
+            currency: None,
+            order_id: None,
+        }
+    }
+
+    fn here(record: &OrderRecord) -> Marker {
+        Marker::Here(Box::new(record.clone()))
+    }
+
+    /// A receipt that was written down and nothing more: what services of before
+    /// have left, when they were replaced between the callback and its settling.
+    fn noted() -> OrderRecord {
+        let record = placed(asked(Some("Domestic"), Some("1 Main St")));
+        let noted = Step::ReceiptNoted(Box::new(receipt("txn-1")));
+        record.apply(noted, at()).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_that_older_services_have_noted_still_counts() {
+        let record = noted();
+        let cancel_it = CancelOrder {
+            order_id: record.order_id.clone(),
+            by: "alice".into(),
+            reason: None,
+        };
+        let Ok(Cancelling::Ends(attempt, cancel_it)) = cancel(Some(here(&record)), cancel_it)
+        else {
+            panic!("it is pending");
+        };
+        let cancelled = attempt.cancel(cancel_it, basket(), at()).unwrap();
+        assert_eq!(cancelled.answer, Ok(CancelAnswer::HandedOver));
+
+        let settle_it = Settle {
+            attempt: record.attempt(),
+            outcome: PaymentOutcome::Expired,
+        };
+        let settling = settle(Some(here(&record)), settle_it);
+        assert_eq!(settling.claim(), None, "it was accepted before claims were");
+        let Settling::Ends(attempt, outcome) = settling else {
+            panic!("it is pending");
+        };
+        let ended = attempt.end(outcome, basket(), at()).unwrap().answer;
+        assert_eq!(ended.status, OrderStatus::AwaitingApproval);
+        assert_eq!(ended.payment().transaction_id.as_deref(), Some("txn-1"));
+    }
+
+    #[test]
+    fn a_callback_after_a_noted_receipt_is_told_apart() {
+        let callback = |transaction: &str| {
+            let callback = PaymentCallback {
+                order_id: OrderId::parse("alice.1").unwrap(),
+                receipt: receipt(transaction),
+            };
+            called_back(Some(here(&noted())), callback).unwrap()
+        };
+        assert_eq!(callback("txn-1"), Callback::Repeated);
+        let Callback::Stray(stray) = callback("txn-2") else {
+            panic!("another one's money");
+        };
+        assert!(stray.send_back(None, at()).answer);
+    }
+
+    #[test]
+    fn a_repeated_checkout_is_not_answered_with_another_attempts_terms() {
+        let second = placed(asked(Some("International"), Some("2 New Avenue")));
+        let first = asked(Some("Local"), Some("1 Old Street"));
+        let refused = look_again(Some(here(&second)), &first).unwrap_err();
+        assert_eq!(refused.kind(), "other_terms");
+        let same = look_again(Some(here(&second)), &asked(Some("International"), None));
+        assert!(matches!(same, Ok(CheckoutAnswer::Placed { .. })));
+    }
+
+    #[test]
+    fn a_second_attempt_is_made_on_the_terms_of_the_first() {
+        let first = placed(asked(Some("Local"), Some("1 Old Street")));
+        let failed = PaymentOutcome::Declined {
+            reason: "no".into(),
+        };
+        let open = Attempt::open(Some(here(&first)), &first.attempt()).unwrap();
+        let failed = open.end(failed, basket(), at()).unwrap().answer;
+        let terms = |zone, address| {
+            let asked = asked(zone, address);
+            let Ok(CheckoutFinds::Next(next)) = look(Some(here(&failed)), &asked) else {
+                panic!("it may be tried again");
+            };
+            let Shipping { zone, address, .. } = next.terms(asked).shipping;
+            (zone, address)
+        };
+        let as_it_was = ("Local".to_owned(), "1 Old Street".to_owned());
+        assert_eq!(terms(None, None), as_it_was);
+        let moved = ("Local".to_owned(), "2 New Avenue".to_owned());
+        assert_eq!(terms(None, Some("2 New Avenue")), moved);
+        let abroad = ("International".to_owned(), "1 Old Street".to_owned());
+        assert_eq!(terms(Some("International"), None), abroad);
+    }
+
+    #[test]
+    fn what_is_known_as_paid_is_never_placed_again() {
+        let known = Checkout {
+            known_as_paid: true,
+            ..asked(None, None)
+        };
+        let found = look(None, &known).unwrap();
+        assert!(matches!(
+            found,
+            CheckoutFinds::Placed(CheckoutAnswer::AlreadyPaid { .. })
+        ));
+        let again = look_again(None, &known).unwrap();
+        assert!(matches!(again, CheckoutAnswer::AlreadyPaid { .. }));
     }
 }

@@ -15,9 +15,9 @@
 use std::borrow::Cow;
 
 use icu_properties::props::{
-    BidiClass, DefaultIgnorableCodePoint, EmojiModifier, ExtendedPictographic, GeneralCategory,
-    GeneralCategoryGroup, JoinControl, NoncharacterCodePoint, PrependedConcatenationMark,
-    VariationSelector,
+    BidiClass, CanonicalCombiningClass, DefaultIgnorableCodePoint, EmojiModifier,
+    ExtendedPictographic, GeneralCategory, GeneralCategoryGroup, JoinControl,
+    NoncharacterCodePoint, PrependedConcatenationMark, VariationSelector,
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 
@@ -151,7 +151,14 @@ const CANCEL_TAG: char = '\u{E007F}';
 const MAX_REGION: usize = 6;
 /// Signs by their category, and nothing to see: the empty braille cell, the
 /// empty note head, and what stands for a picture that did not come along.
-const BLANKS: [char; 3] = ['\u{2800}', '\u{1D159}', '\u{FFFC}'];
+const BLANKS: [char; 5] = [
+    '\u{2800}',
+    '\u{1D159}',
+    '\u{FFFC}',
+    // Egyptian hieroglyph full and half blank.
+    '\u{13441}',
+    '\u{13442}',
+];
 
 fn category(letter: char) -> GeneralCategory {
     CodePointMapData::<GeneralCategory>::new().get(letter)
@@ -190,6 +197,12 @@ fn is_needed(last: Option<char>, letter: char, next: Option<char>) -> bool {
     }
     if !CodePointSetData::new::<JoinControl>().contains(letter) {
         return false;
+    }
+    // Half letters: രാജന്‍ is written with one at its end.
+    if CodePointMapData::<CanonicalCombiningClass>::new().get(last)
+        == CanonicalCombiningClass::Virama
+    {
+        return true;
     }
     let Some(next) = next else { return false };
     let is_picture = |letter| CodePointSetData::new::<ExtendedPictographic>().contains(letter);
@@ -451,7 +464,7 @@ mod tests {
     }
 
     /// Words as people write them.
-    const REAL: [&str; 18] = [
+    const REAL: [&str; 20] = [
         "1 Main Street\nSpringfield",
         "Straße 5, Żółć, 東京都千代田区, 서울특별시",
         "caf\u{65}\u{301} n\u{303}",
@@ -461,6 +474,9 @@ mod tests {
         "می\u{200C}خواهم",
         "क्\u{200D}ष र्\u{200D}य",
         "ශ්\u{200D}රී ලංකා",
+        // Malayalam names that end in a half letter.
+        "രാജന്\u{200D}",
+        "മോഹന്\u{200D}, കൊച്ചി",
         "👩🏽\u{200D}🚀 and 👨\u{200D}👩\u{200D}👧\u{200D}👦",
         "❤\u{FE0F}\u{200D}🔥 🏳\u{FE0F}\u{200D}🌈 🏴\u{200D}☠\u{FE0F}",
         "👍🏿 1\u{FE0F}\u{20E3} ☎\u{FE0E}",

@@ -279,6 +279,7 @@ fn asked() -> Checkout {
         shipping: placement().shipping,
         expected_total_cents: None,
         named: NamedTerms::default(),
+        known_as_paid: false,
     }
 }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use services::client::{Body, Failure, keyed, outcome};
+use services::client::{Body, keyed, outcome};
 use waybill_domain::basket::{AddItem, Basket, MAX_QUANTITY, RemoveItem, UpdateItem};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
@@ -132,14 +132,16 @@ async fn add(
         &(&item.product.sku, change.quantity),
     )?;
     let asked = app.ingress.user_session(&caller.user).add_item(Body(item));
-    let asked = keyed(asked, once.clone()).call().await;
+    let added = outcome(keyed(asked, once).call().await)?;
     let name = quoted(&product.name, MAX_NAME);
     let text = format!("Item added: {} × {name}", change.quantity);
-    let done = changed(&app, outcome(asked), &text).await?;
-    app.live
-        .note(&caller.user, "item_added", &text, once.map(|once| once.key))
-        .await;
-    Ok(done)
+    // News of what was done, and not of each time that it is asked for.
+    let is_news = !added.again;
+    let reply = changed(&app, added, &text).await?;
+    if is_news {
+        app.live.note(&caller.user, "item_added", &text).await;
+    }
+    Ok(reply)
 }
 
 async fn update(
@@ -161,7 +163,7 @@ async fn update(
         .update_item(Body(item));
     changed(
         &app,
-        outcome(keyed(asked, once).call().await),
+        outcome(keyed(asked, once).call().await)?,
         "Cart updated",
     )
     .await
@@ -200,7 +202,7 @@ async fn remove(
         .remove_item(Body(item));
     changed(
         &app,
-        outcome(keyed(asked, once).call().await),
+        outcome(keyed(asked, once).call().await)?,
         "Item removed",
     )
     .await
@@ -225,7 +227,7 @@ async fn clear(
     let asked = app.ingress.user_session(&caller.user).clear_basket();
     changed(
         &app,
-        outcome(keyed(asked, once).call().await),
+        outcome(keyed(asked, once).call().await)?,
         "Cart emptied",
     )
     .await
@@ -235,10 +237,9 @@ async fn clear(
 /// so when it had been done before.
 async fn changed(
     app: &App,
-    answer: Result<Answered<Basket>, Failure>,
+    Answered { value, again }: Answered<Basket>,
     text: &str,
 ) -> Result<Reply, Problem> {
-    let Answered { value, again } = answer?;
     app.live
         .apply(Update::Basket(value.clone()))
         .await

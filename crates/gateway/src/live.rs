@@ -35,7 +35,6 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use waybill_domain::Timestamp;
 use waybill_domain::basket::Basket;
-use waybill_domain::idempotency::Digest;
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::notification::Notification;
 use waybill_domain::update::Update;
@@ -306,14 +305,9 @@ impl Hub {
 
     /// Tells a user something that happened in this gateway only, e.g.
     /// `item_added`. It is written soon, and lost if the gateway dies before.
-    /// What was given a `key` is told once, however often it is asked for.
-    pub async fn note(&self, user: &Username, kind: &str, text: &str, key: Option<Digest>) {
-        let act = match &key {
-            Some(key) => key.as_str().to_owned(),
-            None => Uuid::now_v7().to_string(),
-        };
+    pub async fn note(&self, user: &Username, kind: &str, text: &str) {
         let note = Notification {
-            id: format!("{user}:note:{act}"),
+            id: format!("{user}:note:{}", Uuid::now_v7()),
             user_id: user.clone(),
             order_id: None,
             kind: kind.to_owned(),

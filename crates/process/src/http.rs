@@ -8,6 +8,9 @@
 //! | nothing at all | [`Limits::idle`] | the connection is closed |
 //! | a caller that does not read | [`Limits::unread`] without a byte taken | the connection is closed |
 //!
+//! (Over HTTP/2 that is seen of the connection as a whole: a caller that answers
+//! pings and grants a stream no window keeps what it does not read.)
+//!
 //! No limit counts from one byte to the next: what drips ends as what stands
 //! still does. An answer may last as long as it likes, so streams stay open.
 

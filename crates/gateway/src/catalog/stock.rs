@@ -59,31 +59,70 @@ pub async fn announce(app: Shared) {
     }
 }
 
+/// Tries every product: one whose stock cannot be told (spoilt, or held by an
+/// operator) is that product's trouble alone.
 async fn announce_missing(app: &App) -> Result<(), Problem> {
     let missing = queries::unannounced(&app.db, None).await?;
-    tell_all(app, missing).await
+    let Told { told, failed } = tell_all(app, missing).await?;
+    match failed {
+        Some(problem) if told == 0 => Err(problem),
+        Some(problem) => {
+            tracing::warn!(
+                cause = problem.cause(),
+                "the stock of some products cannot be told: {}",
+                problem.detail
+            );
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Tells Inventory of a product that it turns out not to know, although this
+/// gateway has believed so.
+pub async fn tell_anew(app: &App, sku: &Sku) -> Result<(), Problem> {
+    let Some(product) = queries::product_of_sku(&app.db, sku).await? else {
+        return Ok(());
+    };
+    let told = tell_all(app, vec![(product.sku, product.stock_qty)]).await?;
+    told.failed.map_or(Ok(()), Err)
 }
 
 /// Tells Inventory of those of these products that it has not been told of:
 /// whoever sells or restocks one does not wait for the next round.
 pub async fn tell_of(app: &App, skus: &[&Sku]) -> Result<(), Problem> {
     let missing = queries::unannounced(&app.db, Some(skus)).await?;
-    tell_all(app, missing).await
+    let told = tell_all(app, missing).await?;
+    told.failed.map_or(Ok(()), Err)
 }
 
-async fn tell_all(app: &App, missing: Vec<(String, i64)>) -> Result<(), Problem> {
+/// What telling has come to.
+struct Told {
+    /// How many products Inventory knows now.
+    told: usize,
+    /// Why another does not, if one does not.
+    failed: Option<Problem>,
+}
+
+async fn tell_all(app: &App, missing: Vec<(String, i64)>) -> Result<Told, Problem> {
     let mut levels = stream::iter(missing)
         .map(|(sku, quantity)| tell(app, sku, quantity))
         .buffer_unordered(AT_ONCE);
+    let (mut told, mut failed) = (0, None);
     while let Some(level) = levels.next().await {
-        if let Some(level) = level? {
-            app.live
-                .apply(Update::Stock(level))
-                .await
-                .map_err(Problem::internal)?;
+        match level {
+            Ok(None) => {}
+            Ok(Some(level)) => {
+                told += 1;
+                app.live
+                    .apply(Update::Stock(level))
+                    .await
+                    .map_err(Problem::internal)?;
+            }
+            Err(failure) => failed = Some(failure.into()),
         }
     }
-    Ok(())
+    Ok(Told { told, failed })
 }
 
 async fn tell(app: &App, sku: String, quantity: i64) -> Result<Option<StockLevel>, Failure> {

@@ -30,7 +30,7 @@ use datastar::DatastarEvent;
 use datastar::consts::EventType;
 use futures::future::{BoxFuture, select_all};
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use waybill_domain::ids::Username;
@@ -48,6 +48,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A stream ends after this and its client opens it again: rights are checked
 /// anew, and gateways that were added get their share.
 const LONGEST_LIFE: Duration = Duration::from_mins(10);
+/// A connection ends this long after a window of it was refused for now.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
 /// Streams that one user may have open: windows on several devices.
 pub const PER_USER: usize = 64;
 /// Streams that all users together may have open.
@@ -247,6 +249,7 @@ pub fn show_windows(
     windows: Vec<Window>,
 ) -> Response {
     let known = last.as_deref().map(cursors_of);
+    let refused = Arc::new(Notify::new());
     let mut cursors = BTreeMap::new();
     let mut shown = Vec::new();
     for mut window in windows {
@@ -260,7 +263,7 @@ pub fn show_windows(
         if let Some(after) = &window.after {
             cursors.insert(window.id.clone(), after.clone());
         }
-        shown.push(of_window(hub, caller, window));
+        shown.push(of_window(hub, caller, window, &refused));
     }
     let events = stream::select_all(shown).map(move |told| {
         if let Some(cursor) = &told.cursor {
@@ -268,7 +271,12 @@ pub fn show_windows(
         }
         told.event(&cursors)
     });
-    answer(hub, events)
+    // The client opens it again then, and asks for all of them anew.
+    let ends_soon = async move {
+        refused.notified().await;
+        tokio::time::sleep(REFUSED_AGAIN).await;
+    };
+    answer(hub, events.take_until(Box::pin(ends_soon)))
 }
 
 /// `windows,a:7-1,b:8-2`.
@@ -308,7 +316,14 @@ impl Told {
     }
 }
 
-fn of_window(hub: &Hub, caller: Option<&Caller>, window: Window) -> BoxStream<'static, Told> {
+/// `refused` is told when it may be shown later, but not now.
+fn of_window(
+    hub: &Hub,
+    caller: Option<&Caller>,
+    window: Window,
+    refused: &Arc<Notify>,
+) -> BoxStream<'static, Told> {
+    let refused = Arc::clone(refused);
     let Window {
         id,
         after,
@@ -346,6 +361,10 @@ fn of_window(hub: &Hub, caller: Option<&Caller>, window: Window) -> BoxStream<'s
     };
     let told = news.flat_map(move |news| {
         let parts = news.unwrap_or_else(|problem| {
+            let passes = problem.status == StatusCode::TOO_MANY_REQUESTS;
+            if passes || problem.status.is_server_error() {
+                refused.notify_one();
+            }
             let event = refuse(&problem);
             let hash = hash(&event);
             // It has been told before.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use services::client::{Body, keyed, outcome};
+use services::client::{Body, Failure, keyed, outcome};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, NamedTerms, Shipping};
@@ -14,6 +14,7 @@ use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::refusal::Refusal;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::apply;
@@ -94,10 +95,13 @@ pub(super) async fn checkout(
     let order_id = order_id(&caller, &request, &key)?;
     let once = key.once(&caller.user, "checkout", &request)?;
     let known = queries::record(&app.db, &order_id).await?;
-    // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION).
-    if let Some(known) = known.as_ref().filter(|it| has_been_paid(it)) {
+    // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION). A
+    // key may have been used for something else: the session knows that.
+    let paid_before = known.as_ref().filter(|it| has_been_paid(it));
+    if let (Some(known), None) = (paid_before, &once) {
         return answer(known, true);
     }
+    let known_as_paid = paid_before.is_some();
     let shipping = shipping(&app, &caller, &request, known.as_ref()).await?;
     let cart = app.live.basket(&caller.user).await?;
     let skus: Vec<_> = cart.items.iter().map(|line| &line.sku).collect();
@@ -111,12 +115,20 @@ pub(super) async fn checkout(
             zone: request.zone.is_some(),
             address: request.address.is_some(),
         },
+        known_as_paid,
     };
     let asked = app
         .ingress
         .user_session(&caller.user)
         .checkout(Body(checkout));
-    let Answered { value, again } = outcome(keyed(asked, once).call().await)?;
+    let Answered { value, again } = match outcome(keyed(asked, once).call().await) {
+        Err(Failure::Refused(Refusal::StockUnknown { sku })) => {
+            // Whoever comes again, as the answer says, finds it known.
+            stock::tell_anew(&app, &sku).await?;
+            return Err(Refusal::StockUnknown { sku }.into());
+        }
+        answered => answered?,
+    };
     match value {
         CheckoutAnswer::Placed { record } => {
             // A request sent again is answered with what it has come to, also

@@ -31,8 +31,8 @@ pub async fn decide(app: &App, id: &OrderId, decision: Decision) -> Result<Order
         match ask(app, id, decision.clone()).await {
             Ok(_) => return shown(app, id).await,
             Err(Failure::Refused(Refusal::NotReady { order_id })) => {
-                let record = is_about_to_begin(app, &order_id).await?;
-                if !record || Instant::now() >= give_up {
+                let begins = is_about_to_begin(app, &order_id).await?;
+                if !begins || Instant::now() >= give_up {
                     return Err(Refusal::NotReady { order_id }.into());
                 }
             }
@@ -57,7 +57,7 @@ async fn ask(app: &App, id: &OrderId, decision: Decision) -> Result<Decision, Fa
 /// it has ended.
 async fn is_about_to_begin(app: &App, id: &OrderId) -> Result<bool, Problem> {
     let mut record = find(app, id).await?;
-    if record.status == OrderStatus::AwaitingPayment {
+    if record.status != OrderStatus::AwaitingApproval {
         ask_restate(app, id).await?;
         record = find(app, id).await?;
     }

@@ -436,6 +436,25 @@ fn a_key_stands_for_one_request() {
                 "{route}: nothing more was done"
             );
         }
+        // A key that bought one order buys no other, also when that is paid; and
+        // the same is told when its own order has been paid since.
+        let keyed = alice_order(shop, "alice.keyed");
+        keyed.call_back("txn-keyed").await.expect(200);
+        for other in ["decided", "keyed"] {
+            let mut form = order_form(other);
+            form["shipping_address"] = json!("elsewhere");
+            keyed
+                .by
+                .post_keyed("/api/checkout", "key-1", &form)
+                .await
+                .problem(422, "idempotency_key_reused");
+        }
+        let again = keyed
+            .by
+            .post_keyed("/api/checkout", "key-1", &order_form("keyed"))
+            .await
+            .expect(200);
+        assert_eq!(again["already_processed"], true, "{again}");
         // Emptied, filled again, and the old clearing sent once more.
         let alice = shop.alice();
         alice.add("P006", 1).await;
@@ -446,6 +465,14 @@ fn a_key_stands_for_one_request() {
         assert_eq!(alice.in_cart().await, [("P006".to_owned(), 1)]);
         end_all(shop).await;
     });
+}
+
+fn alice_order<'a>(shop: &'a Shop, id: &str) -> Order<'a> {
+    Order {
+        by: shop.alice(),
+        id: id.to_owned(),
+        total: 3 * shop.product("P001").price_cents + 1_000,
+    }
 }
 
 /// Everything there is to see, once it does not change any more.

@@ -405,16 +405,13 @@ async fn each_authorization_of_a_payment_is_its_own() {
     ] {
         let payment_id = outside.open_payment(order).await;
         let key = |what: &str| format!("{order}-{what}");
-        match other {
-            Some(action) => {
-                outside.pay(&payment_id, action).await;
-            }
-            None => {
-                let void = outside
-                    .operate(&payment_id, "void", &key("void"), "txn_1", 12_500)
-                    .await;
-                assert_eq!((void.status, &void.body["status"]), (200, &json!("voided")));
-            }
+        if let Some(action) = other {
+            outside.pay(&payment_id, action).await;
+        } else {
+            let void = outside
+                .operate(&payment_id, "void", &key("void"), "txn_1", 12_500)
+                .await;
+            assert_eq!((void.status, &void.body["status"]), (200, &json!("voided")));
         }
         let capture = outside
             .operate(&payment_id, "capture", &key("capture"), "txn-123", 12_500)

@@ -29,7 +29,7 @@ pub(super) async fn place(
     let begun = Write::begin(ctx).await?;
     let marker = marker(ctx, &asked.order_id).await?;
     let Begun::New(write) = begun else {
-        let answer = session::look_again(marker, asked.order_id).map_err(refuse)?;
+        let answer = session::look_again(marker, &asked).map_err(refuse)?;
         return Ok(Answered::again(answer));
     };
     let next = match session::look(marker, &asked).map_err(refuse)? {
@@ -39,6 +39,7 @@ pub(super) async fn place(
         }
         CheckoutFinds::Next(attempt) => attempt,
     };
+    let asked = next.terms(asked);
     let cart = basket(ctx).await?;
     let now = ctx.now().await?;
     let pay_until = ctx.later(session.payment_window).await?;
@@ -138,7 +139,8 @@ pub(super) async fn cancel(
             decided.answer.map_err(refuse)?
         }
     };
-    if let Begun::New(write) = begun {
+    // Handed over, nothing is done yet: the workflow decides, and knows the key.
+    if let (Begun::New(write), CancelAnswer::Cancelled { .. }) = (begun, &answer) {
         write.keep(ctx);
     }
     Ok(answer)
