@@ -1,5 +1,6 @@
 //! What each crate may know, read from its manifest and its sources.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -149,4 +150,158 @@ fn cancelled_has_one_spelling() {
         Vec::<String>::new(),
         "write cancelled, as everywhere"
     );
+}
+
+/// The gateway's modules, from the ground up: each may know those above it in
+/// this list, and no other.
+const LAYERS: [&str; 24] = [
+    "settings",
+    "clock",
+    "http",
+    "identity",
+    "storage",
+    "restate",
+    "documents",
+    "ops",
+    "live",
+    "auth",
+    "catalog",
+    "orders",
+    "notifications",
+    "payments",
+    "cart",
+    "admin",
+    "dashboard",
+    "world",
+    "views",
+    "protection",
+    "seed",
+    "reconcile",
+    "app",
+    "main",
+];
+
+/// Who still knows a module below itself: everybody who takes the application's
+/// state, which holds the features' own memories and so knows all of them. The
+/// list only shrinks; one that is mended is taken out.
+const STILL: [(&str, &str); 33] = [
+    ("admin.rs", "app"),
+    ("admin/approvals.rs", "app"),
+    ("admin/restock.rs", "app"),
+    ("auth.rs", "app"),
+    ("auth/login.rs", "app"),
+    ("cart.rs", "app"),
+    ("catalog.rs", "app"),
+    ("catalog/stock.rs", "app"),
+    ("dashboard.rs", "app"),
+    ("notifications.rs", "app"),
+    ("ops.rs", "app"),
+    ("orders.rs", "app"),
+    ("orders/cancel.rs", "app"),
+    ("orders/checkout.rs", "app"),
+    ("orders/decide.rs", "app"),
+    ("orders/show.rs", "app"),
+    ("payments.rs", "app"),
+    ("views.rs", "app"),
+    ("views/admin.rs", "app"),
+    ("views/assets.rs", "app"),
+    ("views/cart.rs", "app"),
+    ("views/dashboard.rs", "app"),
+    ("views/journal.rs", "app"),
+    ("views/load.rs", "app"),
+    ("views/order.rs", "app"),
+    ("views/orders.rs", "app"),
+    ("views/page.rs", "app"),
+    ("views/present.rs", "app"),
+    ("views/products.rs", "app"),
+    ("views/streams.rs", "app"),
+    ("views/world.rs", "app"),
+    ("world.rs", "app"),
+    ("world/scenarios.rs", "app"),
+];
+
+/// Files that are compiled for tests only.
+const FOR_TESTS: [&str; 3] = ["app/tests.rs", "live/fake.rs", "views/samples.rs"];
+
+/// The modules of its own crate that a source names after `crate::`, its tests and
+/// comments left out.
+fn known_modules(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let word = |text: &str| -> String {
+        text.trim_start()
+            .chars()
+            .take_while(|letter| letter.is_ascii_lowercase() || *letter == '_')
+            .collect()
+    };
+    let mut known = BTreeSet::new();
+    for named in code.split("crate::").skip(1) {
+        match named.strip_prefix('{') {
+            // `use crate::{a, b::c};`
+            Some(list) => known.extend(list.split(['}', ';']).next().unwrap().split(',').map(word)),
+            None => drop(known.insert(word(named))),
+        }
+    }
+    known.remove("");
+    known
+}
+
+/// Every source below `folder`, by its path from there.
+fn sources_below(folder: &Path, from: &Path, into: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources_below(&path, from, into);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            let name = path.strip_prefix(from).unwrap().display().to_string();
+            into.push((name, fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn the_gateways_modules_know_only_what_is_above_them() {
+    let folder = repository().join("crates/gateway/src");
+    let mut sources = Vec::new();
+    sources_below(&folder, &folder, &mut sources);
+    assert!(
+        sources.len() > 70,
+        "only {} sources were read",
+        sources.len()
+    );
+    let place = |module: &str| LAYERS.iter().position(|layer| *layer == module);
+    let mut down = BTreeSet::new();
+    for (file, source) in &sources {
+        if file == "lib.rs" || FOR_TESTS.contains(&file.as_str()) {
+            continue;
+        }
+        let own = file.split(['/', '.']).next().unwrap();
+        let here = place(own).unwrap_or_else(|| panic!("{own} has no place in LAYERS"));
+        for module in known_modules(source).iter().filter(|module| *module != own) {
+            let there = place(module).unwrap_or_else(|| panic!("{module} has no place in LAYERS"));
+            if there >= here {
+                down.insert((file.clone(), module.clone()));
+            }
+        }
+    }
+    let still: BTreeSet<_> = STILL
+        .iter()
+        .map(|(file, module)| ((*file).to_owned(), (*module).to_owned()))
+        .collect();
+    let new: Vec<_> = down.difference(&still).collect();
+    assert!(new.is_empty(), "these know what is below them: {new:#?}");
+    let mended: Vec<_> = still.difference(&down).collect();
+    assert!(mended.is_empty(), "take these out of STILL: {mended:#?}");
+}
+
+#[test]
+fn modules_are_found_however_they_are_named() {
+    let source = "use crate::{a, b::c};\nuse crate::d::E;\n// crate::comment\n\
+                  fn f() { crate::inline::g() }\n#[cfg(test)]\nmod tests { use crate::test; }";
+    let found: Vec<_> = known_modules(source).into_iter().collect();
+    assert_eq!(found, ["a", "b", "d", "inline"]);
 }
