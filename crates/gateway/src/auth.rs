@@ -3,23 +3,20 @@
 //!
 //! | module | is |
 //! | --- | --- |
-//! | [`session`] | the signed cookie |
 //! | [`login`] | `POST /login`, `POST /logout` |
 
 pub mod login;
-pub mod session;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
-use crate::app::{App, Shared};
 use crate::http::problem::Problem;
 use crate::identity::caller::{Caller, Role};
-use crate::identity::{throttle, token};
-use crate::settings::Settings;
+use crate::identity::{sessions, token};
+use crate::infra::{Infra, Shared};
 use crate::storage::users as queries;
 
 pub use login::router;
@@ -35,23 +32,6 @@ pub struct Admin(pub Caller);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionalCaller(pub Option<Caller>);
 
-/// What authentication needs at run time.
-#[derive(Debug)]
-pub struct Auth {
-    sessions: session::Sessions,
-    throttle: throttle::Throttle,
-}
-
-impl Auth {
-    /// With the settings' session key.
-    pub fn new(settings: &Settings) -> Self {
-        Self {
-            sessions: session::Sessions::new(settings.session_key()),
-            throttle: throttle::Throttle::default(),
-        }
-    }
-}
-
 /// Whether the request shows something no other site can make a browser send.
 pub fn has_explicit_credentials(headers: &HeaderMap) -> bool {
     bearer(headers).is_some() || headers.contains_key(DEMO_HEADER)
@@ -59,7 +39,7 @@ pub fn has_explicit_credentials(headers: &HeaderMap) -> bool {
 
 /// Whether the request carries a session cookie, valid or not.
 pub fn has_session_cookie(headers: &HeaderMap) -> bool {
-    session::cookie_of(headers).is_some()
+    sessions::cookie_of(headers).is_some()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -73,29 +53,29 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Finds out who is calling: an API token counts before the demo header, and
 /// that before the cookie.
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     if let Some(raw) = bearer(headers) {
-        return match queries::caller_of_token(&app.db, &token::hash(raw)).await? {
+        return match queries::caller_of_token(&infra.db, &token::hash(raw)).await? {
             Some(caller) => Ok(Some(caller)),
             None => Err(Problem::unauthenticated(
                 "this API token is not known: make one with `gateway token create --user NAME`",
             )),
         };
     }
-    if app.settings.is_demo()
+    if infra.settings.is_demo()
         && let Some(name) = headers.get(DEMO_HEADER)
     {
         let user = Username::parse(name.to_str().unwrap_or_default())
             .map_err(|refusal| Problem::from(refusal).with_field("X-User-Id"))?;
-        let role = queries::user(&app.db, &user)
+        let role = queries::user(&infra.db, &user)
             .await?
             .map_or(Role::Customer, |row| row.role);
         return Ok(Some(Caller { user, role }));
     }
-    let Some(claim) = app.auth.sessions.claim(headers, Timestamp::now()) else {
+    let Some(claim) = infra.auth.sessions.claim(headers, Timestamp::now()) else {
         return Ok(None);
     };
-    let row = queries::user(&app.db, &claim.user).await?;
+    let row = queries::user(&infra.db, &claim.user).await?;
     Ok(row
         .filter(|row| claim.is_bound_to(row.password_hash.as_deref()))
         .map(|row| Caller {
@@ -104,26 +84,35 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Prob
         }))
 }
 
-impl FromRequestParts<Shared> for OptionalCaller {
+impl<S> FromRequestParts<S> for OptionalCaller
+where
+    S: Send + Sync,
+    Shared: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         if let Some(known) = parts.extensions.get::<Option<Caller>>() {
             return Ok(Self(known.clone()));
         }
-        let caller = identify(app, &parts.headers).await?;
+        let infra = Shared::from_ref(state);
+        let caller = identify(&infra, &parts.headers).await?;
         parts.extensions.insert(caller.clone());
         Ok(Self(caller))
     }
 }
 
-impl FromRequestParts<Shared> for Caller {
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Shared: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        let OptionalCaller(caller) = OptionalCaller::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let OptionalCaller(caller) = OptionalCaller::from_request_parts(parts, state).await?;
         caller.ok_or_else(|| {
-            Problem::unauthenticated(if app.settings.is_demo() {
+            Problem::unauthenticated(if Shared::from_ref(state).settings.is_demo() {
                 "say who you are: send the header `X-User-Id: alice`, or sign in at /login"
             } else {
                 "sign in at /login, or send an API token (Authorization: Bearer …)"
@@ -132,11 +121,15 @@ impl FromRequestParts<Shared> for Caller {
     }
 }
 
-impl FromRequestParts<Shared> for Admin {
+impl<S> FromRequestParts<S> for Admin
+where
+    S: Send + Sync,
+    Shared: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
         if caller.is_admin() {
             Ok(Self(caller))
         } else {

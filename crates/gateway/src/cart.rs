@@ -1,6 +1,7 @@
 //! Carts. Their truth is `UserSession`; the gateway adds what the catalog knows
 //! of a product and passes every change on.
 
+use axum::extract::FromRef;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +14,6 @@ use waybill_domain::ids::Sku;
 use waybill_domain::update::Update;
 use waybill_domain::words::{MAX_NAME, quoted};
 
-use crate::app::{App, Shared};
 use crate::catalog;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
@@ -22,10 +22,15 @@ use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
 use crate::identity::caller::Caller;
+use crate::infra::{Infra, Shared};
 use crate::storage::catalog::Product;
 
 /// `/api/cart`.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+{
     Router::new()
         .route("/api/cart", get(show))
         .route("/api/cart/add", post(add))
@@ -35,11 +40,11 @@ pub fn router() -> Router<Shared> {
 }
 
 async fn show(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     asker: RequestContext,
 ) -> Result<Response, Problem> {
-    let basket = app.live.basket(&caller.user).await?;
+    let basket = infra.live.basket(&caller.user).await?;
     Ok(match asker.wants {
         ResponseFormat::Markdown => Markdown(markdown::cart(&basket)).into_response(),
         _ => Json(basket).into_response(),
@@ -65,10 +70,10 @@ impl FromFields for Which {
 }
 
 impl Which {
-    async fn in_catalog(&self, app: &App) -> Result<Product, Problem> {
+    async fn in_catalog(&self, infra: &Infra) -> Result<Product, Problem> {
         match self {
-            Self::Number(id) => catalog::known(app, &id.to_string()).await,
-            Self::Sku(sku) => crate::storage::catalog::product_of_sku(&app.db, sku)
+            Self::Number(id) => catalog::known(infra, &id.to_string()).await,
+            Self::Sku(sku) => crate::storage::catalog::product_of_sku(&infra.db, sku)
                 .await?
                 .ok_or_else(|| {
                     Problem::not_found(format!(
@@ -80,17 +85,17 @@ impl Which {
     }
 
     /// Its SKU. A product that has left the catalog can still leave the cart.
-    async fn in_cart(self, app: &App, caller: &Caller) -> Result<Sku, Problem> {
+    async fn in_cart(self, infra: &Infra, caller: &Caller) -> Result<Sku, Problem> {
         let id = match self {
             Self::Sku(sku) => return Ok(sku),
             Self::Number(id) => id,
         };
-        let basket = app.live.basket(&caller.user).await?;
+        let basket = infra.live.basket(&caller.user).await?;
         let line = basket.items.into_iter().find(|line| line.product_id == id);
         match line {
             Some(line) => Ok(line.sku),
             None => Ok(Sku::parse(
-                &catalog::known(app, &id.to_string()).await?.sku,
+                &catalog::known(infra, &id.to_string()).await?.sku,
             )?),
         }
     }
@@ -116,12 +121,12 @@ impl FromFields for Change {
 }
 
 async fn add(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
     Input(change): Input<Change>,
 ) -> Result<Reply, Problem> {
-    let product = change.which.in_catalog(&app).await?;
+    let product = change.which.in_catalog(&infra).await?;
     let item = AddItem {
         product: product.for_cart()?,
         quantity: change.quantity,
@@ -131,38 +136,41 @@ async fn add(
         "cart.add",
         &(&item.product.sku, change.quantity),
     )?;
-    let asked = app.ingress.user_session(&caller.user).add_item(Body(item));
+    let asked = infra
+        .ingress
+        .user_session(&caller.user)
+        .add_item(Body(item));
     let added = outcome(keyed(asked, once).call().await)?;
     let name = quoted(&product.name, MAX_NAME);
     let text = format!("Item added: {} × {name}", change.quantity);
     // News of what was done, and not of each time that it is asked for.
     let is_news = !added.again;
-    let reply = changed(&app, added, &text).await?;
+    let reply = changed(&infra, added, &text).await?;
     if is_news {
-        app.live.note(&caller.user, "item_added", &text).await;
+        infra.live.note(&caller.user, "item_added", &text).await;
     }
     Ok(reply)
 }
 
 async fn update(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
     Input(change): Input<Change>,
 ) -> Result<Reply, Problem> {
     let item = UpdateItem {
-        sku: change.which.in_cart(&app, &caller).await?,
+        sku: change.which.in_cart(&infra, &caller).await?,
         quantity: change.quantity,
     };
     let once = key
         .or(change.key)
         .once(&caller.user, "cart.update", &(&item.sku, item.quantity))?;
-    let asked = app
+    let asked = infra
         .ingress
         .user_session(&caller.user)
         .update_item(Body(item));
     changed(
-        &app,
+        &infra,
         outcome(keyed(asked, once).call().await)?,
         "Cart updated",
     )
@@ -185,23 +193,23 @@ impl FromFields for Removal {
 }
 
 async fn remove(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
     Input(removal): Input<Removal>,
 ) -> Result<Reply, Problem> {
     let item = RemoveItem {
-        sku: removal.which.in_cart(&app, &caller).await?,
+        sku: removal.which.in_cart(&infra, &caller).await?,
     };
     let once = key
         .or(removal.key)
         .once(&caller.user, "cart.remove", &item.sku)?;
-    let asked = app
+    let asked = infra
         .ingress
         .user_session(&caller.user)
         .remove_item(Body(item));
     changed(
-        &app,
+        &infra,
         outcome(keyed(asked, once).call().await)?,
         "Item removed",
     )
@@ -218,15 +226,15 @@ impl FromFields for Clearing {
 }
 
 async fn clear(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
     Input(Clearing(in_form)): Input<Clearing>,
 ) -> Result<Reply, Problem> {
     let once = key.or(in_form).once(&caller.user, "cart.clear", &())?;
-    let asked = app.ingress.user_session(&caller.user).clear_basket();
+    let asked = infra.ingress.user_session(&caller.user).clear_basket();
     changed(
-        &app,
+        &infra,
         outcome(keyed(asked, once).call().await)?,
         "Cart emptied",
     )
@@ -236,11 +244,12 @@ async fn clear(
 /// Lets every open page of the user know before the answer goes out, which says
 /// so when it had been done before.
 async fn changed(
-    app: &App,
+    infra: &Infra,
     Answered { value, again }: Answered<Basket>,
     text: &str,
 ) -> Result<Reply, Problem> {
-    app.live
+    infra
+        .live
         .apply(Update::Basket(value.clone()))
         .await
         .map_err(Problem::internal)?;

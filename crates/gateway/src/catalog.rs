@@ -7,6 +7,7 @@
 
 pub mod stock;
 
+use axum::extract::FromRef;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,13 +15,13 @@ use axum::{Json, Router};
 use serde::Serialize;
 use waybill_domain::money::Cents;
 
-use crate::app::{App, Shared};
 use crate::documents::markdown;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
+use crate::infra::{Infra, Shared};
 use crate::storage::catalog::{self as queries, Filter, Product};
 use waybill_domain::words::{MAX_NAME, quoted};
 
@@ -30,7 +31,11 @@ const PER_PAGE: u32 = 50;
 const MAX_QUERY: usize = 100;
 
 /// `/api/products`.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+{
     Router::new()
         .route("/api/products", get(list))
         .route("/api/products/{id}", get(one))
@@ -67,11 +72,11 @@ struct Listing {
 }
 
 async fn list(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     asker: RequestContext,
     InQuery(ProductQuery { filter, page }): InQuery<ProductQuery>,
 ) -> Result<Response, Problem> {
-    let (products, total) = queries::products(&app.db, &filter, page).await?;
+    let (products, total) = queries::products(&infra.db, &filter, page).await?;
     Ok(match asker.wants {
         ResponseFormat::Markdown => Markdown(document(&products, total)).into_response(),
         _ => Json(Listing {
@@ -98,11 +103,11 @@ pub fn document(products: &[Product], total: i64) -> String {
 }
 
 async fn one(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     asker: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let product = known(&app, &id).await?;
+    let product = known(&infra, &id).await?;
     Ok(match asker.wants {
         ResponseFormat::Markdown => Markdown(document(&[product], 1)).into_response(),
         _ => Json(product).into_response(),
@@ -110,9 +115,9 @@ async fn one(
 }
 
 /// The product of that number, or why there is none.
-pub async fn known(app: &App, id: &str) -> Result<Product, Problem> {
+pub async fn known(infra: &Infra, id: &str) -> Result<Product, Problem> {
     let found = match id.parse() {
-        Ok(id) => queries::product(&app.db, id).await?,
+        Ok(id) => queries::product(&infra.db, id).await?,
         Err(_) => None,
     };
     found.ok_or_else(|| {
@@ -129,7 +134,7 @@ struct Zones {
     zones: Vec<queries::Zone>,
 }
 
-async fn zones(State(app): State<Shared>) -> Result<Json<Zones>, Problem> {
-    let zones = queries::zones(&app.db).await?;
+async fn zones(State(infra): State<Shared>) -> Result<Json<Zones>, Problem> {
+    let zones = queries::zones(&infra.db).await?;
     Ok(Json(Zones { zones }))
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::extract::FromRef;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -17,9 +18,9 @@ use waybill_domain::money::CURRENCY;
 use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{MAX_FOREIGN_ID, quoted};
 
-use crate::app::{App, Shared};
 use crate::auth::Admin;
 use crate::http::problem::Problem;
+use crate::infra::{Infra, Shared};
 use crate::live::LiveHealth;
 use crate::restate::admin::StuckInvocation;
 use crate::storage::dashboard as queries;
@@ -161,38 +162,47 @@ struct Outside {
 }
 
 /// The routes of this feature.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+    Arc<Latest>: FromRef<S>,
+{
     Router::new().route("/api/dashboard", get(show))
 }
 
-async fn show(State(app): State<Shared>, _: Admin) -> Result<Json<Arc<Dashboard>>, Problem> {
-    current(&app).await.map(Json)
+async fn show(
+    State(infra): State<Shared>,
+    State(latest): State<Arc<Latest>>,
+    _: Admin,
+) -> Result<Json<Arc<Dashboard>>, Problem> {
+    current(&infra, &latest).await.map(Json)
 }
 
 /// The dashboard of now, at most half a second old.
-pub async fn current(app: &App) -> Result<Arc<Dashboard>, Problem> {
+pub async fn current(infra: &Infra, latest: &Latest) -> Result<Arc<Dashboard>, Problem> {
     // Whoever comes while it is made waits for that one.
-    let mut latest = app.dashboard.dashboard.lock().await;
-    if let Some((made, dashboard)) = &*latest
+    let mut known = latest.dashboard.lock().await;
+    if let Some((made, dashboard)) = &*known
         && made.elapsed() < FRESH
     {
         return Ok(Arc::clone(dashboard));
     }
-    let dashboard = Arc::new(make(app).await?);
-    *latest = Some((Instant::now(), Arc::clone(&dashboard)));
+    let dashboard = Arc::new(make(infra, latest).await?);
+    *known = Some((Instant::now(), Arc::clone(&dashboard)));
     Ok(dashboard)
 }
 
-async fn make(app: &App) -> Result<Dashboard, Problem> {
+async fn make(infra: &Infra, latest: &Latest) -> Result<Dashboard, Problem> {
     let now = Timestamp::now();
     let (outside, counts, revenue, times, minutes, low_stock, overdue) = tokio::join!(
-        outside(app),
-        crate::storage::orders::counts(&app.db, None),
-        queries::revenue(&app.db),
-        queries::delivery_times(&app.db, LATEST_DELIVERIES),
-        minutes(app, now),
-        queries::low_stock(&app.db, LOW_STOCK),
-        queries::overdue(&app.db, now - OVERDUE_AFTER, now - SLOW),
+        outside(infra, latest),
+        crate::storage::orders::counts(&infra.db, None),
+        queries::revenue(&infra.db),
+        queries::delivery_times(&infra.db, LATEST_DELIVERIES),
+        minutes(infra, now),
+        queries::low_stock(&infra.db, LOW_STOCK),
+        queries::overdue(&infra.db, now - OVERDUE_AFTER, now - SLOW),
     );
     let counts = counts?;
     let (delivered_cents, on_its_way_cents) = revenue?;
@@ -215,7 +225,7 @@ async fn make(app: &App) -> Result<Dashboard, Problem> {
             outside.abandoned.as_deref().unwrap_or_default(),
             overdue?,
         ),
-        read_model: app.live.health(),
+        read_model: infra.live.health(),
         processes: outside.processes.clone(),
     })
 }
@@ -249,10 +259,10 @@ impl DeliveryTimes {
     }
 }
 
-async fn minutes(app: &App, now: Timestamp) -> Result<Vec<Minute>, Problem> {
+async fn minutes(infra: &Infra, now: Timestamp) -> Result<Vec<Minute>, Problem> {
     let this = now.as_millisecond().div_euclid(60_000);
     let first = this - MINUTES + 1;
-    let placed = queries::placed_per_minute(&app.db, first).await?;
+    let placed = queries::placed_per_minute(&infra.db, first).await?;
     Ok((first..=this)
         .map(|minute| Minute {
             at: Timestamp::from_millisecond(minute * 60_000).unwrap_or_default(),
@@ -334,47 +344,47 @@ fn needs(
     stuck.chain(nobodys).chain(overdue).collect()
 }
 
-async fn outside(app: &App) -> Arc<Outside> {
-    let mut latest = app.dashboard.outside.lock().await;
-    if let Some((asked, outside)) = &*latest
+async fn outside(infra: &Infra, latest: &Latest) -> Arc<Outside> {
+    let mut known = latest.outside.lock().await;
+    if let Some((asked, outside)) = &*known
         && asked.elapsed() < HEALTH_FRESH
     {
         return Arc::clone(outside);
     }
     let (stuck, abandoned, processes) = tokio::join!(
-        tokio::time::timeout(PROBE_WITHIN, app.admin_api.stuck()),
-        tokio::time::timeout(PROBE_WITHIN, abandoned(app)),
-        processes(app)
+        tokio::time::timeout(PROBE_WITHIN, infra.admin_api.stuck()),
+        tokio::time::timeout(PROBE_WITHIN, abandoned(infra)),
+        processes(infra)
     );
     let outside = Arc::new(Outside {
         stuck: stuck.ok().and_then(Result::ok),
         abandoned: abandoned.ok().and_then(Result::ok),
         processes,
     });
-    *latest = Some((Instant::now(), Arc::clone(&outside)));
+    *known = Some((Instant::now(), Arc::clone(&outside)));
     outside
 }
 
 /// Orders that a workflow should be working on, and none does.
-async fn abandoned(app: &App) -> anyhow::Result<Vec<String>> {
+async fn abandoned(infra: &Infra) -> anyhow::Result<Vec<String>> {
     let still_since = Timestamp::now() - BETWEEN_HANDS;
-    let mut orders = queries::with_a_workflow(&app.db, still_since, MOST_LOOKED_FOR).await?;
+    let mut orders = queries::with_a_workflow(&infra.db, still_since, MOST_LOOKED_FOR).await?;
     if orders.is_empty() {
         return Ok(orders);
     }
-    let under_way = app.admin_api.under_way().await?;
+    let under_way = infra.admin_api.under_way().await?;
     orders.retain(|order| !under_way.contains(order));
     orders.truncate(MOST_ALONE);
     // The read model may not have heard of an end yet.
-    let ended = app.admin_api.ended(&orders).await?;
+    let ended = infra.admin_api.ended(&orders).await?;
     orders.retain(|order| !ended.contains(order));
     orders.truncate(MOST_ABANDONED);
     Ok(orders)
 }
 
 /// Asks every process that this gateway knows of.
-pub async fn processes(app: &App) -> Vec<Process> {
-    let settings = &app.settings;
+pub async fn processes(infra: &Infra) -> Vec<Process> {
+    let settings = &infra.settings;
     let mut asked = vec![
         (
             "restate".to_owned(),
@@ -398,7 +408,7 @@ pub async fn processes(app: &App) -> Vec<Process> {
         asked.push(("sandbox".to_owned(), format!("{sandbox}/healthz")));
     }
     let probes = asked.into_iter().map(async |(name, url)| {
-        let detail = probe(&app.http, &url).await.err();
+        let detail = probe(&infra.http, &url).await.err();
         Process {
             name,
             url,

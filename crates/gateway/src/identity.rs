@@ -2,12 +2,16 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`auth`] | what signing in needs at run time |
 //! | [`caller`] | who is calling, and what they may do |
 //! | [`password`] | argon2 |
 //! | [`token`] | API tokens |
+//! | [`sessions`] | the signed cookie |
 //! | [`throttle`] | a brake on guessing |
 
+pub mod auth;
 pub mod caller;
 pub mod password;
+pub mod sessions;
 pub mod throttle;
 pub mod token;

@@ -6,7 +6,9 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`settings`] | every setting, from the environment or the command line |
-//! | [`app`] | what handlers share, and the router that merges every feature's |
+//! | [`infra`] | what every feature stands on: SQLite, the ways to Restate, the live side |
+//! | [`router`] | what each feature remembers, and the one router, which alone knows all of them |
+//! | [`metrics`] | what the gateway counts |
 //! | [`storage`] | SQLite: all of its queries |
 //! | [`identity`] | people and how they prove who they are |
 //! | [`auth`] | who is calling: session cookie, API token, demo persona |
@@ -35,7 +37,6 @@
 //! it; an order that a caller has written is in the copy before the answer.
 
 pub mod admin;
-pub mod app;
 pub mod auth;
 pub mod cart;
 pub mod catalog;
@@ -44,7 +45,9 @@ pub mod dashboard;
 pub mod documents;
 pub mod http;
 pub mod identity;
+pub mod infra;
 pub mod live;
+pub mod metrics;
 pub mod notifications;
 pub mod ops;
 pub mod orders;
@@ -52,6 +55,7 @@ pub mod payments;
 pub mod protection;
 pub mod reconcile;
 pub mod restate;
+pub mod router;
 pub mod seed;
 pub mod settings;
 pub mod storage;

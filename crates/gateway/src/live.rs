@@ -43,7 +43,7 @@ use self::catch_up::{CatchUp, CatchUpError};
 use self::projector::Projection;
 use self::topics::Topics;
 use crate::clock::millis_between;
-use crate::ops::Metrics;
+use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
 

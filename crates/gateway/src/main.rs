@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use gateway::app::{self, App, Shared};
 use gateway::identity::token;
+use gateway::infra::{Infra, Shared};
 use gateway::live::catch_up;
 use gateway::reconcile::Reconcile;
 use gateway::restate::admin::AdminApi;
+use gateway::router::{self, Gateway};
 use gateway::settings::{LogFormat, Settings, one_sentence};
 use gateway::storage::db::Db;
 use gateway::storage::users;
@@ -220,17 +221,18 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
             )
         })?;
     let address = listener.local_addr()?;
-    let app = App::open(settings).await?;
-    if app.settings.seed_demo {
-        let seeded = seed::demo(&app.db).await?;
+    let infra = Infra::open(settings).await?;
+    let gateway = Gateway::new(Arc::clone(&infra))?;
+    if infra.settings.seed_demo {
+        let seeded = seed::demo(&infra.db).await?;
         tracing::info!("{seeded}");
     }
-    app.live.listen(
-        &app.settings.services_updates_urls,
-        app.settings.internal_token(),
+    infra.live.listen(
+        &infra.settings.services_updates_urls,
+        infra.settings.internal_token(),
     );
-    let stocking = tokio::spawn(catalog::stock::announce(Arc::clone(&app)));
-    if app.settings.is_demo() {
+    let stocking = tokio::spawn(catalog::stock::announce(Arc::clone(&infra)));
+    if infra.settings.is_demo() {
         tracing::warn!(
             "AUTH_MODE=demo: everybody may act as anybody, so keep {address} away from strangers"
         );
@@ -242,21 +244,21 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         stop.cancelled().await;
         tracing::info!("gateway stops: finishing the requests under way");
         // Streams never end by themselves.
-        app.live.closing().cancel();
+        infra.live.closing().cancel();
         tokio::time::sleep(SHUTDOWN_GRACE).await;
     };
     tokio::select! {
-        () = server.serve(listener, app::router(Arc::clone(&app)), stop.clone()) => {}
+        () = server.serve(listener, router::router(gateway), stop.clone()) => {}
         () = stopping => tracing::warn!("gateway stops with requests still under way"),
     }
     stocking.abort();
-    close(&app).await;
+    close(&infra).await;
     Ok(())
 }
 
-async fn close(app: &Shared) {
-    app.live.close().await;
-    app.db.close().await;
+async fn close(infra: &Shared) {
+    infra.live.close().await;
+    infra.db.close().await;
 }
 
 async fn sandbox(settings: Settings) -> anyhow::Result<()> {

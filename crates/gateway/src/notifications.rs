@@ -3,6 +3,7 @@
 //! How far a user has read is kept in `UserSession`, hence the same in every
 //! gateway.
 
+use axum::extract::FromRef;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -13,13 +14,13 @@ use waybill_domain::Timestamp;
 use waybill_domain::idempotency::Answered;
 use waybill_domain::update::{ReadMark, Update};
 
-use crate::app::{App, Shared};
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
+use crate::infra::{Infra, Shared};
 use crate::storage::notifications::{self as queries, NotificationView, Whose};
 
 /// Notifications on a page of the API.
@@ -55,7 +56,11 @@ pub struct Pane {
 }
 
 /// The routes of this feature.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+{
     Router::new()
         .route("/api/notifications", get(list))
         .route("/api/notifications/read", post(mark_read))
@@ -70,17 +75,18 @@ impl FromFields for ListQuery {
 }
 
 async fn list(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     InQuery(ListQuery(page)): InQuery<ListQuery>,
 ) -> Result<Json<Listing>, Problem> {
-    listing(&app, &caller, page).await.map(Json)
+    listing(&infra, &caller, page).await.map(Json)
 }
 
 /// A page of what the caller is told.
-pub async fn listing(app: &App, caller: &Caller, page: Pagination) -> Result<Listing, Problem> {
-    let read_at = queries::read_at(&app.db, &caller.user).await?;
-    let mut rows = queries::newest(&app.db, whose(caller), page.limit() + 1, page.offset()).await?;
+pub async fn listing(infra: &Infra, caller: &Caller, page: Pagination) -> Result<Listing, Problem> {
+    let read_at = queries::read_at(&infra.db, &caller.user).await?;
+    let mut rows =
+        queries::newest(&infra.db, whose(caller), page.limit() + 1, page.offset()).await?;
     let more = rows.len() > usize::try_from(page.limit()).unwrap_or(usize::MAX);
     if more {
         rows.pop();
@@ -90,7 +96,7 @@ pub async fn listing(app: &App, caller: &Caller, page: Pagination) -> Result<Lis
             .into_iter()
             .map(|row| row.told(read_at, None))
             .collect(),
-        unread: queries::unread(&app.db, whose(caller), read_at).await?,
+        unread: queries::unread(&infra.db, whose(caller), read_at).await?,
         page,
         more,
     })
@@ -98,24 +104,24 @@ pub async fn listing(app: &App, caller: &Caller, page: Pagination) -> Result<Lis
 
 /// What the caller's pane shows. `after` is the cursor of the pane that the
 /// caller saw last: nothing that came since is left out, and it is marked.
-pub async fn pane(app: &App, caller: &Caller, after: Option<&str>) -> Result<Pane, Problem> {
-    let read_at = queries::read_at(&app.db, &caller.user).await?;
+pub async fn pane(infra: &Infra, caller: &Caller, after: Option<&str>) -> Result<Pane, Problem> {
+    let read_at = queries::read_at(&infra.db, &caller.user).await?;
     let after = match after.and_then(queries::Cursor::parse) {
-        Some(cursor) => Some(queries::since(&app.db, cursor).await?),
+        Some(cursor) => Some(queries::since(&infra.db, cursor).await?),
         None => None,
     };
     let missed = match &after {
-        Some(since) => queries::count_since(&app.db, whose(caller), *since, MOST_IN_PANE).await?,
+        Some(since) => queries::count_since(&infra.db, whose(caller), *since, MOST_IN_PANE).await?,
         None => 0,
     };
-    let rows = queries::newest(&app.db, whose(caller), IN_PANE.max(missed), 0).await?;
+    let rows = queries::newest(&infra.db, whose(caller), IN_PANE.max(missed), 0).await?;
     Ok(Pane {
         notifications: rows
             .into_iter()
             .map(|row| row.told(read_at, after))
             .collect(),
-        unread: queries::unread(&app.db, whose(caller), read_at).await?,
-        cursor: queries::cursor(&app.db, whose(caller)).await?,
+        unread: queries::unread(&infra.db, whose(caller), read_at).await?,
+        cursor: queries::cursor(&infra.db, whose(caller)).await?,
     })
 }
 
@@ -154,7 +160,7 @@ impl FromFields for ReadUpTo {
 }
 
 async fn mark_read(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
     Input(request): Input<ReadUpTo>,
@@ -166,7 +172,7 @@ async fn mark_read(
     let read_at = match request.up_to {
         // A mark in the future would hide what has not been seen.
         Some(up_to) => up_to.min(now),
-        None => queries::newest_at(&app.db, whose(&caller))
+        None => queries::newest_at(&infra.db, whose(&caller))
             .await?
             .unwrap_or(now),
     };
@@ -174,15 +180,23 @@ async fn mark_read(
         user_id: caller.user.clone(),
         read_at,
     };
-    let asked = app.ingress.user_session(&caller.user).mark_read(Body(mark));
+    let asked = infra
+        .ingress
+        .user_session(&caller.user)
+        .mark_read(Body(mark));
     let marked: Answered<ReadMark> = outcome(keyed(asked, once).call().await)?;
     let mark = marked.value;
-    app.live
+    infra
+        .live
         .apply(Update::Read(mark.clone()))
         .await
         .map_err(Problem::internal)?;
-    let unread =
-        queries::unread(&app.db, whose(&caller), Some(mark.read_at.as_millisecond())).await?;
+    let unread = queries::unread(
+        &infra.db,
+        whose(&caller),
+        Some(mark.read_at.as_millisecond()),
+    )
+    .await?;
     let body = serde_json::json!({ "read_at": mark.read_at, "unread": unread });
     Reply::new(StatusCode::OK, &body)
 }

@@ -1,10 +1,11 @@
 //! For those who run it: health, readiness, metrics, OpenAPI.
 
-pub mod metrics;
 pub mod openapi;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use axum::extract::FromRef;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
@@ -13,16 +14,18 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-pub use metrics::Metrics;
-
-use crate::app::{App, Shared};
 use crate::http::problem::Problem;
+use crate::infra::{Infra, Shared};
 
 /// How long Restate and SQLite may take to prove that they are there.
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The routes of this feature.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+{
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -48,14 +51,14 @@ struct Readiness {
     read_model_behind_ms: Option<u64>,
 }
 
-async fn ready(State(app): State<Shared>) -> Response {
+async fn ready(State(infra): State<Shared>) -> Response {
     let (restate, services, database) = tokio::join!(
-        restate_usable(&app),
-        services_known(&app),
-        database_usable(&app)
+        restate_usable(&infra),
+        services_known(&infra),
+        database_usable(&infra)
     );
-    let stock = stock_announced(&app);
-    let health = app.live.health();
+    let stock = stock_announced(&infra);
+    let health = infra.live.health();
     let readiness = Readiness {
         ready: restate.is_ok() && services.is_ok() && stock.is_ok() && database.is_ok(),
         restate: restate.err(),
@@ -74,9 +77,9 @@ async fn ready(State(app): State<Shared>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-async fn restate_usable(app: &App) -> Result<(), String> {
-    let url = format!("{}/restate/health", app.settings.restate_ingress_url);
-    let asked = app.http.get(&url).timeout(PROVE_WITHIN).send().await;
+async fn restate_usable(infra: &Infra) -> Result<(), String> {
+    let url = format!("{}/restate/health", infra.settings.restate_ingress_url);
+    let asked = infra.http.get(&url).timeout(PROVE_WITHIN).send().await;
     match asked {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(format!("{url} answers {}", answer.status())),
@@ -84,16 +87,16 @@ async fn restate_usable(app: &App) -> Result<(), String> {
     }
 }
 
-async fn services_known(app: &App) -> Result<(), String> {
-    match tokio::time::timeout(PROVE_WITHIN, app.ingress.knows_services()).await {
+async fn services_known(infra: &Infra) -> Result<(), String> {
+    match tokio::time::timeout(PROVE_WITHIN, infra.ingress.knows_services()).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err("they are not registered with Restate yet: are they running?".into()),
         Ok(Err(_)) | Err(_) => Err("Restate does not say whether it knows them".into()),
     }
 }
 
-fn stock_announced(app: &App) -> Result<(), String> {
-    if app.stock_announced.is_done() {
+fn stock_announced(infra: &Infra) -> Result<(), String> {
+    if infra.stock_announced.load(Ordering::Relaxed) {
         Ok(())
     } else {
         Err("Inventory has not been told of the catalog yet: are the services running?".into())
@@ -101,10 +104,10 @@ fn stock_announced(app: &App) -> Result<(), String> {
 }
 
 /// Reads, and takes the write lock for a moment.
-async fn database_usable(app: &App) -> Result<(), String> {
+async fn database_usable(infra: &Infra) -> Result<(), String> {
     let prove = async {
-        sqlx::query("SELECT 1").execute(&app.db.read).await?;
-        app.db.begin().await?.rollback().await
+        sqlx::query("SELECT 1").execute(&infra.db.read).await?;
+        infra.db.begin().await?.rollback().await
     };
     match tokio::time::timeout(PROVE_WITHIN, prove).await {
         Ok(Ok(())) => Ok(()),
@@ -113,15 +116,15 @@ async fn database_usable(app: &App) -> Result<(), String> {
     }
 }
 
-async fn show_metrics(State(app): State<Shared>) -> Result<Response, Problem> {
-    let text = app.live.metrics().encode().map_err(Problem::internal)?;
+async fn show_metrics(State(infra): State<Shared>) -> Result<Response, Problem> {
+    let text = infra.live.metrics().encode().map_err(Problem::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
 /// Counts a request under its route, never under its path: ids would make a
 /// new time series each.
-pub async fn count_request(State(app): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn count_request(State(infra): State<Shared>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = request
         .extensions()
@@ -136,7 +139,8 @@ pub async fn count_request(State(app): State<Shared>, request: Request, next: Ne
     };
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    app.live
+    infra
+        .live
         .metrics()
         .request(&method, &route, status, began.elapsed());
     response

@@ -13,6 +13,9 @@ pub mod decide;
 pub mod show;
 
 use axum::Router;
+use std::sync::Arc;
+
+use axum::extract::FromRef;
 use axum::routing::{get, post};
 use services::client::{Body, outcome};
 use waybill_domain::ids::OrderId;
@@ -21,13 +24,18 @@ use waybill_domain::refusal::Refusal;
 use waybill_domain::update::Update;
 use waybill_domain::words::{MAX_NAME, quoted};
 
-use crate::app::{App, Shared};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
+use crate::infra::{Infra, Shared};
 use crate::storage::orders as queries;
 
 /// `/api/checkout` and `/api/orders`.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+    Arc<checkout::PaymentPages>: FromRef<S>,
+{
     Router::new()
         .route("/api/checkout", post(checkout::checkout))
         .route("/api/orders", get(show::list))
@@ -60,12 +68,12 @@ pub fn named(caller: &Caller, raw: &str) -> Result<OrderId, Problem> {
 
 /// The order of that id. One that the read model does not have is asked of
 /// Restate before it is a 404; while Restate cannot be asked, it is a 503.
-pub async fn find(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
-    if let Some(record) = queries::record(&app.db, id).await? {
+pub async fn find(infra: &Infra, id: &OrderId) -> Result<OrderRecord, Problem> {
+    if let Some(record) = queries::record(&infra.db, id).await? {
         return Ok(record);
     }
-    app.live.catch_up().await.map_err(cannot_tell)?;
-    queries::record(&app.db, id).await?.ok_or_else(|| {
+    infra.live.catch_up().await.map_err(cannot_tell)?;
+    queries::record(&infra.db, id).await?.ok_or_else(|| {
         Refusal::UnknownOrder {
             order_id: id.clone(),
         }
@@ -75,17 +83,17 @@ pub async fn find(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
 
 /// Shows an order as Restate has it, wherever it is kept there: for what cannot
 /// wait until it is heard of. No answer is no failure here.
-pub async fn ask_restate(app: &App, id: &OrderId) -> Result<(), Problem> {
-    let session = app.ingress.user_session(&id.owner());
+pub async fn ask_restate(infra: &Infra, id: &OrderId) -> Result<(), Problem> {
+    let session = infra.ingress.user_session(&id.owner());
     let asked = session.get_order(Body(id.clone())).call().await;
     let record = match outcome(asked) {
         Ok(Some(record)) => Ok(Some(record)),
         // Paid, or never placed.
-        Ok(None) => outcome(app.ingress.workflow(id).get_record().call().await),
+        Ok(None) => outcome(infra.ingress.workflow(id).get_record().call().await),
         Err(failure) => Err(failure),
     };
     if let Ok(Some(record)) = record {
-        apply(app, record).await?;
+        apply(infra, record).await?;
     }
     Ok(())
 }
@@ -99,8 +107,9 @@ pub fn cannot_tell(cause: impl std::fmt::Display) -> Problem {
 }
 
 /// Shows a record that a command has made, before the command is answered.
-pub async fn apply(app: &App, record: OrderRecord) -> Result<(), Problem> {
-    app.live
+pub async fn apply(infra: &Infra, record: OrderRecord) -> Result<(), Problem> {
+    infra
+        .live
         .apply(Update::Order(Box::new(record)))
         .await
         .map_err(Problem::internal)?;

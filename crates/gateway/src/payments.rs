@@ -8,6 +8,7 @@ pub mod signature;
 
 use axum::Router;
 use axum::body::Body as RawBody;
+use axum::extract::FromRef;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
@@ -19,10 +20,10 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::payment::{PaymentReceipt, ReceiptStatus};
 use waybill_domain::refusal::Refusal;
 
-use crate::app::{App, Shared};
 use crate::http::input::{self, Fields, FromFields};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::infra::{Infra, Shared};
 use crate::orders;
 
 /// Longest accepted ids and reasons, in characters.
@@ -31,7 +32,11 @@ const MAX_TEXT: usize = 500;
 const MAX_AMOUNT: i64 = 1_000_000_000_000;
 
 /// `/api/payment/callback`.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+{
     Router::new().route("/api/payment/callback", post(callback))
 }
 
@@ -80,21 +85,21 @@ impl FromFields for Receipt {
 }
 
 async fn callback(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Reply, Problem> {
     let body = input::read(body).await?;
-    check_sender(&app, &headers, &body)?;
+    check_sender(&infra, &headers, &body)?;
     let fields = if body.trim_ascii().is_empty() {
         Fields::default()
     } else {
         Fields::from_json(&body)?
     };
     let Receipt(receipt) = Receipt::from_fields(&fields)?;
-    let order_id = order_of(&app, &receipt.awakeable_id).await?;
+    let order_id = order_of(&infra, &receipt.awakeable_id).await?;
     // The session recognizes a repeated transaction itself.
-    let asked = app
+    let asked = infra
         .ingress
         .user_session(&order_id.owner())
         .payment_callback(Body(PaymentCallback {
@@ -105,7 +110,7 @@ async fn callback(
         .await;
     let result = match outcome(asked).map_err(to_provider)? {
         CallbackAnswer::Accepted { record } => {
-            orders::apply(&app, record).await?;
+            orders::apply(&infra, record).await?;
             "accepted"
         }
         CallbackAnswer::Repeated => "repeated",
@@ -129,10 +134,10 @@ fn to_provider(failure: Failure) -> Problem {
     }
 }
 
-fn check_sender(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
-    match app.settings.payment_webhook_secret() {
+fn check_sender(infra: &Infra, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    match infra.settings.payment_webhook_secret() {
         Some(secret) => signature::check(secret, headers, body, Timestamp::now()),
-        None if app.settings.is_demo() => Ok(()),
+        None if infra.settings.is_demo() => Ok(()),
         // `Settings::check` lets no gateway come to this.
         None => Err(Problem::internal("no PAYMENT_WEBHOOK_SECRET")),
     }
@@ -140,12 +145,12 @@ fn check_sender(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Probl
 
 /// Which order waits for that awakeable. One that is not known here is asked of
 /// Restate before it is a 404.
-async fn order_of(app: &App, awakeable_id: &str) -> Result<OrderId, Problem> {
-    if let Some(id) = crate::storage::orders::order_of_awakeable(&app.db, awakeable_id).await? {
+async fn order_of(infra: &Infra, awakeable_id: &str) -> Result<OrderId, Problem> {
+    if let Some(id) = crate::storage::orders::order_of_awakeable(&infra.db, awakeable_id).await? {
         return Ok(id);
     }
-    app.live.catch_up().await.map_err(orders::cannot_tell)?;
-    crate::storage::orders::order_of_awakeable(&app.db, awakeable_id)
+    infra.live.catch_up().await.map_err(orders::cannot_tell)?;
+    crate::storage::orders::order_of_awakeable(&infra.db, awakeable_id)
         .await?
         .ok_or_else(|| Refusal::UnknownPayment.into())
 }

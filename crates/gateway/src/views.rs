@@ -36,20 +36,24 @@ pub mod status_style;
 pub mod streams;
 pub mod world;
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::ensure;
 use axum::Router;
+use axum::extract::FromRef;
 use axum::routing::get;
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
 
 use self::assets::Assets;
-use crate::app::Shared;
+use crate::dashboard::Latest;
 use crate::http::problem::Problem;
+use crate::infra::{Infra, Shared};
 use crate::settings::Settings;
+use crate::world::World;
 
 /// What a template shows.
 pub trait View: Serialize {
@@ -62,6 +66,27 @@ pub trait View: Serialize {
 pub trait Sample: View + Sized {
     /// The samples.
     fn samples() -> Vec<Self>;
+}
+
+/// What pages and streams need: the templates, what every feature stands on, and
+/// the memories that they show.
+pub struct Console {
+    /// What every feature stands on.
+    pub infra: Shared,
+    /// Templates and static files.
+    pub views: Views,
+    /// The numbers of the dashboard, shared by all who look.
+    pub dashboard: Arc<Latest>,
+    /// The demo's scenarios.
+    pub world: Arc<World>,
+}
+
+impl Deref for Console {
+    type Target = Infra;
+
+    fn deref(&self) -> &Infra {
+        &self.infra
+    }
 }
 
 /// The templates and the static files.
@@ -137,7 +162,12 @@ impl From<minijinja::Error> for Problem {
 }
 
 /// Every page, stream and static file.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Console>: FromRef<S>,
+    Shared: FromRef<S>,
+{
     page::router()
         .merge(streams::router())
         .route("/static/{*path}", get(assets::serve))

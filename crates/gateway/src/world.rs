@@ -5,7 +5,9 @@
 
 pub mod scenarios;
 
-use axum::extract::{FromRequestParts, Path, State};
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
@@ -13,12 +15,12 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use waybill_domain::words::{MAX_REASON, quoted};
 
-use crate::app::{App, Shared};
 use crate::dashboard::beside;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
+use crate::infra::{Infra, Shared};
 
 pub use scenarios::{Scenario, World};
 
@@ -26,7 +28,12 @@ pub use scenarios::{Scenario, World};
 const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The routes of this feature.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+    Arc<World>: FromRef<S>,
+{
     Router::new()
         .route(
             "/api/world/faults",
@@ -43,28 +50,32 @@ pub fn router() -> Router<Shared> {
 }
 
 /// Somebody signed in to a demo.
-struct Visitor(Caller);
+struct DemoUser(Caller);
 
-impl FromRequestParts<Shared> for Visitor {
+impl<S> FromRequestParts<S> for DemoUser
+where
+    S: Send + Sync,
+    Shared: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        if !app.settings.is_demo() {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if !Shared::from_ref(state).settings.is_demo() {
             return Err(Problem::not_found(
                 "there is no world panel: it exists in demo mode only (AUTH_MODE=demo)",
             ));
         }
-        Caller::from_request_parts(parts, app).await.map(Self)
+        Caller::from_request_parts(parts, state).await.map(Self)
     }
 }
 
-async fn show_faults(State(app): State<Shared>, _: Visitor) -> Result<Json<Value>, Problem> {
-    faults(&app).await.map(Json)
+async fn show_faults(State(infra): State<Shared>, _: DemoUser) -> Result<Json<Value>, Problem> {
+    faults(&infra).await.map(Json)
 }
 
 /// The switches that are in force.
-pub async fn faults(app: &App) -> Result<Value, Problem> {
-    ask_sandbox(app, reqwest::Method::GET, None).await
+pub async fn faults(infra: &Infra) -> Result<Value, Problem> {
+    ask_sandbox(infra, reqwest::Method::GET, None).await
 }
 
 /// Any JSON object; the sandbox says what is wrong with it.
@@ -77,12 +88,12 @@ impl FromFields for Switches {
 }
 
 async fn put_faults(
-    State(app): State<Shared>,
-    _: Visitor,
+    State(infra): State<Shared>,
+    _: DemoUser,
     Input(Switches(switches)): Input<Switches>,
 ) -> Result<Reply, Problem> {
-    let faults = ask_sandbox(&app, reqwest::Method::PUT, Some(switches)).await?;
-    app.live.tell_all();
+    let faults = ask_sandbox(&infra, reqwest::Method::PUT, Some(switches)).await?;
+    infra.live.tell_all();
     Ok(Reply::new(StatusCode::OK, &faults)?.saying("The outside world has changed"))
 }
 
@@ -113,34 +124,34 @@ impl FromFields for Switch {
 }
 
 async fn switch_fault(
-    State(app): State<Shared>,
-    _: Visitor,
+    State(infra): State<Shared>,
+    _: DemoUser,
     Input(switch): Input<Switch>,
 ) -> Result<Reply, Problem> {
     let said = format!("{}.{} is {}", switch.side, switch.name, switch.value);
     let switches = json!({ switch.side: { switch.name: switch.value } });
-    let faults = ask_sandbox(&app, reqwest::Method::PUT, Some(switches)).await?;
-    app.live.tell_all();
+    let faults = ask_sandbox(&infra, reqwest::Method::PUT, Some(switches)).await?;
+    infra.live.tell_all();
     Ok(Reply::new(StatusCode::OK, &faults)?.saying(said))
 }
 
-async fn reset_faults(State(app): State<Shared>, _: Visitor) -> Result<Reply, Problem> {
-    let faults = ask_sandbox(&app, reqwest::Method::DELETE, None).await?;
-    app.live.tell_all();
+async fn reset_faults(State(infra): State<Shared>, _: DemoUser) -> Result<Reply, Problem> {
+    let faults = ask_sandbox(&infra, reqwest::Method::DELETE, None).await?;
+    infra.live.tell_all();
     Ok(Reply::new(StatusCode::OK, &faults)?.saying("The outside world behaves again"))
 }
 
 async fn ask_sandbox(
-    app: &App,
+    infra: &Infra,
     method: reqwest::Method,
     body: Option<Value>,
 ) -> Result<Value, Problem> {
-    let sandbox = app.settings.sandbox_url().ok_or_else(|| {
+    let sandbox = infra.settings.sandbox_url().ok_or_else(|| {
         Problem::unavailable(
             "there is no sandbox: set SANDBOX_URL to where `gateway sandbox` listens",
         )
     })?;
-    let mut request = app
+    let mut request = infra
         .http
         .request(method, format!("{sandbox}/faults"))
         .timeout(ANSWER_WITHIN);
@@ -180,24 +191,24 @@ impl FromFields for Victim {
 }
 
 async fn crash(
-    State(app): State<Shared>,
-    _: Visitor,
+    State(infra): State<Shared>,
+    _: DemoUser,
     Input(Victim): Input<Victim>,
 ) -> Result<Reply, Problem> {
-    crash_services(&app).await?;
+    crash_services(&infra).await?;
     let body = json!({ "process": "services", "crashed": true });
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?
         .saying("The services have crashed; their supervisor starts them again"))
 }
 
 /// Makes the services abort, in the middle of whatever they do.
-async fn crash_services(app: &App) -> Result<(), Problem> {
-    let updates = app
+async fn crash_services(infra: &Infra) -> Result<(), Problem> {
+    let updates = infra
         .settings
         .services_updates_urls
         .first()
         .ok_or_else(|| Problem::unavailable("SERVICES_UPDATES_URLS names no services"))?;
-    let asked = app
+    let asked = infra
         .http
         .post(beside(updates, "/crash"))
         .timeout(ANSWER_WITHIN)
@@ -218,16 +229,17 @@ async fn crash_services(app: &App) -> Result<(), Problem> {
     }
 }
 
-async fn show_scenarios(State(app): State<Shared>, _: Visitor) -> Json<Value> {
-    Json(json!({ "scenarios": app.world.scenarios() }))
+async fn show_scenarios(State(world): State<Arc<World>>, _: DemoUser) -> Json<Value> {
+    Json(json!({ "scenarios": world.scenarios() }))
 }
 
 async fn run_scenario(
-    State(app): State<Shared>,
-    Visitor(caller): Visitor,
+    State(infra): State<Shared>,
+    State(world): State<Arc<World>>,
+    DemoUser(caller): DemoUser,
     Path(number): Path<String>,
 ) -> Result<Reply, Problem> {
-    let scenario = scenarios::start(&app, &caller, &number)?;
+    let scenario = scenarios::start(&infra, &world, &caller, &number)?;
     let said = format!(
         "Scenario {} has begun: watch {}",
         scenario.number, scenario.order_id

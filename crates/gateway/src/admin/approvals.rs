@@ -12,7 +12,6 @@ use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 
-use crate::app::Shared;
 use crate::auth::Admin;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
@@ -21,6 +20,7 @@ use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::infra::Shared;
 use crate::orders;
 use crate::storage::orders as storage;
 
@@ -56,12 +56,12 @@ impl FromFields for QueueQuery {
 }
 
 pub(super) async fn list(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     _: Admin,
     asker: RequestContext,
     InQuery(QueueQuery(page)): InQuery<QueueQuery>,
 ) -> Result<Response, Problem> {
-    let records = storage::awaiting_approval(&app.db, page).await?;
+    let records = storage::awaiting_approval(&infra.db, page).await?;
     if asker.wants == ResponseFormat::Markdown {
         let rows: Vec<_> = records.iter().map(row).collect();
         let kind = [(
@@ -70,7 +70,7 @@ pub(super) async fn list(
         )];
         return Ok((kind, markdown::approvals(&rows)).into_response());
     }
-    let total = storage::count_awaiting_approval(&app.db).await?;
+    let total = storage::count_awaiting_approval(&infra.db).await?;
     let approvals = records.into_iter().map(Waiting::from).collect();
     Ok(Json(Queue {
         approvals,
@@ -121,7 +121,7 @@ impl FromFields for DecisionRequest {
 }
 
 pub(super) async fn decide(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     Admin(admin): Admin,
     key: IdempotencyKey,
     Path(id): Path<String>,
@@ -129,7 +129,7 @@ pub(super) async fn decide(
 ) -> Result<Reply, Problem> {
     let key = key.or(request.key);
     // An order that nobody knows must not be asked of a workflow.
-    let order_id = orders::find(&app, &orders::named(&admin, &id)?)
+    let order_id = orders::find(&infra, &orders::named(&admin, &id)?)
         .await?
         .order_id;
     let (verdict, word) = if request.approved {
@@ -144,7 +144,7 @@ pub(super) async fn decide(
         by: by.clone(),
         reason: request.reason,
     };
-    let status = orders::decide::decide(&app, &order_id, decision).await?;
+    let status = orders::decide::decide(&infra, &order_id, decision).await?;
     let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
 }

@@ -8,13 +8,13 @@ use waybill_domain::ids::Sku;
 use waybill_domain::stock::{MAX_RESTOCK, Restock, StockLevel};
 use waybill_domain::update::Update;
 
-use crate::app::Shared;
 use crate::auth::Admin;
 use crate::catalog;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::infra::Shared;
 
 pub(super) struct Request {
     quantity: u32,
@@ -32,25 +32,26 @@ impl FromFields for Request {
 }
 
 pub(super) async fn restock(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     Admin(admin): Admin,
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<Request>,
 ) -> Result<Reply, Problem> {
-    let product = catalog::known(&app, &id).await?;
+    let product = catalog::known(&infra, &id).await?;
     let sku = Sku::parse(&product.sku)?;
-    catalog::stock::tell_of(&app, &[&sku]).await?;
+    catalog::stock::tell_of(&infra, &[&sku]).await?;
     let operation = format!("restock.{sku}");
     let once = key
         .or(request.key)
         .once(&admin.user, &operation, &request.quantity)?;
-    let asked = app.ingress.inventory(&sku).restock(Body(Restock {
+    let asked = infra.ingress.inventory(&sku).restock(Body(Restock {
         quantity: request.quantity,
     }));
     let called: Answered<StockLevel> = outcome(keyed(asked, once).call().await)?;
     let level = called.value;
-    app.live
+    infra
+        .live
         .apply(Update::Stock(level.clone()))
         .await
         .map_err(Problem::internal)?;

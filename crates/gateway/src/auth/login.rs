@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::routing::post;
@@ -10,17 +11,21 @@ use serde_json::json;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
-use super::session::{self, Sessions};
-use crate::app::{App, Shared};
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::local_path;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::identity::password;
+use crate::identity::sessions::Sessions;
+use crate::identity::{password, sessions};
+use crate::infra::{Infra, Shared};
 use crate::storage::users::{self as queries, User};
 
 /// `/login` and `/logout`.
-pub fn router() -> Router<Shared> {
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Shared: FromRef<S>,
+{
     Router::new()
         .route("/login", post(login))
         .route("/logout", post(logout))
@@ -60,19 +65,19 @@ impl FromFields for Login {
 }
 
 async fn login(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     headers: HeaderMap,
     Input(login): Input<Login>,
 ) -> Result<Reply, Problem> {
     let (name, user) = match login.proof {
-        Proof::Persona(name) => persona(&app, &name).await?,
-        Proof::Password { username, password } => known(&app, &username, password).await?,
+        Proof::Persona(name) => persona(&infra, &name).await?,
+        Proof::Password { username, password } => known(&infra, &username, password).await?,
     };
-    let cookie = app.auth.sessions.begin(
+    let cookie = infra.auth.sessions.begin(
         &name,
         user.password_hash.as_deref(),
         Timestamp::now(),
-        session::needs_tls(&headers),
+        sessions::needs_tls(&headers),
     );
     let body = json!({ "user": name, "role": user.role });
     Ok(Reply::new(StatusCode::OK, &body)?
@@ -81,15 +86,15 @@ async fn login(
         .with_cookie(cookie))
 }
 
-async fn persona(app: &App, name: &str) -> Result<(Username, User), Problem> {
-    if !app.settings.is_demo() {
+async fn persona(infra: &Infra, name: &str) -> Result<(Username, User), Problem> {
+    if !infra.settings.is_demo() {
         return Err(Problem::forbidden(
             "personas are for demos only: sign in with user name and password",
         ));
     }
     let name =
         Username::parse(name).map_err(|refusal| Problem::from(refusal).with_field("persona"))?;
-    match queries::user(&app.db, &name).await? {
+    match queries::user(&infra.db, &name).await? {
         Some(user) => Ok((name, user)),
         None => Err(Problem::invalid(
             "persona",
@@ -98,25 +103,25 @@ async fn persona(app: &App, name: &str) -> Result<(Username, User), Problem> {
     }
 }
 
-async fn known(app: &App, name: &str, password: String) -> Result<(Username, User), Problem> {
-    if let Some(wait) = app.auth.throttle.wait(name, Instant::now()) {
+async fn known(infra: &Infra, name: &str, password: String) -> Result<(Username, User), Problem> {
+    if let Some(wait) = infra.auth.throttle.wait(name, Instant::now()) {
         return Err(too_many_tries(wait.as_secs() + 1));
     }
     let found = match Username::parse(name) {
-        Ok(name) => queries::user(&app.db, &name)
+        Ok(name) => queries::user(&infra.db, &name)
             .await?
             .map(|user| (name, user)),
         Err(_) => None,
     };
     // Counted before it is known, so that many at once are counted, too.
-    app.auth.throttle.failed(name, Instant::now());
+    infra.auth.throttle.failed(name, Instant::now());
     let hash = found
         .as_ref()
         .and_then(|(_, user)| user.password_hash.clone());
     let matches = password::verify(password, hash).await?;
     match found {
         Some(found) if matches => {
-            app.auth.throttle.succeeded(name);
+            infra.auth.throttle.succeeded(name);
             Ok(found)
         }
         _ => Err(Problem::new(
@@ -143,5 +148,5 @@ async fn logout(headers: HeaderMap) -> Result<Reply, Problem> {
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
         .going_to("/login")
-        .with_cookie(Sessions::end(session::needs_tls(&headers))))
+        .with_cookie(Sessions::end(sessions::needs_tls(&headers))))
 }

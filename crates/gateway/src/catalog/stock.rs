@@ -1,7 +1,7 @@
 //! Tells Inventory with how many pieces each product begins. Inventory counts
 //! that the first time only, so saying it again does nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -10,8 +10,8 @@ use waybill_domain::ids::Sku;
 use waybill_domain::stock::{InitialStock, StockLevel};
 use waybill_domain::update::Update;
 
-use crate::app::{App, Shared};
 use crate::http::problem::Problem;
+use crate::infra::{Infra, Shared};
 use crate::storage::catalog as queries;
 
 /// How often to look for products that nobody has told Inventory of.
@@ -21,25 +21,14 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Calls at once.
 const AT_ONCE: usize = 8;
 
-/// Whether Inventory has heard of the catalog since this gateway was started.
-#[derive(Debug, Default)]
-pub struct Announced(AtomicBool);
-
-impl Announced {
-    /// Whether it has.
-    pub fn is_done(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Runs for as long as the gateway does: products that are seeded later are
 /// told of, too.
-pub async fn announce(app: Shared) {
+pub async fn announce(infra: Shared) {
     let mut complained = false;
     loop {
-        let wait = match announce_missing(&app).await {
+        let wait = match announce_missing(&infra).await {
             Ok(()) => {
-                app.stock_announced.0.store(true, Ordering::Relaxed);
+                infra.stock_announced.store(true, Ordering::Relaxed);
                 complained = false;
                 LOOK_AGAIN
             }
@@ -61,9 +50,9 @@ pub async fn announce(app: Shared) {
 
 /// Tries every product: one whose stock cannot be told (spoilt, or held by an
 /// operator) is that product's trouble alone.
-async fn announce_missing(app: &App) -> Result<(), Problem> {
-    let missing = queries::unannounced(&app.db, None).await?;
-    let Told { told, failed } = tell_all(app, missing).await?;
+async fn announce_missing(infra: &Infra) -> Result<(), Problem> {
+    let missing = queries::unannounced(&infra.db, None).await?;
+    let Told { told, failed } = tell_all(infra, missing).await?;
     match failed {
         Some(problem) if told == 0 => Err(problem),
         Some(problem) => {
@@ -80,19 +69,19 @@ async fn announce_missing(app: &App) -> Result<(), Problem> {
 
 /// Tells Inventory of a product that it turns out not to know, although this
 /// gateway has believed so.
-pub async fn tell_anew(app: &App, sku: &Sku) -> Result<(), Problem> {
-    let Some(product) = queries::product_of_sku(&app.db, sku).await? else {
+pub async fn tell_anew(infra: &Infra, sku: &Sku) -> Result<(), Problem> {
+    let Some(product) = queries::product_of_sku(&infra.db, sku).await? else {
         return Ok(());
     };
-    let told = tell_all(app, vec![(product.sku, product.stock_qty)]).await?;
+    let told = tell_all(infra, vec![(product.sku, product.stock_qty)]).await?;
     told.failed.map_or(Ok(()), Err)
 }
 
 /// Tells Inventory of those of these products that it has not been told of:
 /// whoever sells or restocks one does not wait for the next round.
-pub async fn tell_of(app: &App, skus: &[&Sku]) -> Result<(), Problem> {
-    let missing = queries::unannounced(&app.db, Some(skus)).await?;
-    let told = tell_all(app, missing).await?;
+pub async fn tell_of(infra: &Infra, skus: &[&Sku]) -> Result<(), Problem> {
+    let missing = queries::unannounced(&infra.db, Some(skus)).await?;
+    let told = tell_all(infra, missing).await?;
     told.failed.map_or(Ok(()), Err)
 }
 
@@ -104,9 +93,9 @@ struct Told {
     failed: Option<Problem>,
 }
 
-async fn tell_all(app: &App, missing: Vec<(String, i64)>) -> Result<Told, Problem> {
+async fn tell_all(infra: &Infra, missing: Vec<(String, i64)>) -> Result<Told, Problem> {
     let mut levels = stream::iter(missing)
-        .map(|(sku, quantity)| tell(app, sku, quantity))
+        .map(|(sku, quantity)| tell(infra, sku, quantity))
         .buffer_unordered(AT_ONCE);
     let (mut told, mut failed) = (0, None);
     while let Some(level) = levels.next().await {
@@ -114,7 +103,8 @@ async fn tell_all(app: &App, missing: Vec<(String, i64)>) -> Result<Told, Proble
             Ok(None) => {}
             Ok(Some(level)) => {
                 told += 1;
-                app.live
+                infra
+                    .live
                     .apply(Update::Stock(level))
                     .await
                     .map_err(Problem::internal)?;
@@ -125,13 +115,13 @@ async fn tell_all(app: &App, missing: Vec<(String, i64)>) -> Result<Told, Proble
     Ok(Told { told, failed })
 }
 
-async fn tell(app: &App, sku: String, quantity: i64) -> Result<Option<StockLevel>, Failure> {
+async fn tell(infra: &Infra, sku: String, quantity: i64) -> Result<Option<StockLevel>, Failure> {
     let Ok(sku) = Sku::parse(&sku) else {
         tracing::warn!(product.sku = sku, "this SKU cannot be sold: {sku}");
         return Ok(None);
     };
     let quantity = u32::try_from(quantity).unwrap_or(u32::MAX);
-    let asked = app
+    let asked = infra
         .ingress
         .inventory(&sku)
         .stock(Body(InitialStock { quantity }))

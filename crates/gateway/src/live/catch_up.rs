@@ -28,7 +28,7 @@ use waybill_domain::update::{ReadMark, Update};
 use super::projector::Projection;
 use super::topics::Topics;
 use super::{Backoff, CatchUpHealth, Hub, millis_between};
-use crate::ops::Metrics;
+use crate::metrics::Metrics;
 use crate::restate::admin::{AdminApi, AdminError, StateRow, literals};
 use crate::storage::db::Db;
 

@@ -18,7 +18,7 @@ use waybill_domain::order::OrderRecord;
 use waybill_domain::update::Update;
 
 use super::Hub;
-use crate::ops::Metrics;
+use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
 

@@ -23,7 +23,7 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
 use super::topics::Topics;
-use crate::ops::Metrics;
+use crate::metrics::Metrics;
 use crate::storage::db::Db;
 
 /// How many updates may wait before whoever brings more has to.

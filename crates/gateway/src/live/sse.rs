@@ -38,7 +38,7 @@ use waybill_domain::ids::Username;
 use super::{Backoff, Hub};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
-use crate::ops::Metrics;
+use crate::metrics::Metrics;
 
 /// Least time between two renderings of one stream.
 const COALESCE: Duration = Duration::from_millis(100);

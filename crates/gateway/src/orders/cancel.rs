@@ -10,12 +10,12 @@ use waybill_domain::decision::{Decision, Verdict};
 
 use super::decide::decide;
 use super::{apply, find, named};
-use crate::app::Shared;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
+use crate::infra::Shared;
 
 /// Longest reason, in characters.
 pub const MAX_REASON: usize = 500;
@@ -36,7 +36,7 @@ impl FromFields for Request {
 }
 
 pub(super) async fn cancel(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     key: IdempotencyKey,
     Path(id): Path<String>,
@@ -45,10 +45,10 @@ pub(super) async fn cancel(
     let key = key.or(request.key);
     // An order that nobody knows must not be asked of a session: it would be
     // made by asking.
-    let order_id = find(&app, &named(&caller, &id)?).await?.order_id;
+    let order_id = find(&infra, &named(&caller, &id)?).await?.order_id;
     let operation = format!("cancel.{order_id}");
     let once = key.once(&caller.user, &operation, &request.reason)?;
-    let asked = app
+    let asked = infra
         .ingress
         .user_session(&order_id.owner())
         .cancel_order(Body(CancelOrder {
@@ -59,7 +59,7 @@ pub(super) async fn cancel(
     let status = match outcome(keyed(asked, once).call().await)? {
         CancelAnswer::Cancelled { record } => {
             let status = record.status;
-            apply(&app, record).await?;
+            apply(&infra, record).await?;
             status
         }
         CancelAnswer::HandedOver => {
@@ -69,7 +69,7 @@ pub(super) async fn cancel(
                 by: caller.user.to_string(),
                 reason: request.reason,
             };
-            decide(&app, &order_id, decision).await?
+            decide(&infra, &order_id, decision).await?
         }
     };
     let body = json!({ "order_id": order_id, "status": status });

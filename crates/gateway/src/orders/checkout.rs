@@ -1,5 +1,6 @@
 //! `POST /api/checkout`: the cart becomes an order that waits for its payment.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use waybill_domain::refusal::Refusal;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::apply;
-use crate::app::{App, Shared};
 use crate::catalog::stock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
+use crate::infra::{Infra, Shared};
 use crate::storage::catalog::{self as catalog, Product};
 use crate::storage::orders as queries;
 use crate::storage::users;
@@ -86,7 +87,8 @@ struct Payment {
 }
 
 pub(super) async fn checkout(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
+    State(pages): State<Arc<PaymentPages>>,
     caller: Caller,
     key: IdempotencyKey,
     Input(request): Input<Request>,
@@ -94,7 +96,7 @@ pub(super) async fn checkout(
     let key = key.or(request.key.clone());
     let order_id = order_id(&caller, &request, &key)?;
     let once = key.once(&caller.user, "checkout", &request)?;
-    let known = queries::record(&app.db, &order_id).await?;
+    let known = queries::record(&infra.db, &order_id).await?;
     // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION). A
     // key may have been used for something else: the session knows that.
     let paid_before = known.as_ref().filter(|it| has_been_paid(it));
@@ -102,14 +104,14 @@ pub(super) async fn checkout(
         return answer(known, true);
     }
     let known_as_paid = paid_before.is_some();
-    let shipping = shipping(&app, &caller, &request, known.as_ref()).await?;
-    let cart = app.live.basket(&caller.user).await?;
+    let shipping = shipping(&infra, &caller, &request, known.as_ref()).await?;
+    let cart = infra.live.basket(&caller.user).await?;
     let skus: Vec<_> = cart.items.iter().map(|line| &line.sku).collect();
-    stock::tell_of(&app, &skus).await?;
+    stock::tell_of(&infra, &skus).await?;
     let checkout = Checkout {
         order_id: order_id.clone(),
         shipping,
-        prices: prices(&app, &skus).await?,
+        prices: prices(&infra, &skus).await?,
         expected_total_cents: request.expected_total_cents,
         named: NamedTerms {
             zone: request.zone.is_some(),
@@ -117,14 +119,14 @@ pub(super) async fn checkout(
         },
         known_as_paid,
     };
-    let asked = app
+    let asked = infra
         .ingress
         .user_session(&caller.user)
         .checkout(Body(checkout));
     let Answered { value, again } = match outcome(keyed(asked, once).call().await) {
         Err(Failure::Refused(Refusal::StockUnknown { sku })) => {
             // Whoever comes again, as the answer says, finds it known.
-            stock::tell_anew(&app, &sku).await?;
+            stock::tell_anew(&infra, &sku).await?;
             return Err(Refusal::StockUnknown { sku }.into());
         }
         answered => answered?,
@@ -134,10 +136,13 @@ pub(super) async fn checkout(
             // A request sent again is answered with what it has come to, also
             // when the attempt that it made has ended since.
             let ended = again && !is_pending(&record);
-            apply(&app, record).await?;
-            answer(&with_payment_details(&app, &order_id).await?, ended)
+            apply(&infra, record).await?;
+            answer(
+                &with_payment_details(&infra, &pages, &order_id).await?,
+                ended,
+            )
         }
-        CheckoutAnswer::AlreadyPaid { .. } => answer(&paid(&app, &order_id).await?, true),
+        CheckoutAnswer::AlreadyPaid { .. } => answer(&paid(&infra, &order_id).await?, true),
     }
 }
 
@@ -162,14 +167,14 @@ fn order_id(caller: &Caller, request: &Request, key: &IdempotencyKey) -> Result<
 /// What the request says, or else what the order was placed with before, or
 /// else what is known of the user.
 async fn shipping(
-    app: &App,
+    infra: &Infra,
     caller: &Caller,
     request: &Request,
     known: Option<&OrderRecord>,
 ) -> Result<Shipping, Problem> {
     let user = match (&request.zone, &request.address, known) {
         (Some(_), Some(_), _) | (_, _, Some(_)) => None,
-        _ => users::user(&app.db, &caller.user).await?,
+        _ => users::user(&infra.db, &caller.user).await?,
     };
     let (known_address, known_zone) = match (known, user) {
         (Some(order), _) => (Some(order.address.clone()), Some(order.zone.clone())),
@@ -183,9 +188,9 @@ async fn shipping(
         )
     })?;
     let Some(name) = request.zone.clone().or(known_zone) else {
-        return Err(no_such_zone(app, "zone is missing").await?);
+        return Err(no_such_zone(infra, "zone is missing").await?);
     };
-    if let Some(zone) = catalog::zone(&app.db, &name).await? {
+    if let Some(zone) = catalog::zone(&infra.db, &name).await? {
         return Ok(zone.to(address));
     }
     // A zone that has left the catalog still is the pending order's.
@@ -200,11 +205,11 @@ async fn shipping(
         });
     }
     let what = format!("there is no zone {}", quoted(&name, MAX_NAME));
-    Err(no_such_zone(app, &what).await?)
+    Err(no_such_zone(infra, &what).await?)
 }
 
-async fn no_such_zone(app: &App, what: &str) -> Result<Problem, Problem> {
-    let zones = catalog::zones(&app.db).await?;
+async fn no_such_zone(infra: &Infra, what: &str) -> Result<Problem, Problem> {
+    let zones = catalog::zones(&infra.db).await?;
     let names: Vec<_> = zones.iter().map(|zone| zone.zone.as_str()).collect();
     Ok(Problem::invalid(
         "zone",
@@ -214,8 +219,11 @@ async fn no_such_zone(app: &App, what: &str) -> Result<Problem, Problem> {
 
 /// Today's prices of what is in the cart. What the catalog no longer has is
 /// left out, and the checkout then refuses.
-async fn prices(app: &App, skus: &[&Sku]) -> Result<Vec<waybill_domain::basket::Product>, Problem> {
-    let products = catalog::products_of_skus(&app.db, skus).await?;
+async fn prices(
+    infra: &Infra,
+    skus: &[&Sku],
+) -> Result<Vec<waybill_domain::basket::Product>, Problem> {
+    let products = catalog::products_of_skus(&infra.db, skus).await?;
     Ok(products
         .iter()
         .map(Product::for_cart)
@@ -224,29 +232,33 @@ async fn prices(app: &App, skus: &[&Sku]) -> Result<Vec<waybill_domain::basket::
 
 /// The order as Restate has it, if the read model has not heard yet that it is
 /// paid.
-async fn paid(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
-    let known = super::find(app, id).await?;
+async fn paid(infra: &Infra, id: &OrderId) -> Result<OrderRecord, Problem> {
+    let known = super::find(infra, id).await?;
     if known.status != OrderStatus::AwaitingPayment {
         return Ok(known);
     }
-    super::ask_restate(app, id).await?;
-    super::find(app, id).await
+    super::ask_restate(infra, id).await?;
+    super::find(infra, id).await
 }
 
 /// Waits until the payment can be made, or it takes too long.
-async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Problem> {
-    let mut news = app.live.order(id);
-    let patience = app.payment_pages.patience();
+async fn with_payment_details(
+    infra: &Infra,
+    pages: &PaymentPages,
+    id: &OrderId,
+) -> Result<OrderRecord, Problem> {
+    let mut news = infra.live.order(id);
+    let patience = pages.patience();
     let asked_at = Instant::now();
     loop {
         news.mark_unchanged();
-        let record = super::find(app, id).await?;
+        let record = super::find(infra, id).await?;
         let give_up = asked_at + patience.of(&record);
         let now = Instant::now();
         if !is_pending(&record) || has_page(&record) || now >= give_up {
             // A refused payment says nothing of pages.
             if is_pending(&record) || has_page(&record) {
-                app.payment_pages.note(has_page(&record));
+                pages.note(has_page(&record));
             }
             return Ok(record);
         }
@@ -254,7 +266,7 @@ async fn with_payment_details(app: &App, id: &OrderId) -> Result<OrderRecord, Pr
             .await
             .is_err()
         {
-            super::ask_restate(app, id).await?;
+            super::ask_restate(infra, id).await?;
         }
     }
 }

@@ -11,8 +11,8 @@ use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
 
 use super::{ask_restate, find};
-use crate::app::App;
 use crate::http::problem::Problem;
+use crate::infra::Infra;
 
 /// How long a workflow may take to begin, once its order is paid: whoever was
 /// told that it is paid may decide at once.
@@ -23,15 +23,19 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Decides; answers where that brings the order.
-pub async fn decide(app: &App, id: &OrderId, decision: Decision) -> Result<OrderStatus, Problem> {
-    let mut news = app.live.order(id);
+pub async fn decide(
+    infra: &Infra,
+    id: &OrderId,
+    decision: Decision,
+) -> Result<OrderStatus, Problem> {
+    let mut news = infra.live.order(id);
     let give_up = Instant::now() + BEGUN_WITHIN;
     loop {
         news.mark_unchanged();
-        match ask(app, id, decision.clone()).await {
-            Ok(_) => return shown(app, id).await,
+        match ask(infra, id, decision.clone()).await {
+            Ok(_) => return shown(infra, id).await,
             Err(Failure::Refused(Refusal::NotReady { order_id })) => {
-                let begins = is_about_to_begin(app, &order_id).await?;
+                let begins = is_about_to_begin(infra, &order_id).await?;
                 if !begins || Instant::now() >= give_up {
                     return Err(Refusal::NotReady { order_id }.into());
                 }
@@ -45,8 +49,8 @@ pub async fn decide(app: &App, id: &OrderId, decision: Decision) -> Result<Order
 }
 
 /// No idempotency key: the decision's own id does that for workflows.
-async fn ask(app: &App, id: &OrderId, decision: Decision) -> Result<Decision, Failure> {
-    let workflow = app.ingress.workflow(id);
+async fn ask(infra: &Infra, id: &OrderId, decision: Decision) -> Result<Decision, Failure> {
+    let workflow = infra.ingress.workflow(id);
     outcome(match decision.verdict {
         Verdict::Cancelled => workflow.cancel(Body(decision)).call().await,
         _ => workflow.approve(Body(decision)).call().await,
@@ -55,11 +59,11 @@ async fn ask(app: &App, id: &OrderId, decision: Decision) -> Result<Decision, Fa
 
 /// Whether an order is paid, so that its workflow is on its way. Refuses when
 /// it has ended.
-async fn is_about_to_begin(app: &App, id: &OrderId) -> Result<bool, Problem> {
-    let mut record = find(app, id).await?;
+async fn is_about_to_begin(infra: &Infra, id: &OrderId) -> Result<bool, Problem> {
+    let mut record = find(infra, id).await?;
     if record.status != OrderStatus::AwaitingApproval {
-        ask_restate(app, id).await?;
-        record = find(app, id).await?;
+        ask_restate(infra, id).await?;
+        record = find(infra, id).await?;
     }
     let status = record.status;
     if status.is_terminal() {
@@ -71,14 +75,14 @@ async fn is_about_to_begin(app: &App, id: &OrderId) -> Result<bool, Problem> {
 
 /// The order's status once the decision shows in the read model. When nothing
 /// is heard of it (the update stream is down), Restate is asked.
-async fn shown(app: &App, id: &OrderId) -> Result<OrderStatus, Problem> {
+async fn shown(infra: &Infra, id: &OrderId) -> Result<OrderStatus, Problem> {
     let waits = |record: &OrderRecord| {
         record.status == OrderStatus::AwaitingApproval && record.undoing.is_none()
     };
-    let mut news = app.live.order(id);
+    let mut news = infra.live.order(id);
     let give_up = Instant::now() + SHOWN_WITHIN;
     loop {
-        let record = find(app, id).await?;
+        let record = find(infra, id).await?;
         if !waits(&record) {
             return Ok(record.status);
         }
@@ -87,6 +91,6 @@ async fn shown(app: &App, id: &OrderId) -> Result<OrderStatus, Problem> {
             Ok(Err(_)) | Err(_) => break,
         }
     }
-    ask_restate(app, id).await?;
-    Ok(find(app, id).await?.status)
+    ask_restate(infra, id).await?;
+    Ok(find(infra, id).await?.status)
 }

@@ -12,7 +12,6 @@ use waybill_domain::payment::PaymentStatus;
 use waybill_domain::shipment::Shipment;
 
 use super::{find, named};
-use crate::app::{App, Shared};
 use crate::documents::markdown;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
@@ -20,6 +19,7 @@ use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
 use crate::identity::caller::Caller;
+use crate::infra::{Infra, Shared};
 use crate::restate::journal::{self, Journal};
 use crate::storage::orders::{self as queries, Filter, Summary};
 use crate::storage::users;
@@ -113,12 +113,12 @@ fn time(millisecond: i64) -> Timestamp {
 }
 
 pub(super) async fn list(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     asker: RequestContext,
     InQuery(query): InQuery<OrderQuery>,
 ) -> Result<Response, Problem> {
-    let (orders, total) = queries::orders(&app.db, &query.filter(&caller), query.page).await?;
+    let (orders, total) = queries::orders(&infra.db, &query.filter(&caller), query.page).await?;
     Ok(match asker.wants {
         ResponseFormat::Markdown => Markdown(list_document(&orders, total)).into_response(),
         _ => Json(Listing {
@@ -152,22 +152,22 @@ pub fn list_document(orders: &[Summary], total: i64) -> String {
 }
 
 pub(super) async fn one(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     asker: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let record = find(&app, &named(&caller, &id)?).await?;
+    let record = find(&infra, &named(&caller, &id)?).await?;
     if asker.wants == ResponseFormat::Markdown {
-        return Ok(Markdown(document(&app, &record).await?).into_response());
+        return Ok(Markdown(document(&infra, &record).await?).into_response());
     }
-    let retry_count = app.admin_api.retry_count(&record.order_id).await;
+    let retry_count = infra.admin_api.retry_count(&record.order_id).await;
     Ok(Json(Order::new(record, retry_count, Timestamp::now())).into_response())
 }
 
 /// An order as a Markdown document.
-pub async fn document(app: &App, record: &OrderRecord) -> Result<String, Problem> {
-    let user = users::user(&app.db, &record.user_id).await?;
+pub async fn document(infra: &Infra, record: &OrderRecord) -> Result<String, Problem> {
+    let user = users::user(&infra.db, &record.user_id).await?;
     let email = user.as_ref().map(|user| user.email.as_str());
     Ok(markdown::order(record, email))
 }
@@ -302,12 +302,12 @@ pub fn elapsed_ms(record: &OrderRecord, now: Timestamp) -> i64 {
 }
 /// `GET /api/orders/{id}/journal`
 pub(super) async fn journal(
-    State(app): State<Shared>,
+    State(infra): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Journal>, Problem> {
-    let order = super::find(&app, &super::named(&caller, &id)?).await?;
+    let order = super::find(&infra, &super::named(&caller, &id)?).await?;
     Ok(Json(
-        journal::of_order(&app.admin_api, &order.order_id).await?,
+        journal::of_order(&infra.admin_api, &order.order_id).await?,
     ))
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::order::OrderRecord;
 
+use super::Console;
 use super::View;
 use super::dashboard::StockRow;
 use super::orders::OrderList;
@@ -12,7 +13,6 @@ use super::page::{Middle, Place, Viewer};
 use super::shell::order_href;
 use super::world::WorldPanel;
 use super::{load, orders};
-use crate::app::App;
 use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
@@ -105,21 +105,25 @@ impl QueueRow {
 }
 
 /// Loads and paints the page.
-pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<Middle, Problem> {
-    let records = storage::orders::awaiting_approval(&app.db, IN_QUEUE).await?;
+pub(super) async fn middle(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Place,
+) -> Result<Middle, Problem> {
+    let records = storage::orders::awaiting_approval(&console.db, IN_QUEUE).await?;
     let all_stock = place.word("stock")?.is_some();
     let limit = if all_stock { ALL_STOCK } else { LOW_STOCK };
-    let (stock, products) = load::stock(app, limit).await?;
-    let (list, _) = orders::list(app, &viewer.caller, place, false).await?;
+    let (stock, products) = load::stock(console, limit).await?;
+    let (list, _) = orders::list(console, &viewer.caller, place, false).await?;
     let page = AdminPage {
         tab: place.tab,
         key: viewer.seed.clone(),
-        waiting: storage::orders::count_awaiting_approval(&app.db).await?,
+        waiting: storage::orders::count_awaiting_approval(&console.db).await?,
         queue: records.iter().map(QueueRow::of).collect(),
         stock,
         products,
         all_stock,
-        world: super::world::panel(app, viewer).await,
+        world: super::world::panel(console, viewer).await,
         list,
     };
     let rows: Vec<_> = records
@@ -133,7 +137,7 @@ pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<
         })
         .collect();
     let document = markdown::approvals(&rows);
-    let mut middle = Middle::new("Admin", app.views.render(&page)?, document);
+    let mut middle = Middle::new("Admin", console.views.render(&page)?, document);
     middle.status = (page.waiting > 0).then(|| format!("{} waiting", page.waiting));
     Ok(middle)
 }

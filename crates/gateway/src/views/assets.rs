@@ -17,7 +17,9 @@ use headers::{ETag, HeaderMapExt as _, IfNoneMatch};
 use sha2::{Digest as _, Sha256};
 use waybill_domain::words::{MAX_NAME, quoted};
 
-use crate::app::Shared;
+use std::sync::Arc;
+
+use super::Console;
 use crate::http::problem::Problem;
 
 const TEMPLATES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
@@ -108,11 +110,11 @@ pub(super) fn template_names() -> impl Iterator<Item = &'static str> {
 
 /// `GET /static/{hash}/{name}`, kept for ever, and `GET /static/{name}`.
 pub(super) async fn serve(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     UrlPath(path): UrlPath<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let assets = app.views.assets();
+    let assets = console.views.assets();
     let hashed = path.split_once('/').and_then(|(hash, name)| {
         let file = assets.file(name)?;
         (file.hash == hash).then_some((file, name, FOR_EVER))
@@ -155,7 +157,10 @@ pub(super) async fn serve(
 }
 
 /// `GET /favicon.ico`, which browsers ask for unasked.
-pub(super) async fn favicon(state: State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn favicon(
+    state: State<Arc<Console>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     serve(state, UrlPath("favicon.svg".to_owned()), headers).await
 }
 

@@ -4,9 +4,9 @@ use serde::Serialize;
 use waybill_domain::basket::Basket;
 use waybill_domain::money::{CURRENCY, Cents};
 
+use super::Console;
 use super::View;
 use super::page::{Middle, Place, Viewer};
-use crate::app::App;
 use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::storage::catalog::{self as queries, Zone};
@@ -139,18 +139,18 @@ impl CartPage {
 
 /// Loads and paints the page.
 pub(super) async fn middle(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
     basket: Option<&Basket>,
 ) -> Result<Middle, Problem> {
     let user = &viewer.caller.user;
-    let zones = queries::zones(&app.db).await?;
+    let zones = queries::zones(&console.db).await?;
     let mut suggestion = Suggestion {
         order_id: place.word("order_id")?,
         ..Suggestion::default()
     };
-    if let Some(row) = crate::storage::users::user(&app.db, user).await? {
+    if let Some(row) = crate::storage::users::user(&console.db, user).await? {
         suggestion.address = row.address;
         suggestion.zone = row.default_zone;
     }
@@ -159,7 +159,7 @@ pub(super) async fn middle(
         .order_id
         .as_deref()
         .and_then(|id| OrderId::of(user, id).ok())
-        && let Some(record) = crate::storage::orders::record(&app.db, &id).await?
+        && let Some(record) = crate::storage::orders::record(&console.db, &id).await?
         && record.may_be_paid_again()
     {
         suggestion.address = Some(record.address);
@@ -171,7 +171,7 @@ pub(super) async fn middle(
         markdown::cart,
     );
     let page = CartPage::of(place.tab, viewer.seed.clone(), basket, zones, suggestion);
-    Ok(Middle::new("Cart", app.views.render(&page)?, document))
+    Ok(Middle::new("Cart", console.views.render(&page)?, document))
 }
 
 impl View for CartPage {

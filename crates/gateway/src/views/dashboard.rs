@@ -8,13 +8,13 @@ use waybill_domain::money::Cents;
 use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{self, MAX_DETAIL};
 
+use super::Console;
 use super::View;
 use super::lists::{self, OrderRow};
 use super::page::{Middle, Place, Viewer};
 use super::shell::{order_href, span};
 use super::status_style::{self, Chip};
 use super::world::{self, ScenarioCard};
-use crate::app::App;
 use crate::dashboard::{self, Dashboard, Need, Process};
 use crate::documents::markdown;
 use crate::http::pagination::Pagination;
@@ -209,28 +209,32 @@ pub fn minute_bars(counts: &[(Timestamp, i64)]) -> Vec<MinuteBar> {
 
 /// Loads and paints the page.
 pub(super) async fn middle(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
     basket: Option<&Basket>,
 ) -> Result<Middle, Problem> {
     let page = if viewer.caller.is_admin() {
-        of_shop(app, viewer, place).await?
+        of_shop(console, viewer, place).await?
     } else {
-        of_customer(app, viewer, place, basket).await?
+        of_customer(console, viewer, place, basket).await?
     };
     let document = document(&page);
-    Ok(Middle::new("Dashboard", app.views.render(&page)?, document))
+    Ok(Middle::new(
+        "Dashboard",
+        console.views.render(&page)?,
+        document,
+    ))
 }
 
 async fn of_customer(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
     basket: Option<&Basket>,
 ) -> Result<DashboardPage, Problem> {
     let user = &viewer.caller.user;
-    let counts: Vec<_> = queries::counts(&app.db, Some(user))
+    let counts: Vec<_> = queries::counts(&console.db, Some(user))
         .await?
         .into_iter()
         .filter_map(|(name, count)| Some((OrderStatus::parse(&name)?, count)))
@@ -242,13 +246,17 @@ async fn of_customer(
         tiles: tiles_of_customer(&counts, basket),
         statuses: status_bars(&counts, "/orders"),
         shop: None,
-        scenarios: world::scenarios(app, viewer),
-        latest: latest(app, Some(user)).await?,
+        scenarios: world::scenarios(console, viewer),
+        latest: latest(console, Some(user)).await?,
     })
 }
 
-async fn of_shop(app: &App, viewer: &Viewer, place: &Place) -> Result<DashboardPage, Problem> {
-    let shop = dashboard::current(app).await?;
+async fn of_shop(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Place,
+) -> Result<DashboardPage, Problem> {
+    let shop = dashboard::current(console, &console.dashboard).await?;
     let counts: Vec<_> = shop
         .orders
         .iter()
@@ -265,17 +273,17 @@ async fn of_shop(app: &App, viewer: &Viewer, place: &Place) -> Result<DashboardP
         tiles: tiles_of_shop(&shop),
         statuses: status_bars(&counts, "/admin"),
         shop: Some(Shop::of(&shop)),
-        scenarios: world::scenarios(app, viewer),
-        latest: latest(app, None).await?,
+        scenarios: world::scenarios(console, viewer),
+        latest: latest(console, None).await?,
     })
 }
 
-async fn latest(app: &App, owner: Option<&Username>) -> Result<Vec<OrderRow>, Problem> {
+async fn latest(console: &Console, owner: Option<&Username>) -> Result<Vec<OrderRow>, Problem> {
     let filter = queries::Filter {
         owner: owner.cloned(),
         ..queries::Filter::default()
     };
-    let (latest, _) = queries::orders(&app.db, &filter, LATEST).await?;
+    let (latest, _) = queries::orders(&console.db, &filter, LATEST).await?;
     Ok(latest.iter().filter_map(OrderRow::of_summary).collect())
 }
 

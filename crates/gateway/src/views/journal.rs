@@ -5,9 +5,9 @@ use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 
+use super::Console;
 use super::View;
 use super::shell::{order_href, span};
-use crate::app::App;
 use crate::restate::admin::AdminError;
 use crate::restate::journal::{self, Invocation, Step};
 
@@ -71,8 +71,8 @@ pub struct StepRow {
 }
 
 /// The journal of an order, as far as Restate can be asked.
-pub async fn of_order(app: &App, id: &OrderId) -> Journal {
-    let (state, calls) = match journal::of_order(&app.admin_api, id).await {
+pub async fn of_order(console: &Console, id: &OrderId) -> Journal {
+    let (state, calls) = match journal::of_order(&console.admin_api, id).await {
         Ok(journal) => (
             "shown",
             journal.invocations.iter().rev().map(CallRow::of).collect(),

@@ -2,35 +2,35 @@
 
 use waybill_domain::order::OrderRecord;
 
+use super::Console;
 use super::dashboard::StockRow;
-use crate::app::App;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::storage::{catalog, orders};
 
 /// The newest order that is under way: the caller's, or anybody's for admins.
 pub(super) async fn newest_open(
-    app: &App,
+    console: &Console,
     caller: &Caller,
 ) -> Result<Option<OrderRecord>, Problem> {
     let whose = (!caller.is_admin()).then_some(&caller.user);
-    Ok(orders::newest_open(&app.db, whose).await?)
+    Ok(orders::newest_open(&console.db, whose).await?)
 }
 
 /// How many orders wait for an admin's decision; 0 for those who cannot decide.
-pub(super) async fn waiting(app: &App, caller: &Caller) -> Result<i64, Problem> {
+pub(super) async fn waiting(console: &Console, caller: &Caller) -> Result<i64, Problem> {
     if !caller.is_admin() {
         return Ok(0);
     }
-    Ok(orders::count_awaiting_approval(&app.db).await?)
+    Ok(orders::count_awaiting_approval(&console.db).await?)
 }
 
 /// The products with the least stock, and how many products there are.
-pub(super) async fn stock(app: &App, limit: i64) -> Result<(Vec<StockRow>, i64), Problem> {
-    let rows = catalog::least_stock(&app.db, limit)
+pub(super) async fn stock(console: &Console, limit: i64) -> Result<(Vec<StockRow>, i64), Problem> {
+    let rows = catalog::least_stock(&console.db, limit)
         .await?
         .into_iter()
         .map(|(id, sku, name, stock)| StockRow::of(id, sku, name, stock))
         .collect();
-    Ok((rows, catalog::count(&app.db).await?))
+    Ok((rows, catalog::count(&console.db).await?))
 }

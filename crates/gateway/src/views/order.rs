@@ -7,11 +7,11 @@ use waybill_domain::order::{Done, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentAttempt;
 use waybill_domain::shipment::Shipment;
 
+use super::Console;
 use super::View;
 use super::page::{Middle, Place, Viewer};
 use super::shell::{self, Link};
 use super::status_style::{self, Chip};
-use crate::app::App;
 use crate::documents::progress::{Progress, Step, StepName, StepState};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -408,18 +408,18 @@ fn commands(record: &OrderRecord, addresses: &Addresses<'_>) -> Vec<Command> {
 
 /// Loads and paints the page.
 pub(super) async fn middle(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
     id: &OrderId,
 ) -> Result<Middle, Problem> {
     let id = orders::named(&viewer.caller, id.as_str())?;
-    let record = orders::find(app, &id).await?;
+    let record = orders::find(console, &id).await?;
     // Signed callbacks cannot be typed by hand.
-    let by_hand = app.settings.is_demo() && app.settings.payment_webhook_secret().is_none();
+    let by_hand = console.settings.is_demo() && console.settings.payment_webhook_secret().is_none();
     let addresses = by_hand.then(|| Addresses {
         gateway: &viewer.base,
-        ingress: &app.settings.restate_ingress_url,
+        ingress: &console.settings.restate_ingress_url,
     });
     let page = OrderPage::of(
         &record,
@@ -428,7 +428,7 @@ pub(super) async fn middle(
         viewer.seed.clone(),
         addresses.as_ref(),
     );
-    let document = orders::show::document(app, &record).await?;
+    let document = orders::show::document(console, &record).await?;
     let list = if page.is_own { "/orders" } else { "/admin" };
     Ok(Middle {
         heading: page.short.clone(),
@@ -437,7 +437,7 @@ pub(super) async fn middle(
             href: list.to_owned(),
             label: "Orders".to_owned(),
         }),
-        input: app.views.render(&page)?,
+        input: console.views.render(&page)?,
         document,
         order: Some(record),
     })

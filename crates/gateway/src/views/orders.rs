@@ -3,10 +3,10 @@
 use serde::Serialize;
 use waybill_domain::order::OrderStatus;
 
+use super::Console;
 use super::View;
 use super::lists::{self, OrderRow, Pages};
 use super::page::{Middle, Place, Viewer};
-use crate::app::App;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -98,9 +98,13 @@ impl OrderList {
 }
 
 /// Loads and paints the page: one's own orders, for admins too.
-pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<Middle, Problem> {
-    let (list, document) = list(app, &viewer.caller, place, true).await?;
-    let input = app.views.render(&OrdersPage {
+pub(super) async fn middle(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Place,
+) -> Result<Middle, Problem> {
+    let (list, document) = list(console, &viewer.caller, place, true).await?;
+    let input = console.views.render(&OrdersPage {
         tab: place.tab,
         list,
     })?;
@@ -109,7 +113,7 @@ pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<
 
 /// Loads the list, and the document about it. `own`: the caller's only.
 pub(super) async fn list(
-    app: &App,
+    console: &Console,
     caller: &Caller,
     place: &Place,
     own: bool,
@@ -120,7 +124,7 @@ pub(super) async fn list(
         q: place.q()?,
     };
     let page = place.number(PER_PAGE)?;
-    let (found, total) = queries::orders(&app.db, &filter, page).await?;
+    let (found, total) = queries::orders(&console.db, &filter, page).await?;
     let document = show::list_document(&found, total);
     let action = if own { "/orders" } else { "/admin" };
     let rows = found.iter().filter_map(OrderRow::of_summary).collect();

@@ -3,6 +3,7 @@
 //! seen after a reload is what was seen before it.
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -21,7 +22,9 @@ use super::shell::{
     Title, Workflow, WorkflowOrder,
 };
 use super::{admin, cart, dashboard, load, order, orders, products};
-use crate::app::{App, Shared};
+use std::sync::Arc;
+
+use super::Console;
 use crate::auth::OptionalCaller;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::local_path;
@@ -29,6 +32,7 @@ use crate::http::nonce::Nonce;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
+use crate::infra::Shared;
 use crate::notifications;
 
 /// Longest text to search for.
@@ -266,7 +270,7 @@ pub struct Picture {
 
 /// Paints a page. `after` is the cursor of the picture before it.
 pub async fn paint(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
     after: Option<&str>,
@@ -278,22 +282,22 @@ pub async fn paint(
         ));
     }
     let (basket, pane, waiting, personas) = future::join4(
-        app.live.basket_soon(&caller.user),
-        notifications::pane(app, caller, after),
-        load::waiting(app, caller),
-        personas(app),
+        console.live.basket_soon(&caller.user),
+        notifications::pane(console, caller, after),
+        load::waiting(console, caller),
+        personas(console),
     )
     .await;
     let (pane, waiting) = (pane?, waiting?);
-    let middle = middle(app, viewer, place, basket.as_ref()).await?;
-    let workflow = workflow(app, viewer, middle.order.as_ref()).await?;
+    let middle = middle(console, viewer, place, basket.as_ref()).await?;
+    let workflow = workflow(console, viewer, middle.order.as_ref()).await?;
     let announced = pane
         .notifications
         .iter()
         .find(|told| told.is_new)
         .map(|told| told.text.clone());
 
-    let views = &app.views;
+    let views = &console.views;
     let regions = Regions {
         title: views.render(&Title {
             heading: middle.heading.clone(),
@@ -339,11 +343,11 @@ pub async fn paint(
     })
 }
 
-async fn personas(app: &App) -> Result<Vec<Persona>, Problem> {
-    if !app.settings.is_demo() {
+async fn personas(console: &Console) -> Result<Vec<Persona>, Problem> {
+    if !console.settings.is_demo() {
         return Ok(Vec::new());
     }
-    let personas = crate::storage::users::personas(&app.db).await?;
+    let personas = crate::storage::users::personas(&console.db).await?;
     Ok(personas
         .into_iter()
         .map(|(username, role)| Persona {
@@ -355,18 +359,18 @@ async fn personas(app: &App) -> Result<Vec<Persona>, Problem> {
 
 /// The workflow of the page's order; elsewhere of the newest one under way.
 async fn workflow(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     order: Option<&OrderRecord>,
 ) -> Result<Workflow, Problem> {
     let newest = match order {
         Some(_) => None,
-        None => load::newest_open(app, &viewer.caller).await?,
+        None => load::newest_open(console, &viewer.caller).await?,
     };
     let Some(record) = order.or(newest.as_ref()) else {
         return Ok(Workflow { order: None });
     };
-    let retries = app.admin_api.retry_count(&record.order_id).await;
+    let retries = console.admin_api.retry_count(&record.order_id).await;
     Ok(Workflow {
         order: Some(WorkflowOrder::of(record, retries)),
     })
@@ -384,23 +388,28 @@ fn journal_at_first(place: &Place) -> Journal {
 }
 
 async fn middle(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
     basket: Option<&Basket>,
 ) -> Result<Middle, Problem> {
     match &place.kind {
-        Kind::Dashboard => dashboard::middle(app, viewer, place, basket).await,
-        Kind::Products => products::middle(app, viewer, place).await,
-        Kind::Cart => cart::middle(app, viewer, place, basket).await,
-        Kind::Orders => orders::middle(app, viewer, place).await,
-        Kind::Order(id) => order::middle(app, viewer, place, id).await,
-        Kind::Admin => admin::middle(app, viewer, place).await,
+        Kind::Dashboard => dashboard::middle(console, viewer, place, basket).await,
+        Kind::Products => products::middle(console, viewer, place).await,
+        Kind::Cart => cart::middle(console, viewer, place, basket).await,
+        Kind::Orders => orders::middle(console, viewer, place).await,
+        Kind::Order(id) => order::middle(console, viewer, place, id).await,
+        Kind::Admin => admin::middle(console, viewer, place).await,
     }
 }
 
 /// Every page.
-pub(super) fn router() -> Router<Shared> {
+pub(super) fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Console>: FromRef<S>,
+    Shared: FromRef<S>,
+{
     Router::new()
         .route("/", get(show))
         .route("/products", get(show))
@@ -412,7 +421,7 @@ pub(super) fn router() -> Router<Shared> {
 }
 
 async fn show(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     caller: Caller,
     nonce: Nonce,
     uri: Uri,
@@ -421,14 +430,16 @@ async fn show(
     let address = uri.path_and_query().map_or("/", |address| address.as_str());
     let place = Place::parse(address)?;
     let viewer = Viewer::of(caller, &headers);
-    let mut picture = paint(&app, &viewer, &place, None).await?;
+    let mut picture = paint(&console, &viewer, &place, None).await?;
     // Without JavaScript nobody fetches the journal later.
     if let Kind::Order(id) = &place.kind
         && place.query.word("journal", 8)?.is_some()
     {
-        picture.regions.journal = app.views.render(&journal::of_order(&app, id).await)?;
+        picture.regions.journal = console
+            .views
+            .render(&journal::of_order(&console, id).await)?;
     }
-    let html = app.views.render(&Layout {
+    let html = console.views.render(&Layout {
         nonce: nonce.as_str(),
         now_ms: Timestamp::now().as_millisecond(),
         stream: place.stream(),
@@ -457,7 +468,7 @@ impl FromFields for Next {
 }
 
 async fn login(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
     nonce: Nonce,
     InQuery(Next(next)): InQuery<Next>,
@@ -465,10 +476,10 @@ async fn login(
     if caller.is_some() {
         return Ok(Redirect::to(&next).into_response());
     }
-    let html = app.views.render(&LoginPage {
+    let html = console.views.render(&LoginPage {
         nonce: nonce.as_str().to_owned(),
         problem: None,
-        personas: personas(&app).await?,
+        personas: personas(&console).await?,
         next,
         username: String::new(),
     })?;

@@ -10,14 +10,20 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures::stream;
 
-use crate::app::Shared;
+use std::sync::Arc;
+
+use super::Console;
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::problem::Problem;
 use crate::http::reply::UserMessage;
 
 /// Writes each [`Problem`] and each [`Reply`] in the form its asker reads, and
 /// logs the problems that are our fault.
-pub async fn present(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+pub async fn present(
+    State(console): State<Arc<Console>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let asker = RequestContext::of(&request);
     let method = request.method().clone();
     request.extensions_mut().insert(asker.clone());
@@ -30,7 +36,7 @@ pub async fn present(State(app): State<Shared>, mut request: Request, next: Next
         log(&problem, &method, &asker);
         return match asker.wants {
             ResponseFormat::Datastar => {
-                patches(app.views.problem_patches(&problem, &asker), &response)
+                patches(console.views.problem_patches(&problem, &asker), &response)
             }
             ResponseFormat::Html
                 if problem.status == StatusCode::UNAUTHORIZED && method == Method::GET =>
@@ -38,7 +44,7 @@ pub async fn present(State(app): State<Shared>, mut request: Request, next: Next
                 Redirect::to(&login_then(&asker.path)).into_response()
             }
             ResponseFormat::Html => {
-                let page = Html(app.views.problem_page(&problem, &asker));
+                let page = Html(console.views.problem_page(&problem, &asker));
                 carry_over(&response, (problem.status, page).into_response())
             }
             ResponseFormat::Json | ResponseFormat::Markdown => response,
@@ -46,7 +52,9 @@ pub async fn present(State(app): State<Shared>, mut request: Request, next: Next
     }
     if let Some(said) = response.extensions_mut().remove::<UserMessage>() {
         return match asker.wants {
-            ResponseFormat::Datastar => patches(app.views.done_patches(&said, &asker), &response),
+            ResponseFormat::Datastar => {
+                patches(console.views.done_patches(&said, &asker), &response)
+            }
             ResponseFormat::Html => {
                 let to = said.goes_to.as_deref().unwrap_or(&asker.back);
                 carry_over(&response, Redirect::to(to).into_response())

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
+use super::Console;
 use super::View;
 use super::lists::{self, Pages};
 use super::page::{Middle, Place, Viewer};
 use super::status_style;
-use crate::app::App;
 use crate::catalog;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
@@ -156,10 +156,14 @@ impl ProductList {
 }
 
 /// Loads and paints the page.
-pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<Middle, Problem> {
-    let (list, document) = list(app, viewer, place).await?;
-    let categories = queries::categories(&app.db).await?;
-    let input = app
+pub(super) async fn middle(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Place,
+) -> Result<Middle, Problem> {
+    let (list, document) = list(console, viewer, place).await?;
+    let categories = queries::categories(&console.db).await?;
+    let input = console
         .views
         .render(&ProductsPage::of(place.tab, list, categories))?;
     Ok(Middle::new("Products", input, document))
@@ -167,7 +171,7 @@ pub(super) async fn middle(app: &App, viewer: &Viewer, place: &Place) -> Result<
 
 /// Loads the list, and the document about it.
 pub(super) async fn list(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
 ) -> Result<(ProductList, String), Problem> {
@@ -176,7 +180,7 @@ pub(super) async fn list(
         category: place.word("category")?,
     };
     let page = place.number(PER_PAGE)?;
-    let (products, total) = queries::products(&app.db, &filter, page).await?;
+    let (products, total) = queries::products(&console.db, &filter, page).await?;
     let document = catalog::document(&products, total);
     let list = ProductList::of(viewer.seed.clone(), &filter, page, products, total);
     Ok((list, document))

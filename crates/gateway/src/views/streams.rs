@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
@@ -17,15 +18,16 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use waybill_domain::order::OrderRecord;
 
+use super::Console;
 use super::journal;
 use super::page::{self, Kind, Place, Viewer};
 use super::products;
 use super::shell::{Announce, NotificationItem, Notifications, Workflow, WorkflowOrder};
-use crate::app::{App, Shared};
 use crate::auth::OptionalCaller;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
+use crate::infra::Shared;
 use crate::live::sse::{self, Frame, LastEventId, Moment, Scene, Wakes, Window};
 use crate::notifications;
 use crate::orders;
@@ -40,7 +42,12 @@ const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// Every stream.
-pub(super) fn router() -> Router<Shared> {
+pub(super) fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Console>: FromRef<S>,
+    Shared: FromRef<S>,
+{
     Router::new()
         .route("/stream/page", get(of_page))
         .route("/stream/pages", get(of_pages))
@@ -59,21 +66,21 @@ impl FromFields for At {
 
 /// `GET /stream/page?at=/orders`: everything that a page shows.
 async fn of_page(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
     headers: HeaderMap,
     last: LastEventId,
     InQuery(At(place)): InQuery<At>,
 ) -> Result<Response, Problem> {
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
-    let Scene { wakes, render } = scene(&app, Viewer::of(caller.clone(), &headers), place);
-    sse::show(&app.live, &caller, last, wakes, render).await
+    let Scene { wakes, render } = scene(&console, Viewer::of(caller.clone(), &headers), place);
+    sse::show(&console.live, &caller, last, wakes, render).await
 }
 
 /// `GET /stream/pages?window=a&at=/orders&window=b&at=/cart`: the same for
 /// several windows of one browser, over one connection.
 async fn of_pages(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
     uri: Uri,
     headers: HeaderMap,
@@ -93,20 +100,25 @@ async fn of_pages(
                 if let Some(seed) = asked.seed {
                     viewer.seed = seed;
                 }
-                scene(&app, viewer, place)
+                scene(&console, viewer, place)
             }),
         };
-        let (app, at) = (Arc::clone(&app), asked.at);
+        let (console, at) = (Arc::clone(&console), asked.at);
         Window {
             id: asked.window,
             after: asked.after,
             has: asked.has,
             scene,
-            refuse: Box::new(move |problem| app.views.refused_window(problem, &at)),
+            refuse: Box::new(move |problem| console.views.refused_window(problem, &at)),
         }
     });
     let windows = windows.collect();
-    Ok(sse::show_windows(&app.live, caller.as_ref(), last, windows))
+    Ok(sse::show_windows(
+        &console.live,
+        caller.as_ref(),
+        last,
+        windows,
+    ))
 }
 
 /// What one window asks for.
@@ -173,16 +185,20 @@ fn is_word(text: &str) -> bool {
 }
 
 /// A page, kept right.
-fn scene(app: &Shared, viewer: Viewer, place: Place) -> Scene {
+fn scene(console: &Arc<Console>, viewer: Viewer, place: Place) -> Scene {
     // Wakes the stream once its first frame is out.
     let (painted, after_paint) = watch::channel(0);
-    let wakes = wakes(app, &viewer.caller, &place.kind).on(after_paint);
+    let wakes = wakes(console, &viewer.caller, &place.kind).on(after_paint);
     let (viewer, place) = (Arc::new(viewer), Arc::new(place));
-    let app = Arc::clone(app);
+    let console = Arc::clone(console);
     let render = move |moment: Moment| -> BoxFuture<'static, Result<Frame, Problem>> {
-        let (app, viewer, place) = (Arc::clone(&app), Arc::clone(&viewer), Arc::clone(&place));
+        let (console, viewer, place) = (
+            Arc::clone(&console),
+            Arc::clone(&viewer),
+            Arc::clone(&place),
+        );
         painted.send_if_modified(|_| moment.first && matches!(place.kind, Kind::Order(_)));
-        Box::pin(async move { page_frame(&app, &viewer, &place, moment).await })
+        Box::pin(async move { page_frame(&console, &viewer, &place, moment).await })
     };
     Scene {
         wakes,
@@ -190,36 +206,36 @@ fn scene(app: &Shared, viewer: Viewer, place: Place) -> Scene {
     }
 }
 
-fn wakes(app: &App, caller: &Caller, kind: &Kind) -> Wakes {
+fn wakes(console: &Console, caller: &Caller, kind: &Kind) -> Wakes {
     // Admins are told of everybody's orders on every page.
     let wakes = Wakes::new().on(if caller.is_admin() {
-        app.live.changes()
+        console.live.changes()
     } else {
-        app.live.user(&caller.user)
+        console.live.user(&caller.user)
     });
     match kind {
-        Kind::Products => wakes.on(app.live.stock()),
-        Kind::Order(id) => wakes.on(app.live.order(id)).every(ASK_RESTATE),
+        Kind::Products => wakes.on(console.live.stock()),
+        Kind::Order(id) => wakes.on(console.live.order(id)).every(ASK_RESTATE),
         Kind::Dashboard | Kind::Admin => wakes.every(LOOK_AROUND),
         Kind::Cart | Kind::Orders => wakes,
     }
 }
 
 async fn page_frame(
-    app: &App,
+    console: &Console,
     viewer: &Viewer,
     place: &Place,
     moment: Moment,
 ) -> Result<Frame, Problem> {
-    let picture = page::paint(app, viewer, place, moment.after.as_deref()).await?;
+    let picture = page::paint(console, viewer, place, moment.after.as_deref()).await?;
     let mut regions = picture.regions;
     // The journal is asked for after the page is there, and not waited for.
     let with_journal = match &place.kind {
         Kind::Order(id) if !moment.first => {
             // An admin API that hangs does not keep the order's news back.
-            match timeout(JOURNAL_WITHIN, journal::of_order(app, id)).await {
+            match timeout(JOURNAL_WITHIN, journal::of_order(console, id)).await {
                 Ok(journal) => {
-                    regions.journal = app.views.render(&journal)?;
+                    regions.journal = console.views.render(&journal)?;
                     true
                 }
                 Err(_) => false,
@@ -246,24 +262,27 @@ async fn page_frame(
 
 /// `GET /stream/products`: `#product-list` with prices and stock.
 async fn of_products(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     caller: Caller,
     headers: HeaderMap,
     last: LastEventId,
     InQuery(query): InQuery<ListQuery>,
 ) -> Result<Response, Problem> {
-    let wakes = Wakes::new().on(app.live.stock());
+    let wakes = Wakes::new().on(console.live.stock());
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
     let place = Arc::new(query.0);
-    let shared = Arc::clone(&app);
+    let shared = Arc::clone(&console);
     let render = move |_: Moment| {
-        let (app, viewer, place) = (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
+        let (console, viewer, place) =
+            (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
         async move {
-            let (shown, _) = products::list(&app, &viewer, &place).await?;
-            Ok(Frame::of([PatchElements::new(app.views.render(&shown)?)]))
+            let (shown, _) = products::list(&console, &viewer, &place).await?;
+            Ok(Frame::of([PatchElements::new(
+                console.views.render(&shown)?,
+            )]))
         }
     };
-    sse::show(&app.live, &caller, last, wakes, render).await
+    sse::show(&console.live, &caller, last, wakes, render).await
 }
 
 struct ListQuery(Place);
@@ -276,32 +295,36 @@ impl FromFields for ListQuery {
 
 /// `GET /stream/notifications`: `#notifications`, and a word for screen readers.
 async fn of_notifications(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     caller: Caller,
     headers: HeaderMap,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let wakes = Wakes::new().on(if caller.is_admin() {
-        app.live.changes()
+        console.live.changes()
     } else {
-        app.live.user(&caller.user)
+        console.live.user(&caller.user)
     });
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
-    let shared = Arc::clone(&app);
+    let shared = Arc::clone(&console);
     let render = move |moment: Moment| {
-        let (app, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
-        async move { notifications_frame(&app, &viewer, moment).await }
+        let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
+        async move { notifications_frame(&console, &viewer, moment).await }
     };
-    sse::show(&app.live, &caller, last, wakes, render).await
+    sse::show(&console.live, &caller, last, wakes, render).await
 }
 
-async fn notifications_frame(app: &App, viewer: &Viewer, moment: Moment) -> Result<Frame, Problem> {
-    let pane = notifications::pane(app, &viewer.caller, moment.after.as_deref()).await?;
+async fn notifications_frame(
+    console: &Console,
+    viewer: &Viewer,
+    moment: Moment,
+) -> Result<Frame, Problem> {
+    let pane = notifications::pane(console, &viewer.caller, moment.after.as_deref()).await?;
     let news = pane.notifications.iter().find(|told| told.is_new);
-    let announce = app.views.render(&Announce {
+    let announce = console.views.render(&Announce {
         text: news.map(|told| told.text.clone()).unwrap_or_default(),
     })?;
-    let list = app.views.render(&Notifications {
+    let list = console.views.render(&Notifications {
         unread: pane.unread,
         items: pane
             .notifications
@@ -315,26 +338,26 @@ async fn notifications_frame(app: &App, viewer: &Viewer, moment: Moment) -> Resu
 
 /// `GET /stream/workflow/{id}`: `#workflow`, and the signal `workflow`.
 async fn of_workflow(
-    State(app): State<Shared>,
+    State(console): State<Arc<Console>>,
     caller: Caller,
     Path(id): Path<String>,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let id = orders::named(&caller, &id)?;
-    let wakes = Wakes::new().on(app.live.order(&id)).every(ASK_RESTATE);
-    let shared = Arc::clone(&app);
+    let wakes = Wakes::new().on(console.live.order(&id)).every(ASK_RESTATE);
+    let shared = Arc::clone(&console);
     let render = move |_: Moment| {
-        let (app, id) = (Arc::clone(&shared), id.clone());
+        let (console, id) = (Arc::clone(&shared), id.clone());
         async move {
-            let record = orders::find(&app, &id).await?;
-            workflow_frame(&app, &record).await
+            let record = orders::find(&console, &id).await?;
+            workflow_frame(&console, &record).await
         }
     };
-    sse::show(&app.live, &caller, last, wakes, render).await
+    sse::show(&console.live, &caller, last, wakes, render).await
 }
 
-async fn workflow_frame(app: &App, record: &OrderRecord) -> Result<Frame, Problem> {
-    let retries = app.admin_api.retry_count(&record.order_id).await;
+async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame, Problem> {
+    let retries = console.admin_api.retry_count(&record.order_id).await;
     let signals = json!({
         "workflow": {
             "orderId": record.order_id,
@@ -346,7 +369,7 @@ async fn workflow_frame(app: &App, record: &OrderRecord) -> Result<Frame, Proble
             "failureReason": record.failure_reason,
         }
     });
-    let panel = app.views.render(&Workflow {
+    let panel = console.views.render(&Workflow {
         order: Some(WorkflowOrder::of(record, retries)),
     })?;
     let mut frame = Frame::of([PatchElements::new(panel)]);

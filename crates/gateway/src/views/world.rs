@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 use waybill_domain::Timestamp;
 
+use super::Console;
 use super::page::Viewer;
 use super::shell::{order_href, short};
-use crate::app::App;
 use crate::world::{self, Scenario};
 
 /// Everything the panel shows.
@@ -198,11 +198,11 @@ const CARRIER: &[Definition] = &[
 ];
 
 /// The panel, in a demo.
-pub(super) async fn panel(app: &App, viewer: &Viewer) -> Option<WorldPanel> {
-    let scenarios = scenarios(app, viewer)?;
+pub(super) async fn panel(console: &Console, viewer: &Viewer) -> Option<WorldPanel> {
+    let scenarios = scenarios(console, viewer)?;
     // Without a sandbox there is nothing to switch.
-    let faults = match app.settings.sandbox_url() {
-        Some(_) => world::faults(app).await.ok(),
+    let faults = match console.settings.sandbox_url() {
+        Some(_) => world::faults(console).await.ok(),
         None => None,
     };
     Some(WorldPanel::of(
@@ -213,12 +213,13 @@ pub(super) async fn panel(app: &App, viewer: &Viewer) -> Option<WorldPanel> {
 }
 
 /// The scenarios, in a demo.
-pub(super) fn scenarios(app: &App, viewer: &Viewer) -> Option<Vec<ScenarioCard>> {
+pub(super) fn scenarios(console: &Console, viewer: &Viewer) -> Option<Vec<ScenarioCard>> {
     let may_see = |order_id: &str| {
         viewer.caller.is_admin() || order_id.split('.').next() == Some(viewer.caller.user.as_str())
     };
-    app.settings.is_demo().then(|| {
-        app.world
+    console.settings.is_demo().then(|| {
+        console
+            .world
             .scenarios()
             .into_iter()
             .map(|scenario| ScenarioCard::of(scenario, may_see))

@@ -5,7 +5,7 @@
 //! demo's users, and pays on the sandbox's page. What it says is its log.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,9 +19,9 @@ use uuid::Uuid;
 use waybill_domain::Timestamp;
 use waybill_domain::order::OrderStatus;
 
-use crate::app::{self, Shared};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
+use crate::infra::Shared;
 
 /// Between two steps, so that a visitor can follow.
 const PACE: Duration = Duration::from_millis(1500);
@@ -44,9 +44,15 @@ const TITLES: [(u8, &str); 5] = [
     (5, "The services crash while the payment is pending"),
 ];
 
-/// Where every scenario stands.
-#[derive(Debug, Default)]
-pub struct World(Mutex<BTreeMap<u8, Scenario>>);
+/// Makes the router of this gateway; `None` when it is shutting down.
+pub type OwnRouter = Box<dyn Fn() -> Option<Router> + Send + Sync>;
+
+/// Where every scenario stands, and where stories ask.
+#[derive(Default)]
+pub struct World {
+    runs: Mutex<BTreeMap<u8, Scenario>>,
+    router: OnceLock<OwnRouter>,
+}
 
 /// One scenario, and its latest run.
 #[derive(Debug, Clone, Serialize)]
@@ -84,6 +90,12 @@ pub struct Outcome {
 }
 
 impl World {
+    /// Says where stories ask: at this gateway itself, as anybody could.
+    pub fn ask_at(&self, router: OwnRouter) {
+        // The first counts: there is one gateway.
+        let _ = self.router.set(router);
+    }
+
     /// Every scenario.
     pub fn scenarios(&self) -> Vec<Scenario> {
         let runs = self.runs();
@@ -103,13 +115,21 @@ impl World {
     }
 
     fn runs(&self) -> std::sync::MutexGuard<'_, BTreeMap<u8, Scenario>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Begins a scenario in the background. A customer plays their own part, an
 /// admin watches alice.
-pub(super) fn start(app: &Shared, caller: &Caller, number: &str) -> Result<Scenario, Problem> {
+pub(super) fn start(
+    infra: &Shared,
+    world: &Arc<World>,
+    caller: &Caller,
+    number: &str,
+) -> Result<Scenario, Problem> {
+    let Some(router) = world.router.get().and_then(|router| router()) else {
+        return Err(Problem::unavailable("the gateway is shutting down"));
+    };
     let (number, title) = TITLES
         .into_iter()
         .find(|(known, _)| number == known.to_string())
@@ -131,7 +151,7 @@ pub(super) fn start(app: &Shared, caller: &Caller, number: &str) -> Result<Scena
         steps: Vec::new(),
         result: None,
     };
-    let mut runs = app.world.runs();
+    let mut runs = world.runs();
     // Two at once would buy from one cart.
     let owner = format!("{customer}.");
     if let Some(other) = runs
@@ -151,18 +171,19 @@ pub(super) fn start(app: &Shared, caller: &Caller, number: &str) -> Result<Scena
     runs.insert(number, scenario.clone());
     drop(runs);
     let story = Story {
-        router: app::router(std::sync::Arc::clone(app)),
-        app: std::sync::Arc::clone(app),
+        router,
+        infra: Arc::clone(infra),
+        world: Arc::clone(world),
         number,
         customer: customer.to_owned(),
         order: scenario.order_id.clone(),
         short,
     };
-    let closing = app.live.closing().clone();
+    let closing = infra.live.closing().clone();
     tokio::spawn(async move {
         closing.run_until_cancelled(story.run()).await;
     });
-    app.live.tell_all();
+    infra.live.tell_all();
     Ok(scenario)
 }
 
@@ -194,7 +215,8 @@ impl Patience {
 }
 
 struct Story {
-    app: Shared,
+    infra: Shared,
+    world: Arc<World>,
     router: Router,
     number: u8,
     customer: String,
@@ -221,11 +243,11 @@ impl Story {
                 text,
             },
         };
-        if let Some(scenario) = self.app.world.runs().get_mut(&self.number) {
+        if let Some(scenario) = self.world.runs().get_mut(&self.number) {
             scenario.running = false;
             scenario.result = Some(outcome);
         }
-        self.app.live.tell_all();
+        self.infra.live.tell_all();
     }
 
     async fn happy_path(&self) -> Onward<String> {
@@ -269,13 +291,13 @@ impl Story {
     async fn crash_while_pending(&self) -> Onward<String> {
         let first = self.place().await?;
         self.say("The services crash now, while the payment is pending");
-        super::crash_services(&self.app)
+        super::crash_services(&self.infra)
             .await
             .map_err(|problem| problem.detail.clone())?;
         let patience = Patience::new("the services to come back");
         loop {
             patience.pause().await?;
-            let health = self.app.live.health();
+            let health = self.infra.live.health();
             if health.sources.iter().all(|source| source.connected) {
                 break;
             }
@@ -368,7 +390,7 @@ impl Story {
             .ok_or("the payment has no page")?;
         // The page's own address may be one that only browsers reach.
         let sandbox = self
-            .app
+            .infra
             .settings
             .sandbox_url()
             .unwrap_or("http://127.0.0.1:8090");
@@ -377,7 +399,7 @@ impl Story {
             _ => "The customer declines on the provider's page",
         });
         let answer = self
-            .app
+            .infra
             .http
             .post(format!("{sandbox}/pay/{payment}"))
             .header("content-type", "application/x-www-form-urlencoded")
@@ -473,12 +495,12 @@ impl Story {
     }
 
     fn say(&self, text: &str) {
-        if let Some(scenario) = self.app.world.runs().get_mut(&self.number) {
+        if let Some(scenario) = self.world.runs().get_mut(&self.number) {
             scenario.steps.push(Told {
                 at: Timestamp::now(),
                 text: text.to_owned(),
             });
         }
-        self.app.live.tell_all();
+        self.infra.live.tell_all();
     }
 }

@@ -1,6 +1,8 @@
 //! The gateway through its front door, while Restate is away: what needs only
 //! SQLite works, and everything else says so.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use clap::Parser;
@@ -11,7 +13,10 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::http::input::MAX_BODY;
+use crate::infra::Infra;
 use crate::seed;
+use crate::settings::Settings;
+use waybill_domain::Timestamp;
 
 #[derive(Parser)]
 struct Line {
@@ -19,8 +24,8 @@ struct Line {
     settings: Settings,
 }
 
-struct Gateway {
-    app: Shared,
+struct Subject {
+    infra: Shared,
     router: Router,
     _folder: tempfile::TempDir,
 }
@@ -57,7 +62,7 @@ impl Answer {
     }
 }
 
-impl Gateway {
+impl Subject {
     /// A demo with its data.
     async fn demo() -> Self {
         Self::with(&["--auth-mode", "demo"]).await
@@ -78,11 +83,11 @@ impl Gateway {
         ];
         arguments.extend(more);
         let settings = Line::try_parse_from(arguments).unwrap().settings;
-        let app = App::open(settings).await.unwrap();
-        seed::demo(&app.db).await.unwrap();
+        let infra = Infra::open(settings).await.unwrap();
+        seed::demo(&infra.db).await.unwrap();
         Self {
-            router: router(Arc::clone(&app)),
-            app,
+            router: router(super::Gateway::new(Arc::clone(&infra)).unwrap()),
+            infra,
             _folder: folder,
         }
     }
@@ -139,7 +144,7 @@ const DATASTAR: (&str, &str) = ("datastar-request", "true");
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     assert_eq!(
         gateway.get("/api/nothing", &[]).await.kind(404),
         "not_found"
@@ -155,7 +160,7 @@ async fn unknown_paths_and_methods_are_problems() {
 
 #[tokio::test]
 async fn every_answer_is_guarded() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     for path in ["/api/products", "/api/nothing", "/login"] {
         let answer = gateway.get(path, &[]).await;
         let policy = answer.header("content-security-policy");
@@ -179,7 +184,7 @@ async fn every_answer_is_guarded() {
 
 #[tokio::test]
 async fn products_come_as_json_and_as_a_document() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let list = gateway
         .get("/api/products?q=widget&per_page=2&page=1", &[])
         .await
@@ -221,7 +226,7 @@ async fn products_come_as_json_and_as_a_document() {
 
 #[tokio::test]
 async fn who_is_nobody_is_told_how_to_be_somebody() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let answer = gateway.post("/api/cart/add", &[], &json!({})).await;
     assert_eq!(answer.kind(401), "unauthenticated");
     assert!(answer.text.contains("X-User-Id"));
@@ -240,7 +245,7 @@ async fn who_is_nobody_is_told_how_to_be_somebody() {
 
 #[tokio::test]
 async fn a_persona_signs_in_and_out() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let cookie = gateway.cookie_of("bob").await;
     let with_cookie = [("cookie", cookie.as_str())];
     assert_eq!(
@@ -258,7 +263,7 @@ async fn a_persona_signs_in_and_out() {
 
 #[tokio::test]
 async fn a_form_without_javascript_is_led_on() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let form = |body: &str| {
         ask(
             "POST",
@@ -288,7 +293,7 @@ async fn a_form_without_javascript_is_led_on() {
 
 #[tokio::test]
 async fn datastar_reads_problems_from_a_200() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let answer = gateway
         .post(
             "/api/cart/add",
@@ -307,7 +312,7 @@ async fn datastar_reads_problems_from_a_200() {
 
 #[tokio::test]
 async fn other_sites_cannot_write() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let cookie = gateway.cookie_of("alice").await;
     for from in [
         ("sec-fetch-site", "cross-site"),
@@ -325,7 +330,7 @@ async fn other_sites_cannot_write() {
 #[tokio::test]
 async fn outside_a_demo_a_name_proves_nothing() {
     let key = "k".repeat(32);
-    let gateway = Gateway::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    let gateway = Subject::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
     assert_eq!(
         gateway.get("/api/orders", &[ALICE]).await.kind(401),
         "unauthenticated"
@@ -344,7 +349,7 @@ async fn outside_a_demo_a_name_proves_nothing() {
 #[tokio::test]
 async fn guessing_is_slowed_down() {
     let key = "k".repeat(32);
-    let gateway = Gateway::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    let gateway = Subject::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
     let guess = json!({ "username": "alice", "password": "guess" });
     for _ in 0..5 {
         let answer = gateway.post("/login", &[], &guess).await;
@@ -357,11 +362,11 @@ async fn guessing_is_slowed_down() {
 
 #[tokio::test]
 async fn an_api_token_is_as_good_as_its_user() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let token = crate::identity::token::generate();
     let admin = waybill_domain::ids::Username::parse("admin").unwrap();
     let hash = crate::identity::token::hash(&token);
-    crate::storage::users::add_token(&gateway.app.db, &admin, "test", &hash, Timestamp::now())
+    crate::storage::users::add_token(&gateway.infra.db, &admin, "test", &hash, Timestamp::now())
         .await
         .unwrap();
     let bearer = format!("Bearer {token}");
@@ -377,7 +382,7 @@ async fn an_api_token_is_as_good_as_its_user() {
 
 #[tokio::test]
 async fn bad_input_is_refused_before_restate_is_asked() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     for (path, body, status, field) in [
         ("/api/cart/add", json!({}), 400, "product_id"),
         (
@@ -426,7 +431,7 @@ async fn bad_input_is_refused_before_restate_is_asked() {
 
 #[tokio::test]
 async fn a_zone_that_does_not_exist_is_answered_with_those_that_do() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let body = json!({ "order_id": "1", "zone": "Moon" });
     let answer = gateway.post("/api/checkout", &[ALICE], &body).await;
     assert_eq!(
@@ -437,7 +442,7 @@ async fn a_zone_that_does_not_exist_is_answered_with_those_that_do() {
 
 #[tokio::test]
 async fn what_needs_restate_says_that_it_is_away() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let item = json!({ "product_id": 1, "quantity": 1 });
     let answer = gateway.post("/api/cart/add", &[ALICE], &item).await;
     assert_eq!(answer.kind(503), "unavailable");
@@ -458,7 +463,7 @@ async fn what_needs_restate_says_that_it_is_away() {
 
 #[tokio::test]
 async fn answers_are_compressed_but_streams_are_not() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     for encoding in ["gzip", "br"] {
         let request = ask("GET", "/api/products", &[("accept-encoding", encoding)]);
         let response = gateway
@@ -486,7 +491,7 @@ struct Write {
     takes_body: bool,
 }
 
-async fn writes(gateway: &Gateway) -> Vec<Write> {
+async fn writes(gateway: &Subject) -> Vec<Write> {
     let api = gateway.get("/openapi.json", &[]).await.json();
     let mut writes = Vec::new();
     for (path, methods) in api["paths"].as_object().unwrap() {
@@ -506,7 +511,7 @@ async fn writes(gateway: &Gateway) -> Vec<Write> {
 
 #[tokio::test]
 async fn encoded_bodies_are_refused_everywhere() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let send = async |method: &str, path: &str, coding: &str| {
         let request = ask(
             method,
@@ -551,7 +556,7 @@ async fn encoded_bodies_are_refused_everywhere() {
 }
 
 /// Everything under `/static`, and something of every other kind.
-async fn files(gateway: &Gateway) -> Vec<String> {
+async fn files(gateway: &Subject) -> Vec<String> {
     let page = gateway.get("/login", &[HTML]).await.text;
     let mut files: Vec<_> = page
         .split('"')
@@ -565,7 +570,7 @@ async fn files(gateway: &Gateway) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_compressed_is_what_may_be() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let mut paths = files(&gateway).await;
     paths.extend(["/api/products", "/openapi.json", "/login"].map(str::to_owned));
     for path in paths {
@@ -606,7 +611,7 @@ async fn what_is_compressed_is_what_may_be() {
 
 #[tokio::test]
 async fn a_write_that_is_done_is_never_said_to_be_unacceptable() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let headers = [("accept-encoding", "*;q=0"), ("accept", "image/png")];
     let answer = gateway
         .post("/login", &headers, &json!({ "persona": "alice" }))
@@ -617,7 +622,7 @@ async fn a_write_that_is_done_is_never_said_to_be_unacceptable() {
 
 #[tokio::test]
 async fn who_has_a_file_already_is_told_so() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     for path in files(&gateway).await {
         let fresh = gateway.get(&path, &[]).await;
         let tag = fresh.header("etag").to_owned();
@@ -652,7 +657,7 @@ async fn who_has_a_file_already_is_told_so() {
 
 #[tokio::test]
 async fn styles_and_scripts_are_small() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let mut sum = 0;
     for name in [
         "app.css",
@@ -684,7 +689,7 @@ async fn styles_and_scripts_are_small() {
 /// A body that never comes whole is no caller's way to keep something of ours.
 #[tokio::test]
 async fn a_body_that_does_not_come_is_answered_with_408_everywhere() {
-    let gateway = Gateway::demo().await;
+    let gateway = Subject::demo().await;
     let limits = process::http::Limits {
         body: Some(Duration::from_millis(400)),
         ..process::http::Limits::STRANGERS

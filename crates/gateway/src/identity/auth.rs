@@ -1,0 +1,24 @@
+//! What signing in needs at run time.
+
+use super::sessions;
+use super::throttle;
+use crate::settings::Settings;
+
+/// What authentication needs at run time.
+#[derive(Debug)]
+pub struct Auth {
+    /// The signed cookies.
+    pub sessions: sessions::Sessions,
+    /// A brake on guessing.
+    pub throttle: throttle::Throttle,
+}
+
+impl Auth {
+    /// With the settings' session key.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            sessions: sessions::Sessions::new(settings.session_key()),
+            throttle: throttle::Throttle::default(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What all of the gateway stands on: settings, SQLite, the ways to Restate, the
+//! live side. Features keep their own memories.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use services::client::Ingress;
+
+use crate::identity::auth::Auth;
+use crate::live::Hub;
+use crate::metrics::Metrics;
+use crate::restate::admin::AdminApi;
+use crate::settings::Settings;
+use crate::storage::db::Db;
+
+/// How long a request to somebody else may take to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What every feature may use.
+pub struct Infra {
+    /// How this gateway was set up.
+    pub settings: Settings,
+    /// SQLite.
+    pub db: Db,
+    /// Sessions, and a brake on guessing.
+    pub auth: Auth,
+    /// Commands to Restate.
+    pub ingress: Ingress,
+    /// Questions to Restate's admin API.
+    pub admin_api: AdminApi,
+    /// What the services say, and who is woken by it.
+    pub live: Hub,
+    /// Whether Inventory has been told of the catalog since this process began.
+    pub stock_announced: AtomicBool,
+    /// For everything else that speaks HTTP.
+    pub http: reqwest::Client,
+}
+
+/// A cheap clone of it.
+pub type Shared = Arc<Infra>;
+
+impl Infra {
+    /// Opens everything that `settings` names. Nothing is asked of Restate yet:
+    /// it may come up later.
+    pub async fn open(settings: Settings) -> anyhow::Result<Shared> {
+        let db = Db::open(&settings.database_url).await?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .context("no HTTP client could be made")?;
+        let ingress =
+            services::client::connect(&settings.restate_ingress_url).with_context(|| {
+                format!("RESTATE_INGRESS_URL is '{}'", settings.restate_ingress_url)
+            })?;
+        let admin_api = AdminApi::new(&settings.restate_admin_url, http.clone());
+        Ok(Arc::new(Self {
+            auth: Auth::new(&settings),
+            live: Hub::new(
+                db.clone(),
+                ingress.clone(),
+                admin_api.clone(),
+                Metrics::default(),
+            ),
+            stock_announced: AtomicBool::new(false),
+            settings,
+            db,
+            ingress,
+            admin_api,
+            http,
+        }))
+    }
+}

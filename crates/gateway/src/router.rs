@@ -1,0 +1,145 @@
+//! The whole gateway: what each feature remembers, and the one router, which
+//! alone knows all of them.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, Request};
+use axum::http::StatusCode;
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use waybill_domain::words::{MAX_NAME, quoted};
+
+use crate::dashboard::Latest;
+use crate::http::problem::{self, Problem};
+use crate::infra::Shared;
+use crate::orders::checkout::PaymentPages;
+use crate::views::{Console, Views};
+use crate::world::World;
+use crate::{
+    admin, auth, cart, catalog, dashboard, notifications, ops, orders, payments, protection, views,
+    world,
+};
+
+/// What all handlers need; each takes its part by [`FromRef`]. A cheap clone.
+#[derive(Clone)]
+pub struct Gateway {
+    /// What all of it stands on.
+    pub infra: Shared,
+    payment_pages: Arc<PaymentPages>,
+    dashboard: Arc<Latest>,
+    world: Arc<World>,
+    console: Arc<Console>,
+}
+
+impl Gateway {
+    /// Over what `infra` has opened, with memories that are empty yet.
+    pub fn new(infra: Shared) -> anyhow::Result<Self> {
+        let (dashboard, world) = (Arc::<Latest>::default(), Arc::<World>::default());
+        let console = Console {
+            views: Views::new(&infra.settings)?,
+            dashboard: Arc::clone(&dashboard),
+            world: Arc::clone(&world),
+            infra: Arc::clone(&infra),
+        };
+        let gateway = Self {
+            payment_pages: Arc::default(),
+            console: Arc::new(console),
+            dashboard,
+            world,
+            infra,
+        };
+        gateway.let_stories_ask();
+        Ok(gateway)
+    }
+
+    /// The demo's stories ask this gateway itself; they keep nobody alive.
+    fn let_stories_ask(&self) {
+        let (world, console) = (Arc::downgrade(&self.world), Arc::downgrade(&self.console));
+        let (infra, dashboard) = (Arc::clone(&self.infra), Arc::clone(&self.dashboard));
+        let payment_pages = Arc::clone(&self.payment_pages);
+        self.world.ask_at(Box::new(move || {
+            Some(router(Self {
+                infra: Arc::clone(&infra),
+                payment_pages: Arc::clone(&payment_pages),
+                dashboard: Arc::clone(&dashboard),
+                world: world.upgrade()?,
+                console: console.upgrade()?,
+            }))
+        }));
+    }
+}
+
+macro_rules! part {
+    ($part:ty, $field:ident) => {
+        impl FromRef<Gateway> for $part {
+            fn from_ref(gateway: &Gateway) -> Self {
+                Arc::clone(&gateway.$field)
+            }
+        }
+    };
+}
+
+part!(Shared, infra);
+part!(Arc<PaymentPages>, payment_pages);
+part!(Arc<Latest>, dashboard);
+part!(Arc<World>, world);
+part!(Arc<Console>, console);
+
+/// Every page and every endpoint.
+pub fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .merge(admin::router())
+        .merge(auth::router())
+        .merge(cart::router())
+        .merge(catalog::router())
+        .merge(dashboard::router())
+        .merge(notifications::router())
+        .merge(ops::router())
+        .merge(orders::router())
+        .merge(payments::router())
+        .merge(views::router())
+        .merge(world::router())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        // From here on the last one added is the first to see a request.
+        .layer(CatchPanicLayer::custom(problem::of_panic))
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            ops::count_request,
+        ))
+        .layer(middleware::from_fn(protection::refuse_encoded_bodies))
+        .layer(middleware::from_fn(protection::refuse_cross_site_writes))
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            views::present::present,
+        ))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(protection::answer_in_any_case))
+        .layer(middleware::from_fn(protection::secure))
+        .layer(middleware::from_fn(protection::log_access))
+        .with_state(gateway)
+}
+
+async fn unknown_path(request: Request) -> Problem {
+    Problem::not_found(format!(
+        "there is nothing at {}: look at /openapi.json for what there is",
+        quoted(request.uri().path(), MAX_NAME)
+    ))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "Method not allowed",
+        format!(
+            "{} does not take {}: the Allow header says what it takes",
+            quoted(request.uri().path(), MAX_NAME),
+            request.method()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;
