@@ -190,15 +190,8 @@ fn start_log(format: LogFormat, traces: &Traces) {
 }
 
 async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
-    if let Command::Reconcile { order, repair } = command {
-        return reconcile(settings, order, repair).await;
-    }
-    perform(command, settings).await.map(|()| ExitCode::SUCCESS)
-}
-
-async fn perform(command: Command, settings: Settings) -> anyhow::Result<()> {
     match command {
-        Command::Reconcile { .. } => Ok(()),
+        Command::Reconcile { order, repair } => return reconcile(settings, order, repair).await,
         Command::Serve => serve(settings).await,
         Command::Sandbox => sandbox(settings).await,
         Command::SeedDemo => seed_demo(&settings).await,
@@ -207,7 +200,8 @@ async fn perform(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Health { ready: true, .. } => health(settings.gateway_listen, "readyz").await,
         Command::Health { .. } => health(settings.gateway_listen, "healthz").await,
         Command::Token(command) => tokens(&settings, command).await,
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {

@@ -19,7 +19,7 @@ use crate::http::input::{Fields, FromFields, InQuery, Input};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
-use crate::http::reply::Reply;
+use crate::http::reply::{Markdown, Reply};
 use crate::infra::Shared;
 use crate::orders;
 use crate::storage::orders as storage;
@@ -64,11 +64,7 @@ pub(super) async fn list(
     let records = storage::awaiting_approval(&infra.db, page).await?;
     if asker.wants == ResponseFormat::Markdown {
         let rows: Vec<_> = records.iter().map(row).collect();
-        let kind = [(
-            axum::http::header::CONTENT_TYPE,
-            "text/markdown; charset=utf-8",
-        )];
-        return Ok((kind, markdown::approvals(&rows)).into_response());
+        return Ok(Markdown(markdown::approvals(&rows)).into_response());
     }
     let total = storage::count_awaiting_approval(&infra.db).await?;
     let approvals = records.into_iter().map(Waiting::from).collect();

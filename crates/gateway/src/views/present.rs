@@ -52,9 +52,7 @@ pub async fn present(
     }
     if let Some(said) = response.extensions_mut().remove::<UserMessage>() {
         return match asker.wants {
-            ResponseFormat::Datastar => {
-                patches(console.views.done_patches(&said, &asker), &response)
-            }
+            ResponseFormat::Datastar => patches(console.views.done_patches(&said), &response),
             ResponseFormat::Html => {
                 let to = said.goes_to.as_deref().unwrap_or(&asker.back);
                 carry_over(&response, Redirect::to(to).into_response())

@@ -106,7 +106,7 @@ impl Views {
     }
 
     /// What Datastar is told when a write worked.
-    pub fn done_patches(&self, said: &UserMessage, _: &RequestContext) -> Vec<Event> {
+    pub fn done_patches(&self, said: &UserMessage) -> Vec<Event> {
         vec![
             self.toast(&Toast {
                 text: said.text.clone(),
