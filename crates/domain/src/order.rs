@@ -2,7 +2,7 @@
 //!
 //! An order moves by [`Step`]s. [`OrderRecord::apply`] consumes the record and
 //! returns the next one, or refuses a step that does not fit. What was done and
-//! must be undone on failure is a stack ([`Done`]): a compensation is legal
+//! must be undone on failure is a stack ([`Compensable`]): a compensation is legal
 //! only for its top, so undoing runs in reverse and exactly as far as doing.
 //!
 //! ```text
@@ -132,7 +132,7 @@ impl fmt::Display for OrderStatus {
 /// What was done for an order and is undone when it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Done {
+pub enum Compensable {
     /// Stock is reserved. Undone by releasing it.
     Reserved,
     /// Money is authorized. Undone by voiding it, or with the refund.
@@ -291,7 +291,7 @@ pub struct OrderRecord {
     /// The parcel, once booked.
     pub shipment: Option<Shipment>,
     /// What was done and not undone, oldest first.
-    pub done: Vec<Done>,
+    pub done: Vec<Compensable>,
     /// What happened, oldest first.
     pub events: Vec<OrderEvent>,
     /// Why it failed, in words for the customer.
@@ -372,7 +372,7 @@ pub enum Step {
         reason: Option<String>,
     },
     /// The latest thing done, and not yet undone, has been undone.
-    Undone(Done),
+    Undone(Compensable),
     /// Everything is undone: the end is reached.
     Ended,
 }
@@ -449,7 +449,7 @@ impl OrderRecord {
         self.zone = placement.shipping.zone;
         self.address = placement.shipping.address;
         self.lines = placement.lines;
-        self.done = vec![Done::Reserved];
+        self.done = vec![Compensable::Reserved];
         self.payments.push(PaymentAttempt {
             attempt: u32::try_from(self.payments.len() + 1).unwrap_or(u32::MAX),
             status: PaymentStatus::Pending,
@@ -507,13 +507,13 @@ impl OrderRecord {
             | Step::Rejected { .. }
             | Step::ApprovalExpired => self.status == S::AwaitingApproval,
             Step::ShipmentBooked(_) | Step::ShippingFailed { .. } => {
-                self.status == S::Shipping && !self.done.contains(&Done::Booked)
+                self.status == S::Shipping && !self.done.contains(&Compensable::Booked)
             }
             Step::PaymentCaptured | Step::CaptureRefused { .. } => {
-                self.status == S::Shipping && self.done.last() == Some(&Done::Booked)
+                self.status == S::Shipping && self.done.last() == Some(&Compensable::Booked)
             }
             Step::InTransit { .. } => {
-                self.status == S::Shipping && self.done.last() == Some(&Done::Captured)
+                self.status == S::Shipping && self.done.last() == Some(&Compensable::Captured)
             }
             Step::Delivered => self.status == S::InTransit,
             Step::Cancelled { .. } => !self.status.is_terminal(),
@@ -549,7 +549,7 @@ impl OrderRecord {
                 let payment = self.payment_mut();
                 payment.status = PaymentStatus::Authorized;
                 payment.transaction_id = Some(transaction_id);
-                self.done.push(Done::Authorized);
+                self.done.push(Compensable::Authorized);
                 self.enter(OrderStatus::AwaitingApproval, None, at);
             }
             Step::PaymentFailed { reason } => {
@@ -611,7 +611,7 @@ impl OrderRecord {
                     ),
                 );
                 self.shipment = Some(shipment);
-                self.done.push(Done::Booked);
+                self.done.push(Compensable::Booked);
             }
             Step::ShippingFailed { reason } => {
                 let detail = format!(
@@ -627,7 +627,7 @@ impl OrderRecord {
             }
             Step::PaymentCaptured => {
                 self.payment_mut().status = PaymentStatus::Captured;
-                self.done.push(Done::Captured);
+                self.done.push(Compensable::Captured);
                 let total = self.total_cents;
                 self.note(
                     at,
@@ -684,11 +684,11 @@ impl OrderRecord {
         }
     }
 
-    fn undo(&mut self, done: Done, at: Timestamp) {
+    fn undo(&mut self, done: Compensable, at: Timestamp) {
         self.done.pop();
         match done {
-            Done::Reserved => self.note(at, EventKind::StockReleased, "Stock released"),
-            Done::Authorized => {
+            Compensable::Reserved => self.note(at, EventKind::StockReleased, "Stock released"),
+            Compensable::Authorized => {
                 self.payment_mut().status = PaymentStatus::Voided;
                 self.note(
                     at,
@@ -696,13 +696,13 @@ impl OrderRecord {
                     "Payment voided: nothing is charged",
                 );
             }
-            Done::Booked => {
+            Compensable::Booked => {
                 self.note(at, EventKind::ShipmentCancelled, "Shipment cancelled");
             }
-            Done::Captured => {
+            Compensable::Captured => {
                 self.payment_mut().status = PaymentStatus::Refunded;
                 // A refund also ends the authorization it came from.
-                self.done.retain(|other| *other != Done::Authorized);
+                self.done.retain(|other| *other != Compensable::Authorized);
                 let total = self.total_cents;
                 self.note(
                     at,
@@ -797,17 +797,19 @@ impl OrderRecord {
     pub fn next_action(&self) -> &'static str {
         if self.undoing.is_some() {
             return match self.done.last() {
-                Some(Done::Captured) => "Refund the payment",
-                Some(Done::Booked) => "Cancel the shipment",
-                Some(Done::Authorized) => "Void the payment",
-                Some(Done::Reserved) => "Release the stock",
+                Some(Compensable::Captured) => "Refund the payment",
+                Some(Compensable::Booked) => "Cancel the shipment",
+                Some(Compensable::Authorized) => "Void the payment",
+                Some(Compensable::Reserved) => "Release the stock",
                 None => "Finish",
             };
         }
         match self.status {
             OrderStatus::AwaitingPayment => "Customer pays",
             OrderStatus::AwaitingApproval => "Admin approves",
-            OrderStatus::Shipping if self.done.contains(&Done::Booked) => "Capture the payment",
+            OrderStatus::Shipping if self.done.contains(&Compensable::Booked) => {
+                "Capture the payment"
+            }
             OrderStatus::Shipping => "Book the shipment",
             OrderStatus::InTransit => "Confirm the delivery",
             _ if self.may_be_paid_again() => "None (checking out again starts a new attempt)",
@@ -926,7 +928,7 @@ mod tests {
         assert_eq!((record.updated_at, record.status_since), (at(100), at(100)));
         let failed = placed()
             .apply(Step::PaymentExpired, at(100))
-            .and_then(|it| it.apply(Step::Undone(Done::Reserved), at(30)))
+            .and_then(|it| it.apply(Step::Undone(Compensable::Reserved), at(30)))
             .and_then(|it| it.apply(Step::Ended, at(20)))
             .unwrap();
         let again = failed.retry(placement(), at(10)).unwrap();
@@ -968,9 +970,9 @@ mod tests {
                 by: "restate".into(),
                 reason: None,
             },
-            Step::Undone(Done::Captured),
-            Step::Undone(Done::Booked),
-            Step::Undone(Done::Reserved),
+            Step::Undone(Compensable::Captured),
+            Step::Undone(Compensable::Booked),
+            Step::Undone(Compensable::Reserved),
             Step::Ended,
         ]);
         let record = after(steps);
@@ -1001,14 +1003,14 @@ mod tests {
         assert!(
             turned
                 .clone()
-                .apply(Step::Undone(Done::Booked), at(9))
+                .apply(Step::Undone(Compensable::Booked), at(9))
                 .is_err()
         );
         assert!(turned.clone().apply(Step::Ended, at(9)).is_err());
         assert!(turned.apply(Step::Delivered, at(9)).is_err());
         assert!(
             after(captured())
-                .apply(Step::Undone(Done::Captured), at(9))
+                .apply(Step::Undone(Compensable::Captured), at(9))
                 .is_err()
         );
     }
@@ -1021,8 +1023,8 @@ mod tests {
             Step::ShippingFailed {
                 reason: "no".into(),
             },
-            Step::Undone(Done::Authorized),
-            Step::Undone(Done::Reserved),
+            Step::Undone(Compensable::Authorized),
+            Step::Undone(Compensable::Reserved),
             Step::Ended,
         ]);
         let record = after(steps);
@@ -1036,7 +1038,7 @@ mod tests {
             Step::PaymentFailed {
                 reason: "insufficient funds".into(),
             },
-            Step::Undone(Done::Reserved),
+            Step::Undone(Compensable::Reserved),
             Step::Ended,
         ]);
         assert_eq!(
@@ -1076,10 +1078,10 @@ mod tests {
     fn any_step() -> impl Strategy<Value = Step> {
         let text = "[a-z]{1,5}";
         let done = prop::sample::select(vec![
-            Done::Reserved,
-            Done::Authorized,
-            Done::Booked,
-            Done::Captured,
+            Compensable::Reserved,
+            Compensable::Authorized,
+            Compensable::Booked,
+            Compensable::Captured,
         ]);
         prop_oneof![
             text.prop_map(|awakeable_id| Step::PaymentOpened { awakeable_id }),

@@ -22,7 +22,7 @@ use crate::checkout::{
 };
 use crate::ids::{AttemptId, OrderId};
 use crate::money::Cents;
-use crate::order::{Done, IllegalStep, OrderRecord, OrderStatus, Step};
+use crate::order::{Compensable, IllegalStep, OrderRecord, OrderStatus, Step};
 use crate::payment::{
     LateMoney, LatePayment, PaymentAttempt, PaymentOrder, PaymentOutcome, PaymentReceipt,
     PaymentRequested, PaymentStatus, ReceiptStatus, TransactionClaim, TransactionOwner,
@@ -298,7 +298,7 @@ impl Attempt {
         let provider_knows = record.payment().awakeable_id.is_some();
         let record = record
             .apply(turn, now)?
-            .apply(Step::Undone(Done::Reserved), now)?
+            .apply(Step::Undone(Compensable::Reserved), now)?
             .apply(Step::Ended, now)?;
         let mut effects = vec![
             Effect::Write(Box::new(record.clone())),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use services::client::Ingress;
 
 use crate::identity::auth::Auth;
-use crate::live::Hub;
+use crate::live::LiveState;
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::settings::Settings;
@@ -31,7 +31,7 @@ pub struct Infra {
     /// Questions to Restate's admin API.
     pub admin_api: AdminApi,
     /// What the services say, and who is woken by it.
-    pub live: Hub,
+    pub live: LiveState,
     /// Whether Inventory has been told of the catalog since this process began.
     pub stock_announced: AtomicBool,
     /// For everything else that speaks HTTP.
@@ -57,7 +57,7 @@ impl Infra {
         let admin_api = AdminApi::new(&settings.restate_admin_url, http.clone());
         Ok(Arc::new(Self {
             auth: Auth::new(&settings),
-            live: Hub::new(
+            live: LiveState::new(
                 db.clone(),
                 ingress.clone(),
                 admin_api.clone(),

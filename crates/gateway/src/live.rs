@@ -56,7 +56,7 @@ const BASKETS_AWAY: Duration = Duration::from_secs(5);
 
 /// The live side of the gateway. A cheap clone.
 #[derive(Clone)]
-pub struct Hub(Arc<Inner>);
+pub struct LiveState(Arc<Inner>);
 
 struct Inner {
     ingress: Ingress,
@@ -66,7 +66,7 @@ struct Inner {
     baskets: Mutex<HashMap<Username, Basket>>,
     baskets_away: Mutex<BasketsAway>,
     state: Mutex<State>,
-    catch_up: catch_up::Door,
+    catch_up: catch_up::CatchUpHandle,
     /// Wakes the catch-up loop for what nobody waits for.
     reconnected: Notify,
     streams: sse::Streams,
@@ -156,8 +156,8 @@ pub struct CatchUpHealth {
     pub error: Option<String>,
 }
 
-impl Hub {
-    /// The live side over one database. Nothing is heard before [`Hub::listen`].
+impl LiveState {
+    /// The live side over one database. Nothing is heard before [`LiveState::listen`].
     pub fn new(db: Db, ingress: Ingress, admin_api: AdminApi, metrics: Metrics) -> Self {
         let topics = Arc::new(Topics::default());
         let tasks = TaskTracker::new();
@@ -204,7 +204,7 @@ impl Hub {
         self.0.tasks.wait().await;
     }
 
-    /// Resolves when [`Hub::close`] or [`Hub::end_streams`] is called.
+    /// Resolves when [`LiveState::close`] or [`LiveState::end_streams`] is called.
     pub fn closing(&self) -> &CancellationToken {
         &self.0.closing
     }
@@ -219,7 +219,7 @@ impl Hub {
         }
     }
 
-    /// Like [`Hub::apply`] without waiting for the write; waits only while the
+    /// Like [`LiveState::apply`] without waiting for the write; waits only while the
     /// queue is full, which in turn slows the sender down.
     pub(crate) async fn offer(&self, update: Update) {
         match update {

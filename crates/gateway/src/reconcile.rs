@@ -28,7 +28,7 @@ use services::client::Ingress;
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
-use self::held::Held;
+use self::held::RestateSnapshot;
 use self::ledger::{Ledger, Return};
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
@@ -111,8 +111,8 @@ enum Repair {
 }
 
 /// Everything that was seen at one look.
-struct Look {
-    held: Held,
+struct Comparison {
+    held: RestateSnapshot,
     differences: Vec<Difference>,
     /// Payments and parcels in the ledger; `None`: there is none to compare.
     in_ledger: Option<usize>,
@@ -155,7 +155,7 @@ impl Reconcile {
 
     /// The differences that are still there after a while. As long as there are
     /// others than before (Restate has just come back, say) it is looked again.
-    async fn confirmed(&self) -> anyhow::Result<Look> {
+    async fn confirmed(&self) -> anyhow::Result<Comparison> {
         let mut before = self.look().await?;
         for again in 1..=MOST_LOOKS {
             if before.differences.is_empty() {
@@ -178,7 +178,7 @@ impl Reconcile {
         Ok(before)
     }
 
-    async fn look(&self) -> anyhow::Result<Look> {
+    async fn look(&self) -> anyhow::Result<Comparison> {
         self.admin_api.is_up().await?;
         let held = held::read(&self.admin_api, self.only.as_ref()).await?;
         let ledger = match &self.sandbox_url {
@@ -207,7 +207,7 @@ impl Reconcile {
             differences.extend(ledger.differences(&held, &kept));
         }
         differences.extend(read_model::differences(&self.db, &self.admin_api, &held).await?);
-        Ok(Look {
+        Ok(Comparison {
             under_way: held
                 .orders
                 .keys()
@@ -221,7 +221,7 @@ impl Reconcile {
     }
 }
 
-fn summary(look: &Look, found: usize, left: usize, repair: bool) -> String {
+fn summary(look: &Comparison, found: usize, left: usize, repair: bool) -> String {
     let ledger = match look.in_ledger {
         Some(size) => format!("{size} payments and parcels of the ledger"),
         None => "no ledger (SANDBOX_URL is not set, so nothing outside was compared)".to_owned(),

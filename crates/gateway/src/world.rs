@@ -179,9 +179,9 @@ async fn ask_sandbox(
 }
 
 /// The process that is to die.
-struct Victim;
+struct CrashTarget;
 
-impl FromFields for Victim {
+impl FromFields for CrashTarget {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         match fields.word("process", 32)?.as_deref() {
             Some("services") | None => Ok(Self),
@@ -193,7 +193,7 @@ impl FromFields for Victim {
 async fn crash(
     State(infra): State<Shared>,
     _: DemoUser,
-    Input(Victim): Input<Victim>,
+    Input(CrashTarget): Input<CrashTarget>,
 ) -> Result<Reply, Problem> {
     crash_services(&infra).await?;
     let body = json!({ "process": "services", "crashed": true });

@@ -16,16 +16,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
+use crate::broadcast::UpdateBroadcaster;
 use crate::crash::Crash;
 use crate::inventory::Inventory;
 use crate::order_fulfillment::OrderFulfillmentWorkflow;
-use crate::outside::Stranger;
+use crate::outside::ProviderClient;
 use crate::payment::PaymentService;
 use crate::settings::Settings;
 use crate::shipping::ShippingService;
 use crate::transaction::PaymentTransaction;
 use crate::user_session::UserSession;
-use crate::voice::Voice;
 
 /// Invocations that still run then are continued by Restate elsewhere.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -34,16 +34,16 @@ const DRAIN: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When the identity key is not one, or an HTTP client cannot be built.
-pub fn endpoint(settings: &Settings, voice: &Voice) -> anyhow::Result<Endpoint> {
+pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Result<Endpoint> {
     let mut builder = Endpoint::builder()
         .bind(UserSession {
-            voice: voice.clone(),
+            updates: updates.clone(),
             payment_window: settings.payment_window,
             order_retention: settings.order_retention,
         })
         .bind(
             OrderFulfillmentWorkflow {
-                voice: voice.clone(),
+                updates: updates.clone(),
                 approval_window: settings.approval_window,
                 delivery_time: settings.delivery_time,
             }
@@ -58,14 +58,14 @@ pub fn endpoint(settings: &Settings, voice: &Voice) -> anyhow::Result<Endpoint> 
             ),
         )
         .bind(Inventory {
-            voice: voice.clone(),
+            updates: updates.clone(),
         })
         .bind(PaymentTransaction)
         .bind(PaymentService {
-            provider: Stranger::at(settings.payment_provider_url.clone())?,
+            provider: ProviderClient::at(settings.payment_provider_url.clone())?,
         })
         .bind(ShippingService {
-            carrier: Stranger::at(settings.carrier_url.clone())?,
+            carrier: ProviderClient::at(settings.carrier_url.clone())?,
         });
     if let Some(key) = settings.restate_identity_key() {
         builder = builder.identity_key(key).map_err(|error| {

@@ -10,11 +10,11 @@ use waybill_domain::refusal::Refusal;
 use waybill_domain::stock::{InitialStock, Reservation, Reserve, Restock, StockLevel};
 use waybill_domain::update::Update;
 
+use crate::broadcast::UpdateBroadcaster;
 use crate::clock::Clock;
 use crate::once::{Begun, Write};
 use crate::refuse::refuse;
 use crate::state::ReadState;
-use crate::voice::Voice;
 
 /// State: the [`StockLevel`].
 const LEVEL: &str = "level";
@@ -30,7 +30,7 @@ fn reservation_key(attempt: &AttemptId) -> String {
 /// See the module.
 pub struct Inventory {
     /// Levels are said aloud.
-    pub voice: Voice,
+    pub updates: UpdateBroadcaster,
 }
 
 #[restate_sdk::object(lazy_state)]
@@ -197,7 +197,7 @@ impl Inventory {
 
     fn write(&self, ctx: &ObjectContext<'_>, level: StockLevel) -> Json<StockLevel> {
         ctx.set(LEVEL, Json(level.clone()));
-        self.voice.say(&Update::Stock(level.clone()));
+        self.updates.publish(&Update::Stock(level.clone()));
         Json(level)
     }
 }

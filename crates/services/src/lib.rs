@@ -8,7 +8,7 @@
 //! | [`transaction`] | whose a provider's transaction is: virtual object, key = its id |
 //! | [`payment`], [`shipping`] | the provider and the carrier: services that end in a known state |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
-//! | [`voice`] | what is said aloud to whichever gateways listen |
+//! | [`broadcast`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients: all that the gateway uses of this crate |
 //! | [`once`] | writes that their callers have given a key |
 //! | [`state`] | reading state that may be spoilt |
@@ -23,6 +23,7 @@
 //! errors at the ingress ([`refuse`]); time comes from the journal ([`clock`]).
 //! Why so: docs/architecture.md.
 
+pub mod broadcast;
 pub mod client;
 mod clock;
 pub mod crash;
@@ -65,4 +66,3 @@ pub mod transaction;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod user_session;
-pub mod voice;

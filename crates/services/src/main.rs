@@ -7,10 +7,10 @@ use anyhow::Context;
 use process::Traces;
 use process::http::{Limits, Server};
 use reqwest::Url;
+use services::broadcast::UpdateBroadcaster;
 use services::crash::Crash;
 use services::registration::Registration;
 use services::settings::{Command, CommandLine, LogFormat, Settings, refuse, refuse_setting};
-use services::voice::Voice;
 use services::{endpoint, ops, prepare};
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
@@ -48,8 +48,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     log(settings.log_format, &traces);
 
-    let voice = Voice::new();
-    let endpoint = match endpoint::endpoint(&settings, &voice) {
+    let updates = UpdateBroadcaster::new();
+    let endpoint = match endpoint::endpoint(&settings, &updates) {
         Ok(endpoint) => endpoint,
         Err(error) => refuse_setting(&format!("{error:#}")),
     };
@@ -60,7 +60,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let crash = Crash::allowed(settings.allow_crash);
     let registration = Registration::new(settings.restate_admin_url.clone());
     let ops = ops::router(ops::Ops {
-        voice,
+        updates,
         registration: registration.clone(),
         token: settings.internal_token().map(str::to_owned),
         crash: crash.clone(),

@@ -17,10 +17,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use waybill_domain::update::Update;
 
+use crate::broadcast::UpdateBroadcaster;
 use crate::crash::{At, Crash, Stop};
 use crate::registration::Registration;
 use crate::settings::VERSION;
-use crate::voice::Voice;
 
 /// The stream is never silent longer than this.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Ops {
     /// What is said aloud.
-    pub voice: Voice,
+    pub updates: UpdateBroadcaster,
     /// Whether Restate knows us.
     pub registration: Registration,
     /// Listeners must know it.
@@ -71,9 +71,13 @@ async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
     let _ = writeln!(text, "# TYPE waybill_services_info gauge");
     let _ = writeln!(text, "waybill_services_info{{version=\"{VERSION}\"}} 1");
     let _ = writeln!(text, "# TYPE waybill_update_listeners gauge");
-    let _ = writeln!(text, "waybill_update_listeners {}", ops.voice.listeners());
-    let _ = writeln!(text, "# TYPE waybill_updates_said_total counter");
-    let _ = writeln!(text, "waybill_updates_said_total {}", ops.voice.said());
+    let _ = writeln!(text, "waybill_update_listeners {}", ops.updates.listeners());
+    let _ = writeln!(text, "# TYPE waybill_updates_published_total counter");
+    let _ = writeln!(
+        text,
+        "waybill_updates_published_total {}",
+        ops.updates.published()
+    );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
@@ -95,7 +99,7 @@ async fn updates(State(ops): State<Ops>, headers: HeaderMap) -> Response {
 }
 
 fn lines(ops: Ops) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let listener = ops.voice.listen();
+    let listener = ops.updates.listen();
     let heartbeat = serde_json::to_string(&Update::Heartbeat).unwrap_or_default();
     // A heartbeat at once tells the listener that it is subscribed.
     let state = (listener, true);

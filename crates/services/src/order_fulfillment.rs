@@ -11,12 +11,13 @@ use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
 use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
-use waybill_domain::order::{Done, Head, OrderRecord, OrderStatus, Step};
+use waybill_domain::order::{Compensable, Head, OrderRecord, OrderStatus, Step};
 use waybill_domain::payment::{Capture, PaymentOrder};
 use waybill_domain::refusal::Refusal;
 use waybill_domain::shipment::Booking;
 use waybill_domain::update::Update;
 
+use crate::broadcast::UpdateBroadcaster;
 use crate::clock::Clock;
 use crate::inventory::InventoryClient;
 use crate::payment::PaymentServiceClient;
@@ -24,7 +25,6 @@ use crate::refuse::{defect, is_cancellation, refuse};
 use crate::shipping::ShippingServiceClient;
 use crate::state::ReadState;
 use crate::user_session::UserSessionClient;
-use crate::voice::Voice;
 
 /// State: the [`OrderRecord`].
 const RECORD: &str = "record";
@@ -40,7 +40,7 @@ const ASK_AGAIN: u32 = 5;
 /// See the module.
 pub struct OrderFulfillmentWorkflow {
     /// Orders are said aloud.
-    pub voice: Voice,
+    pub updates: UpdateBroadcaster,
     /// How long an admin may take to decide.
     pub approval_window: Duration,
     /// How long a parcel travels.
@@ -122,17 +122,17 @@ enum Ended {
 }
 
 /// The next step, or the turn that the order takes instead.
-type Onward<T> = Result<T, Turn>;
+type StepResult<T> = Result<T, Interruption>;
 
 /// Why the order does not go on.
-enum Turn {
+enum Interruption {
     /// This happened; what was done is undone.
     Step(Step),
     /// A defect; nothing can be undone by retrying.
     Defect(HandlerError),
 }
 
-impl From<Step> for Turn {
+impl From<Step> for Interruption {
     fn from(step: Step) -> Self {
         Self::Step(step)
     }
@@ -172,8 +172,8 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         };
         match told.await {
             Ok(()) => Ok(Ended::Delivered),
-            Err(Turn::Step(step)) => Ok(Ended::Turned(step)),
-            Err(Turn::Defect(error)) => Err(error),
+            Err(Interruption::Step(step)) => Ok(Ended::Turned(step)),
+            Err(Interruption::Defect(error)) => Err(error),
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             .send();
     }
 
-    async fn await_approval(&mut self) -> Onward<()> {
+    async fn await_approval(&mut self) -> StepResult<()> {
         let window = self.workflow.approval_window;
         let until = self.later(window).await;
         self.step(Step::ApprovalRequested { until }).await?;
@@ -214,7 +214,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    async fn ship(&mut self) -> Onward<()> {
+    async fn ship(&mut self) -> StepResult<()> {
         self.go_on_unless_cancelled()?;
         let ctx = self.ctx;
         let request = self.record.shipment_request();
@@ -242,7 +242,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    async fn capture(&mut self) -> Onward<()> {
+    async fn capture(&mut self) -> StepResult<()> {
         self.go_on_unless_cancelled()?;
         let ctx = self.ctx;
         let payment = self.record.payment_order();
@@ -270,7 +270,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    async fn deliver(&mut self) -> Onward<()> {
+    async fn deliver(&mut self) -> StepResult<()> {
         self.go_on_unless_cancelled()?;
         let travel = self.workflow.delivery_time;
         let eta = self.later(travel).await;
@@ -308,8 +308,8 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         self.decide(Verdict::Cancelled, "operator").await;
         if self.record.status == OrderStatus::Shipping {
             match self.record.done.last() {
-                Some(Done::Authorized) => self.leave_nothing_booked().await,
-                Some(Done::Booked) => self.leave_nothing_captured().await,
+                Some(Compensable::Authorized) => self.leave_nothing_booked().await,
+                Some(Compensable::Booked) => self.leave_nothing_captured().await,
                 _ => {}
             }
         }
@@ -348,13 +348,13 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     async fn undo_what_was_done(&mut self) -> HandlerResult<()> {
         while let Some(done) = self.record.done.last().copied() {
             match done {
-                Done::Captured => {
+                Compensable::Captured => {
                     self.refund().await;
                     self.close().await;
                 }
-                Done::Booked => self.cancel_shipment().await,
-                Done::Authorized => self.void().await,
-                Done::Reserved => self.release().await,
+                Compensable::Booked => self.cancel_shipment().await,
+                Compensable::Authorized => self.void().await,
+                Compensable::Reserved => self.release().await,
             }
             self.forced(Step::Undone(done)).await?;
         }
@@ -530,8 +530,8 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    /// One step of the order: time, record, state, voice.
-    async fn step(&mut self, step: Step) -> Onward<()> {
+    /// One step of the order: time, record, state, updates.
+    async fn step(&mut self, step: Step) -> StepResult<()> {
         let now = self.now().await;
         self.write(step, now)
     }
@@ -539,22 +539,22 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     /// A step on the way back.
     async fn forced(&mut self, step: Step) -> HandlerResult<()> {
         match self.step(step).await {
-            Err(Turn::Defect(error)) => Err(error),
+            Err(Interruption::Defect(error)) => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn write(&mut self, step: Step, now: Timestamp) -> Onward<()> {
+    fn write(&mut self, step: Step, now: Timestamp) -> StepResult<()> {
         self.record = self
             .record
             .clone()
             .apply(step, now)
-            .map_err(|illegal| Turn::Defect(defect(illegal)))?;
+            .map_err(|illegal| Interruption::Defect(defect(illegal)))?;
         self.ctx.set(RECORD, Json(self.record.clone()));
         self.ctx.set(HEAD, Json(self.record.head()));
         self.workflow
-            .voice
-            .say(&Update::Order(Box::new(self.record.clone())));
+            .updates
+            .publish(&Update::Order(Box::new(self.record.clone())));
         tracing::info!(
             order.id = %self.record.order_id,
             order.status = %self.record.status,
@@ -564,7 +564,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         Ok(())
     }
 
-    fn go_on_unless_cancelled(&self) -> Onward<()> {
+    fn go_on_unless_cancelled(&self) -> StepResult<()> {
         if self.cancelled {
             Err(Self::cancellation().into())
         } else {

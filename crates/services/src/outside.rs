@@ -42,12 +42,12 @@ const NOT_ABOUT_IT: [StatusCode; 4] = [
 
 /// Two providers, one way to ask them.
 #[derive(Debug, Clone)]
-pub struct Stranger {
+pub struct ProviderClient {
     http: reqwest::Client,
     base: Url,
 }
 
-impl Stranger {
+impl ProviderClient {
     /// A stranger at `base`, e.g. `http://127.0.0.1:8090/payments`.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Stranger {
 /// What a stranger finally said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "said", content = "what", rename_all = "snake_case")]
-pub enum Said<T> {
+pub enum ProviderReply<T> {
     /// Yes, with this.
     Yes(T),
     /// No, finally, in these words.
@@ -85,9 +85,9 @@ pub enum Said<T> {
 }
 
 /// Why one try brought nothing final. Its text is what Restate stores of the
-/// last try, and [`Trouble::read`] finds it there again.
+/// last try, and [`AttemptError::read`] finds it there again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Trouble {
+enum AttemptError {
     /// An answer that says no for now.
     SaidNo(String),
     /// No answer, or one that says nothing.
@@ -97,7 +97,7 @@ enum Trouble {
 const SAID_NO: &str = "said no: ";
 const NO_ANSWER: &str = "no answer: ";
 
-impl fmt::Display for Trouble {
+impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SaidNo(words) => write!(f, "{SAID_NO}{words}"),
@@ -106,9 +106,9 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for AttemptError {}
 
-impl Trouble {
+impl AttemptError {
     fn read(message: &str) -> Self {
         match message.split_once(SAID_NO) {
             Some((_, words)) => Self::SaidNo(words.to_owned()),
@@ -126,7 +126,7 @@ pub async fn ask<T>(
     ctx: &Context<'_>,
     step: &str,
     request: impl Fn() -> RequestBuilder + Send + Sync,
-) -> Result<Said<T>, TerminalError>
+) -> Result<ProviderReply<T>, TerminalError>
 where
     T: Serialize + DeserializeOwned + Send + 'static,
 {
@@ -151,9 +151,9 @@ where
         match asked {
             Ok(Json(said)) => return Ok(said),
             Err(error) if is_cancellation(&error) => return Err(error),
-            Err(error) => match Trouble::read(error.message()) {
-                Trouble::SaidNo(words) => return Ok(Said::No(words)),
-                Trouble::NoAnswer(cause) => {
+            Err(error) => match AttemptError::read(error.message()) {
+                AttemptError::SaidNo(words) => return Ok(ProviderReply::No(words)),
+                AttemptError::NoAnswer(cause) => {
                     tracing::warn!(
                         step,
                         pause_s = pause.as_secs(),
@@ -173,7 +173,7 @@ pub async fn ask_in_any_case<T>(
     ctx: &Context<'_>,
     step: &str,
     request: impl Fn() -> RequestBuilder + Send + Sync,
-) -> Said<T>
+) -> ProviderReply<T>
 where
     T: Serialize + DeserializeOwned + Send + 'static,
 {
@@ -184,39 +184,41 @@ where
     }
 }
 
-async fn one_try<T: DeserializeOwned>(request: RequestBuilder) -> Result<Said<T>, Trouble> {
+async fn one_try<T: DeserializeOwned>(
+    request: RequestBuilder,
+) -> Result<ProviderReply<T>, AttemptError> {
     let response = request
         .send()
         .await
-        .map_err(|error| Trouble::NoAnswer(cause(&error)))?;
+        .map_err(|error| AttemptError::NoAnswer(cause(&error)))?;
     let status = response.status();
     if status.is_success() {
         let body = body_of(response).await?;
         return serde_json::from_slice(&body)
-            .map(Said::Yes)
+            .map(ProviderReply::Yes)
             .map_err(|error| {
                 let error = words::bounded(&error.to_string(), MAX_REASON);
-                Trouble::NoAnswer(format!("the answer is unreadable: {error}"))
+                AttemptError::NoAnswer(format!("the answer is unreadable: {error}"))
             });
     }
     match words_of(response).await {
-        Some(words) if status.is_client_error() => Ok(Said::No(words)),
-        Some(words) => Err(Trouble::SaidNo(words)),
-        None => Err(Trouble::NoAnswer(format!("HTTP {status}"))),
+        Some(words) if status.is_client_error() => Ok(ProviderReply::No(words)),
+        Some(words) => Err(AttemptError::SaidNo(words)),
+        None => Err(AttemptError::NoAnswer(format!("HTTP {status}"))),
     }
 }
 
 /// The body of an answer, if it is not too long.
-async fn body_of(mut response: Response) -> Result<Vec<u8>, Trouble> {
+async fn body_of(mut response: Response) -> Result<Vec<u8>, AttemptError> {
     let mut body = Vec::new();
     while let Some(part) = response
         .chunk()
         .await
-        .map_err(|error| Trouble::NoAnswer(cause(&error)))?
+        .map_err(|error| AttemptError::NoAnswer(cause(&error)))?
     {
         if body.len() + part.len() > MAX_ANSWER {
             let most = MAX_ANSWER / 1024;
-            return Err(Trouble::NoAnswer(format!(
+            return Err(AttemptError::NoAnswer(format!(
                 "the answer is longer than {most} KiB"
             )));
         }
@@ -277,11 +279,14 @@ mod tests {
 
     #[test]
     fn trouble_survives_being_wrapped_in_an_error_message() {
-        let no = Trouble::SaidNo("address not served".to_owned());
-        assert_eq!(Trouble::read(&format!("Terminal error [500]: {no}")), no);
+        let no = AttemptError::SaidNo("address not served".to_owned());
+        assert_eq!(
+            AttemptError::read(&format!("Terminal error [500]: {no}")),
+            no
+        );
         assert!(matches!(
-            Trouble::read(&Trouble::NoAnswer("timed out".into()).to_string()),
-            Trouble::NoAnswer(_)
+            AttemptError::read(&AttemptError::NoAnswer("timed out".into()).to_string()),
+            AttemptError::NoAnswer(_)
         ));
     }
 
@@ -289,7 +294,7 @@ mod tests {
     async fn tried(
         status: u16,
         body: impl Into<String>,
-    ) -> Result<Said<serde_json::Value>, Trouble> {
+    ) -> Result<ProviderReply<serde_json::Value>, AttemptError> {
         let status = StatusCode::from_u16(status).unwrap();
         let body = body.into();
         let app = axum::Router::new().fallback(move || async move { (status, body) });
@@ -303,14 +308,14 @@ mod tests {
 
     #[tokio::test]
     async fn only_words_about_what_was_asked_are_a_no() {
-        let no = |words: &str| Ok(Said::No(words.to_owned()));
+        let no = |words: &str| Ok(ProviderReply::No(words.to_owned()));
         assert_eq!(
             tried(422, r#"{"error":"too heavy"}"#).await,
             no("too heavy")
         );
         assert_eq!(tried(409, r#"{"error":"voided"}"#).await, no("voided"));
         let for_now = tried(503, r#"{"booked":false}"#).await;
-        assert_eq!(for_now, Err(Trouble::SaidNo("rejected".to_owned())));
+        assert_eq!(for_now, Err(AttemptError::SaidNo("rejected".to_owned())));
         // A proxy's page, a wrong path, a key that has expired, a limit.
         for (status, body) in [
             (404, "<h1>Not Found</h1>"),
@@ -325,7 +330,7 @@ mod tests {
         ] {
             let answer = tried(status, body).await;
             assert!(
-                matches!(answer, Err(Trouble::NoAnswer(_))),
+                matches!(answer, Err(AttemptError::NoAnswer(_))),
                 "{status} {body}: {answer:?}"
             );
         }
@@ -334,20 +339,23 @@ mod tests {
     #[tokio::test]
     async fn long_and_blank_words_are_cut_down() {
         let words = |text: &str| serde_json::json!({ "error": text }).to_string();
-        let Ok(Said::No(no)) = tried(422, words(&"x".repeat(50_000))).await else {
+        let Ok(ProviderReply::No(no)) = tried(422, words(&"x".repeat(50_000))).await else {
             panic!("a long no is a no");
         };
         assert_eq!(no.chars().count(), MAX_REASON);
         let turned = tried(422, words("address \u{202E}not served")).await;
-        assert_eq!(turned, Ok(Said::No("address not served".to_owned())));
+        assert_eq!(
+            turned,
+            Ok(ProviderReply::No("address not served".to_owned()))
+        );
         for blank in ["", " ", "\u{200B}\u{3164}"] {
-            let no = Ok(Said::No(NO_WORDS.to_owned()));
+            let no = Ok(ProviderReply::No(NO_WORDS.to_owned()));
             assert_eq!(tried(422, words(blank)).await, no, "{blank:?}");
         }
         // Longer than anybody reads: an answer that says nothing.
         for status in [200, 422, 503] {
             let answer = tried(status, words(&"x".repeat(MAX_ANSWER))).await;
-            let Err(Trouble::NoAnswer(cause)) = answer else {
+            let Err(AttemptError::NoAnswer(cause)) = answer else {
                 panic!("{status}: {answer:.100?}");
             };
             assert!(cause.len() < 200, "{cause}");

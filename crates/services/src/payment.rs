@@ -9,12 +9,12 @@ use serde_json::json;
 use waybill_domain::payment::{Capture, PaymentOrder, PaymentRequested};
 use waybill_domain::words::MAX_FOREIGN_ID;
 
-use crate::outside::{Said, Stranger, ask, ask_in_any_case};
+use crate::outside::{ProviderClient, ProviderReply, ask, ask_in_any_case};
 
 /// See the module.
 pub struct PaymentService {
     /// The provider's API.
-    pub provider: Stranger,
+    pub provider: ProviderClient,
 }
 
 /// The provider's answer to everything.
@@ -60,14 +60,14 @@ impl PaymentService {
     ) -> HandlerResult<Json<PaymentRequested>> {
         let said = ask(&ctx, "provider.request", || self.creation(&order)).await;
         Ok(Json(match said {
-            Ok(Said::Yes(ProviderPayment {
+            Ok(ProviderReply::Yes(ProviderPayment {
                 payment_id,
                 pay_url,
             })) => PaymentRequested::Pending {
                 payment_id,
                 pay_url: pay_url.unwrap_or_default(),
             },
-            Ok(Said::No(reason)) => PaymentRequested::Refused { reason },
+            Ok(ProviderReply::No(reason)) => PaymentRequested::Refused { reason },
             Err(_cancelled) => PaymentRequested::Refused {
                 reason: "cancelled".to_owned(),
             },
@@ -87,8 +87,8 @@ impl PaymentService {
         Json(order): Json<PaymentOrder>,
     ) -> HandlerResult<Json<Capture>> {
         Ok(Json(match self.take(&ctx, &order).await {
-            Ok(Said::Yes(_)) => Capture::Captured,
-            Ok(Said::No(reason)) => Capture::Refused { reason },
+            Ok(ProviderReply::Yes(_)) => Capture::Captured,
+            Ok(ProviderReply::No(reason)) => Capture::Refused { reason },
             Err(_cancelled) => {
                 self.leave_nothing_captured(&ctx, &order).await;
                 Capture::Refused {
@@ -137,10 +137,10 @@ impl PaymentService {
         &self,
         ctx: &Context<'_>,
         order: &PaymentOrder,
-    ) -> Result<Said<ProviderPayment>, TerminalError> {
+    ) -> Result<ProviderReply<ProviderPayment>, TerminalError> {
         let payment_id = match self.known_id(ctx, order).await? {
-            Said::Yes(payment_id) => payment_id,
-            Said::No(reason) => return Ok(Said::No(reason)),
+            ProviderReply::Yes(payment_id) => payment_id,
+            ProviderReply::No(reason) => return Ok(ProviderReply::No(reason)),
         };
         ask(ctx, "provider.capture", || {
             self.operation(order, &payment_id, "capture")
@@ -155,7 +155,7 @@ impl PaymentService {
                 break found;
             }
         };
-        if matches!(found, Said::Yes(_)) {
+        if matches!(found, ProviderReply::Yes(_)) {
             self.undo(ctx, order, "refund").await;
         }
     }
@@ -172,18 +172,18 @@ impl PaymentService {
     async fn undo(&self, ctx: &Context<'_>, order: &PaymentOrder, operation: &str) -> bool {
         let payment_id = loop {
             match self.known_id(ctx, order).await {
-                Ok(Said::Yes(payment_id)) => break payment_id,
+                Ok(ProviderReply::Yes(payment_id)) => break payment_id,
                 // The provider refuses the payment itself: it holds nothing.
-                Ok(Said::No(_)) => return false,
+                Ok(ProviderReply::No(_)) => return false,
                 Err(_cancelled) => {}
             }
         };
-        let said: Said<ProviderPayment> =
+        let said: ProviderReply<ProviderPayment> =
             ask_in_any_case(ctx, &format!("provider.{operation}"), || {
                 self.operation(order, &payment_id, operation)
             })
             .await;
-        if let Said::No(reason) = said {
+        if let ProviderReply::No(reason) = said {
             tracing::warn!(
                 order.id = %order.attempt.order_id, operation, reason,
                 "the provider had nothing to undo"
@@ -199,14 +199,16 @@ impl PaymentService {
         &self,
         ctx: &Context<'_>,
         order: &PaymentOrder,
-    ) -> Result<Said<String>, TerminalError> {
+    ) -> Result<ProviderReply<String>, TerminalError> {
         if let Some(payment_id) = &order.payment_id {
-            return Ok(Said::Yes(payment_id.clone()));
+            return Ok(ProviderReply::Yes(payment_id.clone()));
         }
         let said = ask(ctx, "provider.find_out", || self.creation(order)).await?;
         Ok(match said {
-            Said::Yes(ProviderPayment { payment_id, .. }) => Said::Yes(payment_id),
-            Said::No(reason) => Said::No(reason),
+            ProviderReply::Yes(ProviderPayment { payment_id, .. }) => {
+                ProviderReply::Yes(payment_id)
+            }
+            ProviderReply::No(reason) => ProviderReply::No(reason),
         })
     }
 

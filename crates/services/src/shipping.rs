@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use waybill_domain::shipment::{Booking, Shipment, ShipmentRequest};
 
-use crate::outside::{Said, Stranger, ask, ask_in_any_case};
+use crate::outside::{ProviderClient, ProviderReply, ask, ask_in_any_case};
 
 /// See the module.
 pub struct ShippingService {
     /// The carrier's API.
-    pub carrier: Stranger,
+    pub carrier: ProviderClient,
 }
 
 /// The carrier's answer to a booking.
@@ -40,14 +40,14 @@ impl ShippingService {
         Json(request): Json<ShipmentRequest>,
     ) -> HandlerResult<Json<Booking>> {
         Ok(Json(match self.book(&ctx, &request).await {
-            Ok(Said::Yes(booked)) => Booking::Booked {
+            Ok(ProviderReply::Yes(booked)) => Booking::Booked {
                 shipment: Shipment {
                     carrier: booked.carrier,
                     tracking_number: booked.tracking_number,
                     eta: None,
                 },
             },
-            Ok(Said::No(reason)) => Booking::Refused { reason },
+            Ok(ProviderReply::No(reason)) => Booking::Refused { reason },
             Err(_cancelled) => {
                 self.leave_nothing_behind(&ctx, &request).await;
                 Booking::Refused {
@@ -75,7 +75,7 @@ impl ShippingService {
         &self,
         ctx: &Context<'_>,
         request: &ShipmentRequest,
-    ) -> Result<Said<Booked>, TerminalError> {
+    ) -> Result<ProviderReply<Booked>, TerminalError> {
         ask(ctx, "carrier.book", || self.booking(request)).await
     }
 
@@ -83,15 +83,15 @@ impl ShippingService {
     /// or makes it; then it is cancelled. A late repeat of the first question
     /// finds the key used and books nothing.
     async fn leave_nothing_behind(&self, ctx: &Context<'_>, request: &ShipmentRequest) {
-        let found: Said<Booked> =
+        let found: ProviderReply<Booked> =
             ask_in_any_case(ctx, "carrier.find_out", || self.booking(request)).await;
-        if matches!(found, Said::Yes(_)) {
+        if matches!(found, ProviderReply::Yes(_)) {
             self.call_back(ctx, request).await;
         }
     }
 
     async fn call_back(&self, ctx: &Context<'_>, request: &ShipmentRequest) {
-        let _definite: Said<CalledBack> = ask_in_any_case(ctx, "carrier.cancel", || {
+        let _definite: ProviderReply<CalledBack> = ask_in_any_case(ctx, "carrier.cancel", || {
             self.carrier.request(
                 Method::DELETE,
                 &["shipments", request.attempt.order_id.as_str()],

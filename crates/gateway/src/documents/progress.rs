@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
-use waybill_domain::order::{Done, EventKind, OrderEvent, OrderRecord, OrderStatus};
+use waybill_domain::order::{Compensable, EventKind, OrderEvent, OrderRecord, OrderStatus};
 
 /// One step on the way, and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -221,20 +221,20 @@ fn undone(record: &OrderRecord, events: &[OrderEvent]) -> Vec<Undo> {
             at: Some(event.at),
         })
     });
-    let captured = record.done.contains(&Done::Captured);
+    let captured = record.done.contains(&Compensable::Captured);
     let to_do = record
         .done
         .iter()
         .rev()
         .filter(|_| record.undoing.is_some())
         // A refund ends the authorization it came from too.
-        .filter(move |done| !(captured && **done == Done::Authorized))
+        .filter(move |done| !(captured && **done == Compensable::Authorized))
         .map(|done| {
             let (step, label) = match done {
-                Done::Captured => (StepName::OnItsWay, "Refund the payment"),
-                Done::Booked => (StepName::Shipped, "Cancel the shipment"),
-                Done::Authorized => (StepName::Paid, "Void the payment"),
-                Done::Reserved => (StepName::Placed, "Release the stock"),
+                Compensable::Captured => (StepName::OnItsWay, "Refund the payment"),
+                Compensable::Booked => (StepName::Shipped, "Cancel the shipment"),
+                Compensable::Authorized => (StepName::Paid, "Void the payment"),
+                Compensable::Reserved => (StepName::Placed, "Release the stock"),
             };
             Undo {
                 step,

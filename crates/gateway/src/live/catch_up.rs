@@ -27,7 +27,7 @@ use waybill_domain::update::{ReadMark, Update};
 
 use super::projector::Projection;
 use super::topics::Topics;
-use super::{Backoff, CatchUpHealth, Hub, millis_between};
+use super::{Backoff, CatchUpHealth, LiveState, millis_between};
 use crate::metrics::Metrics;
 use crate::restate::admin::{AdminApi, AdminError, StateRow, literals};
 use crate::storage::db::Db;
@@ -96,15 +96,15 @@ impl From<sqlx::Error> for CatchUpError {
 type Answer = Result<CatchUp, CatchUpError>;
 
 /// Where catch-ups are asked for.
-pub(super) struct Door(mpsc::Sender<oneshot::Sender<Answer>>);
+pub(super) struct CatchUpHandle(mpsc::Sender<oneshot::Sender<Answer>>);
 
 /// A door and where it leads.
-pub(super) fn door() -> (Door, mpsc::Receiver<oneshot::Sender<Answer>>) {
+pub(super) fn door() -> (CatchUpHandle, mpsc::Receiver<oneshot::Sender<Answer>>) {
     let (asking, requests) = mpsc::channel(256);
-    (Door(asking), requests)
+    (CatchUpHandle(asking), requests)
 }
 
-impl Door {
+impl CatchUpHandle {
     /// A catch-up that begins after this call.
     pub(super) async fn ask(&self) -> Answer {
         let (answer, asked) = oneshot::channel();
@@ -122,7 +122,7 @@ impl Door {
 /// Catches up when a stream has (re)connected, when asked, and every
 /// [`EVERY`], until the hub closes.
 pub(super) async fn keep_caught_up(
-    hub: Hub,
+    hub: LiveState,
     db: Db,
     mut requests: mpsc::Receiver<oneshot::Sender<Answer>>,
 ) {
@@ -171,7 +171,7 @@ pub(super) async fn keep_caught_up(
     closing.run_until_cancelled(work).await;
 }
 
-async fn catch_up_and_tell(hub: &Hub, db: &Db) -> Answer {
+async fn catch_up_and_tell(hub: &LiveState, db: &Db) -> Answer {
     let (at, began) = (Timestamp::now(), Instant::now());
     let answer = run(&hub.0.admin_api, db, &hub.0.projection).await;
     hub.0

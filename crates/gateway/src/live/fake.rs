@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use waybill_domain::order::OrderRecord;
 use waybill_domain::update::Update;
 
-use super::Hub;
+use super::LiveState;
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
@@ -61,11 +61,11 @@ impl Fake {
     }
 
     /// A hub over a fresh database whose admin API this is.
-    pub(super) async fn hub(&self) -> (tempfile::TempDir, Db, Hub) {
+    pub(super) async fn hub(&self) -> (tempfile::TempDir, Db, LiveState) {
         let (folder, db) = crate::storage::db::temporary().await;
         let ingress = services::client::connect(&self.base).unwrap();
         let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
-        let hub = Hub::new(db.clone(), ingress, admin_api, Metrics::default());
+        let hub = LiveState::new(db.clone(), ingress, admin_api, Metrics::default());
         (folder, db, hub)
     }
 

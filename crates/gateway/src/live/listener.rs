@@ -11,7 +11,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
 use super::lines::{Line, LineSplitter};
-use super::{Backoff, Hub};
+use super::{Backoff, LiveState};
 use crate::restate::admin::root_cause;
 
 /// A heartbeat comes every 5 s: a stream that says nothing for this long is
@@ -22,7 +22,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// One services process that is listened to.
 pub(super) struct Listener {
-    hub: Hub,
+    hub: LiveState,
     source: usize,
     url: String,
     token: Option<String>,
@@ -47,7 +47,7 @@ enum Ended {
 }
 
 impl Listener {
-    pub(super) fn new(hub: Hub, source: usize, url: &str, token: Option<&str>) -> Self {
+    pub(super) fn new(hub: LiveState, source: usize, url: &str, token: Option<&str>) -> Self {
         Self {
             hub,
             source,
@@ -211,7 +211,7 @@ mod tests {
         vec![format!("{}/updates", fake.base)]
     }
 
-    async fn listening(fake: &Fake) -> (tempfile::TempDir, Db, Hub) {
+    async fn listening(fake: &Fake) -> (tempfile::TempDir, Db, LiveState) {
         let (folder, db, hub) = fake.hub().await;
         hub.listen(&url(fake), Some(TOKEN));
         eventually("connected", async || hub.health().sources[0].connected).await;

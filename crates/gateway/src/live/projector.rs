@@ -667,7 +667,7 @@ pub(super) mod tests {
     use waybill_domain::checkout::{Placement, Shipping};
     use waybill_domain::ids::{OrderId, Sku, Username};
     use waybill_domain::money::Cents;
-    use waybill_domain::order::{Done, Step};
+    use waybill_domain::order::{Compensable, Step};
     use waybill_domain::payment::LatePayment;
     use waybill_domain::shipment::Shipment;
 
@@ -723,7 +723,7 @@ pub(super) mod tests {
                 Step::PaymentFailed {
                     reason: "declined".into(),
                 },
-                Step::Undone(Done::Reserved),
+                Step::Undone(Compensable::Reserved),
                 Step::Ended,
             ],
         );

@@ -9,7 +9,7 @@
 //! [`show`] keeps one view right; [`show_windows`] does so for several windows of
 //! one browser over one connection, because a browser opens six to a site and
 //! each window that is looked at needs a stream. Each view there is as alone as
-//! on a connection of its own: it has its seat, its wakes and its end.
+//! on a connection of its own: it has its permit, its wakes and its end.
 //!
 //! Streams are not compressed (tower-http leaves `text/event-stream` alone):
 //! each event leaves at once.
@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use waybill_domain::ids::Username;
 
-use super::{Backoff, Hub};
+use super::{Backoff, LiveState};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::metrics::Metrics;
@@ -57,12 +57,12 @@ const IN_ALL: usize = 4_000;
 
 /// What wakes a stream.
 #[derive(Debug, Default)]
-pub struct Wakes {
+pub struct Triggers {
     topics: Vec<watch::Receiver<u64>>,
     every: Option<Duration>,
 }
 
-impl Wakes {
+impl Triggers {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
@@ -117,7 +117,7 @@ impl Wakes {
 
 /// What is asked of a renderer.
 #[derive(Debug, Clone)]
-pub struct Moment {
+pub struct RenderContext {
     /// Whether nothing has been sent on this connection yet.
     pub first: bool,
     /// The id of the last event that the client has: of a former connection
@@ -171,24 +171,24 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
 /// Opens a stream that shows what `render` paints. What `render` refuses the
 /// first time (an unknown order, another user's) is the answer.
 pub async fn show<R, F>(
-    hub: &Hub,
+    hub: &LiveState,
     caller: &Caller,
     LastEventId(after): LastEventId,
-    mut wakes: Wakes,
+    mut wakes: Triggers,
     mut render: R,
 ) -> Result<Response, Problem>
 where
-    R: FnMut(Moment) -> F + Send + 'static,
+    R: FnMut(RenderContext) -> F + Send + 'static,
     F: Future<Output = Result<Frame, Problem>> + Send + 'static,
 {
-    let seat = hub.0.streams.take_seat(&caller.user)?;
+    let permit = hub.0.streams.permit(&caller.user)?;
     wakes.settle();
-    let first = render(Moment {
+    let first = render(RenderContext {
         first: true,
         after: after.clone(),
     })
     .await?;
-    let mut showing = Showing::new(wakes, render, after, seat);
+    let mut showing = StreamState::new(wakes, render, after, permit);
     showing.first = false;
     showing.due = None;
     showing.ready = Some(first);
@@ -203,12 +203,13 @@ where
 }
 
 /// What paints a view.
-pub type Render = Box<dyn FnMut(Moment) -> BoxFuture<'static, Result<Frame, Problem>> + Send>;
+pub type Render =
+    Box<dyn FnMut(RenderContext) -> BoxFuture<'static, Result<Frame, Problem>> + Send>;
 
 /// A view, ready to be shown.
 pub struct Scene {
     /// What wakes it.
-    pub wakes: Wakes,
+    pub wakes: Triggers,
     /// What paints it.
     pub render: Render,
 }
@@ -243,7 +244,7 @@ pub struct Window {
 /// The id of each event says where every window is, so that a client that has
 /// lost its connection can go on with the same address.
 pub fn show_windows(
-    hub: &Hub,
+    hub: &LiveState,
     caller: Option<&Caller>,
     LastEventId(last): LastEventId,
     windows: Vec<Window>,
@@ -318,7 +319,7 @@ impl Told {
 
 /// `refused` is told when it may be shown later, but not now.
 fn of_window(
-    hub: &Hub,
+    hub: &LiveState,
     caller: Option<&Caller>,
     window: Window,
     refused: &Arc<Notify>,
@@ -336,14 +337,14 @@ fn of_window(
         (Ok(scene), Some(caller)) => hub
             .0
             .streams
-            .take_seat(&caller.user)
-            .map(|seat| (scene, seat)),
+            .permit(&caller.user)
+            .map(|permit| (scene, permit)),
         (Ok(_), None) => Err(Problem::unauthenticated("sign in at /login")),
         (Err(problem), _) => Err(problem),
     };
     let news = match seated {
-        Ok((Scene { wakes, render }, seat)) => {
-            let mut showing = Showing::new(wakes, render, after, seat);
+        Ok((Scene { wakes, render }, permit)) => {
+            let mut showing = StreamState::new(wakes, render, after, permit);
             showing.sent.clone_from(&has);
             showing.news().boxed()
         }
@@ -393,7 +394,10 @@ fn of_window(
 }
 
 /// An answer that says `events` until the gateway stops.
-fn answer(hub: &Hub, events: impl futures::Stream<Item = Event> + Send + 'static) -> Response {
+fn answer(
+    hub: &LiveState,
+    events: impl futures::Stream<Item = Event> + Send + 'static,
+) -> Response {
     // Ends at once when the gateway shuts down, in the middle of a wait too.
     let events = events
         .map(Ok::<_, Infallible>)
@@ -414,8 +418,8 @@ async fn closed(closing: CancellationToken) {
     closing.cancelled().await;
 }
 
-struct Showing<R> {
-    wakes: Wakes,
+struct StreamState<R> {
+    wakes: Triggers,
     render: R,
     after: Option<String>,
     /// Hashes of the events of the latest frame.
@@ -429,7 +433,7 @@ struct Showing<R> {
     rendered_at: Option<Instant>,
     ends_at: Instant,
     is_over: bool,
-    _seat: Seat,
+    _seat: StreamPermit,
 }
 
 /// An event of a frame.
@@ -446,13 +450,13 @@ struct Part {
 /// What has changed, or why nothing more is shown.
 type News = Result<Vec<Part>, Problem>;
 
-impl<R, F> Showing<R>
+impl<R, F> StreamState<R>
 where
-    R: FnMut(Moment) -> F + Send + 'static,
+    R: FnMut(RenderContext) -> F + Send + 'static,
     F: Future<Output = Result<Frame, Problem>> + Send + 'static,
 {
     /// A view that is painted at once, and is over when it may not be.
-    fn new(wakes: Wakes, render: R, after: Option<String>, seat: Seat) -> Self {
+    fn new(wakes: Triggers, render: R, after: Option<String>, permit: StreamPermit) -> Self {
         let now = Instant::now();
         Self {
             wakes,
@@ -466,7 +470,7 @@ where
             rendered_at: None,
             ends_at: now + LONGEST_LIFE,
             is_over: false,
-            _seat: seat,
+            _seat: permit,
         }
     }
 
@@ -496,7 +500,7 @@ where
             }
             self.wakes.settle();
             self.rendered_at = Some(Instant::now());
-            let moment = Moment {
+            let moment = RenderContext {
                 first: self.first,
                 after: self.after.clone(),
             };
@@ -572,7 +576,7 @@ impl Streams {
         }
     }
 
-    fn take_seat(&self, user: &Username) -> Result<Seat, Problem> {
+    fn permit(&self, user: &Username) -> Result<StreamPermit, Problem> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.values().sum::<usize>() >= IN_ALL {
             return Err(Problem::unavailable(
@@ -590,7 +594,7 @@ impl Streams {
         }
         *mine += 1;
         self.metrics.stream_opened();
-        Ok(Seat {
+        Ok(StreamPermit {
             streams: self.clone(),
             user: user.clone(),
         })
@@ -599,12 +603,12 @@ impl Streams {
 
 /// One open stream; given back when it ends, however it ends.
 #[derive(Debug)]
-struct Seat {
+struct StreamPermit {
     streams: Streams,
     user: Username,
 }
 
-impl Drop for Seat {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut open = self
             .streams
@@ -654,7 +658,7 @@ mod tests {
 
     fn render(board: &Arc<Board>) -> Render {
         let board = Arc::clone(board);
-        Box::new(move |moment: Moment| {
+        Box::new(move |moment: RenderContext| {
             let board = Arc::clone(&board);
             Box::pin(async move {
                 board.painted.fetch_add(1, Ordering::SeqCst);
@@ -677,12 +681,12 @@ mod tests {
     }
 
     async fn open(
-        hub: &Hub,
+        hub: &LiveState,
         topic: watch::Receiver<u64>,
         board: &Arc<Board>,
         last: LastEventId,
     ) -> Result<BodyDataStream, Problem> {
-        let wakes = Wakes::new().on(topic);
+        let wakes = Triggers::new().on(topic);
         let shown = show(hub, &alice(), last, wakes, render(board)).await?;
         Ok(shown.into_body().into_data_stream())
     }
@@ -701,12 +705,12 @@ mod tests {
 
     fn board_of(topic: &watch::Sender<u64>, board: &Arc<Board>) -> Scene {
         Scene {
-            wakes: Wakes::new().on(topic.subscribe()),
+            wakes: Triggers::new().on(topic.subscribe()),
             render: render(board),
         }
     }
 
-    fn open_windows(hub: &Hub, last: Option<&str>, windows: Vec<Window>) -> BodyDataStream {
+    fn open_windows(hub: &LiveState, last: Option<&str>, windows: Vec<Window>) -> BodyDataStream {
         let last = LastEventId(last.map(str::to_owned));
         let shown = show_windows(hub, Some(&alice()), last, windows);
         shown.into_body().into_data_stream()
@@ -731,7 +735,11 @@ mod tests {
     }
 
     /// A stream whose first picture has been heard.
-    async fn watching(hub: &Hub, topic: &watch::Sender<u64>, board: &Arc<Board>) -> BodyDataStream {
+    async fn watching(
+        hub: &LiveState,
+        topic: &watch::Sender<u64>,
+        board: &Arc<Board>,
+    ) -> BodyDataStream {
         let opened = open(hub, topic.subscribe(), board, LastEventId(None)).await;
         let mut stream = opened.unwrap();
         heard(&mut stream).await;
@@ -841,7 +849,7 @@ mod tests {
         let fake = Fake::start().await;
         let (_folder, _db, hub) = fake.hub().await;
         let render = |_| async { Err(Problem::not_found("there is no such order")) };
-        let refused = show(&hub, &alice(), LastEventId(None), Wakes::new(), render).await;
+        let refused = show(&hub, &alice(), LastEventId(None), Triggers::new(), render).await;
         assert_eq!(refused.unwrap_err().status, StatusCode::NOT_FOUND);
         hub.close().await;
     }
@@ -998,7 +1006,7 @@ mod tests {
             }
         }
         drop(stream);
-        // Each has given its seat back.
+        // Each has given its permit back.
         assert!(
             open(&hub, topic.subscribe(), &board, LastEventId(None))
                 .await

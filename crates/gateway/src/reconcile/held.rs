@@ -22,7 +22,7 @@ const RESERVATION: &str = "reservation:";
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct RestateSnapshot {
     /// The newest record of each order.
     pub(super) orders: BTreeMap<OrderId, OrderRecord>,
     /// Orders that the user's session has handed over to their workflow.
@@ -56,21 +56,24 @@ struct Work {
 }
 
 /// Reads everything, or what concerns one order.
-pub(super) async fn read(admin_api: &AdminApi, only: Option<&OrderId>) -> Result<Held, AdminError> {
+pub(super) async fn read(
+    admin_api: &AdminApi,
+    only: Option<&OrderId>,
+) -> Result<RestateSnapshot, AdminError> {
     // Work first: what begins after this is not mistaken for nothing.
     let work = work(admin_api).await?;
     let held = states(admin_api, only).await?;
-    Ok(Held { work, ..held })
+    Ok(RestateSnapshot { work, ..held })
 }
 
 /// The same without who works on what.
 pub(super) async fn states(
     admin_api: &AdminApi,
     only: Option<&OrderId>,
-) -> Result<Held, AdminError> {
-    let mut held = Held {
+) -> Result<RestateSnapshot, AdminError> {
+    let mut held = RestateSnapshot {
         is_partial: only.is_some(),
-        ..Held::default()
+        ..RestateSnapshot::default()
     };
     let mut rows = std::pin::pin!(admin_api.query_rows::<StateRow>(state_sql(only)));
     while let Some(row) = rows.try_next().await? {
@@ -158,7 +161,7 @@ async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
     Ok(work)
 }
 
-impl Held {
+impl RestateSnapshot {
     fn take(&mut self, row: &StateRow) -> anyhow::Result<()> {
         match (row.service_name.as_str(), row.key.as_str()) {
             ("OrderFulfillmentWorkflow", _) => self.take_record(serde_json::from_str(&row.value)?),

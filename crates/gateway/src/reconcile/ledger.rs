@@ -11,7 +11,7 @@ use waybill_domain::order::OrderRecord;
 use waybill_domain::payment::PaymentOrder;
 use waybill_domain::shipment::ShipmentRequest;
 
-use super::held::Held;
+use super::held::RestateSnapshot;
 use super::{About, Difference, Repair, Side, is_good_end};
 
 /// The ledger of a long demo is a few megabytes.
@@ -51,7 +51,7 @@ struct Shipment {
 }
 
 /// Ended orders that only the read model knows.
-pub(super) type Kept = BTreeMap<OrderId, OrderRecord>;
+pub(super) type ArchivedOrders = BTreeMap<OrderId, OrderRecord>;
 
 /// What is given back, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,29 +91,33 @@ impl Ledger {
     /// What is held outside although it should not be, and what is missing
     /// there. Orders that have not ended may still change outside.
     /// `kept`: orders that Restate has forgotten, by the read model.
-    pub(super) fn differences(&self, held: &Held, kept: &Kept) -> Vec<Difference> {
+    pub(super) fn differences(
+        &self,
+        held: &RestateSnapshot,
+        kept: &ArchivedOrders,
+    ) -> Vec<Difference> {
         let mut differences = Vec::new();
         // Of an order that had the same id before: not this record's to judge.
-        let mut had_another_life = BTreeSet::new();
+        let mut order_id_reused = BTreeSet::new();
         for payment in &self.payments {
             let record = match Standing::of(&payment.order_id, held, kept) {
                 Standing::Open => continue,
-                Standing::Nobodys => None,
+                Standing::Unknown => None,
                 Standing::Ended(record) => Some(record),
             };
             if record.is_some_and(|record| !payment.is_of(record)) {
-                had_another_life.insert(payment.order_id.as_str());
+                order_id_reused.insert(payment.order_id.as_str());
             }
-            differences.extend(payment.in_vain(record));
+            differences.extend(payment.unwarranted(record));
         }
         for shipment in &self.shipments {
             let record = match Standing::of(&shipment.order_id, held, kept) {
                 Standing::Open => continue,
-                Standing::Nobodys => None,
+                Standing::Unknown => None,
                 Standing::Ended(record) => Some(record),
             };
-            let may_be_called_back = !had_another_life.contains(shipment.order_id.as_str());
-            differences.extend(shipment.in_vain(record, may_be_called_back));
+            let may_be_called_back = !order_id_reused.contains(shipment.order_id.as_str());
+            differences.extend(shipment.unwarranted(record, may_be_called_back));
         }
         let with_money: BTreeSet<_> = self.payments.iter().flat_map(Payment::captured).collect();
         let with_parcel: BTreeSet<_> = self
@@ -154,13 +158,13 @@ enum Standing<'a> {
     Open,
     Ended(&'a OrderRecord),
     /// Restate does not hold it.
-    Nobodys,
+    Unknown,
 }
 
 impl<'a> Standing<'a> {
-    fn of(order: &str, held: &'a Held, kept: &'a Kept) -> Self {
+    fn of(order: &str, held: &'a RestateSnapshot, kept: &'a ArchivedOrders) -> Self {
         let Ok(order) = OrderId::parse(order) else {
-            return Self::Nobodys;
+            return Self::Unknown;
         };
         if held.is_worked_on(&order) {
             return Self::Open;
@@ -171,7 +175,7 @@ impl<'a> Standing<'a> {
             None => match kept.get(&order) {
                 Some(record) => Self::Ended(record),
                 None if held.was_handed_over(&order) => Self::Open,
-                None => Self::Nobodys,
+                None => Self::Unknown,
             },
         }
     }
@@ -205,7 +209,7 @@ impl Payment {
 
     /// Money that is held or taken and should not be, and a payment that can
     /// still be paid although its order has ended.
-    fn in_vain(&self, record: Option<&OrderRecord>) -> Vec<Difference> {
+    fn unwarranted(&self, record: Option<&OrderRecord>) -> Vec<Difference> {
         let ended = match record {
             Some(record) => record.status.to_string(),
             None => "held by nobody".to_owned(),
@@ -279,7 +283,7 @@ impl Shipment {
     }
 
     /// A parcel that should not be on its way, or is another than we know.
-    fn in_vain(
+    fn unwarranted(
         &self,
         record: Option<&OrderRecord>,
         may_be_called_back: bool,

@@ -11,8 +11,8 @@ use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::update::Update;
 
-use super::held::{self, Held};
-use super::ledger::Kept;
+use super::held::{self, RestateSnapshot};
+use super::ledger::ArchivedOrders;
 use super::{About, Difference, Repair, Side};
 use crate::live::projector::write_update;
 use crate::restate::admin::AdminApi;
@@ -159,8 +159,8 @@ pub(super) async fn shown(db: &Db, only: Option<&OrderId>) -> anyhow::Result<Vec
 }
 
 /// The records of these orders, as the read model has them.
-pub(super) async fn records(db: &Db, shown: &[Shown]) -> anyhow::Result<Kept> {
-    let mut kept = Kept::new();
+pub(super) async fn records(db: &Db, shown: &[Shown]) -> anyhow::Result<ArchivedOrders> {
+    let mut kept = ArchivedOrders::new();
     for chunk in shown.chunks(CHUNK) {
         let ids: Vec<_> = chunk.iter().map(|it| it.order_id.as_str()).collect();
         let rows: Vec<String> = sqlx::query_scalar(
@@ -180,7 +180,7 @@ pub(super) async fn records(db: &Db, shown: &[Shown]) -> anyhow::Result<Kept> {
 pub(super) async fn lost(
     db: &Db,
     shown: Vec<Shown>,
-    held: &Held,
+    held: &RestateSnapshot,
 ) -> anyhow::Result<Vec<Difference>> {
     let mut records = records(db, &shown).await?;
     let lost = shown
@@ -216,7 +216,7 @@ pub(super) async fn lost(
 pub(super) async fn differences(
     db: &Db,
     admin_api: &AdminApi,
-    held: &Held,
+    held: &RestateSnapshot,
 ) -> anyhow::Result<Vec<Difference>> {
     let mut scratch = Db::scratch().await?;
     let mut differences = Vec::new();
@@ -274,7 +274,7 @@ pub(super) async fn differences(
 }
 
 /// What Restate holds of an order, as the services would say it.
-fn updates_of(held: &Held, order: &OrderId) -> Vec<Update> {
+fn updates_of(held: &RestateSnapshot, order: &OrderId) -> Vec<Update> {
     let record = held
         .orders
         .get(order)
@@ -289,7 +289,7 @@ fn updates_of(held: &Held, order: &OrderId) -> Vec<Update> {
 async fn levels_outrun(
     db: &Db,
     admin_api: &AdminApi,
-    held: &Held,
+    held: &RestateSnapshot,
 ) -> anyhow::Result<BTreeSet<Sku>> {
     // What Restate held is shown by now, unless it never will be.
     tokio::time::sleep(SHOWN_WITHIN).await;
@@ -317,7 +317,7 @@ async fn levels_outrun(
 pub(super) async fn rewrite(
     db: &Db,
     admin_api: &AdminApi,
-    held: &Held,
+    held: &RestateSnapshot,
     about: &About,
 ) -> anyhow::Result<()> {
     let (statements, of, updates): (&[&'static str], _, _) = match about {
@@ -383,7 +383,7 @@ pub(super) async fn rewrite(
 /// Writes what Restate holds of these orders, if it is news.
 pub(super) async fn catch_up(
     db: &Db,
-    held: &Held,
+    held: &RestateSnapshot,
     orders: &BTreeSet<OrderId>,
 ) -> anyhow::Result<()> {
     let mut transaction = db.begin().await?;

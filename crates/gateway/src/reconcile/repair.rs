@@ -13,7 +13,7 @@ use waybill_domain::order::OrderRecord;
 
 use super::held;
 use super::ledger::Return;
-use super::{About, Look, Reconcile, Repair, read_model};
+use super::{About, Comparison, Reconcile, Repair, read_model};
 use crate::restate::admin::literal;
 
 /// Who it was, in the order's story.
@@ -28,7 +28,7 @@ impl Reconcile {
     /// which shows what came of it.
     pub(super) async fn repair(
         &self,
-        look: &Look,
+        look: &Comparison,
         say: &mut dyn FnMut(String),
     ) -> anyhow::Result<()> {
         let mut touched = BTreeSet::new();
@@ -70,7 +70,7 @@ impl Reconcile {
                 read_model::rewrite(
                     &self.db,
                     &self.admin_api,
-                    &held::Held::default(),
+                    &held::RestateSnapshot::default(),
                     &About::Order(order.to_string()),
                 )
                 .await

@@ -189,19 +189,19 @@ const VERBS: &[(&str, &str, &str, &str)] = &[
         "UserSession.AwaitPayment",
         "PaymentService.RequestPayment",
         ATTEMPT,
-        "hear_outcome",
+        "await_outcome",
     ),
     (
         "UserSession.AwaitPayment",
         "UserSession.PaymentOpened",
         ATTEMPT,
-        "hear_outcome",
+        "await_outcome",
     ),
     (
         "UserSession.AwaitPayment",
         "awakeable resolved",
         ATTEMPT,
-        "hear_outcome",
+        "await_outcome",
     ),
     (
         "UserSession.PaymentCallback",
@@ -279,7 +279,7 @@ fn of_sleep(handler: &str, before: Option<&str>) -> Option<Source> {
         ("OrderFulfillmentWorkflow.Run", Some("promise")) => (WORKFLOW, "await_approval"),
         ("OrderFulfillmentWorkflow.Run", Some("call")) => (WORKFLOW, "until_done"),
         ("OrderFulfillmentWorkflow.Run", _) => (WORKFLOW, "deliver"),
-        ("UserSession.AwaitPayment", _) => (ATTEMPT, "hear_outcome"),
+        ("UserSession.AwaitPayment", _) => (ATTEMPT, "await_outcome"),
         (handler, _)
             if handler.starts_with("PaymentService.")
                 || handler.starts_with("ShippingService.") =>

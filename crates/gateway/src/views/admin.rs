@@ -9,7 +9,7 @@ use super::Console;
 use super::View;
 use super::dashboard::StockRow;
 use super::orders::OrderList;
-use super::page::{Middle, Place, Viewer};
+use super::page::{Location, PageContent, Viewer};
 use super::shell::order_href;
 use super::world::WorldPanel;
 use super::{load, orders};
@@ -108,8 +108,8 @@ impl QueueRow {
 pub(super) async fn middle(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
-) -> Result<Middle, Problem> {
+    place: &Location,
+) -> Result<PageContent, Problem> {
     let records = storage::orders::awaiting_approval(&console.db, IN_QUEUE).await?;
     let all_stock = place.word("stock")?.is_some();
     let limit = if all_stock { ALL_STOCK } else { LOW_STOCK };
@@ -137,7 +137,7 @@ pub(super) async fn middle(
         })
         .collect();
     let document = markdown::approvals(&rows);
-    let mut middle = Middle::new("Admin", console.views.render(&page)?, document);
+    let mut middle = PageContent::new("Admin", console.views.render(&page)?, document);
     middle.status = (page.waiting > 0).then(|| format!("{} waiting", page.waiting));
     Ok(middle)
 }

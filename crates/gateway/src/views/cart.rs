@@ -6,7 +6,7 @@ use waybill_domain::money::{CURRENCY, Cents};
 
 use super::Console;
 use super::View;
-use super::page::{Middle, Place, Viewer};
+use super::page::{Location, PageContent, Viewer};
 use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::storage::catalog::{self as queries, Zone};
@@ -141,9 +141,9 @@ impl CartPage {
 pub(super) async fn middle(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
     basket: Option<&Basket>,
-) -> Result<Middle, Problem> {
+) -> Result<PageContent, Problem> {
     let user = &viewer.caller.user;
     let zones = queries::zones(&console.db).await?;
     let mut suggestion = Suggestion {
@@ -171,7 +171,11 @@ pub(super) async fn middle(
         markdown::cart,
     );
     let page = CartPage::of(place.tab, viewer.seed.clone(), basket, zones, suggestion);
-    Ok(Middle::new("Cart", console.views.render(&page)?, document))
+    Ok(PageContent::new(
+        "Cart",
+        console.views.render(&page)?,
+        document,
+    ))
 }
 
 impl View for CartPage {

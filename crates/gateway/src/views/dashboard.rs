@@ -11,7 +11,7 @@ use waybill_domain::words::{self, MAX_DETAIL};
 use super::Console;
 use super::View;
 use super::lists::{self, OrderRow};
-use super::page::{Middle, Place, Viewer};
+use super::page::{Location, PageContent, Viewer};
 use super::shell::{order_href, span};
 use super::status_style::{self, Chip};
 use super::world::{self, ScenarioCard};
@@ -211,16 +211,16 @@ pub fn minute_bars(counts: &[(Timestamp, i64)]) -> Vec<MinuteBar> {
 pub(super) async fn middle(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
     basket: Option<&Basket>,
-) -> Result<Middle, Problem> {
+) -> Result<PageContent, Problem> {
     let page = if viewer.caller.is_admin() {
         of_shop(console, viewer, place).await?
     } else {
         of_customer(console, viewer, place, basket).await?
     };
     let document = document(&page);
-    Ok(Middle::new(
+    Ok(PageContent::new(
         "Dashboard",
         console.views.render(&page)?,
         document,
@@ -230,7 +230,7 @@ pub(super) async fn middle(
 async fn of_customer(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
     basket: Option<&Basket>,
 ) -> Result<DashboardPage, Problem> {
     let user = &viewer.caller.user;
@@ -254,7 +254,7 @@ async fn of_customer(
 async fn of_shop(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
 ) -> Result<DashboardPage, Problem> {
     let shop = dashboard::current(console, &console.dashboard).await?;
     let counts: Vec<_> = shop

@@ -3,13 +3,13 @@
 use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::money::CURRENCY;
-use waybill_domain::order::{Done, OrderRecord, OrderStatus};
+use waybill_domain::order::{Compensable, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentAttempt;
 use waybill_domain::shipment::Shipment;
 
 use super::Console;
 use super::View;
-use super::page::{Middle, Place, Viewer};
+use super::page::{Location, PageContent, Viewer};
 use super::shell::{self, Link};
 use super::status_style::{self, Chip};
 use crate::documents::progress::{Progress, Step, StepName, StepState};
@@ -316,10 +316,10 @@ fn undoes(record: &OrderRecord) -> String {
         .iter()
         .rev()
         .map(|done| match done {
-            Done::Captured => "the payment is refunded",
-            Done::Booked => "the parcel is called back",
-            Done::Authorized => "the hold on the money is given up",
-            Done::Reserved => "the stock is released",
+            Compensable::Captured => "the payment is refunded",
+            Compensable::Booked => "the parcel is called back",
+            Compensable::Authorized => "the hold on the money is given up",
+            Compensable::Reserved => "the stock is released",
         })
         .collect();
     words.join(", ")
@@ -410,9 +410,9 @@ fn commands(record: &OrderRecord, addresses: &Addresses<'_>) -> Vec<Command> {
 pub(super) async fn middle(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
     id: &OrderId,
-) -> Result<Middle, Problem> {
+) -> Result<PageContent, Problem> {
     let id = orders::named(&viewer.caller, id.as_str())?;
     let record = orders::find(console, &id).await?;
     // Signed callbacks cannot be typed by hand.
@@ -430,7 +430,7 @@ pub(super) async fn middle(
     );
     let document = orders::show::document(console, &record).await?;
     let list = if page.is_own { "/orders" } else { "/admin" };
-    Ok(Middle {
+    Ok(PageContent {
         heading: page.short.clone(),
         status: Some(page.status.label.clone()),
         parent: Some(Link {

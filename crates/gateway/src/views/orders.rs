@@ -6,7 +6,7 @@ use waybill_domain::order::OrderStatus;
 use super::Console;
 use super::View;
 use super::lists::{self, OrderRow, Pages};
-use super::page::{Middle, Place, Viewer};
+use super::page::{Location, PageContent, Viewer};
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -101,21 +101,21 @@ impl OrderList {
 pub(super) async fn middle(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
-) -> Result<Middle, Problem> {
+    place: &Location,
+) -> Result<PageContent, Problem> {
     let (list, document) = list(console, &viewer.caller, place, true).await?;
     let input = console.views.render(&OrdersPage {
         tab: place.tab,
         list,
     })?;
-    Ok(Middle::new("Orders", input, document))
+    Ok(PageContent::new("Orders", input, document))
 }
 
 /// Loads the list, and the document about it. `own`: the caller's only.
 pub(super) async fn list(
     console: &Console,
     caller: &Caller,
-    place: &Place,
+    place: &Location,
     own: bool,
 ) -> Result<(OrderList, String), Problem> {
     let filter = queries::Filter {

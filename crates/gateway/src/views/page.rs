@@ -40,7 +40,7 @@ const MAX_Q: usize = 100;
 
 /// Where a browser is.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Location {
     /// Which page.
     pub kind: Kind,
     /// Its address without a query.
@@ -104,7 +104,7 @@ impl Kind {
     }
 }
 
-impl Place {
+impl Location {
     /// From path and query, e.g. `/orders?status=delivered&tab=output`.
     pub fn parse(address: &str) -> Result<Self, Problem> {
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
@@ -228,7 +228,7 @@ impl Viewer {
 }
 
 /// A page's middle, and what the rest of the page takes from it.
-pub(super) struct Middle {
+pub(super) struct PageContent {
     /// What the page is.
     pub heading: String,
     /// The order's status, for the title.
@@ -243,7 +243,7 @@ pub(super) struct Middle {
     pub order: Option<OrderRecord>,
 }
 
-impl Middle {
+impl PageContent {
     /// Of a page about no order in particular.
     pub(super) fn new(heading: &str, input: String, document: String) -> Self {
         Self {
@@ -259,7 +259,7 @@ impl Middle {
 
 /// A painted page.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct RenderedPage {
     heading: String,
     parent: Option<Link>,
     /// Its regions.
@@ -272,9 +272,9 @@ pub struct Picture {
 pub async fn paint(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
     after: Option<&str>,
-) -> Result<Picture, Problem> {
+) -> Result<RenderedPage, Problem> {
     let caller = &viewer.caller;
     if place.kind == Kind::Admin && !caller.is_admin() {
         return Err(Problem::forbidden(
@@ -335,7 +335,7 @@ pub async fn paint(
             text: announced.unwrap_or_default(),
         })?,
     };
-    Ok(Picture {
+    Ok(RenderedPage {
         heading: middle.heading,
         parent: middle.parent,
         regions,
@@ -376,7 +376,7 @@ async fn workflow(
     })
 }
 
-fn journal_at_first(place: &Place) -> Journal {
+fn journal_at_first(place: &Location) -> Journal {
     match &place.kind {
         Kind::Order(_) => Journal {
             state: Some("loading"),
@@ -390,9 +390,9 @@ fn journal_at_first(place: &Place) -> Journal {
 async fn middle(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
     basket: Option<&Basket>,
-) -> Result<Middle, Problem> {
+) -> Result<PageContent, Problem> {
     match &place.kind {
         Kind::Dashboard => dashboard::middle(console, viewer, place, basket).await,
         Kind::Products => products::middle(console, viewer, place).await,
@@ -428,7 +428,7 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Html<String>, Problem> {
     let address = uri.path_and_query().map_or("/", |address| address.as_str());
-    let place = Place::parse(address)?;
+    let place = Location::parse(address)?;
     let viewer = Viewer::of(caller, &headers);
     let mut picture = paint(&console, &viewer, &place, None).await?;
     // Without JavaScript nobody fetches the journal later.
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn an_address_is_a_place() {
-        let place = Place::parse("/orders?status=delivered&tab=output&q=a+b").unwrap();
+        let place = Location::parse("/orders?status=delivered&tab=output&q=a+b").unwrap();
         assert_eq!(place.kind, Kind::Orders);
         assert_eq!(place.tab, "output");
         assert_eq!(place.address, "/orders?status=delivered&q=a+b");
@@ -501,7 +501,7 @@ mod tests {
             place.stream(),
             "/stream/page?at=%2Forders%3Fstatus%3Ddelivered%26q%3Da%2Bb%26tab%3Doutput"
         );
-        let place = Place::parse("/orders/alice.order-1").unwrap();
+        let place = Location::parse("/orders/alice.order-1").unwrap();
         assert_eq!(place.kind.nav(), "orders");
         assert_eq!(place.stream(), "/stream/page?at=%2Forders%2Falice.order-1");
     }
@@ -510,12 +510,12 @@ mod tests {
     fn no_page_is_a_404_and_a_wrong_filter_a_400() {
         for address in ["/nothing", "//evil", "/orders/no-owner", ""] {
             assert_eq!(
-                Place::parse(address).err().unwrap().status,
+                Location::parse(address).err().unwrap().status,
                 404,
                 "{address}"
             );
         }
-        let place = Place::parse("/orders?status=lost&page=0").unwrap();
+        let place = Location::parse("/orders?status=lost&page=0").unwrap();
         assert_eq!(
             place.status().err().unwrap().field.as_deref(),
             Some("status")

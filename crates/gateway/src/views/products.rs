@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Console;
 use super::View;
 use super::lists::{self, Pages};
-use super::page::{Middle, Place, Viewer};
+use super::page::{Location, PageContent, Viewer};
 use super::status_style;
 use crate::catalog;
 use crate::http::pagination::Pagination;
@@ -159,21 +159,21 @@ impl ProductList {
 pub(super) async fn middle(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
-) -> Result<Middle, Problem> {
+    place: &Location,
+) -> Result<PageContent, Problem> {
     let (list, document) = list(console, viewer, place).await?;
     let categories = queries::categories(&console.db).await?;
     let input = console
         .views
         .render(&ProductsPage::of(place.tab, list, categories))?;
-    Ok(Middle::new("Products", input, document))
+    Ok(PageContent::new("Products", input, document))
 }
 
 /// Loads the list, and the document about it.
 pub(super) async fn list(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
+    place: &Location,
 ) -> Result<(ProductList, String), Problem> {
     let filter = Filter {
         q: place.q()?,

@@ -6,7 +6,7 @@ use waybill_domain::basket::{Basket, Line, Product};
 use waybill_domain::checkout::{Placement, ProviderPage, Shipping};
 use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::money::Cents;
-use waybill_domain::order::{Done, OrderRecord, Step};
+use waybill_domain::order::{Compensable, OrderRecord, Step};
 use waybill_domain::shipment::Shipment;
 
 /// A quarter past seven on a Saturday morning, plus `second`.
@@ -151,7 +151,7 @@ pub fn payment_failed() -> OrderRecord {
         Step::PaymentFailed {
             reason: "insufficient funds".into(),
         },
-        Step::Undone(Done::Reserved),
+        Step::Undone(Compensable::Reserved),
         Step::Ended,
     ]);
     after(placed(), steps)
@@ -172,8 +172,8 @@ pub fn rejected() -> OrderRecord {
             by: "admin".into(),
             reason: Some("address is *not* served".into()),
         },
-        Step::Undone(Done::Authorized),
-        Step::Undone(Done::Reserved),
+        Step::Undone(Compensable::Authorized),
+        Step::Undone(Compensable::Reserved),
         Step::Ended,
     ]);
     after(placed(), steps)
@@ -186,8 +186,8 @@ pub fn shipping_failed() -> OrderRecord {
         Step::ShippingFailed {
             reason: "no vehicle".into(),
         },
-        Step::Undone(Done::Authorized),
-        Step::Undone(Done::Reserved),
+        Step::Undone(Compensable::Authorized),
+        Step::Undone(Compensable::Reserved),
         Step::Ended,
     ]);
     after(placed(), steps)
@@ -201,7 +201,7 @@ pub fn undoing_in_transit() -> OrderRecord {
             by: "restate".into(),
             reason: None,
         },
-        Step::Undone(Done::Captured),
+        Step::Undone(Compensable::Captured),
     ]);
     after(placed(), steps)
 }

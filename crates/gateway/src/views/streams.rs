@@ -20,7 +20,7 @@ use waybill_domain::order::OrderRecord;
 
 use super::Console;
 use super::journal;
-use super::page::{self, Kind, Place, Viewer};
+use super::page::{self, Kind, Location, Viewer};
 use super::products;
 use super::shell::{Announce, NotificationItem, Notifications, Workflow, WorkflowOrder};
 use crate::auth::OptionalCaller;
@@ -28,7 +28,7 @@ use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
-use crate::live::sse::{self, Frame, LastEventId, Moment, Scene, Wakes, Window};
+use crate::live::sse::{self, Frame, LastEventId, RenderContext, Scene, Triggers, Window};
 use crate::notifications;
 use crate::orders;
 
@@ -56,11 +56,11 @@ where
         .route("/stream/workflow/{id}", get(of_workflow))
 }
 
-struct At(Place);
+struct At(Location);
 
 impl FromFields for At {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Place::parse(&fields.required_word("at", MAX_ADDRESS)?).map(Self)
+        Location::parse(&fields.required_word("at", MAX_ADDRESS)?).map(Self)
     }
 }
 
@@ -95,7 +95,7 @@ async fn of_pages(
                 "at",
                 format!("at must be the address of a page, up to {MAX_ADDRESS} characters"),
             )),
-            Some(caller) => Place::parse(&asked.at).map(|place| {
+            Some(caller) => Location::parse(&asked.at).map(|place| {
                 let mut viewer = Viewer::of(caller.clone(), &headers);
                 if let Some(seed) = asked.seed {
                     viewer.seed = seed;
@@ -185,13 +185,13 @@ fn is_word(text: &str) -> bool {
 }
 
 /// A page, kept right.
-fn scene(console: &Arc<Console>, viewer: Viewer, place: Place) -> Scene {
+fn scene(console: &Arc<Console>, viewer: Viewer, place: Location) -> Scene {
     // Wakes the stream once its first frame is out.
     let (painted, after_paint) = watch::channel(0);
     let wakes = wakes(console, &viewer.caller, &place.kind).on(after_paint);
     let (viewer, place) = (Arc::new(viewer), Arc::new(place));
     let console = Arc::clone(console);
-    let render = move |moment: Moment| -> BoxFuture<'static, Result<Frame, Problem>> {
+    let render = move |moment: RenderContext| -> BoxFuture<'static, Result<Frame, Problem>> {
         let (console, viewer, place) = (
             Arc::clone(&console),
             Arc::clone(&viewer),
@@ -206,9 +206,9 @@ fn scene(console: &Arc<Console>, viewer: Viewer, place: Place) -> Scene {
     }
 }
 
-fn wakes(console: &Console, caller: &Caller, kind: &Kind) -> Wakes {
+fn wakes(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
     // Admins are told of everybody's orders on every page.
-    let wakes = Wakes::new().on(if caller.is_admin() {
+    let wakes = Triggers::new().on(if caller.is_admin() {
         console.live.changes()
     } else {
         console.live.user(&caller.user)
@@ -224,8 +224,8 @@ fn wakes(console: &Console, caller: &Caller, kind: &Kind) -> Wakes {
 async fn page_frame(
     console: &Console,
     viewer: &Viewer,
-    place: &Place,
-    moment: Moment,
+    place: &Location,
+    moment: RenderContext,
 ) -> Result<Frame, Problem> {
     let picture = page::paint(console, viewer, place, moment.after.as_deref()).await?;
     let mut regions = picture.regions;
@@ -268,11 +268,11 @@ async fn of_products(
     last: LastEventId,
     InQuery(query): InQuery<ListQuery>,
 ) -> Result<Response, Problem> {
-    let wakes = Wakes::new().on(console.live.stock());
+    let wakes = Triggers::new().on(console.live.stock());
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
     let place = Arc::new(query.0);
     let shared = Arc::clone(&console);
-    let render = move |_: Moment| {
+    let render = move |_: RenderContext| {
         let (console, viewer, place) =
             (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
         async move {
@@ -285,11 +285,11 @@ async fn of_products(
     sse::show(&console.live, &caller, last, wakes, render).await
 }
 
-struct ListQuery(Place);
+struct ListQuery(Location);
 
 impl FromFields for ListQuery {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Ok(Self(Place::of_products(fields.clone())))
+        Ok(Self(Location::of_products(fields.clone())))
     }
 }
 
@@ -300,14 +300,14 @@ async fn of_notifications(
     headers: HeaderMap,
     last: LastEventId,
 ) -> Result<Response, Problem> {
-    let wakes = Wakes::new().on(if caller.is_admin() {
+    let wakes = Triggers::new().on(if caller.is_admin() {
         console.live.changes()
     } else {
         console.live.user(&caller.user)
     });
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
     let shared = Arc::clone(&console);
-    let render = move |moment: Moment| {
+    let render = move |moment: RenderContext| {
         let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
         async move { notifications_frame(&console, &viewer, moment).await }
     };
@@ -317,7 +317,7 @@ async fn of_notifications(
 async fn notifications_frame(
     console: &Console,
     viewer: &Viewer,
-    moment: Moment,
+    moment: RenderContext,
 ) -> Result<Frame, Problem> {
     let pane = notifications::pane(console, &viewer.caller, moment.after.as_deref()).await?;
     let news = pane.notifications.iter().find(|told| told.is_new);
@@ -344,9 +344,11 @@ async fn of_workflow(
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let id = orders::named(&caller, &id)?;
-    let wakes = Wakes::new().on(console.live.order(&id)).every(ASK_RESTATE);
+    let wakes = Triggers::new()
+        .on(console.live.order(&id))
+        .every(ASK_RESTATE);
     let shared = Arc::clone(&console);
-    let render = move |_: Moment| {
+    let render = move |_: RenderContext| {
         let (console, id) = (Arc::clone(&shared), id.clone());
         async move {
             let record = orders::find(&console, &id).await?;

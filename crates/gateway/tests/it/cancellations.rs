@@ -8,7 +8,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::outside::Ledger;
-use crate::shop::{Order, Person, kinds_of, text};
+use crate::shop::{Client, Order, kinds_of, text};
 use crate::world::{Setup, eventually, own, shared};
 
 /// Longest that one order may take to where it is wanted, or to its end: the
@@ -129,7 +129,7 @@ fn an_operator_cancels_wherever_the_order_stands() {
     });
 }
 
-async fn cancel_at(buyer: &Person<'_>, case: &Case) {
+async fn cancel_at(buyer: &Client<'_>, case: &Case) {
     let shop = buyer.shop;
     let id = format!("{}.order", buyer.name);
     if case.at == Point::Requesting {
@@ -232,7 +232,7 @@ fn invocation(order: &Order<'_>, case: &Case) -> (String, Option<String>) {
 }
 
 /// Brings an order to where it is cancelled.
-async fn bring_to<'a>(buyer: &Person<'a>, case: &Case) -> Order<'a> {
+async fn bring_to<'a>(buyer: &Client<'a>, case: &Case) -> Order<'a> {
     buyer.add("P001", 1).await;
     let order = buyer.placed(&buyer.try_checkout("order").await.expect(202));
     let shop = buyer.shop;
@@ -371,7 +371,7 @@ enum Effect {
 }
 
 /// An order on its way, while those outside answer a second late.
-async fn in_transit<'a>(buyer: &Person<'a>) -> Order<'a> {
+async fn in_transit<'a>(buyer: &Client<'a>) -> Order<'a> {
     let order = buyer.buy("P001", 1, "order").await;
     buyer.shop.admin().approve(&order).await;
     order.until("in_transit").await;

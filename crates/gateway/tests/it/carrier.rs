@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::outside::ShipmentEffects;
-use crate::shop::{Order, Person, kinds_of};
+use crate::shop::{Client, Order, kinds_of};
 use crate::world::{Setup, eventually, own};
 
 /// Longest that an order may take to its end: one sleep of an outage and some
@@ -182,7 +182,7 @@ fn whatever_the_carrier_does_it_ships_once_or_not_at_all() {
     });
 }
 
-async fn ship(buyer: &Person<'_>, case: &Case) {
+async fn ship(buyer: &Client<'_>, case: &Case) {
     let shop = buyer.shop;
     let name = case.name;
     let order = buyer.buy("P001", 1, case.order).await;
@@ -277,7 +277,7 @@ fn a_parcel_is_called_back_when_the_carrier_is_back() {
         let order = alice.checkout("uncaptured").await;
         // Paid, says somebody; the provider knows better and will not capture.
         let receipt = order.receipt("txn-made-up").await;
-        let nobody = shop.stranger();
+        let nobody = shop.anonymous();
         nobody
             .post("/api/payment/callback", &receipt)
             .await

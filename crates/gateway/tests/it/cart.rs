@@ -111,7 +111,7 @@ fn a_thousand_additions_by_ten_at_once() {
 #[test]
 fn a_bare_addition_is_told_what_is_missing() {
     shared(async |shop| {
-        let bare = shop.stranger().request(Method::POST, "/api/cart/add");
+        let bare = shop.anonymous().request(Method::POST, "/api/cart/add");
         let problem = send(bare).await.refusal(401);
         assert!(
             problem["detail"].as_str().unwrap().contains("X-User-Id"),

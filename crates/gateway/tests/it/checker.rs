@@ -23,12 +23,12 @@ use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use waybill_domain::checkout::Marker;
 use waybill_domain::notification::Notification;
-use waybill_domain::order::{Done, EventKind, OrderRecord, OrderStatus};
+use waybill_domain::order::{Compensable, EventKind, OrderRecord, OrderStatus};
 use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 
 use crate::outside::{Entry, Ledger};
-use crate::shop::{Person, Shop, text};
+use crate::shop::{Client, Shop, text};
 
 /// How long a shop may take to become quiet after its last order has ended.
 const QUIET_WITHIN: Duration = Duration::from_secs(20);
@@ -250,7 +250,7 @@ pub fn undone_in_reverse(evidence: &Evidence) -> Vec<String> {
 }
 
 fn wrong_undoing(record: &OrderRecord) -> Option<String> {
-    let mut done: Vec<Done> = Vec::new();
+    let mut done: Vec<Compensable> = Vec::new();
     for event in &record.events {
         let undoes = match event.kind {
             EventKind::OrderPlaced | EventKind::PaymentRetried => {
@@ -260,25 +260,25 @@ fn wrong_undoing(record: &OrderRecord) -> Option<String> {
                         record.order_id
                     ));
                 }
-                done.push(Done::Reserved);
+                done.push(Compensable::Reserved);
                 continue;
             }
             EventKind::PaymentConfirmed => {
-                done.push(Done::Authorized);
+                done.push(Compensable::Authorized);
                 continue;
             }
             EventKind::ShipmentInitiated => {
-                done.push(Done::Booked);
+                done.push(Compensable::Booked);
                 continue;
             }
             EventKind::PaymentCaptured => {
-                done.push(Done::Captured);
+                done.push(Compensable::Captured);
                 continue;
             }
-            EventKind::PaymentRefunded => Done::Captured,
-            EventKind::ShipmentCancelled => Done::Booked,
-            EventKind::PaymentVoided => Done::Authorized,
-            EventKind::StockReleased => Done::Reserved,
+            EventKind::PaymentRefunded => Compensable::Captured,
+            EventKind::ShipmentCancelled => Compensable::Booked,
+            EventKind::PaymentVoided => Compensable::Authorized,
+            EventKind::StockReleased => Compensable::Reserved,
             _ => continue,
         };
         if done.pop() != Some(undoes) {
@@ -287,16 +287,16 @@ fn wrong_undoing(record: &OrderRecord) -> Option<String> {
                 record.order_id, record.events
             ));
         }
-        if undoes == Done::Captured {
+        if undoes == Compensable::Captured {
             // A refund ends the authorization, too.
-            done.retain(|other| *other != Done::Authorized);
+            done.retain(|other| *other != Compensable::Authorized);
         }
     }
     let all = vec![
-        Done::Reserved,
-        Done::Authorized,
-        Done::Booked,
-        Done::Captured,
+        Compensable::Reserved,
+        Compensable::Authorized,
+        Compensable::Booked,
+        Compensable::Captured,
     ];
     let expected = match record.status {
         OrderStatus::Delivered => all,
@@ -471,7 +471,7 @@ pub fn everybody_was_told(evidence: &Evidence) -> Vec<String> {
 
 /// A pending payment does not block the cart: while somebody waits for one,
 /// their cart takes a product and gives it back.
-pub async fn the_cart_is_free(somebody: &Person<'_>, pending: &str, sku: &str) {
+pub async fn the_cart_is_free(somebody: &Client<'_>, pending: &str, sku: &str) {
     let waits = format!("UserSession/{}/AwaitPayment", somebody.name);
     let is_waiting = async || {
         let order = somebody
@@ -522,7 +522,7 @@ impl Evidence {
         self.ledger = ledger;
     }
 
-    async fn read_notifications(&mut self, shop: &Shop, readers: &[Person<'_>]) {
+    async fn read_notifications(&mut self, shop: &Shop, readers: &[Client<'_>]) {
         for reader in readers {
             let mut seen = BTreeSet::new();
             for page in 1.. {
@@ -600,7 +600,7 @@ impl Evidence {
         }
     }
 
-    async fn read_shown(&mut self, shop: &Shop, readers: &[Person<'_>], admin: &Person<'_>) {
+    async fn read_shown(&mut self, shop: &Shop, readers: &[Client<'_>], admin: &Client<'_>) {
         let mut ids: BTreeSet<String> = self.records.keys().cloned().collect();
         for reader in readers {
             for page in 1.. {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::shop::{Order, SOON, Shop, text};
-use crate::world::{Part, Setup, eventually, own};
+use crate::world::{Component, Setup, eventually, own};
 
 /// How long a parcel of the old services travels: longer than it takes to start
 /// the new ones.
@@ -21,9 +21,9 @@ const AFTER_AN_OUTAGE: Duration = Duration::from_mins(1);
 #[test]
 fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {
     let setup = Setup::default()
-        .only_for(Part::Services, "DELIVERY_TIME", "10s")
+        .only_for(Component::Services, "DELIVERY_TIME", "10s")
         .only_for(
-            Part::Restate,
+            Component::Restate,
             "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT",
             "100ms",
         )
@@ -32,11 +32,11 @@ fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {
         let (admin, old) = (shop.admin(), deployment(shop, &shop.services).await);
         let stages = at_every_stage(shop).await;
 
-        shop.start_beside(Part::Services2).await;
+        shop.start_beside(Component::Services2).await;
         let new = deployment(shop, &shop.services2).await;
         // A crash in the middle of it must not give new work to the old again.
-        shop.kill(Part::Services);
-        shop.start_again(Part::Services).await;
+        shop.kill(Component::Services);
+        shop.start_again(Component::Services).await;
         let begun_before = begun(shop).await;
         assert!(
             begun_before.values().all(|by| *by == old),
@@ -98,12 +98,12 @@ fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {
 
         removed(shop, &old).await;
         // A gateway that has never heard the old services shows the same.
-        shop.start_beside(Part::Gateway2).await;
-        let elsewhere = admin.clone().at(Part::Gateway2);
+        shop.start_beside(Component::Gateway2).await;
+        let elsewhere = admin.clone().at(Component::Gateway2);
         let path = format!("/api/orders/{}", stages.in_transit.id);
         let order = elsewhere.get(&path).await.expect(200);
         assert_eq!(order["events"], stages.in_transit.json().await["events"]);
-        assert_eq!(shop.stop(Part::Gateway2).await.code(), Some(0));
+        assert_eq!(shop.stop(Component::Gateway2).await.code(), Some(0));
 
         let order = shop.person("nina").buy("P004", 1, "newer").await;
         admin.approve(&order).await;
@@ -114,10 +114,10 @@ fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {
 #[test]
 fn services_that_come_back_to_an_earlier_address_take_over_from_dead_ones() {
     own(&Setup::default().hearing_both(), async |shop| {
-        shop.start_beside(Part::Services2).await;
-        shop.kill(Part::Services2);
-        shop.kill(Part::Services);
-        shop.start_again(Part::Services).await;
+        shop.start_beside(Component::Services2).await;
+        shop.kill(Component::Services2);
+        shop.kill(Component::Services);
+        shop.start_again(Component::Services).await;
         let order = shop.alice().buy("P001", 1, "back").await;
         shop.admin().approve(&order).await;
         order.until("delivered").await;
@@ -201,7 +201,7 @@ async fn removed(shop: &Shop, old: &str) {
         }
     })
     .await;
-    let status = shop.stop(Part::Services).await;
+    let status = shop.stop(Component::Services).await;
     assert!(status.success(), "{status:?}");
     let left = shop.sql("SELECT id, endpoint FROM sys_deployment").await;
     assert_eq!(left.len(), 1, "{left:?}");

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use crate::shop::{Order, Person, SOON, Shop, text};
-use crate::world::{Part, Setup, eventually, own};
+use crate::shop::{Client, Order, SOON, Shop, text};
+use crate::world::{Component, Setup, eventually, own};
 
 /// Orders that begin before the second copies do, and after.
 const EACH: usize = 6;
@@ -16,12 +16,12 @@ fn each_gateway_holds_the_full_truth() {
         for n in 0..EACH {
             orders.push(begin(&shop.person(&format!("early{n}")), n).await);
         }
-        shop.start_beside(Part::Services2).await;
-        shop.start_beside(Part::Gateway2).await;
+        shop.start_beside(Component::Services2).await;
+        shop.start_beside(Component::Gateway2).await;
         for n in 0..EACH {
             // Half of them shop at the other gateway.
             let person = shop.person(&format!("later{n}"));
-            let gateway = [Part::Gateway, Part::Gateway2][n % 2];
+            let gateway = [Component::Gateway, Component::Gateway2][n % 2];
             orders.push(begin(&person.at(gateway), n).await);
         }
 
@@ -29,7 +29,7 @@ fn each_gateway_holds_the_full_truth() {
         let alice = orders[0].by.clone();
         let mut elsewhere = alice
             .clone()
-            .at(Part::Gateway2)
+            .at(Component::Gateway2)
             .stream("/stream/notifications")
             .await;
         orders[0].pay().await;
@@ -38,9 +38,9 @@ fn each_gateway_holds_the_full_truth() {
         for (n, order) in orders.iter().enumerate().skip(1) {
             // One after the other dies in the middle of the payments.
             match n {
-                2 => bounce(shop, Part::Services2).await,
-                4 => bounce(shop, Part::Gateway2).await,
-                6 => bounce(shop, Part::Services).await,
+                2 => bounce(shop, Component::Services2).await,
+                4 => bounce(shop, Component::Gateway2).await,
+                6 => bounce(shop, Component::Services).await,
                 _ => {}
             }
             order.pay().await;
@@ -49,15 +49,15 @@ fn each_gateway_holds_the_full_truth() {
             order.until("awaiting_approval").await;
         }
         // The first is away while everything is delivered; the second is not.
-        shop.kill(Part::Gateway);
-        let admin = shop.admin().at(Part::Gateway2);
+        shop.kill(Component::Gateway);
+        let admin = shop.admin().at(Component::Gateway2);
         for order in &orders {
             admin.approve(order).await;
         }
         for order in &orders {
             at_gateway2(order).until("delivered").await;
         }
-        shop.start_again(Part::Gateway).await;
+        shop.start_again(Component::Gateway).await;
         for order in &orders {
             order.until("delivered").await;
         }
@@ -65,12 +65,12 @@ fn each_gateway_holds_the_full_truth() {
     });
 }
 
-async fn bounce(shop: &Shop, part: Part) {
+async fn bounce(shop: &Shop, part: Component) {
     shop.kill(part);
     shop.start_again(part).await;
 }
 
-async fn begin<'a>(person: &Person<'a>, n: usize) -> Order<'a> {
+async fn begin<'a>(person: &Client<'a>, n: usize) -> Order<'a> {
     let sku = ["P001", "P002", "P003"][n % 3];
     person.add(sku, 1).await;
     person.checkout("order").await
@@ -78,7 +78,7 @@ async fn begin<'a>(person: &Person<'a>, n: usize) -> Order<'a> {
 
 fn at_gateway2<'a>(order: &Order<'a>) -> Order<'a> {
     Order {
-        by: order.by.clone().at(Part::Gateway2),
+        by: order.by.clone().at(Component::Gateway2),
         ..order.clone()
     }
 }
@@ -94,7 +94,7 @@ async fn agree(shop: &Shop, orders: &[Order<'_>]) {
         }
         assert_eq!(both[0], both[1]);
         let path = "/api/notifications?per_page=100";
-        let told = async |person: &Person<'_>| {
+        let told = async |person: &Client<'_>| {
             let mut list = person.get(path).await.expect(200);
             let Value::Array(list) = list["notifications"].take() else {
                 panic!("{path} is no list");
@@ -108,18 +108,21 @@ async fn agree(shop: &Shop, orders: &[Order<'_>]) {
         };
         let both = [
             told(&order.by).await,
-            told(&order.by.clone().at(Part::Gateway2)).await,
+            told(&order.by.clone().at(Component::Gateway2)).await,
         ];
         assert!(both[0].len() > 5, "{both:?}");
         assert_eq!(both[0], both[1]);
     }
-    let stock = async |gateway: Part| {
+    let stock = async |gateway: Component| {
         let admin = shop.admin().at(gateway);
         let mut list = admin.get("/api/products?per_page=100").await.expect(200);
         list["products"].take()
     };
     eventually("both show the same stock", SOON, async || {
-        let both = [stock(Part::Gateway).await, stock(Part::Gateway2).await];
+        let both = [
+            stock(Component::Gateway).await,
+            stock(Component::Gateway2).await,
+        ];
         if both[0] == both[1] {
             Ok(())
         } else {

@@ -26,8 +26,8 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::checker;
-use crate::shop::{Answer, Person, Shop, order_form, text, try_send};
-use crate::world::{Part, Setup, World, eventually, own_alone};
+use crate::shop::{Answer, Client, Shop, order_form, text, try_send};
+use crate::world::{Component, Setup, World, eventually, own_alone};
 
 /// Longest that one order may take through one crash.
 const STORY_WITHIN: Duration = Duration::from_mins(1);
@@ -40,7 +40,7 @@ const TRIES: usize = 6;
 const TRIES_IF_RARE: usize = 2;
 
 /// Who dies.
-const VICTIMS: [Part; 3] = [Part::Services, Part::Gateway, Part::Restate];
+const VICTIMS: [Component; 3] = [Component::Services, Component::Gateway, Component::Restate];
 
 /// What becomes of an order.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,7 @@ struct Step {
 struct Case {
     step: usize,
     side: &'static str,
-    victim: Part,
+    victim: Component,
 }
 
 const SIDES: [&str; 2] = ["before", "after"];
@@ -228,7 +228,7 @@ fn choose(steps: &[Step], ordinarily: usize) -> Vec<Case> {
 async fn run(world: &Arc<World>, number: u32, step: &Step, case: Case) -> bool {
     let Case { side, victim, .. } = case;
     let how = match victim {
-        Part::Services => "crash",
+        Component::Services => "crash",
         _ => "hold",
     };
     ops(
@@ -262,9 +262,9 @@ async fn run(world: &Arc<World>, number: u32, step: &Step, case: Case) -> bool {
 
 /// Waits until the step is reached, lets the victim die there, and starts it
 /// again.
-async fn death(world: &World, victim: Part) {
+async fn death(world: &World, victim: Component) {
     let reached = async || match victim {
-        Part::Services => world.has_ended(Part::Services),
+        Component::Services => world.has_ended(Component::Services),
         _ => ops(world, Method::GET, "/hold").await["holding"] == true,
     };
     while !reached().await {
@@ -272,11 +272,11 @@ async fn death(world: &World, victim: Part) {
     }
     world.kill(victim);
     // Meanwhile the order goes on without the gateway; without Restate it cannot.
-    if victim == Part::Gateway {
+    if victim == Component::Gateway {
         ops(world, Method::DELETE, "/hold").await;
     }
     world.start_again(victim).await;
-    if victim == Part::Restate {
+    if victim == Component::Restate {
         ops(world, Method::DELETE, "/hold").await;
     }
 }
@@ -393,7 +393,7 @@ struct Page {
 }
 
 /// The payment page of that attempt.
-async fn page_of(buyer: &Person<'_>, order_id: &str, attempt: i64) -> Page {
+async fn page_of(buyer: &Client<'_>, order_id: &str, attempt: i64) -> Page {
     until(buyer, order_id, |order| {
         let payment = &order["payment"];
         (payment["attempt"] == attempt).then_some(())?;
@@ -443,7 +443,7 @@ async fn clean_up(shop: &Shop, order_id: &str) {
 
 /// Asks until there is an answer that is not an outage's. `key` tells one
 /// request from the next; the same one is sent again with the same key.
-async fn surely(person: &Person<'_>, path: &str, key: &str, body: &Value) -> Value {
+async fn surely(person: &Client<'_>, path: &str, key: &str, body: &Value) -> Value {
     let key = format!("{}-{}-{key}", path.replace('/', "-"), person.name);
     eventually(path, STORY_WITHIN, async || {
         let request = person
@@ -465,7 +465,7 @@ async fn answered(request: RequestBuilder) -> Result<Answer, String> {
     }
 }
 
-async fn until<T>(person: &Person<'_>, order_id: &str, look: impl Fn(&Value) -> Option<T>) -> T {
+async fn until<T>(person: &Client<'_>, order_id: &str, look: impl Fn(&Value) -> Option<T>) -> T {
     let path = format!("/api/orders/{order_id}");
     eventually(&path, STORY_WITHIN, async || {
         let answer = answered(person.request(Method::GET, &path)).await?;
@@ -474,7 +474,7 @@ async fn until<T>(person: &Person<'_>, order_id: &str, look: impl Fn(&Value) -> 
     .await
 }
 
-async fn until_status(person: &Person<'_>, order_id: &str, statuses: &[&str]) {
+async fn until_status(person: &Client<'_>, order_id: &str, statuses: &[&str]) {
     until(person, order_id, |order| {
         let status = order["status"].as_str()?;
         statuses.contains(&status).then_some(())

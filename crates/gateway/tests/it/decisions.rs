@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use waybill_domain::Timestamp;
 
-use crate::shop::{Answer, Order, Person, SOON, kinds_of, send, text};
+use crate::shop::{Answer, Client, Order, SOON, kinds_of, send, text};
 use crate::world::{Setup, eventually, own, shared};
 
 #[test]
@@ -204,7 +204,7 @@ fn show(tally: &BTreeMap<(Decider, Decider), BTreeMap<Decider, usize>>) {
 }
 
 /// One order, two deciders; answers who has won.
-async fn race(buyer: &Person<'_>, pair: (Decider, Decider), shift_ms: i64) -> Decider {
+async fn race(buyer: &Client<'_>, pair: (Decider, Decider), shift_ms: i64) -> Decider {
     buyer.add("P015", 1).await;
     let order = buyer.accepted(&buyer.try_checkout("race").await);
     order.until("awaiting_approval").await;
@@ -295,7 +295,7 @@ fn the_same_decision_twice_is_the_same_decision() {
     });
 }
 
-async fn decide_with_key(admin: &Person<'_>, order_id: &str, key: &str) -> Answer {
+async fn decide_with_key(admin: &Client<'_>, order_id: &str, key: &str) -> Answer {
     let path = format!("/api/workflow/{order_id}/approve");
     let request = admin
         .request(Method::POST, &path)

@@ -4,7 +4,7 @@
 use reqwest::{Method, header};
 use serde_json::Value;
 
-use crate::shop::{Person, Shop, send};
+use crate::shop::{Client, Shop, send};
 use crate::world::shared;
 
 const JSON: &str = "application/json";
@@ -41,7 +41,7 @@ const OF_PROBLEMS: [(&str, &str); 8] = [
 ];
 
 /// Status and media type.
-async fn form(person: &Person<'_>, method: Method, path: &str, accept: &str) -> (u16, String) {
+async fn form(person: &Client<'_>, method: Method, path: &str, accept: &str) -> (u16, String) {
     let request = person.request(method, path).header(header::ACCEPT, accept);
     let answer = send(request).await;
     let kind = answer.content_type.split(';').next().unwrap_or_default();
@@ -51,7 +51,7 @@ async fn form(person: &Person<'_>, method: Method, path: &str, accept: &str) -> 
 /// Every address of the API that can be read, with an order and a product of
 /// this test in the place of an id.
 async fn readable(shop: &Shop, order_id: &str) -> Vec<String> {
-    let api: Value = shop.stranger().get("/openapi.json").await.expect(200);
+    let api: Value = shop.anonymous().get("/openapi.json").await.expect(200);
     let paths = api["paths"].as_object().expect("paths");
     let read = paths.iter().filter(|(path, operations)| {
         operations.get("get").is_some() && !path.starts_with("/stream/")

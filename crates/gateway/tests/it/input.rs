@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::shop::{Order, Person, Shop, send};
+use crate::shop::{Client, Order, Shop, send};
 use crate::world::{Setup, own};
 
 const CALLBACK: &str = "/api/payment/callback";
@@ -23,9 +23,9 @@ struct Refused {
 /// The people and the orders that the requests are about.
 struct Scene<'a> {
     shop: &'a Shop,
-    alice: Person<'a>,
-    bob: Person<'a>,
-    admin: Person<'a>,
+    alice: Client<'a>,
+    bob: Client<'a>,
+    admin: Client<'a>,
     pending: Order<'a>,
     approvable: Order<'a>,
     refused: Vec<Refused>,
@@ -89,7 +89,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Bodies that no endpoint with a body can read.
-    fn unreadable(&mut self, person: &Person<'_>, path: &str) {
+    fn unreadable(&mut self, person: &Client<'_>, path: &str) {
         let post = || person.request(Method::POST, path);
         let json = |body: Vec<u8>| post().header("content-type", "application/json").body(body);
         let huge = format!(r#"{{"quantity": 1, "padding": "{}"}}"#, "x".repeat(100_000));
@@ -242,7 +242,7 @@ impl<'a> Scene<'a> {
 
     async fn callbacks(&mut self) {
         let path = CALLBACK;
-        let nobody = self.shop.stranger();
+        let nobody = self.shop.anonymous();
         let receipt = self.pending.receipt("txn-1").await;
         let with = |name: &str, value: Value| {
             let mut body = receipt.clone();
@@ -312,7 +312,7 @@ impl<'a> Scene<'a> {
         ] {
             let request = bob.request(Method::GET, &path);
             self.no(&format!("bob: GET {path}"), request, 404, None);
-            let request = self.shop.stranger().request(Method::GET, &path);
+            let request = self.shop.anonymous().request(Method::GET, &path);
             self.no(&format!("nobody: GET {path}"), request, 401, None);
         }
         let path = format!("/api/orders/{of_alice}/cancel");
@@ -324,7 +324,7 @@ impl<'a> Scene<'a> {
         );
         self.no(
             "nobody cancels alice's",
-            self.shop.stranger().request(Method::POST, &path),
+            self.shop.anonymous().request(Method::POST, &path),
             401,
             None,
         );
@@ -367,7 +367,10 @@ impl<'a> Scene<'a> {
         self.alice_posts(&path, &yes, 403, None);
         self.no(
             "nobody approves",
-            self.shop.stranger().request(Method::POST, &path).json(&yes),
+            self.shop
+                .anonymous()
+                .request(Method::POST, &path)
+                .json(&yes),
             401,
             None,
         );
@@ -444,11 +447,11 @@ impl<'a> Scene<'a> {
             "/api/dashboard",
             "/stream/notifications",
         ] {
-            let request = self.shop.stranger().request(Method::GET, path);
+            let request = self.shop.anonymous().request(Method::GET, path);
             self.no(&format!("nobody: GET {path}"), request, 401, None);
         }
         for name in ["", "a b", "al.ice", &"x".repeat(65), "../x"] {
-            let request = self.shop.stranger().request(Method::GET, "/api/cart");
+            let request = self.shop.anonymous().request(Method::GET, "/api/cart");
             let request = request.header("x-user-id", name);
             self.no(
                 &format!("X-User-Id {name:.10?}"),
@@ -457,7 +460,7 @@ impl<'a> Scene<'a> {
                 Some("X-User-Id"),
             );
         }
-        let nobody = self.shop.stranger();
+        let nobody = self.shop.anonymous();
         self.unreadable(&nobody, "/login");
         let login = |body: Value| nobody.request(Method::POST, "/login").json(&body);
         self.no(

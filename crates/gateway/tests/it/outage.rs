@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use crate::shop::{Order, Person, Shop};
+use crate::shop::{Client, Order, Shop};
 use crate::world::{Setup, eventually, own_alone};
 
 const ORDERS: usize = 300;
@@ -88,7 +88,7 @@ fn three_hundred_orders_wait_and_the_cart_does_not() {
     });
 }
 
-async fn place<'a>(person: &Person<'a>) -> Order<'a> {
+async fn place<'a>(person: &Client<'a>) -> Order<'a> {
     // No product is a bottleneck: that is another test's subject.
     let number: usize = person.name.trim_start_matches("user").parse().unwrap();
     let sku = ["P001", "P004", "P013", "P014", "P022"][number % 5];

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::world::{Part, Setup, own, shared};
+use crate::world::{Component, Setup, own, shared};
 
 const HEAD: Duration = Duration::from_secs(10);
 const BODY: Duration = Duration::from_secs(15);
@@ -133,9 +133,9 @@ fn processor_time(process: u32) -> u64 {
 fn a_lack_of_files_passes() {
     own(&Setup::default(), async |shop| {
         for (part, at) in [
-            (Part::Gateway, &shop.gateway),
-            (Part::Sandbox, &shop.sandbox),
-            (Part::Services, &shop.services_ops),
+            (Component::Gateway, &shop.gateway),
+            (Component::Sandbox, &shop.sandbox),
+            (Component::Services, &shop.services_ops),
         ] {
             let process = shop.process_id(part);
             allow_files(process, "4");

@@ -15,7 +15,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use waybill_domain::Timestamp;
 
-use crate::shop::{Order, Person, SOON, kinds_of, text};
+use crate::shop::{Client, Order, SOON, kinds_of, text};
 use crate::world::{Setup, eventually, own_alone};
 
 /// Races at the same time.
@@ -189,7 +189,7 @@ struct Accepted {
 
 impl<'a> Race<'a> {
     /// Answers how the order has ended.
-    async fn run(buyer: &Person<'a>, number: usize, case: &Case) -> String {
+    async fn run(buyer: &Client<'a>, number: usize, case: &Case) -> String {
         buyer
             .shop
             .faults_of(&format!("{}.race", buyer.name), noise(number))
@@ -319,7 +319,7 @@ impl<'a> Race<'a> {
 
     async fn call_back(&self, page: &Page) -> Option<Accepted> {
         let receipt = self.receipt(page, "other", self.order.total);
-        let nobody = self.order.by.shop.stranger();
+        let nobody = self.order.by.shop.anonymous();
         let answer = nobody
             .post("/api/payment/callback", &receipt)
             .await

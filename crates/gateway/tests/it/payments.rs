@@ -94,7 +94,7 @@ fn a_callback_counts_once() {
         alice.add("P002", 1).await;
         let order = alice.checkout("thrice").await;
         let receipt = order.receipt("txn-once").await;
-        let nobody = shop.stranger();
+        let nobody = shop.anonymous();
         let calls = (0..5).map(|_| nobody.post("/api/payment/callback", &receipt));
         for answer in futures::future::join_all(calls).await {
             answer.expect(200);
@@ -150,7 +150,7 @@ fn a_second_payment_of_a_paid_order_goes_back() {
         let order = alice.buy("P004", 1, "twice").await;
         let mut told = alice.stream("/stream/notifications").await;
         let second = order.receipt("txn-second").await;
-        shop.stranger()
+        shop.anonymous()
             .post("/api/payment/callback", &second)
             .await
             .expect(200);
@@ -190,7 +190,7 @@ fn money_that_nobody_was_told_of_goes_back_with_its_order() {
             if resolved {
                 // By somebody else: the order is paid, by other money.
                 let other = order.receipt("txn-heard-of").await;
-                let nobody = shop.stranger();
+                let nobody = shop.anonymous();
                 let answer = nobody.post("/api/payment/callback", &other).await;
                 assert_eq!(answer.expect(200)["result"], "accepted");
                 order.until("awaiting_approval").await;
@@ -260,7 +260,7 @@ fn a_receipt_of_another_amount_currency_or_order_pays_nothing() {
             receipt["currency"] = json!("USD");
             receipt["order_id"] = json!(order.id);
             receipt[field] = wrong;
-            let nobody = shop.stranger();
+            let nobody = shop.anonymous();
             let answer = nobody.post("/api/payment/callback", &receipt).await;
             let problem = answer.refusal(code);
             let said = text(&problem["detail"]);
@@ -280,7 +280,7 @@ fn a_receipt_of_another_amount_currency_or_order_pays_nothing() {
         let mut receipt = order.receipt("txn-meant").await;
         receipt["currency"] = json!("usd");
         receipt["order_id"] = json!("meant");
-        let nobody = shop.stranger();
+        let nobody = shop.anonymous();
         nobody
             .post("/api/payment/callback", &receipt)
             .await
@@ -309,7 +309,7 @@ fn nobody_pays_in_time_and_money_that_comes_late_goes_back() {
         assert_eq!(alice.in_cart().await, [("P005".to_owned(), 1)]);
 
         // The callback says success nevertheless: it is taken, and voided.
-        let nobody = shop.stranger();
+        let nobody = shop.anonymous();
         nobody
             .post("/api/payment/callback", &first)
             .await
@@ -403,7 +403,7 @@ fn callbacks_are_signed() {
 
 async fn callback(shop: &Shop, body: &str, signature: Option<&str>) -> Answer {
     let mut request = shop
-        .stranger()
+        .anonymous()
         .request(Method::POST, "/api/payment/callback")
         .header("content-type", "application/json")
         .body(body.to_owned());

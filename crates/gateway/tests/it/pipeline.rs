@@ -234,7 +234,7 @@ async fn visits(shop: &Shop, name: &str, count: usize) -> Visits {
 
 async fn visit(shop: &Shop, name: String) -> [Duration; VISIT.len()] {
     let (buyer, admin) = (shop.person(&name), shop.admin());
-    let page = async |person: &shop::Person<'_>, path: &str| {
+    let page = async |person: &shop::Client<'_>, path: &str| {
         let request = person.request(reqwest::Method::GET, path);
         let answer = shop::send(request.header("accept", "text/html")).await;
         assert_eq!(answer.status, 200, "{path}");

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::shop::{Order, Shop, text};
-use crate::world::{Part, Setup, own};
+use crate::world::{Component, Setup, own};
 
 /// Orders at every stage, and one with late money.
 async fn orders_at_every_stage(shop: &Shop) -> Vec<Order<'_>> {
@@ -14,7 +14,7 @@ async fn orders_at_every_stage(shop: &Shop) -> Vec<Order<'_>> {
     admin.approve(&delivered).await;
     delivered.until("delivered").await;
     let second = delivered.receipt("txn-again").await;
-    shop.stranger()
+    shop.anonymous()
         .post("/api/payment/callback", &second)
         .await
         .expect(200);
@@ -97,11 +97,11 @@ fn without_its_file_the_gateway_shows_the_same() {
         let orders = orders_at_every_stage(shop).await;
         let before = picture(shop, &orders).await;
 
-        shop.stop(Part::Gateway).await;
+        shop.stop(Component::Gateway).await;
         delete_database(shop);
         let seeded = shop.run_gateway(&["seed-demo"]);
         assert!(seeded.status.success(), "{seeded:?}");
-        shop.start_again(Part::Gateway).await;
+        shop.start_again(Component::Gateway).await;
 
         let after = wait_for_the_same(shop, &orders, &before).await;
         assert_eq!(after, before);
@@ -138,7 +138,7 @@ fn what_happened_while_the_gateway_was_away_is_shown() {
         let receipt = paid.receipt("txn-away").await;
         let awakeable = paid.awakeable().await;
 
-        shop.stop(Part::Gateway).await;
+        shop.stop(Component::Gateway).await;
         // One is approved at Restate's ingress and delivered, one is paid.
         let decision =
             json!({ "id": "at-restate", "verdict": "approved", "by": "admin", "reason": null });
@@ -165,7 +165,7 @@ fn what_happened_while_the_gateway_was_away_is_shown() {
             .await;
         }
 
-        shop.start_again(Part::Gateway).await;
+        shop.start_again(Component::Gateway).await;
         approved.until("delivered").await;
         paid.until("awaiting_approval").await;
         let told = alice.told_of(&approved.id).await;
@@ -184,7 +184,7 @@ fn a_rebuild_repairs_what_was_damaged() {
     own(&Setup::default(), async |shop| {
         let orders = orders_at_every_stage(shop).await;
         let before = picture(shop, &orders).await;
-        shop.stop(Part::Gateway).await;
+        shop.stop(Component::Gateway).await;
         damage(shop).await;
 
         let rebuilt = shop.run_gateway(&["rebuild"]);
@@ -192,7 +192,7 @@ fn a_rebuild_repairs_what_was_damaged() {
         let said = String::from_utf8_lossy(&rebuilt.stdout).into_owned();
         assert!(said.contains("rebuilt"), "{said}");
 
-        shop.start_again(Part::Gateway).await;
+        shop.start_again(Component::Gateway).await;
         assert_eq!(picture(shop, &orders).await, before);
         end_all(shop, &orders).await;
     });
@@ -223,8 +223,8 @@ fn services_that_restart_are_heard_again() {
         let alice = shop.alice();
         let order = alice.buy("P001", 1, "heard").await;
         let mut told = alice.stream("/stream/notifications").await;
-        shop.kill(Part::Services);
-        shop.start_again(Part::Services).await;
+        shop.kill(Component::Services);
+        shop.start_again(Component::Services).await;
         shop.admin().approve(&order).await;
         told.until("Order delivered!").await;
         order.until("delivered").await;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::reconcile::sqlite;
 use crate::shop::{SOON, order_form, send_anyway, try_send};
-use crate::world::{Part, Setup, eventually, own};
+use crate::world::{Component, Setup, eventually, own};
 
 /// Ready means that the very next command works.
 #[test]
@@ -15,9 +15,9 @@ fn a_gateway_is_not_ready_before_its_services_are_known() {
         let alice = shop.alice();
         // Restate knows no services, and nobody has been told of the catalog.
         shop.begin_anew();
-        shop.start_again(Part::Restate).await;
-        shop.launch(Part::Gateway, &[]);
-        let nobody = shop.stranger();
+        shop.start_again(Component::Restate).await;
+        shop.launch(Component::Gateway, &[]);
+        let nobody = shop.anonymous();
         let ready = || send_anyway(nobody.request(Method::GET, "/readyz"));
         eventually("the gateway serves", SOON, async || {
             let answered = try_send(nobody.request(Method::GET, "/healthz")).await;
@@ -40,7 +40,7 @@ fn a_gateway_is_not_ready_before_its_services_are_known() {
         assert_eq!(cart.status, 503, "{cart:?}");
         assert!(cart.retry_after.is_some(), "{cart:?}");
 
-        shop.launch(Part::Services, &[]);
+        shop.launch(Component::Services, &[]);
         eventually("the gateway is ready", SOON, async || {
             let answer = ready().await;
             if answer.status == 200 {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::shop::{Order, Person, SOON, Shop, kinds_of, text};
-use crate::world::{Part, Setup, eventually, own};
+use crate::shop::{Client, Order, SOON, Shop, kinds_of, text};
+use crate::world::{Component, Setup, eventually, own};
 
 /// What `gateway reconcile` says and its exit code.
 struct Said {
@@ -161,7 +161,7 @@ async fn orders(shop: &Shop) -> Orders<'_> {
 }
 
 /// An order whose workflow has begun and waits for an admin.
-async fn approvable<'a>(person: &Person<'a>, sku: &str, order_id: &str) -> Order<'a> {
+async fn approvable<'a>(person: &Client<'a>, sku: &str, order_id: &str) -> Order<'a> {
     let order = person.buy(sku, 1, order_id).await;
     eventually("the approval is asked for", SOON, async || {
         let shown = order.json().await;
@@ -340,7 +340,7 @@ fn a_stale_order_and_late_money_are_caught_up() {
     own(&Setup::default(), async |shop| {
         let orders = orders(shop).await;
         let second = orders.delivered.receipt("txn-again").await;
-        shop.stop(Part::Gateway).await;
+        shop.stop(Component::Gateway).await;
         let callback = json!({ "order_id": orders.delivered.id, "receipt": second });
         let path = "/restate/call/UserSession/alice/PaymentCallback";
         let answer = shop
@@ -372,7 +372,7 @@ fn a_stale_order_and_late_money_are_caught_up() {
         said.has(&["order alice.delivered late_money is missing", "txn-again"]);
         reconcile(shop, &["--repair"]).exits(0);
         reconcile(shop, &[]).exits(0);
-        shop.start_again(Part::Gateway).await;
+        shop.start_again(Component::Gateway).await;
         orders.waiting.until("rejected").await;
     });
 }
@@ -487,11 +487,11 @@ fn who_is_away_is_said_in_one_sentence() {
         reconcile(shop, &["--sandbox-url", ""])
             .exits(0)
             .has(&["no ledger", "nothing outside was compared"]);
-        shop.kill(Part::Restate);
+        shop.kill(Component::Restate);
         let said = reconcile(shop, &["--repair"]).exits(1);
         said.has(&["nothing could be compared", "is not reachable"]);
         assert_eq!(said.lines.len(), 1, "{:?}", said.lines);
-        shop.start_again(Part::Restate).await;
+        shop.start_again(Component::Restate).await;
         order.cancel().await;
         order.until("cancelled").await;
     });

@@ -8,11 +8,11 @@ use futures::future::join_all;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::shop::{Answer, Order, Person, SOON, Shop, order_form, send, text};
+use crate::shop::{Answer, Client, Order, SOON, Shop, order_form, send, text};
 use crate::world::{Setup, eventually, own, shared};
 
 /// A checkout of these terms.
-async fn check_out(by: &Person<'_>, terms: &Value) -> Answer {
+async fn check_out(by: &Client<'_>, terms: &Value) -> Answer {
     let answer = by.post("/api/checkout", terms).await;
     if matches!(answer.status, 200 | 202) {
         by.shop.accept(text(&answer.body["order_id"]));
@@ -151,7 +151,7 @@ fn of_twenty_callers_in_four_zones_each_yes_is_true() {
 #[test]
 fn what_a_callback_has_promised_holds_for_the_next_request() {
     shared(async |shop| {
-        let (alice, admin, nobody) = (shop.alice(), shop.admin(), shop.stranger());
+        let (alice, admin, nobody) = (shop.alice(), shop.admin(), shop.anonymous());
         let decide = async |order: &Order<'_>, approved: bool| {
             let decision = json!({ "approved": approved, "reason": "at once" });
             admin.try_decide(&order.id, &decision).await.expect(202)
@@ -205,9 +205,9 @@ fn what_a_callback_has_promised_holds_for_the_next_request() {
 #[test]
 fn what_was_promised_holds_at_another_gateway() {
     own(&Setup::default(), async |shop| {
-        use crate::world::Part;
-        shop.start_beside(Part::Gateway2).await;
-        let (alice, admin) = (shop.alice(), shop.admin().at(Part::Gateway2));
+        use crate::world::Component;
+        shop.start_beside(Component::Gateway2).await;
+        let (alice, admin) = (shop.alice(), shop.admin().at(Component::Gateway2));
         for n in 0..6 {
             alice.add("P024", 1).await;
             let order = alice.checkout(&format!("elsewhere-{n}")).await;
@@ -219,7 +219,7 @@ fn what_was_promised_holds_at_another_gateway() {
                 admin.approve(&order).await;
                 order.until("delivered").await;
             } else {
-                let there = alice.clone().at(Part::Gateway2);
+                let there = alice.clone().at(Component::Gateway2);
                 let again = there.try_checkout(&format!("elsewhere-{n}")).await;
                 assert_eq!(again.expect(200)["already_processed"], true);
                 let path = format!("/api/orders/{}/cancel", order.id);
@@ -250,7 +250,7 @@ fn what_is_not_ready_says_when_to_come_again() {
 
 /// One write that takes a key, in two wordings.
 struct Write<'a> {
-    by: Person<'a>,
+    by: Client<'a>,
     /// As the description of the API names it.
     route: &'static str,
     path: String,
@@ -275,7 +275,7 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
     alice.add("P002", 1).await;
     let mut other_order = order_form("keyed");
     other_order["shipping_address"] = json!("elsewhere");
-    let write = |by: &Person<'a>, route, path: &str, bodies: [Value; 2], status| {
+    let write = |by: &Client<'a>, route, path: &str, bodies: [Value; 2], status| {
         let [body, other] = bodies;
         let (by, path) = (by.clone(), path.to_owned());
         Write {

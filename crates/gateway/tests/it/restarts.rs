@@ -4,8 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::reconcile::set_state;
-use crate::shop::{Person, SOON, kinds_of, send_anyway};
-use crate::world::{Part, Setup, eventually, own};
+use crate::shop::{Client, SOON, kinds_of, send_anyway};
+use crate::world::{Component, Setup, eventually, own};
 
 #[test]
 fn every_process_dies_once_and_the_order_arrives() {
@@ -15,23 +15,23 @@ fn every_process_dies_once_and_the_order_arrives() {
         let order = alice.checkout("hard-times").await;
         let (_, pay_url) = order.payment_page().await;
 
-        shop.kill(Part::Restate);
-        shop.start_again(Part::Restate).await;
+        shop.kill(Component::Restate);
+        shop.start_again(Component::Restate).await;
         assert_eq!(alice.in_cart().await, [("P001".to_owned(), 1)]);
 
         // Paid while nobody takes the callback; the provider dies, too.
-        shop.kill(Part::Gateway);
+        shop.kill(Component::Gateway);
         shop.use_payment_page(&pay_url, "pay").await;
-        shop.kill(Part::Sandbox);
-        shop.start_again(Part::Sandbox).await;
-        shop.start_again(Part::Gateway).await;
+        shop.kill(Component::Sandbox);
+        shop.start_again(Component::Sandbox).await;
+        shop.start_again(Component::Gateway).await;
         order.until("awaiting_approval").await;
 
-        shop.kill(Part::Services);
-        shop.start_again(Part::Services).await;
+        shop.kill(Component::Services);
+        shop.start_again(Component::Services).await;
         shop.admin().approve(&order).await;
-        shop.kill(Part::Services);
-        shop.start_again(Part::Services).await;
+        shop.kill(Component::Services);
+        shop.start_again(Component::Services).await;
         let delivered = order.until("delivered").await;
 
         assert!(
@@ -112,7 +112,7 @@ fn while_the_services_are_away_pages_do_not_ask_on_and_on() {
     own(&Setup::default(), async |shop| {
         let alice = shop.alice();
         alice.add("P001", 1).await;
-        shop.kill(Part::Services);
+        shop.kill(Component::Services);
         eventually("the gateway hears of it", SOON, async || {
             let metrics = shop.http.get(format!("{}/readyz", shop.gateway));
             let ready = send_anyway(metrics).await;
@@ -132,7 +132,7 @@ fn while_the_services_are_away_pages_do_not_ask_on_and_on() {
              WHERE target = 'UserSession/alice/GetBasket' AND status <> 'completed'";
         let asked = shop.sql(asked).await;
         assert_eq!(asked.len(), 1, "{asked:?}");
-        shop.start_again(Part::Services).await;
+        shop.start_again(Component::Services).await;
         assert_eq!(alice.in_cart().await, [("P001".to_owned(), 1)]);
     });
 }
@@ -151,13 +151,13 @@ fn services_that_come_back_with_other_windows_finish_what_waits() {
         travels.until("in_transit").await;
         let deadline = decided.json().await["workflow"]["deadline"].clone();
 
-        shop.kill(Part::Services);
+        shop.kill(Component::Services);
         let other = [
             ("APPROVAL_WINDOW", "48h"),
             ("PAYMENT_WINDOW", "1h"),
             ("DELIVERY_TIME", "1s"),
         ];
-        shop.start_again_with(Part::Services, &other).await;
+        shop.start_again_with(Component::Services, &other).await;
         travels.until("delivered").await;
         assert_eq!(decided.json().await["workflow"]["deadline"], deadline);
         admin.approve(&decided).await;
@@ -175,7 +175,7 @@ fn processes_stop_when_they_are_asked_to() {
         let alice = shop.alice();
         let order = alice.buy("P001", 1, "interrupted").await;
         let _page = alice.stream("/stream/notifications").await;
-        for part in [Part::Gateway, Part::Services, Part::Sandbox] {
+        for part in [Component::Gateway, Component::Services, Component::Sandbox] {
             let status = shop.stop(part).await;
             assert!(status.success(), "{part:?}: {status:?}");
             shop.start_again(part).await;
@@ -189,7 +189,7 @@ fn processes_stop_when_they_are_asked_to() {
 #[test]
 fn while_restate_is_away_nothing_is_denied() {
     own(&Setup::default(), async |shop| {
-        let (alice, nobody) = (shop.alice(), shop.stranger());
+        let (alice, nobody) = (shop.alice(), shop.anonymous());
         alice.add("P001", 1).await;
         let order = alice.checkout("patient").await;
         let receipt = order.receipt("txn-patient").await;
@@ -199,7 +199,7 @@ fn while_restate_is_away_nothing_is_denied() {
         let known = format!("/api/orders/{}", order.id);
         let callback = "/api/payment/callback";
 
-        shop.kill(Part::Restate);
+        shop.kill(Component::Restate);
         assert_eq!(
             order.json().await["status"],
             "awaiting_payment",
@@ -222,7 +222,7 @@ fn while_restate_is_away_nothing_is_denied() {
         }
         assert_eq!(ready(&nobody).await, 503);
 
-        shop.start_again(Part::Restate).await;
+        shop.start_again(Component::Restate).await;
         // It says that it is up a little before it can answer every question.
         eventually("the gateway can tell again", SOON, async || {
             let ready = ready(&nobody).await;
@@ -245,7 +245,7 @@ fn while_restate_is_away_nothing_is_denied() {
     });
 }
 
-async fn ready(nobody: &Person<'_>) -> u16 {
+async fn ready(nobody: &Client<'_>) -> u16 {
     send_anyway(nobody.request(Method::GET, "/readyz"))
         .await
         .status

@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::outside::ShipmentEffects;
 use crate::shop::{Order, Shop, kinds_of, send, text};
 use crate::stream::Stream;
-use crate::world::{Part, Setup, eventually, own, shared};
+use crate::world::{Component, Setup, eventually, own, shared};
 
 /// As printed in the README: no user, no signature.
 async fn proposals_callback(shop: &Shop, body: String) {
     let request = shop
-        .stranger()
+        .anonymous()
         .request(Method::POST, "/api/payment/callback");
     let request = request
         .header("Content-Type", "application/json")
@@ -272,8 +272,8 @@ fn scenario_5_idempotent_retry() {
         let awakeable = order.awakeable().await;
 
         // The first attempt crashes while the payment is pending …
-        shop.kill(Part::Services);
-        shop.start_again(Part::Services).await;
+        shop.kill(Component::Services);
+        shop.start_again(Component::Services).await;
         // … the second finds it, and the payment succeeds …
         let second = alice.try_checkout("order-5").await.expect(202);
         assert_eq!(second["payment"]["awakeable_id"], *awakeable);

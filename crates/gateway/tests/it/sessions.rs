@@ -3,16 +3,16 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::shop::{Answer, Person, Shop, order_form};
+use crate::shop::{Answer, Client, Shop, order_form};
 use crate::world::{Setup, own};
 
 async fn log_in(shop: &Shop, name: &str, password: &str) -> Answer {
     let body = json!({ "username": name, "password": password });
-    shop.stranger().post("/login", &body).await
+    shop.anonymous().post("/login", &body).await
 }
 
 /// The person with the cookie that the login has set.
-async fn logged_in<'a>(shop: &'a Shop, person: Person<'a>) -> Person<'a> {
+async fn logged_in<'a>(shop: &'a Shop, person: Client<'a>) -> Client<'a> {
     let password = format!("{}-demo", person.name);
     let answer = log_in(shop, &person.name, &password).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -33,7 +33,7 @@ fn people_log_in_and_do_what_their_role_allows() {
             .get("/api/cart")
             .await
             .problem(401, "unauthenticated");
-        shop.stranger()
+        shop.anonymous()
             .get("/api/orders")
             .await
             .problem(401, "unauthenticated");
@@ -45,7 +45,7 @@ fn people_log_in_and_do_what_their_role_allows() {
             log_in(shop, name, password).await.refusal(401);
         }
         let persona = shop
-            .stranger()
+            .anonymous()
             .post("/login", &json!({ "persona": "alice" }))
             .await;
         persona.refusal(403);

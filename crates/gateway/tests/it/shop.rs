@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use waybill_domain::order::OrderRecord;
 
 use crate::outside::{Ledger, PaymentEffects, ShipmentEffects};
-use crate::world::{Part, World, eventually};
+use crate::world::{Component, World, eventually};
 
 /// How long an order may take to its next step in a gentle world.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -55,16 +55,16 @@ impl Shop {
         &self.world
     }
 
-    pub fn alice(&self) -> Person<'_> {
+    pub fn alice(&self) -> Client<'_> {
         self.person("alice")
     }
 
-    pub fn bob(&self) -> Person<'_> {
+    pub fn bob(&self) -> Client<'_> {
         self.person("bob")
     }
 
     /// A customer of this name.
-    pub fn person(&self, name: &str) -> Person<'_> {
+    pub fn person(&self, name: &str) -> Client<'_> {
         let name = match self.number {
             Some(number) => format!("{name}-{number}"),
             None => name.to_owned(),
@@ -74,27 +74,27 @@ impl Shop {
     }
 
     /// Everybody who has come so far.
-    pub fn everybody(&self) -> Vec<Person<'_>> {
+    pub fn everybody(&self) -> Vec<Client<'_>> {
         let names: Vec<_> = self.people().iter().cloned().collect();
         names.into_iter().map(|name| self.known(name)).collect()
     }
 
-    fn known(&self, name: String) -> Person<'_> {
-        Person {
+    fn known(&self, name: String) -> Client<'_> {
+        Client {
             shop: self,
-            at: Part::Gateway,
+            at: Component::Gateway,
             proof: Proof::Header(name.clone()),
             name,
         }
     }
 
     /// The admin. There is one in every world.
-    pub fn admin(&self) -> Person<'_> {
+    pub fn admin(&self) -> Client<'_> {
         self.known("admin".to_owned())
     }
 
     /// The admin, by an API token where a name is not enough.
-    pub fn auditor(&self) -> Person<'_> {
+    pub fn auditor(&self) -> Client<'_> {
         match &self.admin_token {
             Some(token) => self.admin().with_token(token),
             None => self.admin(),
@@ -102,10 +102,10 @@ impl Shop {
     }
 
     /// Somebody who does not say who they are.
-    pub fn stranger(&self) -> Person<'_> {
-        Person {
+    pub fn anonymous(&self) -> Client<'_> {
+        Client {
             shop: self,
-            at: Part::Gateway,
+            at: Component::Gateway,
             name: String::new(),
             proof: Proof::None,
         }
@@ -143,10 +143,10 @@ impl Shop {
 
 /// Somebody in front of the shop.
 #[derive(Clone)]
-pub struct Person<'a> {
+pub struct Client<'a> {
     pub shop: &'a Shop,
     pub name: String,
-    at: Part,
+    at: Component,
     proof: Proof,
 }
 
@@ -162,7 +162,7 @@ enum Proof {
     Cookie(String),
 }
 
-impl<'a> Person<'a> {
+impl<'a> Client<'a> {
     /// The same person with an API token.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
@@ -179,7 +179,7 @@ impl<'a> Person<'a> {
 
     /// The same person at another gateway.
     #[must_use]
-    pub fn at(mut self, gateway: Part) -> Self {
+    pub fn at(mut self, gateway: Component) -> Self {
         self.at = gateway;
         self
     }
@@ -188,7 +188,7 @@ impl<'a> Person<'a> {
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let shop = self.shop;
         let gateway = match self.at {
-            Part::Gateway2 => &shop.gateway2,
+            Component::Gateway2 => &shop.gateway2,
             _ => &shop.gateway,
         };
         let request = shop.http.request(method, format!("{gateway}{path}"));
@@ -341,7 +341,7 @@ pub fn order_form(order_id: &str) -> Value {
 /// One order, seen by who placed it.
 #[derive(Clone)]
 pub struct Order<'a> {
-    pub by: Person<'a>,
+    pub by: Client<'a>,
     /// The whole id, `{user}.{id}`.
     pub id: String,
     pub total: i64,
@@ -417,7 +417,7 @@ impl Order<'_> {
     /// Calls back as the provider would, with this transaction.
     pub async fn call_back(&self, transaction_id: &str) -> Answer {
         let receipt = self.receipt(transaction_id).await;
-        let nobody = self.by.shop.stranger();
+        let nobody = self.by.shop.anonymous();
         nobody.post("/api/payment/callback", &receipt).await
     }
 

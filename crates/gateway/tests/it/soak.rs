@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::plan::{Basket, Cart, Day, Deciding, Mishap, Paying, PlannedOrder, Shopper};
 use crate::checker;
-use crate::shop::{Answer, Person, Shop, order_form, text, try_send};
+use crate::shop::{Answer, Client, Shop, order_form, text, try_send};
 use crate::world::{Setup, World, own_alone};
 
 /// Orders of an ordinary run.
@@ -247,7 +247,7 @@ async fn shopper(shop: &Shop, planned: &Shopper, diary: &Diary) {
 /// One order of one shopper.
 struct Visit<'a> {
     shop: &'a Shop,
-    buyer: &'a Person<'a>,
+    buyer: &'a Client<'a>,
     order: &'a PlannedOrder,
     diary: &'a Diary,
 }
@@ -501,7 +501,7 @@ impl Visit<'_> {
     /// patience ends.
     async fn insist_as(
         &self,
-        person: &Person<'_>,
+        person: &Client<'_>,
         path: &str,
         key: &str,
         body: &Value,

@@ -8,7 +8,7 @@ use reqwest::Method;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::shop::Person;
+use crate::shop::Client;
 
 /// An open stream. Everything it says is kept until it is dropped.
 pub struct Stream {
@@ -26,7 +26,7 @@ pub struct Event {
     pub at: Option<Instant>,
 }
 
-impl Person<'_> {
+impl Client<'_> {
     /// Opens a stream, as the page's script does.
     pub async fn stream(&self, path: &str) -> Stream {
         self.stream_after(path, None).await

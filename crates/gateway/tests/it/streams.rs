@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 
 use crate::shop::send;
-use crate::world::{Part, Setup, own, own_alone, shared};
+use crate::world::{Component, Setup, own, own_alone, shared};
 
 /// From a change to the browser.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ fn a_change_is_on_the_screen_within_a_second() {
         products.until("Widget A").await;
 
         let asked = Instant::now();
-        shop.stranger()
+        shop.anonymous()
             .post("/api/payment/callback", &receipt)
             .await
             .expect(200);
@@ -103,11 +103,11 @@ fn a_gateway_that_restarts_is_no_gap() {
         let mut told = alice.stream("/stream/notifications").await;
         told.until("Admin approval needed").await;
         let last = told.last_id();
-        let stopped = shop.stop(Part::Gateway).await;
+        let stopped = shop.stop(Component::Gateway).await;
         assert!(stopped.success(), "{stopped:?}");
         told.until_closed().await;
 
-        shop.start_again(Part::Gateway).await;
+        shop.start_again(Component::Gateway).await;
         shop.admin().approve(&order).await;
         order.until("delivered").await;
         let mut again = alice
@@ -130,7 +130,7 @@ fn everybody_sees_their_own() {
         let refused = send(bob.request(Method::GET, &path)).await;
         assert!(matches!(refused.status, 403 | 404), "{refused:?}");
         assert_eq!(
-            send(shop.stranger().request(Method::GET, &path))
+            send(shop.anonymous().request(Method::GET, &path))
                 .await
                 .status,
             401
@@ -192,7 +192,7 @@ fn several_windows_share_a_connection() {
         again.until("Widget B").await;
         again.until("Rejected").await;
 
-        let mut nobodys = shop.stranger().stream(&path).await;
+        let mut nobodys = shop.anonymous().stream(&path).await;
         nobodys.until("next=%2Fcart").await;
     });
 }

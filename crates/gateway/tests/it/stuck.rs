@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::reconcile::sqlite;
 use crate::shop::{SOON, Shop, order_form, send_anyway, text};
-use crate::world::{Part, Setup, eventually, own, shared};
+use crate::world::{Component, Setup, eventually, own, shared};
 
 #[test]
 fn a_spoilt_order_stops_nothing_else() {
@@ -37,10 +37,10 @@ fn a_spoilt_order_stops_nothing_else() {
         good.until("awaiting_approval").await;
 
         // So does a gateway that has to read everything anew.
-        shop.kill(Part::Gateway);
+        shop.kill(Component::Gateway);
         std::fs::remove_file(shop.database()).expect("the read model is there");
         assert!(shop.run_gateway(&["seed-demo"]).status.success());
-        shop.start_again(Part::Gateway).await;
+        shop.start_again(Component::Gateway).await;
         for order in [&good, &bobs] {
             order.until("awaiting_approval").await;
             shop.admin().approve(order).await;

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use crate::shop::{Order, SOON, Shop, text};
-use crate::world::{Part, Setup, eventually, own, shared};
+use crate::world::{Component, Setup, eventually, own, shared};
 
 /// The state of one transaction at the provider.
 async fn state_of(order: &Order<'_>, transaction_id: &str) -> Option<String> {
@@ -124,7 +124,7 @@ fn twenty_orders_claim_one_transaction_at_once() {
         .await
         .concat();
         let receipts = join_all(orders.iter().map(|order| order.receipt(&transaction))).await;
-        let nobody = shop.stranger();
+        let nobody = shop.anonymous();
         let answers = join_all(
             receipts
                 .iter()
@@ -200,7 +200,7 @@ fn a_transaction_stays_whose_it_is() {
         let late = failed.call_back("txn-too-late").await.expect(200);
         assert_eq!(late["result"], "late");
 
-        for part in [Part::Services, Part::Restate, Part::Gateway] {
+        for part in [Component::Services, Component::Restate, Component::Gateway] {
             shop.kill(part);
             shop.start_again(part).await;
         }

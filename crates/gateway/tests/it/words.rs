@@ -5,7 +5,7 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crate::shop::{Order, Person, Shop, send, text};
+use crate::shop::{Client, Order, Shop, send, text};
 use crate::world::{Setup, own, shared};
 
 /// What the eye does not see, alone: in a line of text there is nothing.
@@ -42,7 +42,7 @@ struct TextField {
 
 /// Every field of text in the API's own description.
 async fn text_fields(shop: &Shop, awakeable: &str, order: &str) -> Vec<TextField> {
-    let document = shop.stranger().get("/openapi.json").await.expect(200);
+    let document = shop.anonymous().get("/openapi.json").await.expect(200);
     let mut fields = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
@@ -110,7 +110,7 @@ fn meant(name: &str, kind: &Value, awakeable: &str) -> Value {
 }
 
 impl TextField {
-    fn request(&self, by: &Person<'_>, words: &str) -> reqwest::RequestBuilder {
+    fn request(&self, by: &Client<'_>, words: &str) -> reqwest::RequestBuilder {
         if self.in_query {
             let words: String = form_urlencoded::byte_serialize(words.as_bytes()).collect();
             let path = format!("{}?{}={words}", self.path, self.name);
@@ -151,7 +151,7 @@ fn no_field_takes_what_has_nothing_to_see() {
         for header in ["x-user-id", "idempotency-key"] {
             let request = alice.request(Method::POST, "/api/cart/clear");
             let request = if header == "x-user-id" {
-                shop.stranger().request(Method::POST, "/api/cart/clear")
+                shop.anonymous().request(Method::POST, "/api/cart/clear")
             } else {
                 request
             };
@@ -175,7 +175,7 @@ fn no_refusal_is_turned_around_by_what_it_is_about() {
             .iter()
             .map(|field| field.request(&shop.admin(), "אבג"))
             .collect();
-        let document = shop.stranger().get("/openapi.json").await.expect(200);
+        let document = shop.anonymous().get("/openapi.json").await.expect(200);
         for path in document["paths"].as_object().unwrap().keys() {
             if path.contains('{') {
                 let path = path.replace("{id}", "אבג").replace("{number}", "אבג");
@@ -501,7 +501,7 @@ fn a_page_past_the_end_leads_to_the_last() {
         }
 
         // The API: every list that has pages says what there is in all.
-        let document = shop.stranger().get("/openapi.json").await.expect(200);
+        let document = shop.anonymous().get("/openapi.json").await.expect(200);
         let mut lists = 0;
         for (path, operations) in document["paths"].as_object().unwrap() {
             let parameters = operations["get"]["parameters"].as_array();

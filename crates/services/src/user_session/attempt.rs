@@ -31,7 +31,7 @@ pub(super) async fn await_payment(
     wait: AwaitPayment,
 ) -> HandlerResult<()> {
     let attempt = wait.attempt.clone();
-    let outcome = match hear_outcome(ctx, wait).await {
+    let outcome = match await_outcome(ctx, wait).await {
         Ok(Some(outcome)) => outcome,
         // The attempt had ended before the provider was asked.
         Ok(None) => return Ok(()),
@@ -62,17 +62,17 @@ pub(super) async fn await_payment(
     Ok(())
 }
 
-/// What [`hear_outcome`] waits for.
-enum Voice {
+/// What [`await_outcome`] waits for.
+enum PaymentSignal {
     Provider(Result<PaymentRequested, TerminalError>),
     Receipt(Result<Vec<u8>, TerminalError>),
     Deadline,
 }
 
-type Voices<'a> = Pin<Box<dyn DurableFuture<Output = Voice> + Send + 'a>>;
+type PaymentSignals<'a> = Pin<Box<dyn DurableFuture<Output = PaymentSignal> + Send + 'a>>;
 
 /// `None`: the attempt had ended before anybody was asked.
-async fn hear_outcome(
+async fn await_outcome(
     ctx: &SharedObjectContext<'_>,
     wait: AwaitPayment,
 ) -> Result<Option<PaymentOutcome>, TerminalError> {
@@ -104,26 +104,26 @@ async fn hear_outcome(
         .call();
     let request_handle = request.invocation_handle().await?;
 
-    let mut voices: DurableFuturesUnordered<Voices<'_>> = DurableFuturesUnordered::new();
-    voices.push(Box::pin(receipt.map(Voice::Receipt)));
-    voices.push(Box::pin(
+    let mut signals: DurableFuturesUnordered<PaymentSignals<'_>> = DurableFuturesUnordered::new();
+    signals.push(Box::pin(receipt.map(PaymentSignal::Receipt)));
+    signals.push(Box::pin(
         ctx.sleep(
             wait.pay_until
                 .duration_since(now)
                 .try_into()
                 .unwrap_or_default(),
         )
-        .map(|_| Voice::Deadline),
+        .map(|_| PaymentSignal::Deadline),
     ));
-    voices.push(Box::pin(
-        request.map(|answer| Voice::Provider(answer.map(Json::into_inner))),
+    signals.push(Box::pin(
+        request.map(|answer| PaymentSignal::Provider(answer.map(Json::into_inner))),
     ));
     let mut provider_asked = true;
     let outcome = loop {
-        let Some((_, heard)) = voices.next().await? else {
+        let Some((_, heard)) = signals.next().await? else {
             break PaymentOutcome::Expired;
         };
-        provider_asked &= !matches!(heard, Voice::Provider(_));
+        provider_asked &= !matches!(heard, PaymentSignal::Provider(_));
         match wait.hear(read(heard)) {
             Next::Settle(outcome) => break outcome,
             Next::Store(page) => {
@@ -142,17 +142,17 @@ async fn hear_outcome(
     Ok(Some(outcome))
 }
 
-fn read(heard: Voice) -> Heard {
+fn read(heard: PaymentSignal) -> Heard {
     match heard {
-        Voice::Deadline => Heard::Deadline,
-        Voice::Provider(answer) => {
+        PaymentSignal::Deadline => Heard::Deadline,
+        PaymentSignal::Provider(answer) => {
             Heard::Provider(answer.map_err(|error| bounded(error.message(), MAX_REASON)))
         }
-        Voice::Receipt(Err(rejected)) => {
+        PaymentSignal::Receipt(Err(rejected)) => {
             Heard::Receipt(Err(bounded(rejected.message(), MAX_REASON)))
         }
         // Reading it bounds its words; the error quotes what it could not read.
-        Voice::Receipt(Ok(bytes)) => Heard::Receipt(
+        PaymentSignal::Receipt(Ok(bytes)) => Heard::Receipt(
             serde_json::from_slice::<PaymentReceipt>(&bytes).map_err(|error| {
                 let error = quoted(&error.to_string(), MAX_NAME);
                 format!("the receipt is unreadable ({error})")

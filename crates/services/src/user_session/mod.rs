@@ -23,13 +23,13 @@ use waybill_domain::refusal::Refusal;
 use waybill_domain::session::Effect;
 use waybill_domain::update::{ReadMark, Update};
 
+use crate::broadcast::UpdateBroadcaster;
 use crate::clock::Clock;
 use crate::once::{Begun, Write};
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::refuse;
 use crate::state::ReadState;
-use crate::voice::Voice;
 
 /// State: the [`Basket`].
 const BASKET: &str = "basket";
@@ -49,7 +49,7 @@ fn late_key(order_id: &OrderId) -> String {
 /// See the module.
 pub struct UserSession {
     /// Baskets and orders are said aloud.
-    pub voice: Voice,
+    pub updates: UpdateBroadcaster,
     /// How long a customer may take to pay.
     pub payment_window: Duration,
     /// How long an ended order is remembered here.
@@ -141,7 +141,7 @@ impl UserSession {
         };
         write.keep(&ctx);
         ctx.set(READ_AT, Json(mark.clone()));
-        self.voice.say(&Update::Read(mark.clone()));
+        self.updates.publish(&Update::Read(mark.clone()));
         Ok(Json(Answered::now(mark)))
     }
 
@@ -261,14 +261,14 @@ impl UserSession {
 
     fn keep(&self, ctx: &ObjectContext<'_>, basket: Basket) -> Json<Basket> {
         ctx.set(BASKET, Json(basket.clone()));
-        self.voice.say(&Update::Basket(basket.clone()));
+        self.updates.publish(&Update::Basket(basket.clone()));
         Json(basket)
     }
 
     fn write(&self, ctx: &ObjectContext<'_>, record: Box<OrderRecord>) {
         let key = marker_key(&record.order_id);
         ctx.set(&key, Json(Marker::Here(record.clone())));
-        self.voice.say(&Update::Order(record));
+        self.updates.publish(&Update::Order(record));
     }
 
     /// Does what follows from a decision. No await: all of it happens or
@@ -287,7 +287,7 @@ impl UserSession {
                 }
                 Effect::NoteLate(late) => {
                     ctx.set(&late_key(&late.order_id), Json(late.clone()));
-                    self.voice.say(&Update::Late(late));
+                    self.updates.publish(&Update::Late(late));
                 }
                 Effect::Await(wait) => {
                     session().await_payment(Json(wait)).send();

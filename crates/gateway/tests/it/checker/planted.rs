@@ -8,7 +8,7 @@ use waybill_domain::checkout::{Placement, Shipping};
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
 use waybill_domain::notification::Notification;
-use waybill_domain::order::{Done, OrderRecord, Step};
+use waybill_domain::order::{Compensable, OrderRecord, Step};
 use waybill_domain::shipment::Shipment;
 use waybill_domain::stock::StockLevel;
 
@@ -84,8 +84,8 @@ fn rejected() -> OrderRecord {
             by: "admin".to_owned(),
             reason: None,
         },
-        Step::Undone(Done::Authorized),
-        Step::Undone(Done::Reserved),
+        Step::Undone(Compensable::Authorized),
+        Step::Undone(Compensable::Reserved),
         Step::Ended,
     ];
     after(REJECTED, paid().into_iter().chain(turn))

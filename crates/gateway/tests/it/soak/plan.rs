@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Map, Value, json};
 
-use crate::world::Part;
+use crate::world::Component;
 
 /// Orders of one shopper, on average.
 const ORDERS_EACH: usize = 4;
@@ -97,13 +97,13 @@ pub enum Mishap {
     /// SIGKILL, and a start some time later.
     Kill {
         after: Duration,
-        parts: Vec<Part>,
+        parts: Vec<Component>,
         away: Duration,
     },
     /// SIGSTOP, and SIGCONT some time later.
     Freeze {
         after: Duration,
-        part: Part,
+        part: Component,
         away: Duration,
     },
 }
@@ -260,7 +260,12 @@ impl Mishap {
     fn plan(dice: &mut StdRng) -> Self {
         let after = Duration::from_millis(dice.random_range(300..2_500));
         let away = Duration::from_millis(dice.random_range(0..1_500));
-        let mut parts = vec![Part::Restate, Part::Services, Part::Sandbox, Part::Gateway];
+        let mut parts = vec![
+            Component::Restate,
+            Component::Services,
+            Component::Sandbox,
+            Component::Gateway,
+        ];
         let one = *parts.choose(dice).expect("there are some");
         if dice.random_bool(0.4) {
             return Self::Freeze {

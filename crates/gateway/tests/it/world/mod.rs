@@ -53,7 +53,7 @@ pub fn test_run() -> &'static str {
 
 /// A process of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum Component {
     Restate,
     Services,
     /// A second copy, which a test starts itself: see [`World::start_beside`].
@@ -64,7 +64,7 @@ pub enum Part {
     Gateway2,
 }
 
-impl Part {
+impl Component {
     const ALL: [Self; 6] = [
         Self::Restate,
         Self::Services,
@@ -80,7 +80,7 @@ impl Part {
 pub struct Setup {
     variables: Vec<(String, String)>,
     /// Of one process only.
-    own_variables: Vec<(Part, String, String)>,
+    own_variables: Vec<(Component, String, String)>,
     hears_both: bool,
     demo_mode: Option<bool>,
     within: Option<Duration>,
@@ -101,13 +101,13 @@ impl Setup {
 
     /// Sets a variable for one process; it wins over those for all.
     #[must_use]
-    pub fn only_for(mut self, part: Part, name: &str, value: &str) -> Self {
+    pub fn only_for(mut self, part: Component, name: &str, value: &str) -> Self {
         self.own_variables
             .push((part, name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Gateways listen to [`Part::Services2`], too.
+    /// Gateways listen to [`Component::Services2`], too.
     #[must_use]
     pub fn hearing_both(mut self) -> Self {
         self.hears_both = true;
@@ -137,8 +137,8 @@ pub const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
 /// their own. Dropping it ends and removes all of it.
 pub struct World {
     // Before the folder: processes must be gone when it is removed.
-    processes: Mutex<BTreeMap<Part, Process>>,
-    programs: BTreeMap<Part, Program>,
+    processes: Mutex<BTreeMap<Component, Process>>,
+    programs: BTreeMap<Component, Program>,
     folder: TempDir,
     pub http: reqwest::Client,
     pub gateway: String,
@@ -198,7 +198,7 @@ pub fn own_alone(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
 
 fn run(shop: &Shop, within: Duration, test: impl AsyncFnOnce(&Shop)) {
     let world = Arc::clone(shop.world());
-    let began: BTreeMap<Part, u64> = world
+    let began: BTreeMap<Component, u64> = world
         .programs
         .iter()
         .map(|(part, program)| (*part, program.log_length()))
@@ -263,8 +263,8 @@ impl World {
             admin_token: None,
         };
         // The services register themselves at once when Restate is there.
-        world.launch(Part::Restate, &[]);
-        world.launch(Part::Sandbox, &[]);
+        world.launch(Component::Restate, &[]);
+        world.launch(Component::Sandbox, &[]);
         let seeded = world.run_gateway(&["seed-demo"]);
         if !seeded.status.success() {
             return Err(format!("seed-demo failed: {seeded:?}"));
@@ -273,12 +273,12 @@ impl World {
             let made = world.run_gateway(&["token", "create", "--user", "admin"]);
             world.admin_token = Some(String::from_utf8_lossy(&made.stdout).trim().to_owned());
         }
-        world.ready(Part::Restate).await?;
-        world.launch(Part::Services, &[]);
-        world.ready(Part::Services).await?;
-        world.launch(Part::Gateway, &[]);
-        world.ready(Part::Sandbox).await?;
-        world.ready(Part::Gateway).await?;
+        world.ready(Component::Restate).await?;
+        world.launch(Component::Services, &[]);
+        world.ready(Component::Services).await?;
+        world.launch(Component::Gateway, &[]);
+        world.ready(Component::Sandbox).await?;
+        world.ready(Component::Gateway).await?;
         // Ready means that carts and checkouts work: nothing else is waited for.
         world.catalog = world.read_catalog().await?;
         Ok(world)
@@ -286,8 +286,8 @@ impl World {
 
     /// Starts a second copy beside the first and waits until it serves. A
     /// second `services` is then the one that Restate gives new work to.
-    pub async fn start_beside(&self, part: Part) {
-        if part == Part::Gateway2 {
+    pub async fn start_beside(&self, part: Component) {
+        if part == Component::Gateway2 {
             let seeded = self.run_gateway_of(part, &["seed-demo"]);
             assert!(seeded.status.success(), "{seeded:?}");
         }
@@ -295,12 +295,12 @@ impl World {
     }
 
     /// Starts a process and waits until it serves.
-    pub async fn start_again(&self, part: Part) {
+    pub async fn start_again(&self, part: Component) {
         self.start_again_with(part, &[]).await;
     }
 
     /// The same, this once with these settings.
-    pub async fn start_again_with(&self, part: Part, settings: &[(&str, &str)]) {
+    pub async fn start_again_with(&self, part: Component, settings: &[(&str, &str)]) {
         self.launch(part, settings);
         if let Err(failure) = self.ready(part).await {
             panic!("{failure}");
@@ -308,29 +308,29 @@ impl World {
     }
 
     /// Whether a process that was started has ended by itself.
-    pub fn has_ended(&self, part: Part) -> bool {
+    pub fn has_ended(&self, part: Component) -> bool {
         self.processes()
             .get_mut(&part)
             .is_some_and(|process| process.ended().is_some())
     }
 
     /// Ends a process with SIGKILL.
-    pub fn kill(&self, part: Part) {
+    pub fn kill(&self, part: Component) {
         self.running(part).kill();
     }
 
     /// Stops a process without its knowing (SIGSTOP).
-    pub fn freeze(&self, part: Part) {
+    pub fn freeze(&self, part: Component) {
         self.signal(part, Signal::SIGSTOP);
     }
 
     /// Lets it go on.
-    pub fn thaw(&self, part: Part) {
+    pub fn thaw(&self, part: Component) {
         self.signal(part, Signal::SIGCONT);
     }
 
     /// The number of a running process.
-    pub fn process_id(&self, part: Part) -> u32 {
+    pub fn process_id(&self, part: Component) -> u32 {
         let processes = self.processes();
         let process = processes.get(&part);
         process
@@ -338,7 +338,7 @@ impl World {
             .id()
     }
 
-    fn signal(&self, part: Part, signal: Signal) {
+    fn signal(&self, part: Component, signal: Signal) {
         let processes = self.processes();
         let process = processes.get(&part);
         process
@@ -347,12 +347,12 @@ impl World {
     }
 
     /// Ends a process with SIGTERM and waits until it is gone.
-    pub async fn stop(&self, part: Part) -> ExitStatus {
+    pub async fn stop(&self, part: Component) -> ExitStatus {
         let process = self.running(part);
         process.stop().await
     }
 
-    fn running(&self, part: Part) -> Process {
+    fn running(&self, part: Component) -> Process {
         self.processes()
             .remove(&part)
             .unwrap_or_else(|| panic!("{part:?} is not running"))
@@ -360,10 +360,10 @@ impl World {
 
     /// Runs a command of the gateway's binary, such as `rebuild`, to its end.
     pub fn run_gateway(&self, arguments: &[&str]) -> Output {
-        self.run_gateway_of(Part::Gateway, arguments)
+        self.run_gateway_of(Component::Gateway, arguments)
     }
 
-    fn run_gateway_of(&self, part: Part, arguments: &[&str]) -> Output {
+    fn run_gateway_of(&self, part: Component, arguments: &[&str]) -> Output {
         self.programs[&part]
             .command()
             .args(arguments)
@@ -373,7 +373,7 @@ impl World {
 
     /// The gateway's binary with this world's settings.
     pub fn gateway_command(&self) -> Command {
-        self.programs[&Part::Gateway].command()
+        self.programs[&Component::Gateway].command()
     }
 
     /// Runs Restate's command line as an operator would.
@@ -406,7 +406,7 @@ impl World {
     /// Ends Restate, the services and the gateway, and forgets all that they have
     /// kept; the gateway's file is seeded again.
     pub fn begin_anew(&self) {
-        for part in [Part::Gateway, Part::Services, Part::Restate] {
+        for part in [Component::Gateway, Component::Services, Component::Restate] {
             self.kill(part);
         }
         let folder = self.folder.path();
@@ -419,34 +419,34 @@ impl World {
     }
 
     /// Starts a process without waiting until it serves.
-    pub fn launch(&self, part: Part, settings: &[(&str, &str)]) {
+    pub fn launch(&self, part: Component, settings: &[(&str, &str)]) {
         let process = self.programs[&part].start(settings);
         let before = self.processes().insert(part, process);
         assert!(before.is_none(), "{part:?} is running already");
     }
 
-    fn processes(&self) -> MutexGuard<'_, BTreeMap<Part, Process>> {
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<Component, Process>> {
         self.processes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ready(&self, part: Part) -> Result<(), String> {
+    async fn ready(&self, part: Component) -> Result<(), String> {
         let urls = match part {
-            Part::Restate => vec![
+            Component::Restate => vec![
                 format!("{}/health", self.admin),
                 format!("{}/restate/health", self.ingress),
             ],
             // Registered last: then Restate knows all of them.
-            Part::Services => vec![
+            Component::Services => vec![
                 format!("{}/healthz", self.services_ops),
                 format!("{}/services/UserSession", self.admin),
                 format!("{}/services/OrderFulfillmentWorkflow", self.admin),
             ],
-            Part::Services2 => vec![format!("{}/healthz", self.services2_ops)],
-            Part::Sandbox => vec![format!("{}/healthz", self.sandbox)],
-            Part::Gateway => vec![format!("{}/readyz", self.gateway)],
-            Part::Gateway2 => vec![format!("{}/readyz", self.gateway2)],
+            Component::Services2 => vec![format!("{}/healthz", self.services2_ops)],
+            Component::Sandbox => vec![format!("{}/healthz", self.sandbox)],
+            Component::Gateway => vec![format!("{}/readyz", self.gateway)],
+            Component::Gateway2 => vec![format!("{}/readyz", self.gateway2)],
         };
         let deadline = Instant::now() + READY_WITHIN;
         for url in urls {
@@ -468,7 +468,7 @@ impl World {
             }
         }
         // Restate says that it is healthy a little before its partitions are.
-        while part == Part::Restate
+        while part == Component::Restate
             && let Err(said) = self.try_sql("SELECT count(*) FROM state").await
         {
             if Instant::now() > deadline {
@@ -477,7 +477,7 @@ impl World {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         // Others serve the same services already: is it registered?
-        while part == Part::Services2 && !self.is_registered(&self.services2).await {
+        while part == Component::Services2 && !self.is_registered(&self.services2).await {
             if Instant::now() > deadline {
                 return Err(format!("Restate does not know {}", self.services2));
             }
@@ -508,7 +508,7 @@ impl World {
     }
 
     /// Until then a checkout finds no stock.
-    fn logs_since(&self, began: &BTreeMap<Part, u64>) -> String {
+    fn logs_since(&self, began: &BTreeMap<Component, u64>) -> String {
         let mut text = String::new();
         for (part, program) in &self.programs {
             if program.log_length() == 0 {
@@ -556,11 +556,11 @@ fn local(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn programs(setup: &Setup, ports: &Ports, folder: &Path) -> BTreeMap<Part, Program> {
+fn programs(setup: &Setup, ports: &Ports, folder: &Path) -> BTreeMap<Component, Program> {
     let restate_toml = process::repository().join("restate.toml");
     let program = |part| {
         let (name, binary, arguments) = match part {
-            Part::Restate => {
+            Component::Restate => {
                 let arguments = vec![
                     "--no-logo".to_owned(),
                     "--config-file".to_owned(),
@@ -568,14 +568,14 @@ fn programs(setup: &Setup, ports: &Ports, folder: &Path) -> BTreeMap<Part, Progr
                 ];
                 ("restate", process::restate_server(), arguments)
             }
-            Part::Services => ("services", process::services(), vec![]),
-            Part::Services2 => ("services2", process::services(), vec![]),
-            Part::Sandbox => ("sandbox", process::gateway(), vec!["sandbox".to_owned()]),
-            Part::Gateway => ("gateway", process::gateway(), vec!["serve".to_owned()]),
-            Part::Gateway2 => ("gateway2", process::gateway(), vec!["serve".to_owned()]),
+            Component::Services => ("services", process::services(), vec![]),
+            Component::Services2 => ("services2", process::services(), vec![]),
+            Component::Sandbox => ("sandbox", process::gateway(), vec!["sandbox".to_owned()]),
+            Component::Gateway => ("gateway", process::gateway(), vec!["serve".to_owned()]),
+            Component::Gateway2 => ("gateway2", process::gateway(), vec!["serve".to_owned()]),
         };
         let mut variables = match part {
-            Part::Restate => restate(setup, ports, folder),
+            Component::Restate => restate(setup, ports, folder),
             _ => ours(setup, ports, folder, part),
         };
         let own = setup.own_variables.iter().filter(|it| it.0 == part);
@@ -589,7 +589,7 @@ fn programs(setup: &Setup, ports: &Ports, folder: &Path) -> BTreeMap<Part, Progr
             folder: folder.to_owned(),
         }
     };
-    Part::ALL
+    Component::ALL
         .into_iter()
         .map(|part| (part, program(part)))
         .collect()
@@ -628,8 +628,8 @@ fn restate(setup: &Setup, ports: &Ports, folder: &Path) -> Vec<(String, String)>
     variables
 }
 
-fn ours(setup: &Setup, ports: &Ports, folder: &Path, part: Part) -> Vec<(String, String)> {
-    let copy = usize::from(matches!(part, Part::Services2 | Part::Gateway2));
+fn ours(setup: &Setup, ports: &Ports, folder: &Path, part: Component) -> Vec<(String, String)> {
+    let copy = usize::from(matches!(part, Component::Services2 | Component::Gateway2));
     let database = ["waybill.db", "waybill2.db"][copy];
     let updates = |copy: usize| format!("{}/updates", local(ports.services_ops[copy]));
     let heard = if setup.hears_both {

@@ -14,12 +14,12 @@ const LAG: usize = 4096;
 
 /// The in-process broadcast behind `GET /updates`. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Voice {
+pub struct UpdateBroadcaster {
     lines: broadcast::Sender<Arc<str>>,
     said: Arc<AtomicU64>,
 }
 
-impl Voice {
+impl UpdateBroadcaster {
     /// A voice that nobody listens to yet.
     pub fn new() -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Voice {
     }
 
     /// Says an update to every listener. Never waits; nobody listening is fine.
-    pub fn say(&self, update: &Update) {
+    pub fn publish(&self, update: &Update) {
         self.said.fetch_add(1, Ordering::Relaxed);
         if self.lines.receiver_count() == 0 {
             return;
@@ -49,7 +49,7 @@ impl Voice {
     }
 
     /// How much has been said since the start.
-    pub fn said(&self) -> u64 {
+    pub fn published(&self) -> u64 {
         self.said.load(Ordering::Relaxed)
     }
 
@@ -59,7 +59,7 @@ impl Voice {
     }
 }
 
-impl Default for Voice {
+impl Default for UpdateBroadcaster {
     fn default() -> Self {
         Self::new()
     }
