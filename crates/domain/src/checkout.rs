@@ -8,6 +8,7 @@ use crate::ids::{AttemptId, OrderId, Sku};
 use crate::money::Cents;
 use crate::order::OrderRecord;
 use crate::payment::{PaymentAttempt, PaymentOutcome, PaymentReceipt};
+use crate::placement::{Placement, ProviderPage, Shipping};
 use crate::refusal::Refusal;
 use crate::words;
 
@@ -43,20 +44,38 @@ pub struct NamedTerms {
     pub address: bool,
 }
 
-/// Where an order goes and what that costs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shipping {
-    /// Name of the shipping zone.
-    #[serde(deserialize_with = "words::kept::name")]
-    pub zone: String,
-    /// The zone's price.
-    pub cost_cents: Cents,
-    /// Street, town, country: as the customer wrote it.
-    #[serde(deserialize_with = "words::kept::address")]
-    pub address: String,
-}
-
 impl Checkout {
+    /// Freezes a cart at the catalog's prices of now. Refused when the cart is
+    /// empty, holds a product without a price, or costs something else than
+    /// the customer agreed to.
+    pub fn freeze(&self, cart: &[Line], pay_until: Timestamp) -> Result<Placement, Refusal> {
+        if cart.is_empty() {
+            return Err(Refusal::EmptyCart);
+        }
+        let price_of = |sku: &Sku| {
+            self.prices
+                .iter()
+                .find(|product| product.sku == *sku)
+                .cloned()
+                .ok_or(Refusal::CartChanged)
+        };
+        let lines = cart
+            .iter()
+            .map(|line| Line::new(price_of(&line.sku)?, line.quantity))
+            .collect::<Result<Vec<_>, _>>()?;
+        let placement = Placement {
+            lines,
+            shipping: self.shipping.clone(),
+            pay_until,
+        };
+        match self.expected_total_cents {
+            Some(expected) if expected != placement.total() => Err(Refusal::PriceChanged {
+                total_cents: placement.total(),
+            }),
+            _ => Ok(placement),
+        }
+    }
+
     /// Whether what this asks for is what the order was placed with. An answer
     /// that the order waits for its payment must be true of what was asked.
     pub fn agrees_with(&self, order: &OrderRecord) -> Result<(), Refusal> {
@@ -76,65 +95,6 @@ impl Checkout {
             shipping_address: order.address.clone(),
             total_cents: order.total_cents,
         })
-    }
-}
-
-/// What is bought, frozen at checkout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placement {
-    /// The lines at the prices of the checkout.
-    pub lines: Vec<Line>,
-    /// Where to.
-    pub shipping: Shipping,
-    /// Until when it can be paid.
-    pub pay_until: Timestamp,
-}
-
-impl Placement {
-    /// Freezes a cart at the catalog's prices of now. Refused when the cart is
-    /// empty, holds a product without a price, or costs something else than
-    /// the customer agreed to.
-    pub fn freeze(
-        cart: &[Line],
-        checkout: &Checkout,
-        pay_until: Timestamp,
-    ) -> Result<Self, Refusal> {
-        if cart.is_empty() {
-            return Err(Refusal::EmptyCart);
-        }
-        let price_of = |sku: &Sku| {
-            checkout
-                .prices
-                .iter()
-                .find(|product| product.sku == *sku)
-                .cloned()
-                .ok_or(Refusal::CartChanged)
-        };
-        let lines = cart
-            .iter()
-            .map(|line| Line::new(price_of(&line.sku)?, line.quantity))
-            .collect::<Result<Vec<_>, _>>()?;
-        let placement = Self {
-            lines,
-            shipping: checkout.shipping.clone(),
-            pay_until,
-        };
-        match checkout.expected_total_cents {
-            Some(expected) if expected != placement.total() => Err(Refusal::PriceChanged {
-                total_cents: placement.total(),
-            }),
-            _ => Ok(placement),
-        }
-    }
-
-    /// Sum of the lines.
-    pub fn subtotal(&self) -> Cents {
-        self.lines.iter().map(|line| line.line_total_cents).sum()
-    }
-
-    /// What is to be paid: the lines and the shipping.
-    pub fn total(&self) -> Cents {
-        self.subtotal() + self.shipping.cost_cents
     }
 }
 
@@ -197,17 +157,6 @@ pub struct PaymentOpened {
     pub awakeable_id: String,
     /// The provider's id and page, once it has answered.
     pub provider: Option<ProviderPage>,
-}
-
-/// The provider's side of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProviderPage {
-    /// The provider's id.
-    #[serde(deserialize_with = "words::kept::id")]
-    pub payment_id: String,
-    /// Its hosted payment page.
-    #[serde(deserialize_with = "words::kept::url")]
-    pub pay_url: String,
 }
 
 /// Input of `UserSession.Settle`.
@@ -323,22 +272,16 @@ mod tests {
 
     #[test]
     fn todays_price_counts() {
-        let placement = Placement::freeze(
-            &cart(),
-            &checkout(vec![product(1200)], None),
-            Timestamp::UNIX_EPOCH,
-        )
-        .unwrap();
+        let placement = checkout(vec![product(1200)], None)
+            .freeze(&cart(), Timestamp::UNIX_EPOCH)
+            .unwrap();
         assert_eq!(placement.total(), Cents(2900));
     }
 
     #[test]
     fn a_total_that_the_customer_did_not_see_is_refused() {
-        let refusal = Placement::freeze(
-            &cart(),
-            &checkout(vec![product(1200)], Some(2500)),
-            Timestamp::UNIX_EPOCH,
-        );
+        let refusal =
+            checkout(vec![product(1200)], Some(2500)).freeze(&cart(), Timestamp::UNIX_EPOCH);
         assert_eq!(
             refusal,
             Err(Refusal::PriceChanged {
@@ -350,7 +293,7 @@ mod tests {
     #[test]
     fn a_pending_order_is_answered_only_to_who_asks_for_its_terms() {
         let first = checkout(vec![product(1000)], None);
-        let placement = Placement::freeze(&cart(), &first, Timestamp::UNIX_EPOCH).unwrap();
+        let placement = first.freeze(&cart(), Timestamp::UNIX_EPOCH).unwrap();
         let order = OrderRecord::place(first.order_id.clone(), placement, Timestamp::UNIX_EPOCH);
         let asked = |zone: Option<&str>, address: Option<&str>, expected: Option<i64>| {
             let mut asked = checkout(vec![product(1000)], expected);
@@ -392,11 +335,11 @@ mod tests {
     #[test]
     fn empty_carts_and_unpriced_products_are_refused() {
         assert_eq!(
-            Placement::freeze(&[], &checkout(vec![], None), Timestamp::UNIX_EPOCH),
+            checkout(vec![], None).freeze(&[], Timestamp::UNIX_EPOCH),
             Err(Refusal::EmptyCart)
         );
         assert_eq!(
-            Placement::freeze(&cart(), &checkout(vec![], None), Timestamp::UNIX_EPOCH),
+            checkout(vec![], None).freeze(&cart(), Timestamp::UNIX_EPOCH),
             Err(Refusal::CartChanged)
         );
     }

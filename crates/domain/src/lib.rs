@@ -7,6 +7,7 @@
 //! | [`ids`] | who and what: users, orders, SKUs, payment attempts |
 //! | [`money`] | integer cents |
 //! | [`basket`] | a user's cart |
+//! | [`placement`] | what is bought, frozen at checkout |
 //! | [`checkout`] | what is asked of a checkout and what it answers |
 //! | [`payment`] | payment attempts, receipts, late money |
 //! | [`session`] | what a user's session decides about an order that is being paid |
@@ -34,6 +35,7 @@ pub mod money;
 pub mod notification;
 pub mod order;
 pub mod payment;
+pub mod placement;
 pub mod refusal;
 pub mod session;
 pub mod shipment;

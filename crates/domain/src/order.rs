@@ -11,123 +11,23 @@
 //!        └──── a turn (declined, expired, rejected, cancelled, …) ──→ undo … → its end
 //! ```
 
-use std::fmt;
+mod event;
+mod status;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::basket::Line;
-use crate::checkout::{Placement, ProviderPage};
 use crate::ids::{AttemptId, OrderId, Username};
 use crate::money::{CURRENCY, Cents};
 use crate::payment::{PaymentAttempt, PaymentOrder, PaymentReceipt, PaymentStatus};
+use crate::placement::{Placement, ProviderPage};
 use crate::shipment::{Shipment, ShipmentRequest};
 use crate::words::{self, MAX_NAME, MAX_REASON, quoted};
 
-/// Where an order stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderStatus {
-    /// Stock is reserved; the customer has not paid.
-    AwaitingPayment,
-    /// Paid; an admin decides.
-    AwaitingApproval,
-    /// Approved; the carrier and the provider are asked.
-    Shipping,
-    /// On its way to the customer.
-    InTransit,
-    /// With the customer. The good end.
-    Delivered,
-    /// The payment was declined, or could not be captured.
-    PaymentFailed,
-    /// Nobody paid in time.
-    PaymentExpired,
-    /// An admin refused it.
-    Rejected,
-    /// No admin decided in time.
-    ApprovalExpired,
-    /// The carrier refused it.
-    ShippingFailed,
-    /// The customer, an admin or an operator took it back.
-    Cancelled,
-}
-
-impl OrderStatus {
-    /// Every status, in the order of an order's life.
-    pub const ALL: [Self; 11] = [
-        Self::AwaitingPayment,
-        Self::AwaitingApproval,
-        Self::Shipping,
-        Self::InTransit,
-        Self::Delivered,
-        Self::PaymentFailed,
-        Self::PaymentExpired,
-        Self::Rejected,
-        Self::ApprovalExpired,
-        Self::ShippingFailed,
-        Self::Cancelled,
-    ];
-
-    /// The name on the wire, e.g. `awaiting_payment`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AwaitingPayment => "awaiting_payment",
-            Self::AwaitingApproval => "awaiting_approval",
-            Self::Shipping => "shipping",
-            Self::InTransit => "in_transit",
-            Self::Delivered => "delivered",
-            Self::PaymentFailed => "payment_failed",
-            Self::PaymentExpired => "payment_expired",
-            Self::Rejected => "rejected",
-            Self::ApprovalExpired => "approval_expired",
-            Self::ShippingFailed => "shipping_failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// The status of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
-    }
-
-    /// In the customer's words, e.g. "On its way".
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::AwaitingPayment => "Awaiting payment",
-            Self::AwaitingApproval => "Awaiting approval",
-            Self::Shipping => "Shipping",
-            Self::InTransit => "On its way",
-            Self::Delivered => "Delivered",
-            Self::PaymentFailed => "Payment failed",
-            Self::PaymentExpired => "Payment expired",
-            Self::Rejected => "Rejected",
-            Self::ApprovalExpired => "Approval expired",
-            Self::ShippingFailed => "Shipping failed",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-
-    /// Whether nothing more happens to the order.
-    pub fn is_terminal(self) -> bool {
-        !matches!(
-            self,
-            Self::AwaitingPayment | Self::AwaitingApproval | Self::Shipping | Self::InTransit
-        )
-    }
-
-    /// Whether the same order may be paid again with a new attempt.
-    pub fn may_retry_payment(self) -> bool {
-        matches!(self, Self::PaymentFailed | Self::PaymentExpired)
-    }
-}
-
-/// The name on the wire.
-impl fmt::Display for OrderStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use self::event::{EventKind, OrderEvent};
+pub use self::status::OrderStatus;
 
 /// What was done for an order and is undone when it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,108 +41,6 @@ pub enum Compensable {
     Booked,
     /// Money is captured. Undone by refunding it.
     Captured,
-}
-
-/// One thing that happened to an order, in the order it happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderEvent {
-    /// 1, 2, 3, … within the order.
-    pub seq: u64,
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub kind: EventKind,
-    /// The words a person reads.
-    #[serde(deserialize_with = "words::kept::detail")]
-    pub detail: String,
-}
-
-/// The kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// Placed, stock reserved.
-    OrderPlaced,
-    /// Placed once more after a failed payment.
-    PaymentRetried,
-    /// Waiting for the customer's payment.
-    PaymentRequested,
-    /// The money is authorized.
-    PaymentConfirmed,
-    /// The payment was declined.
-    PaymentFailed,
-    /// Nobody paid in time.
-    PaymentExpired,
-    /// Waiting for an admin.
-    ApprovalRequested,
-    /// An admin agreed.
-    Approved,
-    /// An admin refused.
-    Rejected,
-    /// No admin decided in time.
-    ApprovalExpired,
-    /// The carrier has the parcel.
-    ShipmentInitiated,
-    /// The carrier refused.
-    ShippingFailed,
-    /// The money is ours.
-    PaymentCaptured,
-    /// The provider would not give us the money.
-    CaptureRefused,
-    /// The parcel is on its way.
-    InTransit,
-    /// The parcel has arrived.
-    Delivered,
-    /// Taken back.
-    Cancelled,
-    /// Undone: the money went back.
-    PaymentRefunded,
-    /// Undone: the parcel was called back.
-    ShipmentCancelled,
-    /// Undone: the hold on the money was given up.
-    PaymentVoided,
-    /// Undone: the stock can be sold again.
-    StockReleased,
-}
-
-impl EventKind {
-    /// The name on the wire, e.g. `payment_confirmed`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OrderPlaced => "order_placed",
-            Self::PaymentRetried => "payment_retried",
-            Self::PaymentRequested => "payment_requested",
-            Self::PaymentConfirmed => "payment_confirmed",
-            Self::PaymentFailed => "payment_failed",
-            Self::PaymentExpired => "payment_expired",
-            Self::ApprovalRequested => "approval_requested",
-            Self::Approved => "approved",
-            Self::Rejected => "rejected",
-            Self::ApprovalExpired => "approval_expired",
-            Self::ShipmentInitiated => "shipment_initiated",
-            Self::ShippingFailed => "shipping_failed",
-            Self::PaymentCaptured => "payment_captured",
-            Self::CaptureRefused => "capture_refused",
-            Self::InTransit => "in_transit",
-            Self::Delivered => "delivered",
-            Self::Cancelled => "cancelled",
-            Self::PaymentRefunded => "payment_refunded",
-            Self::ShipmentCancelled => "shipment_cancelled",
-            Self::PaymentVoided => "payment_voided",
-            Self::StockReleased => "stock_released",
-        }
-    }
-
-    /// Whether this event undid an earlier one.
-    pub fn is_compensation(self) -> bool {
-        matches!(
-            self,
-            Self::PaymentRefunded
-                | Self::ShipmentCancelled
-                | Self::PaymentVoided
-                | Self::StockReleased
-        )
-    }
 }
 
 /// Everything that is known of an order: the truth, kept in Restate.
@@ -842,9 +640,9 @@ mod tests {
 
     use super::*;
     use crate::basket::Product;
-    use crate::checkout::Shipping;
     use crate::ids::Sku;
     use crate::payment::ReceiptStatus;
+    use crate::placement::Shipping;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use crate::basket::{Basket, Line};
 use crate::checkout::{
     AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, HandedOver,
-    Marker, PaymentCallback, PaymentOpened, Placement, ProviderPage, Settle,
+    Marker, PaymentCallback, PaymentOpened, Settle,
 };
 use crate::ids::{AttemptId, OrderId};
 use crate::money::Cents;
@@ -27,6 +27,7 @@ use crate::payment::{
     LateMoney, LatePayment, PaymentAttempt, PaymentOrder, PaymentOutcome, PaymentReceipt,
     PaymentRequested, PaymentStatus, ReceiptStatus, TransactionClaim, TransactionOwner,
 };
+use crate::placement::{Placement, ProviderPage};
 use crate::refusal::Refusal;
 
 /// What follows from a decision.
@@ -734,8 +735,9 @@ impl AwaitPayment {
 mod tests {
     use super::*;
     use crate::basket::Product;
-    use crate::checkout::{NamedTerms, Shipping};
+    use crate::checkout::NamedTerms;
     use crate::ids::{Sku, Username};
+    use crate::placement::Shipping;
 
     const DUE: i64 = 1_500;
 

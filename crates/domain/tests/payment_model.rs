@@ -21,7 +21,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::basket::{Basket, Product};
 use waybill_domain::checkout::{
     AwaitPayment, CallbackAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker, NamedTerms,
-    PaymentCallback, PaymentOpened, Placement, ProviderPage, Settle, Shipping,
+    PaymentCallback, PaymentOpened, Settle,
 };
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::money::Cents;
@@ -31,6 +31,7 @@ use waybill_domain::payment::{
     Claimed, LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested,
     ReceiptStatus, TransactionClaim, TransactionOwner,
 };
+use waybill_domain::placement::{Placement, ProviderPage, Shipping};
 use waybill_domain::session::{
     self, Attempt, Callback, Cancelling, CheckoutFinds, Effect, Heard, Next, Settling, Stray,
 };

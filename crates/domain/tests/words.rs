@@ -2,7 +2,7 @@
 //! type that is read from JSON, and in what an order's record makes of them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,12 +45,27 @@ fn text_fields(source: &str) -> Vec<(String, String)> {
     fields
 }
 
-#[test]
-fn every_field_of_text_is_bounded_where_it_is_read() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut seen = 0;
+/// Every file below `folder`.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_field_of_text_is_bounded_where_it_is_read() {
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    let mut seen = 0;
+    for path in files {
         for (field, attributes) in text_fields(&fs::read_to_string(&path).unwrap()) {
             seen += 1;
             assert!(

@@ -664,11 +664,11 @@ mod queries {
 pub(super) mod tests {
     use proptest::prelude::*;
     use waybill_domain::basket::{Line, Product};
-    use waybill_domain::checkout::{Placement, Shipping};
     use waybill_domain::ids::{OrderId, Sku, Username};
     use waybill_domain::money::Cents;
     use waybill_domain::order::{Compensable, Step};
     use waybill_domain::payment::LatePayment;
+    use waybill_domain::placement::{Placement, Shipping};
     use waybill_domain::shipment::Shipment;
 
     use super::*;

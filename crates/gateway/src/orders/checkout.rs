@@ -10,11 +10,12 @@ use serde::Serialize;
 use services::client::{Body, Failure, keyed, outcome};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
-use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, NamedTerms, Shipping};
+use waybill_domain::checkout::{Checkout, CheckoutAnswer, MAX_ADDRESS, NamedTerms};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::placement::Shipping;
 use waybill_domain::refusal::Refusal;
 use waybill_domain::words::{MAX_NAME, quoted};
 

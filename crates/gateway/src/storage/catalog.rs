@@ -3,9 +3,9 @@
 use serde::Serialize;
 use sqlx::FromRow;
 use waybill_domain::basket;
-use waybill_domain::checkout::Shipping;
 use waybill_domain::ids::Sku;
 use waybill_domain::money::Cents;
+use waybill_domain::placement::Shipping;
 use waybill_domain::refusal::Refusal;
 
 use super::db::Db;

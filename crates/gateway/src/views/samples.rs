@@ -3,10 +3,10 @@
 
 use waybill_domain::Timestamp;
 use waybill_domain::basket::{Basket, Line, Product};
-use waybill_domain::checkout::{Placement, ProviderPage, Shipping};
 use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{Compensable, OrderRecord, Step};
+use waybill_domain::placement::{Placement, ProviderPage, Shipping};
 use waybill_domain::shipment::Shipment;
 
 /// A quarter past seven on a Saturday morning, plus `second`.

@@ -3,10 +3,11 @@
 //! The marker `checkout:exec:{order_id}` deduplicates: whatever is asked again
 //! finds what was done.
 
-use waybill_domain::checkout::{Placement, TakeBack};
+use waybill_domain::checkout::TakeBack;
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::AttemptId;
 use waybill_domain::order::Step;
+use waybill_domain::placement::Placement;
 use waybill_domain::session::{self, Cancelling, CheckoutFinds, Effect};
 use waybill_domain::stock::{Reservation, Reserve};
 
@@ -43,7 +44,7 @@ pub(super) async fn place(
     let cart = basket(ctx).await?;
     let now = ctx.now().await?;
     let pay_until = ctx.later(session.payment_window).await?;
-    let placement = Placement::freeze(&cart.items, &asked, pay_until).map_err(refuse)?;
+    let placement = asked.freeze(&cart.items, pay_until).map_err(refuse)?;
     reserve(ctx, &next.id, &placement).await?;
 
     // No await from here on: a cancellation finds all of this done or none.

@@ -4,11 +4,11 @@
 use serde_json::json;
 use waybill_domain::Timestamp;
 use waybill_domain::basket::{Line, Product};
-use waybill_domain::checkout::{Placement, Shipping};
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
 use waybill_domain::notification::Notification;
 use waybill_domain::order::{Compensable, OrderRecord, Step};
+use waybill_domain::placement::{Placement, Shipping};
 use waybill_domain::shipment::Shipment;
 use waybill_domain::stock::StockLevel;
 
