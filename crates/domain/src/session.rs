@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use crate::basket::{Basket, Line};
 use crate::checkout::{
     AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, HandedOver,
-    Marker, PaymentCallback, PaymentOpened, Settle,
+    Marker, PaymentCallback, PaymentOpened, Settle, TakeBack,
 };
 use crate::ids::{AttemptId, OrderId};
 use crate::money::Cents;
@@ -65,6 +65,8 @@ pub enum Effect {
     Close(PaymentOrder),
     /// The workflow is started.
     Run(Box<OrderRecord>),
+    /// The marker and its late money are forgotten.
+    Forget(OrderId),
     /// The marker is looked at again in a retention's time.
     ForgetLater(OrderId),
 }
@@ -567,6 +569,66 @@ pub fn hand_over(marker: Option<Marker>, order_id: OrderId) -> Vec<Effect> {
     }
 }
 
+/// An order whose workflow was killed, on its way back to the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenBack {
+    newest: OrderRecord,
+    by: String,
+    reason: Option<String>,
+}
+
+/// The newest record there is of an order that is taken back, or why it is not:
+/// only what has been paid and has not ended can be.
+pub fn take_back(marker: Option<Marker>, left: TakeBack) -> Result<TakenBack, Refusal> {
+    let TakeBack { record, by, reason } = left;
+    let newest = match marker {
+        None => {
+            return Err(Refusal::UnknownOrder {
+                order_id: record.order_id,
+            });
+        }
+        Some(Marker::Here(held)) if held.version >= record.version => *held,
+        Some(Marker::Here(_) | Marker::HandedOver(_)) => record,
+    };
+    let status = newest.status;
+    if status == OrderStatus::AwaitingPayment || status.is_terminal() {
+        return Err(Refusal::TooLate {
+            order_id: newest.order_id,
+            status,
+        });
+    }
+    Ok(TakenBack { newest, by, reason })
+}
+
+impl TakenBack {
+    /// Turned towards its end, if it was not before: asked again it is the same.
+    pub fn turned(self, now: Timestamp) -> Result<OrderRecord, IllegalStep> {
+        let Self { newest, by, reason } = self;
+        match newest.undoing {
+            Some(_) => Ok(newest),
+            None => newest.apply(Step::Cancelled { by, reason }, now),
+        }
+    }
+}
+
+/// Since when an order has ended as far as its session goes: paid, or failed.
+/// `None`: it arranges its own forgetting when it ends.
+pub fn ended_at(marker: &Marker) -> Option<Timestamp> {
+    match marker {
+        Marker::HandedOver(marker) => Some(marker.paid_at),
+        Marker::Here(record) => record.status.is_terminal().then_some(record.updated_at),
+    }
+}
+
+/// Forgets an order, or looks at it again later.
+pub fn forget(may_go: bool, order_id: OrderId) -> Vec<Effect> {
+    vec![if may_go {
+        Effect::Forget(order_id)
+    } else {
+        Effect::ForgetLater(order_id)
+    }]
+}
+
 /// Money that somebody moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Money {
@@ -893,6 +955,83 @@ mod tests {
         assert_eq!(terms(None, Some("2 New Avenue")), moved);
         let abroad = ("International".to_owned(), "1 Old Street".to_owned());
         assert_eq!(terms(Some("International"), None), abroad);
+    }
+
+    fn paid() -> OrderRecord {
+        let record = placed(asked(None, None));
+        let open = Attempt::open(Some(here(&record)), &record.attempt()).unwrap();
+        let received = open.receive(receipt("txn-1"), basket(), at()).unwrap();
+        let CallbackAnswer::Accepted { record } = received.answer else {
+            panic!("it is the first");
+        };
+        record
+    }
+
+    fn back(record: &OrderRecord) -> TakeBack {
+        TakeBack {
+            record: record.clone(),
+            by: "operator".into(),
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn the_newest_of_a_paid_order_is_taken_back_and_turned_once() {
+        let paid = paid();
+        let handed_over = Marker::HandedOver(HandedOver {
+            paid_at: at(),
+            attempts: paid.payments.clone(),
+        });
+        let later = paid
+            .clone()
+            .apply(Step::ApprovalRequested { until: at() }, at())
+            .unwrap();
+        let taken = |marker: Marker, left: &OrderRecord| take_back(Some(marker), back(left));
+        let turned = taken(handed_over, &later).unwrap().turned(at()).unwrap();
+        assert_eq!(turned.undoing, Some(OrderStatus::Cancelled));
+        assert_eq!(turned.version, later.version + 1);
+        // Asked again with what the workflow left, the session's is newer.
+        let again = taken(here(&turned), &later).unwrap().turned(at()).unwrap();
+        assert_eq!(again, turned);
+    }
+
+    #[test]
+    fn what_is_unknown_unpaid_or_over_is_not_taken_back() {
+        let unpaid = placed(asked(None, None));
+        assert_eq!(
+            take_back(None, back(&unpaid)).unwrap_err().kind(),
+            "unknown_order"
+        );
+        let failed = Attempt::open(Some(here(&unpaid)), &unpaid.attempt())
+            .unwrap()
+            .end(PaymentOutcome::Expired, basket(), at())
+            .unwrap()
+            .answer;
+        for record in [unpaid, failed] {
+            let refused = take_back(Some(here(&record)), back(&record)).unwrap_err();
+            assert_eq!(refused.kind(), "too_late");
+        }
+    }
+
+    #[test]
+    fn an_order_is_forgotten_only_after_its_end() {
+        let unpaid = placed(asked(None, None));
+        assert_eq!(ended_at(&here(&unpaid)), None);
+        assert_eq!(ended_at(&here(&paid())), None, "the workflow begins");
+        let failed = Attempt::open(Some(here(&unpaid)), &unpaid.attempt())
+            .unwrap()
+            .end(PaymentOutcome::Expired, basket(), at())
+            .unwrap()
+            .answer;
+        assert_eq!(ended_at(&here(&failed)), Some(failed.updated_at));
+        let handed_over = HandedOver {
+            paid_at: at(),
+            attempts: Vec::new(),
+        };
+        assert_eq!(ended_at(&Marker::HandedOver(handed_over)), Some(at()));
+        let id = unpaid.order_id;
+        assert_eq!(forget(true, id.clone()), [Effect::Forget(id.clone())]);
+        assert_eq!(forget(false, id.clone()), [Effect::ForgetLater(id)]);
     }
 
     #[test]

@@ -695,7 +695,7 @@ impl World {
                     self.runs.push(paid_by.unwrap_or_default());
                     self.under_way.push(Message::HandedOver);
                 }
-                Effect::ForgetLater(_) => {}
+                Effect::Forget(_) | Effect::ForgetLater(_) => {}
             }
         }
     }

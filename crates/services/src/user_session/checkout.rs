@@ -6,15 +6,14 @@
 use waybill_domain::checkout::TakeBack;
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::AttemptId;
-use waybill_domain::order::Step;
 use waybill_domain::placement::Placement;
-use waybill_domain::session::{self, Cancelling, CheckoutFinds, Effect};
+use waybill_domain::session::{self, Cancelling, CheckoutFinds};
 use waybill_domain::stock::{Reservation, Reserve};
 
 use super::{
-    CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Clock, ContextClient, ContextWriteState,
-    HandlerError, HandlerResult, Json, Marker, ObjectContext, OrderId, OrderRecord, OrderStatus,
-    Refusal, UserSession, basket, late_key, marker, marker_key, refuse,
+    CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Clock, ContextClient, HandlerError,
+    HandlerResult, Json, ObjectContext, OrderId, OrderRecord, Refusal, UserSession, basket, marker,
+    refuse,
 };
 use crate::inventory::InventoryClient;
 use crate::once::{Begun, Write};
@@ -164,30 +163,11 @@ pub(super) async fn take_back(
     ctx: &ObjectContext<'_>,
     left: TakeBack,
 ) -> HandlerResult<OrderRecord> {
-    let TakeBack { record, by, reason } = left;
-    let newest = match marker(ctx, &record.order_id).await? {
-        None => {
-            return Err(refuse(Refusal::UnknownOrder {
-                order_id: record.order_id,
-            }));
-        }
-        Some(Marker::Here(held)) if held.version >= record.version => *held,
-        Some(Marker::Here(_) | Marker::HandedOver(_)) => record,
-    };
-    let status = newest.status;
-    if status == OrderStatus::AwaitingPayment || status.is_terminal() {
-        return Err(refuse(Refusal::TooLate {
-            order_id: newest.order_id,
-            status,
-        }));
-    }
+    let marker = marker(ctx, &left.record.order_id).await?;
+    let taken = session::take_back(marker, left).map_err(refuse)?;
     let now = ctx.now().await?;
-    let record = match newest.undoing {
-        Some(_) => newest,
-        None => newest
-            .apply(Step::Cancelled { by, reason }, now)
-            .map_err(defect)?,
-    };
+
+    let record = taken.turned(now).map_err(defect)?;
     session.write(ctx, Box::new(record.clone()));
     Ok(record)
 }
@@ -201,19 +181,13 @@ pub(super) async fn forget(
     ctx: &ObjectContext<'_>,
     order_id: OrderId,
 ) -> HandlerResult<()> {
-    let ended_at = match marker(ctx, &order_id).await? {
-        Some(Marker::HandedOver(marker)) => marker.paid_at,
-        Some(Marker::Here(record)) if record.status.is_terminal() => record.updated_at,
-        // Its end arranges its own forgetting.
-        Some(Marker::Here(_)) | None => return Ok(()),
+    let marker = marker(ctx, &order_id).await?;
+    let Some(ended_at) = marker.as_ref().and_then(session::ended_at) else {
+        return Ok(());
     };
     let is_old = ctx.has_passed(session.order_retention, ended_at).await?;
-    if is_old && !has_workflow(ctx, &order_id).await? {
-        ctx.clear(&marker_key(&order_id));
-        ctx.clear(&late_key(&order_id));
-    } else {
-        session.perform(ctx, vec![Effect::ForgetLater(order_id)]);
-    }
+    let may_go = is_old && !has_workflow(ctx, &order_id).await?;
+    session.perform(ctx, session::forget(may_go, order_id));
     Ok(())
 }
 

@@ -311,6 +311,10 @@ impl UserSession {
                         .run(Json(*record.clone()))
                         .send();
                 }
+                Effect::Forget(order_id) => {
+                    ctx.clear(&marker_key(&order_id));
+                    ctx.clear(&late_key(&order_id));
+                }
                 Effect::ForgetLater(order_id) => {
                     session()
                         .forget(Json(order_id))
