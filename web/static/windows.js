@@ -77,8 +77,10 @@ function share(init) {
 
   mine.onmessage = ({ data }) => hear(data);
   everybody.onmessage = ({ data }) => {
-    if (data.beat) attention && data.beat === leader && expectNews();
-    else if (data.leads) follow(data.leads);
+    if (data.beat) {
+      // A leader that has not taken this window in has not heard of it.
+      if (attention && data.beat === leader && leader !== me.id) data.has.includes(me.id) ? expectNews() : join();
+    } else if (data.leads) follow(data.leads);
     else if (data.join) admit?.(data.join);
   };
 
@@ -96,7 +98,10 @@ function share(init) {
       .catch(() => {
         // Another window has lost its patience with this one: it waits like all others.
         dethrone?.();
-        if (!signal.aborted) lead(signal);
+        if (signal.aborted) return;
+        // The new one may have said so before this one knew.
+        if (leader !== me.id) join();
+        lead(signal);
       });
   }
 
@@ -105,7 +110,7 @@ function share(init) {
     dethrone?.();
     const windows = new Map();
     const ended = new AbortController();
-    const beating = setInterval(() => everybody.postMessage({ beat: me.id }), BEAT_MS);
+    const beating = setInterval(() => everybody.postMessage({ beat: me.id, has: [...windows.keys()] }), BEAT_MS);
     let element;
     let opening;
 
