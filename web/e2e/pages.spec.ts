@@ -71,6 +71,29 @@ test("products: search while typing, categories, pages", async ({ shop }) => {
   await expect(goods).toHaveCount(24);
 });
 
+test("what is typed before the page's scripts run is searched for, too", async ({ shop }) => {
+  const { page } = await shop.customer("alice");
+  const begin = async (path: string, fill: () => Promise<unknown>) => {
+    let letGo = () => {};
+    const filled = new Promise<void>((resolve) => { letGo = resolve; });
+    // Scripts run in their order: the others wait for the first.
+    await page.route(/\/windows[^/]*\.js/, async (route) => {
+      await filled;
+      await route.continue();
+    });
+    await page.goto(path, { waitUntil: "commit" });
+    await fill();
+    letGo();
+  };
+  await begin("/products?category=Tools", () => page.getByLabel("Search products").fill("cable"));
+  await expect(page.locator("#product-list").getByRole("heading")).toHaveText(["Cable Tester"]);
+  await expect(page).toHaveURL("/products?q=cable&category=Tools");
+
+  await page.unrouteAll({ behavior: "wait" });
+  await begin("/orders", () => page.getByLabel("Status").selectOption("Awaiting approval"));
+  await expect(page).toHaveURL("/orders?status=awaiting_approval");
+});
+
 test("orders: search, filter, pages, for the customer and the admin", async ({ shop }) => {
   const [alice, admin] = [await shop.customer("alice"), await shop.admin()];
   const { page } = alice;

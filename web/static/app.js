@@ -183,6 +183,19 @@ function follow(form) {
   stream.replaceWith(next);
 }
 
+const isAsRendered = (field) =>
+  field.matches("select")
+    ? field.selectedOptions[0] === (one("option[selected]", field) ?? field.options[0])
+    : field.value === field.defaultValue;
+
+/** What was typed before there was anybody to hear it counts as well. */
+function beginStreaming() {
+  if (streaming) return;
+  streaming = true;
+  for (const form of all("form[data-filter]"))
+    if (![...all("input, select", form)].every(isAsRendered)) setTimeout(follow, 0, form);
+}
+
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-filter]");
   if (!form || !streaming) return;
@@ -300,7 +313,7 @@ document.addEventListener("datastar-fetch", (event) => {
   const { type, el } = event.detail;
   const patched = type.startsWith("datastar-patch");
   if (el.id === "stream") {
-    streaming = true;
+    beginStreaming();
     const well = patched || type === "datastar-open";
     if (type === "retrying" || well) {
       broken = !well;

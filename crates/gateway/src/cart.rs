@@ -136,6 +136,7 @@ async fn add(
         "cart.add",
         &(&item.product.sku, change.quantity),
     )?;
+    let known_by = once.as_ref().map(|once| once.key.clone());
     let asked = infra
         .ingress
         .user_session(&caller.user)
@@ -143,12 +144,12 @@ async fn add(
     let added = outcome(keyed(asked, once).call().await)?;
     let name = quoted(&product.name, MAX_NAME);
     let text = format!("Item added: {} × {name}", change.quantity);
-    // News of what was done, and not of each time that it is asked for.
-    let is_news = !added.again;
     let reply = changed(&infra, added, &text).await?;
-    if is_news {
-        infra.live.note(&caller.user, "item_added", &text).await;
-    }
+    // Each time it is asked for: who asked first may have left before this line.
+    infra
+        .live
+        .note(&caller.user, "item_added", &text, known_by.as_ref())
+        .await;
     Ok(reply)
 }
 

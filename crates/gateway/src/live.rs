@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use waybill_domain::Timestamp;
 use waybill_domain::basket::Basket;
+use waybill_domain::idempotency::Digest;
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::notification::Notification;
 use waybill_domain::update::Update;
@@ -305,9 +306,11 @@ impl LiveState {
 
     /// Tells a user something that happened in this gateway only, e.g.
     /// `item_added`. It is written soon, and lost if the gateway dies before.
-    pub async fn note(&self, user: &Username, kind: &str, text: &str) {
+    /// What has a key is told once, however often this is called.
+    pub async fn note(&self, user: &Username, kind: &str, text: &str, key: Option<&Digest>) {
+        let id = key.map_or_else(|| Uuid::now_v7().to_string(), |key| key.as_str().to_owned());
         let note = Notification {
-            id: format!("{user}:note:{}", Uuid::now_v7()),
+            id: format!("{user}:note:{id}"),
             user_id: user.clone(),
             order_id: None,
             kind: kind.to_owned(),

@@ -765,7 +765,7 @@ mod tests {
             }
             hub.apply(update).await.unwrap();
         }
-        hub.note(&mark_of("alice"), "item_added", "Item added")
+        hub.note(&mark_of("alice"), "item_added", "Item added", None)
             .await;
         hub.close().await;
         let before = dump(&db).await;

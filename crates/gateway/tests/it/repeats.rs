@@ -3,10 +3,14 @@
 //! of what that request asked, and holds for the next one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future::join_all;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::shop::{Answer, Client, Order, SOON, Shop, order_form, send, text};
 use crate::world::{Setup, eventually, own, shared};
@@ -547,6 +551,49 @@ fn a_repetition_tells_nothing_again() {
         .await;
         let cart = [("P001".to_owned(), 2), ("P002".to_owned(), 1)];
         assert_eq!(alice.in_cart().await, cart);
+    });
+}
+
+/// Who hangs up before the answer and asks again is told once, and not never.
+#[test]
+fn who_left_before_the_answer_is_told_as_well() {
+    own(&Setup::default(), async |shop| {
+        let alice = shop.alice();
+        let address = shop.gateway.strip_prefix("http://").unwrap();
+        let mut expected = Vec::new();
+        for quantity in 1..=9 {
+            let body = json!({ "product_id": shop.product("P001").id, "quantity": quantity });
+            let (key, sent) = (format!("left-{quantity}"), body.to_string());
+            let request = format!(
+                "POST /api/cart/add HTTP/1.1\r\nHost: x\r\nX-User-Id: {}\r\nIdempotency-Key: {key}\r\n\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{sent}",
+                alice.name,
+                sent.len()
+            );
+            let mut line = TcpStream::connect(address).await.unwrap();
+            line.write_all(request.as_bytes()).await.unwrap();
+            // From at once to after the answer: what it meets is not ours to choose.
+            sleep(Duration::from_millis(2 * quantity)).await;
+            drop(line);
+            alice
+                .post_keyed("/api/cart/add", &key, &body)
+                .await
+                .expect(200);
+            expected.push(format!("Item added: {quantity} × Widget A"));
+        }
+        eventually("each is told once", SOON, async || {
+            let all = alice.get("/api/notifications").await.expect(200);
+            let all = all["notifications"].as_array().unwrap().clone();
+            let mut told: Vec<_> = all.iter().map(|it| text(&it["text"]).to_owned()).collect();
+            told.sort();
+            if told == expected {
+                Ok(())
+            } else {
+                Err(format!("{told:?}"))
+            }
+        })
+        .await;
+        assert_eq!(alice.in_cart().await, [("P001".to_owned(), 45)]);
     });
 }
 
