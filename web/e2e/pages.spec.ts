@@ -77,7 +77,7 @@ test("what is typed before the page's scripts run is searched for, too", async (
     let letGo = () => {};
     const filled = new Promise<void>((resolve) => { letGo = resolve; });
     // Scripts run in their order: the others wait for the first.
-    await page.route(/\/windows[^/]*\.js/, async (route) => {
+    await page.route(/\/app[^/]*\.js/, async (route) => {
       await filled;
       await route.continue();
     });

@@ -184,3 +184,31 @@ test("without locks each window has a stream of its own", async ({ shop }) => {
   await windows[1].page.getByRole("searchbox").fill("mouse");
   await expect(windows[1].good("Widget A")).toHaveCount(0);
 });
+
+test("a script that loads late misses nothing", async ({ shop }) => {
+  const alice = await shop.customer("alice");
+  let pieces = 0;
+  // Alone, and led by a window that is there already.
+  for (const isLed of [false, true]) {
+    if (isLed) await alice.visit("/orders");
+    for (const script of ["windows", "datastar", "app"]) {
+      const window = await alice.window();
+      let letGo = () => {};
+      const late = new Promise<void>((resolve) => { letGo = resolve; });
+      await window.page.route(new RegExp(`/${script}[^/]*\\.js`), async (route) => {
+        await late;
+        await route.continue();
+      });
+      await window.page.goto("/cart", { waitUntil: "commit" });
+      await expect(window.page.locator("#cart, #input").first()).toBeAttached();
+      await alice.quietlyAdd("P001");
+      pieces += 1;
+      // Long enough for what has begun without the script to be over.
+      await window.page.waitForTimeout(1_500);
+      letGo();
+      await expect(window.page.locator("html[data-live]"), `${script} came late, ${isLed ? "led" : "alone"}`).toBeAttached();
+      await expect(window.cartCount, `${script} came late`).toContainText(String(pieces));
+      await window.page.close();
+    }
+  }
+});

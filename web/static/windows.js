@@ -7,7 +7,8 @@
 // takes them back when a window is closed, crashes or goes elsewhere, however suddenly. A hidden
 // window takes no part.
 //
-// This comes before Datastar and takes the stream out of its hands. Where it cannot (an old
+// This comes before Datastar and takes the stream out of its hands, but waits with it until all
+// scripts have run: what is dispatched before somebody hears it is lost. Where it cannot (an old
 // browser, or plain HTTP to another machine, which has no locks), or does not load, each window has
 // a stream of its own.
 
@@ -230,12 +231,15 @@ function share(init) {
     }
   }
 
-  document.addEventListener("visibilitychange", look);
+  // Once every script has run, or has failed to load.
+  addEventListener("DOMContentLoaded", () => {
+    document.addEventListener("visibilitychange", look);
+    look();
+  });
   // A page that is kept for the way back must hold nothing.
   addEventListener("pagehide", () => {
     attention?.abort();
     attention = null;
   });
   addEventListener("pageshow", look);
-  look();
 }
