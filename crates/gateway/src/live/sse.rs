@@ -889,6 +889,7 @@ mod tests {
         );
         hub.close().await;
     }
+
     #[tokio::test]
     async fn each_window_has_its_own_view() {
         let fake = Fake::start().await;
