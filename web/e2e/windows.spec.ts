@@ -185,7 +185,7 @@ test("without locks each window has a stream of its own", async ({ shop }) => {
   await expect(windows[1].good("Widget A")).toHaveCount(0);
 });
 
-test("a script that loads late misses nothing", async ({ shop }) => {
+test("a script that loads late misses nothing and changes nothing", async ({ shop }) => {
   const alice = await shop.customer("alice");
   let pieces = 0;
   // Alone, and led by a window that is there already.
@@ -208,6 +208,12 @@ test("a script that loads late misses nothing", async ({ shop }) => {
       letGo();
       await expect(window.page.locator("html[data-live]"), `${script} came late, ${isLed ? "led" : "alone"}`).toBeAttached();
       await expect(window.cartCount, `${script} came late`).toContainText(String(pieces));
+      // Nor does what it makes of an answer depend on which script ran first.
+      const quantity = window.page.getByLabel("Quantity of Widget A");
+      await quantity.evaluate((input: HTMLInputElement) => input.removeAttribute("max"));
+      await quantity.fill("1000");
+      await window.page.getByRole("button", { name: "Update Widget A" }).click();
+      await expect(quantity, `${script} came late`).toHaveAttribute("aria-invalid", "true");
       await window.page.close();
     }
   }

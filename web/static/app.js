@@ -309,8 +309,11 @@ addEventListener("offline", () => showConnection(false));
 // The stream may have survived; a broken one says itself when it is back.
 addEventListener("online", () => broken || showConnection(true));
 
-document.addEventListener("datastar-fetch", (event) => {
-  const { type, el } = event.detail;
+// Datastar paints in a listener of its own, before this one or after it, whichever script ran first.
+// A microtask comes after both.
+document.addEventListener("datastar-fetch", ({ detail }) => queueMicrotask(() => fetched(detail)));
+
+function fetched({ type, el }) {
   const patched = type.startsWith("datastar-patch");
   if (el.id === "stream") {
     beginStreaming();
@@ -331,7 +334,7 @@ document.addEventListener("datastar-fetch", (event) => {
       settle(el);
     }
   }
-});
+}
 
 // ---- Small sheets close like menus, and the drawer gives way to the wide layout.
 
