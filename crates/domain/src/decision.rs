@@ -1,36 +1,14 @@
 //! The one decision that every order gets: approved or not, by whom, why.
 
+pub mod verdict;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::OrderId;
 use crate::refusal::Refusal;
 use crate::words;
 
-/// What was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// An admin lets it ship.
-    Approved,
-    /// An admin refuses it.
-    Rejected,
-    /// The customer, an admin or an operator takes it back.
-    Cancelled,
-    /// Nobody decided in time.
-    Expired,
-}
-
-impl Verdict {
-    /// The word that stands in a sentence, e.g. "already approved".
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Rejected => "rejected",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-        }
-    }
-}
+pub use self::verdict::Verdict;
 
 /// Value of the durable promise `admin_approval`. Whoever resolves the promise
 /// reads it back: the decision whose `id` it then holds has won.

@@ -12,7 +12,7 @@
 //! ```
 
 mod event;
-mod status;
+pub mod status;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -9,10 +9,10 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::decision::Verdict;
+use crate::decision::verdict::Verdict;
 use crate::ids::{OrderId, Sku};
 use crate::money::Cents;
-use crate::order::OrderStatus;
+use crate::order::status::OrderStatus;
 use crate::words;
 
 /// Why something was not done. The text says what to do instead.

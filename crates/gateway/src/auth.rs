@@ -1,11 +1,5 @@
 //! Who is calling: a session cookie, an API token, or, in a demo, whoever the
 //! header `X-User-Id` says.
-//!
-//! | module | is |
-//! | --- | --- |
-//! | [`login`] | `POST /login`, `POST /logout` |
-
-pub mod login;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
@@ -14,12 +8,11 @@ use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
 use crate::http::problem::Problem;
+use crate::http::session_cookie;
 use crate::identity::caller::{Caller, Role};
-use crate::identity::{sessions, token};
+use crate::identity::token;
 use crate::infra::{Infra, Shared};
 use crate::storage::users as queries;
-
-pub use login::router;
 
 /// The header that names the caller in a demo.
 const DEMO_HEADER: &str = "x-user-id";
@@ -39,7 +32,7 @@ pub fn has_explicit_credentials(headers: &HeaderMap) -> bool {
 
 /// Whether the request carries a session cookie, valid or not.
 pub fn has_session_cookie(headers: &HeaderMap) -> bool {
-    sessions::cookie_of(headers).is_some()
+    session_cookie::of(headers).is_some()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -72,7 +65,9 @@ async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, 
             .map_or(Role::Customer, |row| row.role);
         return Ok(Some(Caller { user, role }));
     }
-    let Some(claim) = infra.auth.sessions.claim(headers, Timestamp::now()) else {
+    let claim = session_cookie::of(headers)
+        .and_then(|session| infra.auth.sessions.claim(session, Timestamp::now()));
+    let Some(claim) = claim else {
         return Ok(None);
     };
     let row = queries::user(&infra.db, &claim.user).await?;

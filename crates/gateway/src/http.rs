@@ -8,6 +8,7 @@
 //! | [`idempotency`] | `Idempotency-Key` |
 //! | [`reply`] | what a write that worked answers |
 //! | [`problem`] | every error a caller can see (RFC 9457) |
+//! | [`session_cookie`] | the cookie that a session travels in |
 //! | [`nonce`] | what lets a page run its own scripts |
 
 pub mod idempotency;
@@ -17,3 +18,4 @@ pub mod nonce;
 pub mod pagination;
 pub mod problem;
 pub mod reply;
+pub mod session_cookie;

@@ -2,7 +2,6 @@
 //! live side. Features keep their own memories.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -32,8 +31,8 @@ pub struct Infra {
     pub admin_api: AdminApi,
     /// What the services say, and who is woken by it.
     pub live: LiveState,
-    /// Whether Inventory has been told of the catalog since this process began.
-    pub stock_announced: AtomicBool,
+    /// What this gateway counts.
+    pub metrics: Metrics,
     /// For everything else that speaks HTTP.
     pub http: reqwest::Client,
 }
@@ -55,15 +54,16 @@ impl Infra {
                 format!("RESTATE_INGRESS_URL is '{}'", settings.restate_ingress_url)
             })?;
         let admin_api = AdminApi::new(&settings.restate_admin_url, http.clone());
+        let metrics = Metrics::default();
         Ok(Arc::new(Self {
             auth: Auth::new(&settings),
             live: LiveState::new(
                 db.clone(),
                 ingress.clone(),
                 admin_api.clone(),
-                Metrics::default(),
+                metrics.clone(),
             ),
-            stock_announced: AtomicBool::new(false),
+            metrics,
             settings,
             db,
             ingress,

@@ -5,59 +5,43 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`settings`] | every setting, from the environment or the command line |
-//! | [`infra`] | what every feature stands on: SQLite, the ways to Restate, the live side |
-//! | [`router`] | what each feature remembers, and the one router, which alone knows all of them |
-//! | [`metrics`] | what the gateway counts |
-//! | [`storage`] | SQLite: all of its queries |
-//! | [`identity`] | people and how they prove who they are |
-//! | [`auth`] | who is calling: session cookie, API token, demo persona |
-//! | [`clock`] | time between two moments |
+//! | [`settings`], [`clock`], [`metrics`] | what is set, time between two moments, what is counted |
 //! | [`http`] | raw input in, answers and problems out, for API, page and Datastar alike |
-//! | [`protection`] | security headers, cross-site requests, access log |
-//! | [`catalog`] | products and shipping zones |
-//! | [`cart`] | carts |
-//! | [`orders`] | checkout, orders, cancellation |
-//! | [`payments`] | the provider's webhook |
-//! | [`restate`] | what Restate's admin API says of invocations |
+//! | [`identity`] | people and how they prove who they are |
+//! | [`storage`] | SQLite: all of its queries, and who writes the read model |
+//! | [`restate`] | what Restate's admin API says of state and invocations |
 //! | [`documents`] | Markdown and progress: pure |
 //! | [`live`] | what the services say, caught up from Restate; what wakes a stream |
-//! | [`notifications`] | what people are told |
-//! | [`dashboard`] | the shop at a glance |
-//! | [`admin`] | approvals, restock |
-//! | [`world`] | the demo's switches for the outside world |
-//! | [`ops`] | health, readiness, metrics, OpenAPI |
-//! | [`views`] | pages, fragments, streams |
+//! | [`infra`] | all that the shop stands on, opened |
+//! | [`shop`] | what the system does, whoever asks |
+//! | [`auth`] | who is calling: session cookie, API token, demo persona |
+//! | [`api`] | JSON, Markdown and forms: each handler asks the shop |
+//! | [`demo`] | the demo's data, its scenarios, its switches for the outside world |
+//! | [`console`] | pages, fragments, streams |
+//! | [`protection`] | security headers, cross-site requests, access log |
 //! | [`reconcile`] | finding and mending what differs between Restate, SQLite and outside |
-//! | [`seed`] | demo data |
+//! | [`router`] | what each feature remembers, and the one router, which alone knows all of them |
 //!
 //! Invariants kept here: SQLite holds reference data and a disposable copy of
 //! what Restate knows, so nothing is decided from the copy, but that an order
 //! which it shows as paid is not bought again; a write is done when Restate has
 //! it; an order that a caller has written is in the copy before the answer.
 
-pub mod admin;
+pub mod api;
 pub mod auth;
-pub mod cart;
-pub mod catalog;
 pub mod clock;
-pub mod dashboard;
+pub mod console;
+pub mod demo;
 pub mod documents;
 pub mod http;
 pub mod identity;
 pub mod infra;
 pub mod live;
 pub mod metrics;
-pub mod notifications;
-pub mod ops;
-pub mod orders;
-pub mod payments;
 pub mod protection;
 pub mod reconcile;
 pub mod restate;
 pub mod router;
-pub mod seed;
 pub mod settings;
+pub mod shop;
 pub mod storage;
-pub mod views;
-pub mod world;

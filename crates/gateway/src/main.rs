@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use gateway::demo::seed;
 use gateway::identity::token;
 use gateway::infra::{Infra, Shared};
 use gateway::live::catch_up;
@@ -14,9 +15,9 @@ use gateway::reconcile::Reconcile;
 use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
 use gateway::settings::{LogFormat, Settings, one_sentence};
+use gateway::shop::stock;
 use gateway::storage::db::Db;
 use gateway::storage::users;
-use gateway::{catalog, seed};
 use process::http::{Limits, Server};
 use process::{Traces, health, say, stop_signal};
 use tokio::net::TcpListener;
@@ -225,7 +226,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         &infra.settings.services_updates_urls,
         infra.settings.internal_token(),
     );
-    let stocking = tokio::spawn(catalog::stock::announce(Arc::clone(&infra)));
+    let stocking = tokio::spawn(stock::announce(
+        Arc::clone(&infra),
+        Arc::clone(&gateway.announcement),
+    ));
     if infra.settings.is_demo() {
         tracing::warn!(
             "AUTH_MODE=demo: everybody may act as anybody, so keep {address} away from strangers"

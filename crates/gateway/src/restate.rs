@@ -3,6 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`admin`] | SQL over what Restate holds |
+//! | [`states`] | what it holds of orders, stock, late money, read marks |
 //! | [`row_stream`] | its answers, row by row |
 //! | [`journal`] | an order's invocations and steps |
 //! | [`functions`] | which function of the services performs them |
@@ -11,3 +12,4 @@ pub mod admin;
 mod functions;
 pub mod journal;
 mod row_stream;
+pub mod states;

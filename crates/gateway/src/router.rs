@@ -10,43 +10,44 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use waybill_domain::words::{MAX_NAME, quoted};
 
-use crate::dashboard::Latest;
+use crate::console::{Console, Views};
+use crate::demo::Scenarios;
 use crate::http::problem::{self, Problem};
 use crate::infra::Shared;
-use crate::orders::checkout::PaymentPages;
-use crate::views::{Console, Views};
-use crate::world::World;
-use crate::{
-    admin, auth, cart, catalog, dashboard, notifications, ops, orders, payments, protection, views,
-    world,
-};
+use crate::shop::dashboard::Latest;
+use crate::shop::payment_wait::PaymentPages;
+use crate::shop::stock::Announcement;
+use crate::{api, console, demo, protection};
 
 /// What all handlers need; each takes its part by [`FromRef`]. A cheap clone.
 #[derive(Clone)]
 pub struct Gateway {
     /// What all of it stands on.
     pub infra: Shared,
+    /// Whether Inventory knows the catalog.
+    pub announcement: Arc<Announcement>,
     payment_pages: Arc<PaymentPages>,
     dashboard: Arc<Latest>,
-    world: Arc<World>,
+    scenarios: Arc<Scenarios>,
     console: Arc<Console>,
 }
 
 impl Gateway {
     /// Over what `infra` has opened, with memories that are empty yet.
     pub fn new(infra: Shared) -> anyhow::Result<Self> {
-        let (dashboard, world) = (Arc::<Latest>::default(), Arc::<World>::default());
+        let (dashboard, scenarios) = (Arc::<Latest>::default(), Arc::<Scenarios>::default());
         let console = Console {
             views: Views::new(&infra.settings)?,
             dashboard: Arc::clone(&dashboard),
-            world: Arc::clone(&world),
+            scenarios: Arc::clone(&scenarios),
             infra: Arc::clone(&infra),
         };
         let gateway = Self {
+            announcement: Arc::default(),
             payment_pages: Arc::default(),
             console: Arc::new(console),
             dashboard,
-            world,
+            scenarios,
             infra,
         };
         gateway.let_stories_ask();
@@ -55,15 +56,20 @@ impl Gateway {
 
     /// The demo's stories ask this gateway itself; they keep nobody alive.
     fn let_stories_ask(&self) {
-        let (world, console) = (Arc::downgrade(&self.world), Arc::downgrade(&self.console));
+        let (scenarios, console) = (
+            Arc::downgrade(&self.scenarios),
+            Arc::downgrade(&self.console),
+        );
         let (infra, dashboard) = (Arc::clone(&self.infra), Arc::clone(&self.dashboard));
         let payment_pages = Arc::clone(&self.payment_pages);
-        self.world.ask_at(Box::new(move || {
+        let announcement = Arc::clone(&self.announcement);
+        self.scenarios.ask_at(Box::new(move || {
             Some(router(Self {
                 infra: Arc::clone(&infra),
+                announcement: Arc::clone(&announcement),
                 payment_pages: Arc::clone(&payment_pages),
                 dashboard: Arc::clone(&dashboard),
-                world: world.upgrade()?,
+                scenarios: scenarios.upgrade()?,
                 console: console.upgrade()?,
             }))
         }));
@@ -81,38 +87,31 @@ macro_rules! part {
 }
 
 part!(Shared, infra);
+part!(Arc<Announcement>, announcement);
 part!(Arc<PaymentPages>, payment_pages);
 part!(Arc<Latest>, dashboard);
-part!(Arc<World>, world);
+part!(Arc<Scenarios>, scenarios);
 part!(Arc<Console>, console);
 
 /// Every page and every endpoint.
 pub fn router(gateway: Gateway) -> Router {
     Router::new()
-        .merge(admin::router())
-        .merge(auth::router())
-        .merge(cart::router())
-        .merge(catalog::router())
-        .merge(dashboard::router())
-        .merge(notifications::router())
-        .merge(ops::router())
-        .merge(orders::router())
-        .merge(payments::router())
-        .merge(views::router())
-        .merge(world::router())
+        .merge(api::router())
+        .merge(demo::router())
+        .merge(console::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         // From here on the last one added is the first to see a request.
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(middleware::from_fn_with_state(
             gateway.clone(),
-            ops::count_request,
+            api::ops::count_request,
         ))
         .layer(middleware::from_fn(protection::refuse_encoded_bodies))
         .layer(middleware::from_fn(protection::refuse_cross_site_writes))
         .layer(middleware::from_fn_with_state(
             gateway.clone(),
-            views::present::present,
+            console::present::present,
         ))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(protection::answer_in_any_case))

@@ -6,6 +6,7 @@
 //! | [`db`] | one writer, a read pool, migrations |
 //! | [`catalog`] | products and zones |
 //! | [`users`] | users and API tokens |
+//! | [`read_model`] | the copy of what Restate holds: writing it |
 //! | [`orders`] | orders |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the dashboard's numbers |
@@ -15,4 +16,5 @@ pub mod dashboard;
 pub mod db;
 pub mod notifications;
 pub mod orders;
+pub mod read_model;
 pub mod users;

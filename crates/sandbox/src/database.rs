@@ -4,7 +4,7 @@ use std::{
     ops::{Deref, DerefMut},
     str::FromStr as _,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -142,4 +142,31 @@ impl DerefMut for Writing {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.0.connection
     }
+}
+
+/// The time outside, in Unix milliseconds.
+pub(crate) fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A query that is narrowed to one order, if one is given.
+///
+/// `column` is compared only in the narrowed form, so that the planner sees a
+/// plain equality and uses the index.
+pub(crate) fn of_order(
+    select: &'static str,
+    column: &'static str,
+    order_id: Option<&str>,
+    order_by: &'static str,
+) -> sqlx::QueryBuilder<sqlx::Sqlite> {
+    let mut query = sqlx::QueryBuilder::new(select);
+    if let Some(order_id) = order_id {
+        query.push(" WHERE ").push(column).push(" = ");
+        query.push_bind(order_id);
+    }
+    query.push(" ").push(order_by);
+    query
 }

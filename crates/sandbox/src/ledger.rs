@@ -4,11 +4,7 @@
 //! The journal is written by triggers of the database, in the transaction of
 //! the effect itself: see `migrations/`.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     World,
@@ -160,14 +156,6 @@ async fn show(
     Ok(Answer::json(200, serde_json::to_value(ledger)?))
 }
 
-/// The time outside, in Unix milliseconds.
-pub(crate) fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// The journal, counted.
 #[derive(Default)]
 struct Effects<'a> {
@@ -263,31 +251,13 @@ impl ShipmentEffects {
     }
 }
 
-/// A query that is narrowed to one order, if one is given.
-///
-/// `column` is compared only in the narrowed form, so that the planner sees a
-/// plain equality and uses the index.
-pub(crate) fn of_order(
-    select: &'static str,
-    column: &'static str,
-    order_id: Option<&str>,
-    order_by: &'static str,
-) -> sqlx::QueryBuilder<sqlx::Sqlite> {
-    let mut query = sqlx::QueryBuilder::new(select);
-    if let Some(order_id) = order_id {
-        query.push(" WHERE ").push(column).push(" = ");
-        query.push_bind(order_id);
-    }
-    query.push(" ").push(order_by);
-    query
-}
-
 mod queries {
     use std::collections::HashMap;
 
     use sqlx::SqliteConnection;
 
-    use super::{Callbacks, JournalLine, of_order};
+    use super::{Callbacks, JournalLine};
+    use crate::database::of_order;
 
     pub(super) async fn journal(
         ledger: &mut SqliteConnection,

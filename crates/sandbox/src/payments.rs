@@ -1,6 +1,7 @@
 //! The payment provider's API: open a payment, then capture, void or refund
 //! the money that came in for it.
 
+pub(crate) mod payment;
 mod queries;
 mod rules;
 
@@ -17,72 +18,20 @@ use sqlx::SqliteConnection;
 
 use self::rules::{Effect, Operation};
 pub(crate) use self::{
+    payment::{Payment, Requests, Status, Transaction},
     queries::{all, load, order_of, unopened},
     rules::{Action, payable},
 };
 use crate::{
     World,
     answer::{Answer, Body, IdempotencyKey, Reply, once_arrived},
+    database::now_ms,
     faults::{Auto, PaymentFaults},
-    ledger::now_ms,
     webhook,
 };
 
 /// How long to wait before trying again when the ledger failed.
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
-
-/// One payment with all the money that came in for it.
-#[derive(Debug)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the names the fields have on the wire"
-)]
-pub(crate) struct Payment {
-    pub(crate) payment_id: String,
-    pub(crate) order_id: String,
-    pub(crate) awakeable_id: String,
-    pub(crate) amount: i64,
-    /// Closed by a void that named no transaction: can no longer be paid.
-    pub(crate) closed: bool,
-    /// In the order in which they came.
-    pub(crate) transactions: Vec<Transaction>,
-    pub(crate) requests: Requests,
-}
-
-/// Money that came in, or was declined.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the names the fields have on the wire"
-)]
-pub(crate) struct Transaction {
-    pub(crate) transaction_id: String,
-    pub(crate) amount: i64,
-    pub(crate) captured_amount: Option<i64>,
-    pub(crate) status: Status,
-}
-
-/// The state of a transaction, or of a payment as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
-pub(crate) enum Status {
-    Pending,
-    Authorized,
-    Declined,
-    Captured,
-    Voided,
-    Refunded,
-}
-
-/// How often the provider was asked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Requests {
-    pub(crate) create: u32,
-    pub(crate) capture: u32,
-    pub(crate) void: u32,
-    pub(crate) refund: u32,
-}
 
 /// A payment that was asked for but, because of a fault, never opened.
 #[derive(Serialize, sqlx::FromRow)]

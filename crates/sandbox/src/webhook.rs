@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::queries::Callback;
-use crate::{World, faults::PaymentFaults, ledger::now_ms, payments::Payment};
+use crate::{World, database::now_ms, faults::PaymentFaults, payments::payment::Payment};
 
 /// The header that carries the signature.
 pub const SIGNATURE_HEADER: &str = "Webhook-Signature";

@@ -437,7 +437,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::views::samples;
+    use crate::console::samples;
 
     #[test]
     fn an_order_that_waits_reads_as_the_proposal_prints_it() {

@@ -248,7 +248,7 @@ fn undone(record: &OrderRecord, events: &[OrderEvent]) -> Vec<Undo> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::samples;
+    use crate::console::samples;
 
     fn states(record: &OrderRecord) -> String {
         Progress::of(record)

@@ -5,7 +5,7 @@
 //! Which error belongs where: `domain` says [`Refusal`] (nothing was done, 4xx);
 //! Restate's absence is [`Failure::Unavailable`] (503, try again); SQLite's is
 //! [`sqlx::Error`] (500, or 503 when it is only busy). All of them become a
-//! `Problem` by `?`. [`crate::views::present`] logs those that are our fault,
+//! `Problem` by `?`. [`crate::console::present`] logs those that are our fault,
 //! once, and writes each in the form its asker understands.
 
 use std::ops::Deref;
@@ -105,6 +105,30 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
+    /// User name or password is wrong, 401.
+    pub fn wrong_credentials(detail: impl Into<String>) -> Self {
+        let title = "Not signed in";
+        Self::new(StatusCode::UNAUTHORIZED, "wrong_credentials", title, detail)
+            .with_field("password")
+    }
+
+    /// Too many tries: again after `seconds`, 429.
+    pub fn too_many_tries(seconds: u64, detail: impl Into<String>) -> Self {
+        let title = "Too many tries";
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_tries",
+            title,
+            detail,
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// What was asked there failed, 502.
+    pub fn bad_gateway(kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, kind, title, detail)
+    }
+
     /// What should work in a moment, 503.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(
@@ -175,7 +199,7 @@ impl Deref for Problem {
 }
 
 /// The answer as JSON. The problem itself travels along in the extensions, for
-/// [`crate::views::present`].
+/// [`crate::console::present`].
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(&self)).into_response();

@@ -1,19 +1,17 @@
-//! The session cookie, `{user}.{expires}.{binding}.{mac}`: who, until when,
-//! bound to the user's password, and signed. Nothing is kept on our side, so
-//! every gateway accepts it, and a changed password or key ends every session
-//! made before.
+//! Sessions, `{user}.{expires}.{binding}.{mac}`: who, until when, bound to the
+//! user's password, and signed. Nothing is kept on our side, so every gateway
+//! accepts one, and a changed password or key ends every session made before.
+//! It travels in a cookie ([`crate::http::session_cookie`]).
 
-use axum::http::{HeaderMap, HeaderValue, header};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
-const NAME: &str = "waybill_session";
 /// How long a session lasts, in seconds.
-const LIFETIME: i64 = 12 * 60 * 60;
+pub const LIFETIME: i64 = 12 * 60 * 60;
 
-/// Makes and reads session cookies.
+/// Makes and reads sessions.
 pub struct Sessions {
     mac: Hmac<Sha256>,
 }
@@ -24,7 +22,7 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
-/// What a genuine cookie says.
+/// What a genuine session says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Whose session.
@@ -39,16 +37,6 @@ impl Claim {
     }
 }
 
-/// The raw session cookie of a request, valid or not.
-pub fn cookie_of(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='))
-}
-
 impl Sessions {
     /// Sessions signed with `secret`.
     pub fn new(secret: &str) -> Self {
@@ -56,9 +44,9 @@ impl Sessions {
         Self { mac }
     }
 
-    /// What the request's cookie says, if it is genuine and has not expired.
-    pub fn claim(&self, headers: &HeaderMap, now: Timestamp) -> Option<Claim> {
-        let (claim, mac) = cookie_of(headers)?.rsplit_once('.')?;
+    /// What a session says, if it is genuine and has not expired.
+    pub fn claim(&self, session: &str, now: Timestamp) -> Option<Claim> {
+        let (claim, mac) = session.rsplit_once('.')?;
         self.mac_of(claim)
             .verify_slice(&hex::decode(mac).ok()?)
             .ok()?;
@@ -71,23 +59,12 @@ impl Sessions {
         })
     }
 
-    /// A `Set-Cookie` that begins a session.
-    pub fn begin(
-        &self,
-        user: &Username,
-        password_hash: Option<&str>,
-        now: Timestamp,
-        secure: bool,
-    ) -> HeaderValue {
+    /// A new session.
+    pub fn begin(&self, user: &Username, password_hash: Option<&str>, now: Timestamp) -> String {
         let expires = now.as_second() + LIFETIME;
         let claim = format!("{user}.{expires}.{}", binding(password_hash));
         let mac = hex::encode(self.mac_of(&claim).finalize().into_bytes());
-        set_cookie(&format!("{claim}.{mac}"), LIFETIME, secure)
-    }
-
-    /// A `Set-Cookie` that ends the session.
-    pub fn end(secure: bool) -> HeaderValue {
-        set_cookie("", 0, secure)
+        format!("{claim}.{mac}")
     }
 
     fn mac_of(&self, claim: &str) -> Hmac<Sha256> {
@@ -95,32 +72,6 @@ impl Sessions {
         mac.update(claim.as_bytes());
         mac
     }
-}
-
-/// Whether the session cookie must travel over TLS only: everywhere but on
-/// this machine, where a demo has no certificate.
-pub fn needs_tls(headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let local = name == "localhost"
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
-    !local
-}
-
-fn set_cookie(value: &str, max_age: i64, secure: bool) -> HeaderValue {
-    let secure = if secure { "; Secure" } else { "" };
-    HeaderValue::try_from(format!(
-        "{NAME}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"
-    ))
-    .expect("user names, numbers and hex are visible ASCII")
 }
 
 fn binding(password_hash: Option<&str>) -> String {
@@ -144,31 +95,24 @@ mod tests {
 
     fn begun() -> String {
         let alice = Username::parse("alice").unwrap();
-        let cookie = sessions().begin(&alice, Some("hash"), at(NOW), true);
-        cookie.to_str().unwrap().to_owned()
-    }
-
-    fn sent(cookie: &str) -> HeaderMap {
-        let pair = cookie.split(';').next().unwrap();
-        let value = HeaderValue::from_str(&format!("theme=dark; {pair}")).unwrap();
-        HeaderMap::from_iter([(header::COOKIE, value)])
+        sessions().begin(&alice, Some("hash"), at(NOW))
     }
 
     #[test]
     fn a_session_comes_back_until_it_expires() {
-        let headers = sent(&begun());
-        let claim = sessions().claim(&headers, at(NOW + 1)).unwrap();
+        let session = begun();
+        let claim = sessions().claim(&session, at(NOW + 1)).unwrap();
         assert_eq!(claim.user.as_str(), "alice");
-        assert_eq!(sessions().claim(&headers, at(NOW + LIFETIME)), None);
+        assert_eq!(sessions().claim(&session, at(NOW + LIFETIME)), None);
     }
 
     #[test]
     fn it_ends_with_the_password_and_with_the_key() {
-        let headers = sent(&begun());
-        let claim = sessions().claim(&headers, at(NOW)).unwrap();
+        let session = begun();
+        let claim = sessions().claim(&session, at(NOW)).unwrap();
         assert!(claim.is_bound_to(Some("hash")));
         assert!(!claim.is_bound_to(Some("changed")));
-        assert_eq!(Sessions::new("another").claim(&headers, at(NOW)), None);
+        assert_eq!(Sessions::new("another").claim(&session, at(NOW)), None);
     }
 
     #[test]
@@ -177,36 +121,12 @@ mod tests {
         for edited in [
             genuine.replace("alice", "admin"),
             genuine.replace(&(NOW + LIFETIME).to_string(), "9999999999"),
-            format!("{NAME}=alice.9999999999.x."),
-            format!("{NAME}=garbage"),
-            format!("{NAME}="),
+            "alice.9999999999.x.".to_owned(),
+            "garbage".to_owned(),
+            String::new(),
         ] {
             assert_ne!(edited, genuine);
-            assert_eq!(sessions().claim(&sent(&edited), at(NOW)), None, "{edited}");
+            assert_eq!(sessions().claim(&edited, at(NOW)), None, "{edited}");
         }
-    }
-
-    #[test]
-    fn scripts_and_other_sites_do_not_get_it() {
-        let cookie = begun();
-        for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
-            assert!(cookie.contains(attribute), "{cookie}");
-        }
-    }
-
-    #[test]
-    fn only_this_machine_goes_without_tls() {
-        let tls = |host: &'static str| {
-            needs_tls(&HeaderMap::from_iter([(
-                header::HOST,
-                HeaderValue::from_static(host),
-            )]))
-        };
-        assert!(!tls("localhost:8080"));
-        assert!(!tls("127.0.0.1:8080"));
-        assert!(!tls("[::1]:8080"));
-        assert!(tls("shop.example"));
-        assert!(tls("localhost.evil.example"));
-        assert!(needs_tls(&HeaderMap::new()));
     }
 }

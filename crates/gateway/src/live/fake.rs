@@ -60,13 +60,13 @@ impl Fake {
         Self { base, ..fake }
     }
 
-    /// A hub over a fresh database whose admin API this is.
-    pub(super) async fn hub(&self) -> (tempfile::TempDir, Db, LiveState) {
+    /// The live side over a fresh database whose admin API this is.
+    pub(super) async fn live(&self) -> (tempfile::TempDir, Db, LiveState) {
         let (folder, db) = crate::storage::db::temporary().await;
         let ingress = services::client::connect(&self.base).unwrap();
         let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
-        let hub = LiveState::new(db.clone(), ingress, admin_api, Metrics::default());
-        (folder, db, hub)
+        let live = LiveState::new(db.clone(), ingress, admin_api, Metrics::default());
+        (folder, db, live)
     }
 
     pub(super) fn say(&self, line: &str) {

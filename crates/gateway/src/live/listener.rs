@@ -22,7 +22,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// One services process that is listened to.
 pub(super) struct Listener {
-    hub: LiveState,
+    live: LiveState,
     source: usize,
     url: String,
     token: Option<String>,
@@ -47,9 +47,9 @@ enum Ended {
 }
 
 impl Listener {
-    pub(super) fn new(hub: LiveState, source: usize, url: &str, token: Option<&str>) -> Self {
+    pub(super) fn new(live: LiveState, source: usize, url: &str, token: Option<&str>) -> Self {
         Self {
-            hub,
+            live,
             source,
             url: url.to_owned(),
             token: token.map(str::to_owned),
@@ -57,9 +57,9 @@ impl Listener {
         }
     }
 
-    /// Listens until the hub closes.
+    /// Listens until the gateway closes.
     pub(super) async fn run(self) {
-        let closing = self.hub.closing().clone();
+        let closing = self.live.closing().clone();
         closing.run_until_cancelled(self.listen_for_ever()).await;
     }
 
@@ -118,13 +118,11 @@ impl Listener {
                 .map_err(|error| format!("{error}, in a line of {} bytes", line.len())),
             Line::TooLong => Err("the line is too long".to_owned()),
         };
-        if let Some(source) = self.hub.state().sources.get_mut(self.source) {
-            source.last_line = Some(Timestamp::now());
-        }
+        self.live.0.health.heard(self.source);
         match update {
-            Ok(update) => self.hub.offer(update).await,
+            Ok(update) => self.live.offer(update).await,
             Err(error) => {
-                self.hub.metrics().malformed_line();
+                self.live.0.metrics.malformed_line();
                 tracing::warn!(services.url = %self.url, %error, "skipped an update that cannot be read");
             }
         }
@@ -137,11 +135,11 @@ impl Listener {
             source.error = None;
             source.last_line = Some(Timestamp::now());
         });
-        self.hub.forget_baskets();
-        self.hub.ask_for_baskets();
-        self.hub.0.reconnected.notify_one();
+        self.live.0.baskets.forget();
+        self.live.0.baskets.can_be_had();
+        self.live.0.reconnected.notify_one();
         // Baskets may have changed unheard.
-        self.hub.0.topics.wake_all();
+        self.live.0.topics.wake_all();
     }
 
     fn disconnected(&self, ended: &Ended) {
@@ -149,7 +147,7 @@ impl Listener {
             source.connected = false;
             source.error = Some(ended.to_string());
         });
-        self.hub.forget_baskets();
+        self.live.0.baskets.forget();
         // Said once, not with every try.
         if changed {
             tracing::warn!(services.url = %self.url, error = %ended, "not listening to the services");
@@ -159,24 +157,12 @@ impl Listener {
     /// Changes this source's health; answers whether it (dis)connected or
     /// failed for another reason than before.
     fn change(&self, change: impl FnOnce(&mut super::SourceHealth)) -> bool {
-        let mut state = self.hub.state();
-        let Some(source) = state.sources.get_mut(self.source) else {
-            return false;
-        };
-        let before = (source.connected, source.error.clone());
-        change(source);
-        let changed = before != (source.connected, source.error.clone());
-        let connected = state
-            .sources
-            .iter()
-            .filter(|source| source.connected)
-            .count();
-        drop(state);
-        self.hub.metrics().sources_connected(connected);
-        if changed {
-            self.hub.0.topics.wake_changes();
+        let changed = self.live.0.health.change(self.source, change);
+        self.live.0.metrics.sources_connected(changed.connected);
+        if changed.news {
+            self.live.0.topics.wake_changes();
         }
-        changed
+        changed.news
     }
 }
 
@@ -212,16 +198,16 @@ mod tests {
     }
 
     async fn listening(fake: &Fake) -> (tempfile::TempDir, Db, LiveState) {
-        let (folder, db, hub) = fake.hub().await;
-        hub.listen(&url(fake), Some(TOKEN));
-        eventually("connected", async || hub.health().sources[0].connected).await;
-        (folder, db, hub)
+        let (folder, db, live) = fake.live().await;
+        live.listen(&url(fake), Some(TOKEN));
+        eventually("connected", async || live.health().sources[0].connected).await;
+        (folder, db, live)
     }
 
     #[tokio::test]
     async fn what_is_said_is_written_and_nonsense_is_skipped() {
         let fake = Fake::start().await;
-        let (_folder, db, hub) = listening(&fake).await;
+        let (_folder, db, live) = listening(&fake).await;
         let updates = orders(delivered("alice.1"));
         fake.say_update(&updates[0]);
         for nonsense in [
@@ -236,17 +222,17 @@ mod tests {
         fake.say_update(&updates[4]);
         fake.say_update(&updates[2]);
         eventually("version 5", async || version(&db).await == Some(5)).await;
-        let metrics = hub.metrics().encode().unwrap();
+        let metrics = live.0.metrics.encode().unwrap();
         assert!(metrics.contains("malformed_lines_total 4"), "{metrics}");
         assert_eq!(fake.connections(), 1, "nonsense does not end the stream");
-        assert!(hub.health().lag_ms.is_some());
-        hub.close().await;
+        assert!(live.health().lag_ms.is_some());
+        live.close().await;
     }
 
     #[tokio::test]
     async fn what_was_missed_while_nobody_listened_is_caught_up() {
         let fake = Fake::start().await;
-        let (_folder, db, hub) = listening(&fake).await;
+        let (_folder, db, live) = listening(&fake).await;
         let records = delivered("alice.1");
         fake.say_update(&orders(records.clone())[0]);
         eventually("the first version", async || version(&db).await == Some(1)).await;
@@ -254,75 +240,76 @@ mod tests {
         fake.hold_workflow(&records[12]);
         eventually("the last version", async || version(&db).await == Some(13)).await;
         assert_eq!(fake.connections(), 2);
-        eventually("the gap is counted", async || hub.health().gaps_closed == 1).await;
-        hub.close().await;
+        eventually("the gap is counted", async || {
+            live.health().gaps_closed == 1
+        })
+        .await;
+        live.close().await;
     }
 
     #[tokio::test]
     async fn a_silent_stream_is_dead() {
         let fake = Fake::start().await;
-        let (_folder, _db, hub) = fake.hub().await;
-        hub.state()
-            .sources
-            .push(super::super::SourceHealth::new("x"));
+        let (_folder, _db, live) = fake.live().await;
+        live.0.health.listen_to(&["x".to_owned()]);
         let listener = Listener {
             silence: Duration::from_millis(300),
-            ..Listener::new(hub.clone(), 0, &url(&fake)[0], Some(TOKEN))
+            ..Listener::new(live.clone(), 0, &url(&fake)[0], Some(TOKEN))
         };
         let listening = tokio::spawn(listener.run());
         eventually("connected again", async || fake.connections() >= 2).await;
-        hub.close().await;
+        live.close().await;
         listening.await.unwrap();
     }
 
     #[tokio::test]
     async fn a_wrong_token_is_named() {
         let fake = Fake::start().await;
-        let (_folder, _db, hub) = fake.hub().await;
-        hub.listen(&url(&fake), Some("wrong"));
-        eventually("told", async || hub.health().sources[0].error.is_some()).await;
-        let error = hub.health().sources[0].error.clone().unwrap();
+        let (_folder, _db, live) = fake.live().await;
+        live.listen(&url(&fake), Some("wrong"));
+        eventually("told", async || live.health().sources[0].error.is_some()).await;
+        let error = live.health().sources[0].error.clone().unwrap();
         assert!(error.contains("INTERNAL_TOKEN"), "{error}");
-        hub.close().await;
+        live.close().await;
     }
 
     #[tokio::test]
     async fn baskets_are_remembered_only_while_every_stream_is_heard() {
         let fake = Fake::start().await;
-        let (_folder, _db, hub) = listening(&fake).await;
+        let (_folder, _db, live) = listening(&fake).await;
         let alice = Username::parse("alice").unwrap();
         let mut basket = Basket::empty(alice.clone());
         basket.version = 2;
         fake.say_update(&Update::Basket(basket.clone()));
-        eventually("heard", async || hub.remembered_basket(&alice).is_some()).await;
+        eventually("heard", async || live.remembered_basket(&alice).is_some()).await;
         basket.version = 1;
         fake.say(&json!({"type": "basket", "value": basket}).to_string());
         fake.say("{\"type\":\"heartbeat\"}");
         assert_eq!(
-            hub.basket(&alice).await.unwrap().version,
+            live.basket(&alice).await.unwrap().version,
             2,
             "an older one changes nothing"
         );
         fake.hang_up();
         eventually("forgotten", async || {
-            hub.remembered_basket(&alice).is_none()
+            live.remembered_basket(&alice).is_none()
         })
         .await;
-        hub.close().await;
+        live.close().await;
     }
 
     #[tokio::test]
     async fn shutting_down_is_quick_and_writes_what_waits() {
         let fake = Fake::start().await;
-        let (_folder, db, hub) = listening(&fake).await;
+        let (_folder, db, live) = listening(&fake).await;
         for update in orders(delivered("alice.1")) {
-            hub.offer(update).await;
+            live.offer(update).await;
         }
         let began = std::time::Instant::now();
-        hub.close().await;
+        live.close().await;
         assert!(began.elapsed() < Duration::from_secs(2));
         assert_eq!(version(&db).await, Some(14));
-        let refused = hub.apply(orders(delivered("bob.2")).remove(0)).await;
+        let refused = live.apply(orders(delivered("bob.2")).remove(0)).await;
         assert!(refused.is_err());
     }
 }

@@ -2,29 +2,23 @@
 //!
 //! One task writes. It takes everything that waits into one transaction, so
 //! that hundreds of updates a second cost a few disk syncs and not hundreds,
-//! and wakes the streams after the commit. Only newer versions are written,
-//! hence any order of arrival, any duplicate and any rebuild give the same
-//! rows.
+//! and wakes the streams after the commit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use serde_json::json;
-use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use waybill_domain::Timestamp;
 use waybill_domain::notification::Notification;
-use waybill_domain::order::OrderRecord;
-use waybill_domain::payment::LateMoney;
-use waybill_domain::stock::StockLevel;
-use waybill_domain::update::{ReadMark, Update};
+use waybill_domain::update::Update;
 
 use super::topics::Topics;
 use crate::metrics::Metrics;
 use crate::storage::db::Db;
+use crate::storage::read_model;
 
 /// How many updates may wait before whoever brings more has to.
 const QUEUE: usize = 8_192;
@@ -205,10 +199,12 @@ impl Writer {
         for entry in entries {
             news.push(match entry {
                 None => false,
-                Some(Entry::Update(update)) => write_update(&mut transaction, update).await?,
+                Some(Entry::Update(update)) => {
+                    read_model::write_update(&mut transaction, update).await?
+                }
                 Some(Entry::Note(note)) => {
                     let note = std::slice::from_ref(note);
-                    queries::insert_notifications(&mut transaction, note).await? > 0
+                    read_model::insert_notifications(&mut transaction, note).await? > 0
                 }
             });
         }
@@ -322,354 +318,19 @@ fn describe(entry: Option<&Entry>) -> String {
     }
 }
 
-/// Writes an update if it is news.
-pub(crate) async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::Result<bool> {
-    match update {
-        Update::Order(record) => write_order(db, record).await,
-        Update::Stock(level) => queries::upsert_stock(db, level).await,
-        Update::Late(late) => write_late_money(db, late).await,
-        Update::Read(mark) => queries::upsert_read_mark(db, mark).await,
-        Update::Basket(_) | Update::Heartbeat => Ok(false),
-    }
-}
-
-async fn write_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<bool> {
-    let mut known = queries::known_order(db, record).await?;
-    if let Some(order) = &known {
-        match record.created_at.as_millisecond().cmp(&order.created_at) {
-            std::cmp::Ordering::Less => return Ok(false),
-            std::cmp::Ordering::Equal if to_i64(record.version) <= order.version => {
-                return Ok(false);
-            }
-            std::cmp::Ordering::Equal => {}
-            // Restate has forgotten the old order (ORDER_RETENTION) and its
-            // customer has used the id again: versions begin anew.
-            std::cmp::Ordering::Greater => {
-                queries::forget_order(db, record).await?;
-                known = None;
-            }
-        }
-    }
-    let (events_known, attempts_known) =
-        known.map_or((0, 0), |order| (order.events, order.attempts));
-    queries::upsert_order(db, record).await?;
-    // Lines change only with a new attempt to pay.
-    if attempts_known != to_i64(record.payments.len() as u64) {
-        queries::replace_lines(db, record).await?;
-    }
-    queries::upsert_payments(db, record).await?;
-    let new = record
-        .events
-        .iter()
-        .filter(|event| to_i64(event.seq) > events_known);
-    queries::insert_events(db, record, new.clone()).await?;
-    let told: Vec<_> = new
-        .filter_map(|event| Notification::of_event(record, event))
-        .collect();
-    queries::insert_notifications(db, &told).await?;
-    Ok(true)
-}
-
-async fn write_late_money(db: &mut SqliteConnection, late: &LateMoney) -> sqlx::Result<bool> {
-    let news = queries::upsert_late_money(db, late).await?;
-    if news {
-        queries::insert_notifications(db, &Notification::of_late_money(late)).await?;
-    }
-    Ok(news)
-}
-
-/// SQLite has no unsigned numbers; versions and sequence numbers are far from
-/// the difference.
-fn to_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// What search finds an order by.
-fn search_text(record: &OrderRecord) -> String {
-    let mut words = vec![
-        record.order_id.as_str(),
-        record.order_id.short(),
-        record.user_id.as_str(),
-        record.zone.as_str(),
-    ];
-    for line in &record.lines {
-        words.extend([line.sku.as_str(), line.name.as_str()]);
-    }
-    let transactions = record
-        .payments
-        .iter()
-        .filter_map(|p| p.transaction_id.as_deref());
-    words.extend(transactions);
-    words.extend(record.shipment.iter().map(|s| s.tracking_number.as_str()));
-    words.join(" ")
-}
-
-mod queries {
-    use waybill_domain::order::OrderEvent;
-
-    use super::{
-        LateMoney, Notification, OrderRecord, ReadMark, SqliteConnection, StockLevel, json,
-        search_text, to_i64,
-    };
-
-    /// What the read model has of an order.
-    #[derive(Debug, sqlx::FromRow)]
-    pub(super) struct KnownOrder {
-        pub(super) version: i64,
-        pub(super) created_at: i64,
-        pub(super) events: i64,
-        pub(super) attempts: i64,
-    }
-
-    pub(super) async fn known_order(
-        db: &mut SqliteConnection,
-        record: &OrderRecord,
-    ) -> sqlx::Result<Option<KnownOrder>> {
-        sqlx::query_as(
-            "SELECT version, created_at,
-                    (SELECT coalesce(max(seq), 0) FROM order_events WHERE order_id = ?1) AS events,
-                    (SELECT count(*) FROM order_payments WHERE order_id = ?1) AS attempts
-             FROM orders WHERE order_id = ?1",
-        )
-        .bind(record.order_id.as_str())
-        .fetch_optional(db)
-        .await
-    }
-
-    pub(super) async fn forget_order(
-        db: &mut SqliteConnection,
-        record: &OrderRecord,
-    ) -> sqlx::Result<()> {
-        for statement in [
-            "DELETE FROM orders WHERE order_id = ?",
-            "DELETE FROM notifications WHERE order_id = ?",
-            "DELETE FROM late_money WHERE order_id = ?",
-        ] {
-            sqlx::query(statement)
-                .bind(record.order_id.as_str())
-                .execute(&mut *db)
-                .await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn upsert_order(
-        db: &mut SqliteConnection,
-        record: &OrderRecord,
-    ) -> sqlx::Result<()> {
-        let ended_at = record.status.is_terminal().then_some(record.status_since);
-        let pieces: i64 = record
-            .lines
-            .iter()
-            .map(|line| i64::from(line.quantity))
-            .sum();
-        sqlx::query(
-            "INSERT INTO orders (order_id, user_id, version, status, undoing, created_at, updated_at,
-                                 status_since, wait_until, ended_at, total_cents, pieces, search_text, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-             ON CONFLICT (order_id) DO UPDATE SET
-                 version = ?3, status = ?4, undoing = ?5, updated_at = ?7, status_since = ?8,
-                 wait_until = ?9, ended_at = ?10, total_cents = ?11, pieces = ?12, search_text = ?13,
-                 record = ?14",
-        )
-        .bind(record.order_id.as_str())
-        .bind(record.user_id.as_str())
-        .bind(to_i64(record.version))
-        .bind(record.status.as_str())
-        .bind(record.undoing.map(waybill_domain::order::OrderStatus::as_str))
-        .bind(record.created_at.as_millisecond())
-        .bind(record.updated_at.as_millisecond())
-        .bind(record.status_since.as_millisecond())
-        .bind(record.wait_until.map(waybill_domain::Timestamp::as_millisecond))
-        .bind(ended_at.map(waybill_domain::Timestamp::as_millisecond))
-        .bind(record.total_cents.0)
-        .bind(pieces)
-        .bind(search_text(record))
-        .bind(to_json(record)?)
-        .execute(db)
-        .await?;
-        Ok(())
-    }
-
-    pub(super) async fn replace_lines(
-        db: &mut SqliteConnection,
-        record: &OrderRecord,
-    ) -> sqlx::Result<()> {
-        sqlx::query("DELETE FROM order_lines WHERE order_id = ?")
-            .bind(record.order_id.as_str())
-            .execute(&mut *db)
-            .await?;
-        sqlx::query(
-            "INSERT INTO order_lines (order_id, position, sku, product_id, name, quantity,
-                                      unit_price_cents, line_total_cents)
-             SELECT ?1, key + 1, value ->> 'sku', value ->> 'product_id', value ->> 'name',
-                    value ->> 'quantity', value ->> 'unit_price_cents', value ->> 'line_total_cents'
-             FROM json_each(?2)",
-        )
-        .bind(record.order_id.as_str())
-        .bind(to_json(&record.lines)?)
-        .execute(db)
-        .await?;
-        Ok(())
-    }
-
-    pub(super) async fn upsert_payments(
-        db: &mut SqliteConnection,
-        record: &OrderRecord,
-    ) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO order_payments (order_id, attempt, awakeable_id, payment_id, transaction_id,
-                                         status, amount_cents)
-             SELECT ?1, value ->> 'attempt', value ->> 'awakeable_id', value ->> 'payment_id',
-                    value ->> 'transaction_id', value ->> 'status', value ->> 'amount_cents'
-             FROM json_each(?2) WHERE true
-             ON CONFLICT (order_id, attempt) DO UPDATE SET
-                 awakeable_id = excluded.awakeable_id, payment_id = excluded.payment_id,
-                 transaction_id = excluded.transaction_id, status = excluded.status,
-                 amount_cents = excluded.amount_cents",
-        )
-        .bind(record.order_id.as_str())
-        .bind(to_json(&record.payments)?)
-        .execute(db)
-        .await?;
-        Ok(())
-    }
-
-    pub(super) async fn insert_events<'a>(
-        db: &mut SqliteConnection,
-        record: &OrderRecord,
-        events: impl Iterator<Item = &'a OrderEvent>,
-    ) -> sqlx::Result<()> {
-        let rows: Vec<_> = events
-            .map(|event| {
-                json!([
-                    event.seq,
-                    event.at.as_millisecond(),
-                    event.kind.as_str(),
-                    event.detail
-                ])
-            })
-            .collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "INSERT INTO order_events (order_id, seq, at, kind, detail)
-             SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)",
-        )
-        .bind(record.order_id.as_str())
-        .bind(to_json(&rows)?)
-        .execute(db)
-        .await?;
-        Ok(())
-    }
-
-    /// Answers how many were new.
-    pub(super) async fn insert_notifications(
-        db: &mut SqliteConnection,
-        notifications: &[Notification],
-    ) -> sqlx::Result<u64> {
-        if notifications.is_empty() {
-            return Ok(0);
-        }
-        let rows: Vec<_> = notifications
-            .iter()
-            .map(|told| {
-                json!([
-                    told.id,
-                    told.user_id,
-                    told.order_id,
-                    told.kind,
-                    told.text,
-                    told.at.as_millisecond()
-                ])
-            })
-            .collect();
-        let inserted = sqlx::query(
-            "INSERT INTO notifications (id, user_id, order_id, kind, text, at)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
-             FROM json_each(?) WHERE true
-             ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(to_json(&rows)?)
-        .execute(db)
-        .await?;
-        Ok(inserted.rows_affected())
-    }
-
-    pub(super) async fn upsert_stock(
-        db: &mut SqliteConnection,
-        level: &StockLevel,
-    ) -> sqlx::Result<bool> {
-        let written = sqlx::query(
-            "INSERT INTO stock_levels (sku, version, updated_at, initial, restocked, available,
-                                       reserved, committed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (sku) DO UPDATE SET
-                 version = ?2, updated_at = ?3, initial = ?4, restocked = ?5, available = ?6,
-                 reserved = ?7, committed = ?8
-             WHERE version < ?2",
-        )
-        .bind(level.sku.as_str())
-        .bind(to_i64(level.version))
-        .bind(level.updated_at.as_millisecond())
-        .bind(to_i64(level.initial))
-        .bind(to_i64(level.restocked))
-        .bind(to_i64(level.available))
-        .bind(to_i64(level.reserved))
-        .bind(to_i64(level.committed))
-        .execute(db)
-        .await?;
-        Ok(written.rows_affected() > 0)
-    }
-
-    pub(super) async fn upsert_read_mark(
-        db: &mut SqliteConnection,
-        mark: &ReadMark,
-    ) -> sqlx::Result<bool> {
-        let written = sqlx::query(
-            "INSERT INTO read_marks (user_id, read_at) VALUES (?1, ?2)
-             ON CONFLICT (user_id) DO UPDATE SET read_at = ?2 WHERE read_at < ?2",
-        )
-        .bind(mark.user_id.as_str())
-        .bind(mark.read_at.as_millisecond())
-        .execute(db)
-        .await?;
-        Ok(written.rows_affected() > 0)
-    }
-
-    pub(super) async fn upsert_late_money(
-        db: &mut SqliteConnection,
-        late: &LateMoney,
-    ) -> sqlx::Result<bool> {
-        let written = sqlx::query(
-            "INSERT INTO late_money (order_id, user_id, version, record) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (order_id) DO UPDATE SET version = ?3, record = ?4 WHERE version < ?3",
-        )
-        .bind(late.order_id.as_str())
-        .bind(late.user_id.as_str())
-        .bind(to_i64(late.version))
-        .bind(to_json(late)?)
-        .execute(db)
-        .await?;
-        Ok(written.rows_affected() > 0)
-    }
-
-    fn to_json(value: &impl serde::Serialize) -> sqlx::Result<String> {
-        serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
     use waybill_domain::basket::{Line, Product};
     use waybill_domain::ids::{OrderId, Sku, Username};
     use waybill_domain::money::Cents;
-    use waybill_domain::order::{Compensable, Step};
-    use waybill_domain::payment::LatePayment;
+    use waybill_domain::order::{Compensable, OrderRecord, Step};
+    use waybill_domain::payment::{LateMoney, LatePayment};
     use waybill_domain::placement::{Placement, Shipping};
     use waybill_domain::shipment::Shipment;
+    use waybill_domain::stock::StockLevel;
+
+    use waybill_domain::update::ReadMark;
 
     use super::*;
 

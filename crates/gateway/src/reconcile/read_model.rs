@@ -14,9 +14,9 @@ use waybill_domain::update::Update;
 use super::held::{self, RestateSnapshot};
 use super::ledger::ArchivedOrders;
 use super::{About, Difference, Repair, Side};
-use crate::live::projector::write_update;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
+use crate::storage::read_model::write_update;
 
 /// Orders whose rows are compared together.
 const CHUNK: usize = 500;

@@ -59,8 +59,7 @@ impl From<AdminError> for Problem {
             AdminError::Unreachable { .. } => Self::unavailable(
                 "Restate's admin API is not reachable, so its journal cannot be shown; orders go on without it",
             ),
-            AdminError::Refused(_) => Self::new(
-                axum::http::StatusCode::BAD_GATEWAY,
+            AdminError::Refused(_) => Self::bad_gateway(
                 "admin_api_failed",
                 "Restate's admin API failed",
                 "Restate's admin API did not understand the question: tell the operator which Restate version runs",

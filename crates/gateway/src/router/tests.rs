@@ -12,9 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt;
 
 use super::*;
+use crate::demo::seed;
 use crate::http::input::MAX_BODY;
 use crate::infra::Infra;
-use crate::seed;
 use crate::settings::Settings;
 use waybill_domain::Timestamp;
 

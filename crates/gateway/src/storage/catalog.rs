@@ -230,7 +230,7 @@ pub async fn zone(db: &Db, name: &str) -> sqlx::Result<Option<Zone>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed;
+    use crate::demo::seed;
     use crate::storage::db;
 
     async fn shop() -> (tempfile::TempDir, Db) {

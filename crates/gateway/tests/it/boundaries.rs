@@ -1,6 +1,6 @@
 //! What each crate may know, read from its manifest and its sources.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -154,7 +154,7 @@ fn cancelled_has_one_spelling() {
 
 /// The gateway's modules, from the ground up: each may know those above it in
 /// this list, and no other.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 19] = [
     "settings",
     "clock",
     "http",
@@ -165,26 +165,19 @@ const LAYERS: [&str; 26] = [
     "metrics",
     "live",
     "infra",
+    "shop",
     "auth",
-    "catalog",
-    "orders",
-    "notifications",
-    "payments",
-    "cart",
-    "admin",
-    "dashboard",
-    "ops",
-    "world",
-    "views",
+    "api",
+    "demo",
+    "console",
     "protection",
-    "seed",
     "reconcile",
     "router",
     "main",
 ];
 
 /// Files that are compiled for tests only.
-const FOR_TESTS: [&str; 3] = ["router/tests.rs", "live/fake.rs", "views/samples.rs"];
+const FOR_TESTS: [&str; 3] = ["router/tests.rs", "live/fake.rs", "console/samples.rs"];
 
 /// The modules of its own crate that a source names after `crate::`, its tests and
 /// comments left out.
@@ -260,4 +253,195 @@ fn modules_are_found_however_they_are_named() {
                   fn f() { crate::inline::g() }\n#[cfg(test)]\nmod tests { use crate::test; }";
     let found: Vec<_> = known_modules(source).into_iter().collect();
     assert_eq!(found, ["a", "b", "d", "inline"]);
+}
+
+/// Modules that run without a web framework: whoever asks, a person at a terminal
+/// or a test, can ask them.
+const WITHOUT_HTTP: [&str; 6] = [
+    "identity",
+    "storage",
+    "restate",
+    "documents",
+    "shop",
+    "live/catch_up",
+];
+
+#[test]
+fn the_shop_knows_no_web_framework() {
+    let folder = repository().join("crates/gateway/src");
+    let mut sources = Vec::new();
+    sources_below(&folder, &folder, &mut sources);
+    let knowing: Vec<_> = sources
+        .iter()
+        .filter(|(file, source)| {
+            WITHOUT_HTTP.iter().any(|module| file.starts_with(module)) && source.contains("axum::")
+        })
+        .map(|(file, _)| file)
+        .collect();
+    assert!(knowing.is_empty(), "these name axum: {knowing:?}");
+}
+
+/// The module of a file: `live/sse.rs` is `live::sse`, `lib.rs` nothing.
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_end_matches(".rs");
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    match path {
+        "lib" => Vec::new(),
+        path => path.split('/').map(str::to_owned).collect(),
+    }
+}
+
+/// The paths that a use tree names: `a::{b, c::D}` is `a::b` and `a::c::D`.
+fn paths_of(tree: &str, before: &[String], into: &mut Vec<Vec<String>>) {
+    let tree = tree.trim();
+    if let Some(list) = tree.strip_prefix('{') {
+        let (mut depth, mut begun) = (0, 0);
+        for (at, letter) in list.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    paths_of(&list[begun..at], before, into);
+                    begun = at + 1;
+                    if letter == '}' {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
+    let end = tree
+        .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .unwrap_or(tree.len());
+    let mut path = before.to_vec();
+    path.extend((end > 0).then(|| tree[..end].to_owned()));
+    match tree[end..].strip_prefix("::") {
+        Some(rest) => paths_of(rest, &path, into),
+        None => into.push(path),
+    }
+}
+
+/// The files of its own crate that a source in `module` names, by
+/// `crate::`, `super::` and `self::`. Its tests and comments are left out.
+fn known_files(
+    source: &str,
+    module: &[String],
+    files: &BTreeSet<Vec<String>>,
+) -> BTreeSet<Vec<String>> {
+    let code = source.split("#[cfg(test)]\n").next().unwrap();
+    let code = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut known = BTreeSet::new();
+    for (root, up) in [("crate::", None), ("super::", Some(1)), ("self::", Some(0))] {
+        for (at, _) in code.match_indices(root) {
+            // `a::self::b` and `pub(super)` are no paths from there.
+            if code[..at].ends_with("::") || code[..at].ends_with(char::is_alphanumeric) {
+                continue;
+            }
+            let mut rest = &code[at + root.len()..];
+            let mut depth = up.map_or(0, |up| module.len().saturating_sub(up));
+            while let Some(further) = rest.strip_prefix("super::") {
+                (rest, depth) = (further, depth.saturating_sub(1));
+            }
+            let mut paths = Vec::new();
+            paths_of(rest, &module[..depth], &mut paths);
+            for path in paths {
+                let file = (1..=path.len())
+                    .rev()
+                    .map(|length| path[..length].to_vec())
+                    .find(|path| files.contains(path));
+                known.extend(file.filter(|file| file != module));
+            }
+        }
+    }
+    known
+}
+
+/// Everything that can be come to from `from`.
+fn reached(
+    from: &[String],
+    known: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>,
+) -> BTreeSet<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut ahead = vec![from.to_vec()];
+    while let Some(file) = ahead.pop() {
+        for next in known.get(&file).into_iter().flatten() {
+            if seen.insert(next.clone()) {
+                ahead.push(next.clone());
+            }
+        }
+    }
+    seen
+}
+
+/// Sets of files of which each comes to each other, larger than one.
+fn circles(sources: &[(String, String)]) -> BTreeSet<Vec<String>> {
+    let files: BTreeSet<_> = sources.iter().map(|(file, _)| module_of(file)).collect();
+    let known: BTreeMap<_, _> = sources
+        .iter()
+        .filter(|(file, _)| !FOR_TESTS.contains(&file.as_str()))
+        .map(|(file, source)| {
+            let module = module_of(file);
+            let known = known_files(source, &module, &files);
+            (module, known)
+        })
+        .collect();
+    let reach: BTreeMap<_, _> = known
+        .keys()
+        .map(|file| (file, reached(file, &known)))
+        .collect();
+    known
+        .keys()
+        .map(|file| {
+            let back = |other: &&Vec<String>| {
+                reach[file].contains(*other)
+                    && reach.get(*other).is_some_and(|it| it.contains(file))
+            };
+            known
+                .keys()
+                .filter(back)
+                .map(|module| module.join("::"))
+                .collect::<Vec<_>>()
+        })
+        .filter(|circle| circle.len() > 1)
+        .collect()
+}
+
+#[test]
+fn at_most_three_files_go_in_a_circle() {
+    for of in ["domain", "process", "services", "sandbox", "gateway"] {
+        let folder = repository().join("crates").join(of).join("src");
+        let mut sources = Vec::new();
+        sources_below(&folder, &folder, &mut sources);
+        sources.retain(|(file, _)| file != "main.rs");
+        assert!(sources.len() > 3, "{of}: {} sources", sources.len());
+        let wide: Vec<_> = circles(&sources)
+            .into_iter()
+            .filter(|circle| circle.len() > 3)
+            .collect();
+        assert!(wide.is_empty(), "{of}: these know each other: {wide:#?}");
+    }
+}
+
+#[test]
+fn circles_are_found() {
+    let file = |name: &str, source: &str| (name.to_owned(), source.to_owned());
+    let sources = [
+        file("lib.rs", "mod a;\nmod b;\nmod c;\nmod d;"),
+        file("a.rs", "mod inner;\nuse crate::{b::{B, self}, d};"),
+        file("a/inner.rs", "use super::Outer;\nfn f() { crate::c::g() }"),
+        file("b.rs", "pub(super) use crate::a::inner::X;"),
+        file(
+            "c.rs",
+            "// crate::a\n#[cfg(test)]\nmod tests { use crate::a; }",
+        ),
+        file("d.rs", "use std::fmt;"),
+    ];
+    let found: Vec<_> = circles(&sources).into_iter().collect();
+    assert_eq!(found, [["a", "a::inner", "b"]]);
 }

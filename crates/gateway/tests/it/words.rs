@@ -73,7 +73,7 @@ async fn text_fields(shop: &Shop, awakeable: &str, order: &str) -> Vec<TextField
                 .map(|(name, parameter)| (name, &parameter["schema"], true));
             for (name, of, in_query) in of_body.chain(of_query) {
                 // What is wrong with one window's is told in that window: the answer
-                // is a stream for all of them (`views::streams` tests it).
+                // is a stream for all of them (`console::streams` tests it).
                 if path == "/stream/pages" {
                     continue;
                 }

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::{Booking, BookingStatus, Parcel, Shipment};
-use crate::ledger::of_order;
+use crate::database::of_order;
 
 /// Counts a request to book; answers how many tries `fail_times` took so far.
 pub(super) async fn count_booking_request(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{Action, Opening, Operation, Payment, Requests, Transaction, Unopened};
-use crate::ledger::of_order;
+use crate::database::of_order;
 
 /// What is known of an idempotency key of POST /payments.
 #[derive(sqlx::FromRow)]

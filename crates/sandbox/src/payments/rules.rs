@@ -1,7 +1,7 @@
 //! What may be done with a payment. Pure: a payment and a wish in, effects or
 //! a refusal out.
 
-use super::{Payment, Status};
+use super::payment::{Payment, Status};
 
 /// An operation of the shop on a payment.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,146 @@
+//! `GET /api/approvals`: what waits for a decision.
+//! `POST /api/workflow/{id}/approve`: the decision, once.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use waybill_domain::Timestamp;
+use waybill_domain::decision::{Decision, Verdict};
+use waybill_domain::ids::OrderId;
+use waybill_domain::order::OrderRecord;
+
+use crate::auth::Admin;
+use crate::documents::markdown;
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, InQuery, Input};
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::http::reply::{Markdown, Reply};
+use crate::infra::Shared;
+use crate::shop::{cancel, decide, orders};
+use crate::storage::orders as storage;
+
+/// Orders on a page of the queue.
+const PER_PAGE: u32 = 50;
+
+/// The queue, longest waiting first.
+#[derive(Debug, Serialize)]
+struct Queue {
+    approvals: Vec<Waiting>,
+    total: i64,
+    #[serde(flatten)]
+    page: Pagination,
+}
+
+#[derive(Debug, Serialize)]
+struct Waiting {
+    order_id: OrderId,
+    user_id: String,
+    total_cents: i64,
+    currency: String,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    lines: Vec<waybill_domain::basket::Line>,
+}
+
+pub(super) struct QueueQuery(Pagination);
+
+impl FromFields for QueueQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Pagination::from_fields(fields, PER_PAGE).map(Self)
+    }
+}
+
+pub(super) async fn list(
+    State(infra): State<Shared>,
+    _: Admin,
+    asker: RequestContext,
+    InQuery(QueueQuery(page)): InQuery<QueueQuery>,
+) -> Result<Response, Problem> {
+    let records = storage::awaiting_approval(&infra.db, page).await?;
+    if asker.wants == ResponseFormat::Markdown {
+        let rows: Vec<_> = records.iter().map(row).collect();
+        return Ok(Markdown(markdown::approvals(&rows)).into_response());
+    }
+    let total = storage::count_awaiting_approval(&infra.db).await?;
+    let approvals = records.into_iter().map(Waiting::from).collect();
+    Ok(Json(Queue {
+        approvals,
+        total,
+        page,
+    })
+    .into_response())
+}
+
+fn row(record: &OrderRecord) -> markdown::OrderRow<'_> {
+    markdown::OrderRow {
+        order_id: record.order_id.as_str(),
+        user_id: record.user_id.as_str(),
+        status: record.status,
+        total: record.total_cents,
+        since: record.status_since,
+    }
+}
+
+impl From<OrderRecord> for Waiting {
+    fn from(record: OrderRecord) -> Self {
+        Self {
+            order_id: record.order_id,
+            user_id: record.user_id.into(),
+            total_cents: record.total_cents.0,
+            currency: record.currency,
+            since: record.status_since,
+            until: record.wait_until,
+            lines: record.lines,
+        }
+    }
+}
+
+pub(super) struct DecisionRequest {
+    approved: bool,
+    reason: Option<String>,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for DecisionRequest {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self {
+            approved: fields.required_flag("approved")?,
+            reason: fields.text("reason", cancel::MAX_REASON)?,
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+pub(super) async fn decide(
+    State(infra): State<Shared>,
+    Admin(admin): Admin,
+    key: IdempotencyKey,
+    Path(id): Path<String>,
+    Input(request): Input<DecisionRequest>,
+) -> Result<Reply, Problem> {
+    let key = key.or(request.key);
+    // An order that nobody knows must not be asked of a workflow.
+    let order_id = orders::find(&infra, &orders::named(&admin, &id)?)
+        .await?
+        .order_id;
+    let (verdict, word) = if request.approved {
+        (Verdict::Approved, "Approved")
+    } else {
+        (Verdict::Rejected, "Rejected")
+    };
+    let by = admin.user.to_string();
+    let decision = Decision {
+        id: key.decision_id(&admin.user),
+        verdict,
+        by: by.clone(),
+        reason: request.reason,
+    };
+    let status = decide::decide(&infra, &order_id, decision).await?;
+    let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
+    Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
+}

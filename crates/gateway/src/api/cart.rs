@@ -1,0 +1,140 @@
+//! `/api/cart`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use waybill_domain::basket::{Basket, MAX_QUANTITY};
+use waybill_domain::idempotency::Answered;
+use waybill_domain::ids::Sku;
+
+use crate::documents::markdown;
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::problem::Problem;
+use crate::http::reply::{Markdown, Reply};
+use crate::identity::caller::Caller;
+use crate::infra::Shared;
+use crate::shop::cart::{self, ProductName};
+
+pub(super) async fn show(
+    State(infra): State<Shared>,
+    caller: Caller,
+    asker: RequestContext,
+) -> Result<Response, Problem> {
+    let basket = infra.live.basket(&caller.user).await?;
+    Ok(match asker.wants {
+        ResponseFormat::Markdown => Markdown(markdown::cart(&basket)).into_response(),
+        _ => Json(basket).into_response(),
+    })
+}
+
+impl FromFields for ProductName {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        if let Some(sku) = fields.word("sku", 64)? {
+            return Ok(Self::Sku(Sku::parse(&sku)?));
+        }
+        fields
+            .required_integer("product_id", 1..=i64::MAX)
+            .map(Self::Number)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Change {
+    which: ProductName,
+    quantity: u32,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for Change {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let which = ProductName::from_fields(fields)?;
+        let quantity = fields.required_integer("quantity", 1..=MAX_QUANTITY.into())?;
+        Ok(Self {
+            which,
+            quantity: u32::try_from(quantity).unwrap_or(MAX_QUANTITY),
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+pub(super) async fn add(
+    State(infra): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(change): Input<Change>,
+) -> Result<Reply, Problem> {
+    let Change {
+        which,
+        quantity,
+        key: in_form,
+    } = change;
+    let added = cart::add(&infra, &caller.user, &which, quantity, &key.or(in_form)).await?;
+    reply(&added.basket, &added.text)
+}
+
+pub(super) async fn update(
+    State(infra): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(change): Input<Change>,
+) -> Result<Reply, Problem> {
+    let Change {
+        which,
+        quantity,
+        key: in_form,
+    } = change;
+    let updated = cart::update(&infra, &caller.user, which, quantity, &key.or(in_form)).await?;
+    reply(&updated, "Cart updated")
+}
+
+#[derive(Debug)]
+pub(super) struct Removal {
+    which: ProductName,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for Removal {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self {
+            which: ProductName::from_fields(fields)?,
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+pub(super) async fn remove(
+    State(infra): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(removal): Input<Removal>,
+) -> Result<Reply, Problem> {
+    let key = key.or(removal.key);
+    let left = cart::remove(&infra, &caller.user, removal.which, &key).await?;
+    reply(&left, "Item removed")
+}
+
+#[derive(Debug)]
+pub(super) struct Clearing(Option<IdempotencyKey>);
+
+impl FromFields for Clearing {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        IdempotencyKey::from_fields(fields).map(Self)
+    }
+}
+
+pub(super) async fn clear(
+    State(infra): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(Clearing(in_form)): Input<Clearing>,
+) -> Result<Reply, Problem> {
+    let emptied = cart::clear(&infra, &caller.user, &key.or(in_form)).await?;
+    reply(&emptied, "Cart emptied")
+}
+
+fn reply(basket: &Answered<Basket>, text: &str) -> Result<Reply, Problem> {
+    Ok(Reply::new(StatusCode::OK, &basket.value)?.saying_once(text, basket.again))
+}

@@ -1,0 +1,76 @@
+//! `POST /login` and `POST /logout`. The page is in [`crate::console`].
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::json;
+use waybill_domain::Timestamp;
+
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::negotiation::local_path;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::session_cookie;
+use crate::identity::sessions::LIFETIME;
+use crate::infra::Shared;
+use crate::shop::sign_in;
+
+/// Who wants in.
+#[derive(Debug)]
+pub(super) struct Login {
+    proof: Proof,
+    next: Option<String>,
+}
+
+#[derive(Debug)]
+enum Proof {
+    Password {
+        username: String,
+        password: String,
+    },
+    /// One click, in a demo.
+    Persona(String),
+}
+
+impl FromFields for Login {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let proof = match fields.word("persona", 64)? {
+            Some(name) => Proof::Persona(name),
+            None => Proof::Password {
+                username: fields.required_word("username", 64)?,
+                password: fields.required_secret("password", 1024)?,
+            },
+        };
+        let next = fields
+            .word("next", 2048)?
+            .and_then(|next| local_path(&next).map(str::to_owned));
+        Ok(Self { proof, next })
+    }
+}
+
+pub(super) async fn login(
+    State(infra): State<Shared>,
+    headers: HeaderMap,
+    Input(login): Input<Login>,
+) -> Result<Reply, Problem> {
+    let (name, user) = match login.proof {
+        Proof::Persona(name) => sign_in::as_persona(&infra, &name).await?,
+        Proof::Password { username, password } => {
+            sign_in::with_password(&infra, &username, password).await?
+        }
+    };
+    let hash = user.password_hash.as_deref();
+    let session = infra.auth.sessions.begin(&name, hash, Timestamp::now());
+    let cookie = session_cookie::begin(&session, LIFETIME, session_cookie::needs_tls(&headers));
+    let body = json!({ "user": name, "role": user.role });
+    Ok(Reply::new(StatusCode::OK, &body)?
+        .saying(format!("Signed in as {name}"))
+        .going_to(login.next.unwrap_or_else(|| "/".to_owned()))
+        .with_cookie(cookie))
+}
+
+pub(super) async fn logout(headers: HeaderMap) -> Result<Reply, Problem> {
+    Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
+        .saying("Signed out")
+        .going_to("/login")
+        .with_cookie(session_cookie::end(session_cookie::needs_tls(&headers))))
+}

@@ -1,0 +1,72 @@
+//! `GET /api/notifications`, `POST /api/notifications/read`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::json;
+use waybill_domain::Timestamp;
+
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, InQuery, Input};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::identity::caller::Caller;
+use crate::infra::Shared;
+use crate::shop::notifications::{self, Listing};
+
+/// Notifications on a page of the API.
+const PER_PAGE: u32 = 50;
+
+pub(super) struct ListQuery(Pagination);
+
+impl FromFields for ListQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Pagination::from_fields(fields, PER_PAGE).map(Self)
+    }
+}
+
+pub(super) async fn list(
+    State(infra): State<Shared>,
+    caller: Caller,
+    InQuery(ListQuery(page)): InQuery<ListQuery>,
+) -> Result<Json<Listing>, Problem> {
+    notifications::listing(&infra, &caller, page)
+        .await
+        .map(Json)
+}
+
+pub(super) struct ReadUpTo {
+    up_to: Option<Timestamp>,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for ReadUpTo {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let text = fields.word("up_to", 64)?;
+        let parsed = text.map(|text| {
+            text.parse().map_err(|_| {
+                Problem::invalid(
+                    "up_to",
+                    "up_to must be a time such as 2026-01-31T12:00:00Z, or left out for all",
+                )
+            })
+        });
+        Ok(Self {
+            up_to: parsed.transpose()?,
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+pub(super) async fn mark_read(
+    State(infra): State<Shared>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Input(request): Input<ReadUpTo>,
+) -> Result<Reply, Problem> {
+    let key = key.or(request.key);
+    let read = notifications::mark_read(&infra, &caller, request.up_to, &key).await?;
+    let body = json!({ "read_at": read.up_to, "unread": read.unread });
+    Reply::new(StatusCode::OK, &body)
+}

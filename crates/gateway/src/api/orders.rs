@@ -1,0 +1,273 @@
+//! `GET /api/orders`, `/api/orders/{id}`, `/api/orders/{id}/journal`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use waybill_domain::Timestamp;
+use waybill_domain::basket::Line;
+use waybill_domain::money::Cents;
+use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
+use waybill_domain::payment::PaymentStatus;
+use waybill_domain::shipment::Shipment;
+
+use crate::http::input::{Fields, FromFields, InQuery};
+use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::http::reply::Markdown;
+use crate::identity::caller::Caller;
+use crate::infra::Shared;
+use crate::restate::journal::{self, Journal};
+use crate::shop::orders::{document, elapsed_ms, find, list_document, named};
+use crate::storage::orders::{self as queries, Filter, Summary};
+
+/// Orders on a page of the API.
+const PER_PAGE: u32 = 25;
+/// Longest search.
+const MAX_QUERY: usize = 100;
+
+/// Which orders are wanted.
+#[derive(Debug)]
+pub struct OrderQuery {
+    /// In which status.
+    pub status: Option<OrderStatus>,
+    /// Words to search for.
+    pub q: Option<String>,
+    /// Which part of those.
+    pub page: Pagination,
+}
+
+impl FromFields for OrderQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let status = match fields.word("status", 40)? {
+            Some(name) => Some(OrderStatus::parse(&name).ok_or_else(|| {
+                let all = OrderStatus::ALL.map(OrderStatus::as_str).join(", ");
+                Problem::invalid("status", format!("status must be one of {all}"))
+            })?),
+            None => None,
+        };
+        Ok(Self {
+            status,
+            q: fields.text("q", MAX_QUERY)?,
+            page: Pagination::from_fields(fields, PER_PAGE)?,
+        })
+    }
+}
+
+impl OrderQuery {
+    /// What of it `caller` may see: their own, or everything for admins.
+    pub fn filter(&self, caller: &Caller) -> Filter {
+        Filter {
+            owner: (!caller.is_admin()).then(|| caller.user.clone()),
+            status: self.status,
+            q: self.q.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    orders: Vec<Listed>,
+    total: i64,
+    #[serde(flatten)]
+    page: Pagination,
+}
+
+/// A [`Summary`] with times that people can read.
+#[derive(Debug, Serialize)]
+struct Listed {
+    order_id: String,
+    user_id: String,
+    status: String,
+    undoing: Option<String>,
+    total_cents: i64,
+    pieces: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    status_since: Timestamp,
+    wait_until: Option<Timestamp>,
+}
+
+impl From<Summary> for Listed {
+    fn from(summary: Summary) -> Self {
+        Self {
+            order_id: summary.order_id,
+            user_id: summary.user_id,
+            status: summary.status,
+            undoing: summary.undoing,
+            total_cents: summary.total_cents,
+            pieces: summary.pieces,
+            created_at: time(summary.created_at),
+            updated_at: time(summary.updated_at),
+            status_since: time(summary.status_since),
+            wait_until: summary.wait_until.map(time),
+        }
+    }
+}
+
+fn time(millisecond: i64) -> Timestamp {
+    Timestamp::from_millisecond(millisecond).unwrap_or_default()
+}
+
+pub(super) async fn list(
+    State(infra): State<Shared>,
+    caller: Caller,
+    asker: RequestContext,
+    InQuery(query): InQuery<OrderQuery>,
+) -> Result<Response, Problem> {
+    let (orders, total) = queries::orders(&infra.db, &query.filter(&caller), query.page).await?;
+    Ok(match asker.wants {
+        ResponseFormat::Markdown => Markdown(list_document(&orders, total)).into_response(),
+        _ => Json(Listing {
+            orders: orders.into_iter().map(Listed::from).collect(),
+            total,
+            page: query.page,
+        })
+        .into_response(),
+    })
+}
+
+pub(super) async fn one(
+    State(infra): State<Shared>,
+    caller: Caller,
+    asker: RequestContext,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let record = find(&infra, &named(&caller, &id)?).await?;
+    if asker.wants == ResponseFormat::Markdown {
+        return Ok(Markdown(document(&infra, &record).await?).into_response());
+    }
+    let retry_count = infra.admin_api.retry_count(&record.order_id).await;
+    Ok(Json(Order::new(record, retry_count, Timestamp::now())).into_response())
+}
+
+/// An order, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Order {
+    /// Full id.
+    pub order_id: String,
+    /// Whose.
+    pub user_id: String,
+    /// Grows with every step.
+    pub version: u64,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// The end it is being undone towards, while it is.
+    pub undoing: Option<OrderStatus>,
+    /// Sum of the lines.
+    pub subtotal_cents: Cents,
+    /// What shipping costs.
+    pub shipping_cents: Cents,
+    /// What is to be paid.
+    pub total_cents: Cents,
+    /// ISO 4217.
+    pub currency: String,
+    /// Name of the shipping zone.
+    pub zone: String,
+    /// Where to.
+    pub shipping_address: String,
+    /// What was bought.
+    pub lines: Vec<Line>,
+    /// The current try to pay.
+    pub payment: Payment,
+    /// The parcel, once booked.
+    pub shipment: Option<Shipment>,
+    /// Where its processing stands.
+    pub workflow: Workflow,
+    /// What happened, oldest first.
+    pub events: Vec<OrderEvent>,
+    /// Why it failed.
+    pub failure_reason: Option<String>,
+    /// Time of the first checkout.
+    pub created_at: Timestamp,
+    /// Time of the last step.
+    pub updated_at: Timestamp,
+}
+
+/// The current try to pay, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Payment {
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// The awakeable that the payment resolves.
+    pub awakeable_id: Option<String>,
+    /// The provider's id of the money movement.
+    pub transaction_id: Option<String>,
+    /// How far the money has come.
+    pub status: PaymentStatus,
+    /// The provider's payment page.
+    pub pay_url: Option<String>,
+    /// Until when it can be paid.
+    pub expires_at: Timestamp,
+}
+
+/// Where an order's processing stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Workflow {
+    /// In the customer's words.
+    pub step: String,
+    /// How long it has been in this step; once ended, how long it all took.
+    pub elapsed_ms: i64,
+    /// Until when this step waits.
+    pub deadline: Option<Timestamp>,
+    /// Restate's retries of the order's invocations; `null` while Restate's
+    /// admin API does not answer.
+    pub retry_count: Option<u64>,
+    /// What comes next.
+    pub next_action: String,
+}
+
+impl Order {
+    /// The API's view of a record at a time.
+    pub fn new(record: OrderRecord, retry_count: Option<u64>, now: Timestamp) -> Self {
+        let workflow = Workflow {
+            step: record.status.label().to_owned(),
+            elapsed_ms: elapsed_ms(&record, now),
+            deadline: record.wait_until,
+            retry_count,
+            next_action: record.next_action().to_owned(),
+        };
+        let payment = record.payment();
+        let payment = Payment {
+            attempt: payment.attempt,
+            awakeable_id: payment.awakeable_id.clone(),
+            transaction_id: payment.transaction_id.clone(),
+            status: payment.status,
+            pay_url: payment.pay_url.clone(),
+            expires_at: payment.expires_at,
+        };
+        Self {
+            order_id: record.order_id.into(),
+            user_id: record.user_id.into(),
+            version: record.version,
+            status: record.status,
+            undoing: record.undoing,
+            subtotal_cents: record.subtotal_cents,
+            shipping_cents: record.shipping_cents,
+            total_cents: record.total_cents,
+            currency: record.currency,
+            zone: record.zone,
+            shipping_address: record.address,
+            lines: record.lines,
+            payment,
+            shipment: record.shipment,
+            workflow,
+            events: record.events,
+            failure_reason: record.failure_reason,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
+    }
+}
+
+pub(super) async fn journal(
+    State(infra): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Journal>, Problem> {
+    let order = find(&infra, &named(&caller, &id)?).await?;
+    Ok(Json(
+        journal::of_order(&infra.admin_api, &order.order_id).await?,
+    ))
+}

@@ -1,0 +1,50 @@
+//! `POST /api/products/{id}/restock`: more pieces on the shelf.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use waybill_domain::stock::MAX_RESTOCK;
+
+use crate::auth::Admin;
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::input::{Fields, FromFields, Input};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::infra::Shared;
+use crate::shop::{catalog, stock};
+
+pub(super) struct Request {
+    quantity: u32,
+    key: Option<IdempotencyKey>,
+}
+
+impl FromFields for Request {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let quantity = fields.required_integer("quantity", 1..=i64::from(MAX_RESTOCK))?;
+        Ok(Self {
+            quantity: u32::try_from(quantity).map_err(Problem::internal)?,
+            key: IdempotencyKey::from_fields(fields)?,
+        })
+    }
+}
+
+pub(super) async fn restock(
+    State(infra): State<Shared>,
+    Admin(admin): Admin,
+    key: IdempotencyKey,
+    Path(id): Path<String>,
+    Input(request): Input<Request>,
+) -> Result<Reply, Problem> {
+    let product = catalog::numbered(&infra, &id).await?;
+    let Request {
+        quantity,
+        key: in_form,
+    } = request;
+    let restocked =
+        stock::restock(&infra, &admin.user, &product, quantity, &key.or(in_form)).await?;
+    let level = restocked.value;
+    let said = format!(
+        "{quantity} more of {}: {} in stock",
+        product.name, level.available
+    );
+    Ok(Reply::new(StatusCode::OK, &level)?.saying_once(&said, restocked.again))
+}

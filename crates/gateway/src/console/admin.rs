@@ -1,0 +1,184 @@
+//! The admin's page: what waits for a decision, every order, the stock, and in
+//! a demo the outside world.
+
+use serde::Serialize;
+use waybill_domain::Timestamp;
+use waybill_domain::order::OrderRecord;
+
+use super::Console;
+use super::View;
+use super::dashboard::StockRow;
+use super::demo::WorldPanel;
+use super::location::Location;
+use super::orders::OrderList;
+use super::page::{PageContent, Viewer};
+use super::shell::order_href;
+use super::{load, orders};
+use crate::documents::markdown;
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+use crate::storage;
+
+/// Orders in the queue of those that wait for a decision.
+const IN_QUEUE: Pagination = Pagination {
+    page: 1,
+    per_page: 50,
+};
+/// Products to restock, unless all are asked for.
+const LOW_STOCK: i64 = 8;
+/// Most products to restock on a page.
+const ALL_STOCK: i64 = 500;
+
+/// Everything the page shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct AdminPage {
+    /// Which tab is open.
+    pub tab: &'static str,
+    /// Beginning of the forms' idempotency keys.
+    pub key: String,
+    /// Orders that wait for a decision, oldest first.
+    pub queue: Vec<QueueRow>,
+    /// How many wait.
+    pub waiting: i64,
+    /// Products to restock, least stock first.
+    pub stock: Vec<StockRow>,
+    /// How many products there are.
+    pub products: i64,
+    /// Whether all of them are shown.
+    pub all_stock: bool,
+    /// The demo's outside world.
+    pub world: Option<WorldPanel>,
+    /// Every order.
+    #[serde(flatten)]
+    pub list: OrderList,
+}
+
+/// An order that waits for a decision.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueRow {
+    /// Full id.
+    pub id: String,
+    /// As its customer calls it.
+    pub short: String,
+    /// Its page.
+    pub href: String,
+    /// Whose.
+    pub user: String,
+    /// Cents.
+    pub total: i64,
+    /// What was bought, in a line.
+    pub summary: String,
+    /// Since when it waits.
+    pub since: Timestamp,
+    /// Until when.
+    pub wait_until: Option<Timestamp>,
+    /// Where a decision goes.
+    pub action: String,
+}
+
+impl QueueRow {
+    /// From an order's record.
+    pub fn of(record: &OrderRecord) -> Self {
+        let lines: Vec<_> = record
+            .lines
+            .iter()
+            .take(3)
+            .map(|line| format!("{} × {}", line.quantity, line.name))
+            .collect();
+        let more = record.lines.len().saturating_sub(3);
+        let mut summary = lines.join(", ");
+        if more > 0 {
+            summary = format!("{summary} and {more} more");
+        }
+        let id = record.order_id.to_string();
+        Self {
+            short: record.order_id.short().to_owned(),
+            href: order_href(&id),
+            user: record.user_id.to_string(),
+            total: record.total_cents.0,
+            summary,
+            since: record.status_since,
+            wait_until: record.wait_until,
+            action: format!("/api/workflow/{id}/approve"),
+            id,
+        }
+    }
+}
+
+/// Loads and paints the page.
+pub(super) async fn middle(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Location,
+) -> Result<PageContent, Problem> {
+    let records = storage::orders::awaiting_approval(&console.db, IN_QUEUE).await?;
+    let all_stock = place.word("stock")?.is_some();
+    let limit = if all_stock { ALL_STOCK } else { LOW_STOCK };
+    let (stock, products) = load::stock(console, limit).await?;
+    let (list, _) = orders::list(console, &viewer.caller, place, false).await?;
+    let page = AdminPage {
+        tab: place.tab,
+        key: viewer.seed.clone(),
+        waiting: storage::orders::count_awaiting_approval(&console.db).await?,
+        queue: records.iter().map(QueueRow::of).collect(),
+        stock,
+        products,
+        all_stock,
+        world: super::demo::panel(console, viewer).await,
+        list,
+    };
+    let rows: Vec<_> = records
+        .iter()
+        .map(|record| markdown::OrderRow {
+            order_id: record.order_id.as_str(),
+            user_id: record.user_id.as_str(),
+            status: record.status,
+            total: record.total_cents,
+            since: record.status_since,
+        })
+        .collect();
+    let document = markdown::approvals(&rows);
+    let mut middle = PageContent::new("Admin", console.views.render(&page)?, document);
+    middle.status = (page.waiting > 0).then(|| format!("{} waiting", page.waiting));
+    Ok(middle)
+}
+
+impl View for AdminPage {
+    const TEMPLATE: &'static str = "admin.html";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::{Sample, demo, samples};
+
+    impl Sample for AdminPage {
+        fn samples() -> Vec<Self> {
+            let record = samples::awaiting_approval();
+            OrderList::samples()
+                .into_iter()
+                .zip(
+                    [None]
+                        .into_iter()
+                        .chain(demo::tests::panels().into_iter().map(Some))
+                        .cycle(),
+                )
+                .map(|(list, world)| Self {
+                    tab: "input",
+                    key: "seed".into(),
+                    queue: if world.is_none() {
+                        vec![]
+                    } else {
+                        vec![QueueRow::of(&record)]
+                    },
+                    waiting: i64::from(world.is_some()) * 3,
+                    stock: vec![StockRow::of(1, "P001".into(), "Kettle".into(), 0)],
+                    products: 24,
+                    all_stock: false,
+                    world,
+                    list,
+                })
+                .collect()
+        }
+    }
+}

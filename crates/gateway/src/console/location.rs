@@ -1,0 +1,210 @@
+//! Where a browser is.
+
+use waybill_domain::ids::OrderId;
+use waybill_domain::order::OrderStatus;
+use waybill_domain::words::{MAX_NAME, quoted};
+
+use crate::http::input::Fields;
+use crate::http::pagination::Pagination;
+use crate::http::problem::Problem;
+
+/// Longest text to search for.
+const MAX_Q: usize = 100;
+
+/// Where a browser is.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// Which page.
+    pub kind: Kind,
+    /// Its address without a query.
+    pub(super) path: String,
+    /// Its address with its query, but without the tab.
+    pub(super) address: String,
+    pub(super) query: Fields,
+    /// Which tab is open.
+    pub tab: &'static str,
+}
+
+/// The pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// `/`
+    Dashboard,
+    /// `/products`
+    Products,
+    /// `/cart`
+    Cart,
+    /// `/orders`
+    Orders,
+    /// `/orders/{id}`
+    Order(OrderId),
+    /// `/admin`
+    Admin,
+}
+
+impl Kind {
+    fn of(path: &str) -> Result<Self, Problem> {
+        Ok(match path {
+            "/" => Self::Dashboard,
+            "/products" => Self::Products,
+            "/cart" => Self::Cart,
+            "/orders" => Self::Orders,
+            "/admin" => Self::Admin,
+            other => match other.strip_prefix("/orders/").map(OrderId::parse) {
+                Some(Ok(id)) => Self::Order(id),
+                Some(Err(refusal)) => {
+                    return Err(Problem::not_found(format!(
+                        "there is no such order: {refusal}"
+                    )));
+                }
+                None => {
+                    let other = quoted(other, MAX_NAME);
+                    return Err(Problem::not_found(format!("there is no page {other}")));
+                }
+            },
+        })
+    }
+
+    /// The navigation's name for it.
+    pub(super) fn nav(&self) -> &'static str {
+        match self {
+            Self::Dashboard => "dashboard",
+            Self::Products => "products",
+            Self::Cart => "cart",
+            Self::Orders | Self::Order(_) => "orders",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Location {
+    /// From path and query, e.g. `/orders?status=delivered&tab=output`.
+    pub fn parse(address: &str) -> Result<Self, Problem> {
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
+        let fields = Fields::from_form(query.as_bytes());
+        let mut kept = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name != "tab" && name != "journal" {
+                kept.append_pair(&name, &value);
+            }
+        }
+        let kept = kept.finish();
+        let tab = match fields.word("tab", 16)?.as_deref() {
+            Some("output") => "output",
+            _ => "input",
+        };
+        Ok(Self {
+            kind: Kind::of(path)?,
+            path: path.to_owned(),
+            address: if kept.is_empty() {
+                path.to_owned()
+            } else {
+                format!("{path}?{kept}")
+            },
+            query: fields,
+            tab,
+        })
+    }
+
+    /// The product list that a query asks for.
+    pub(super) fn of_products(query: Fields) -> Self {
+        let path = "/products".to_owned();
+        Self {
+            kind: Kind::Products,
+            address: path.clone(),
+            path,
+            query,
+            tab: "input",
+        }
+    }
+
+    pub(super) fn with_tab(&self, tab: &str) -> String {
+        let joint = if self.address.contains('?') { '&' } else { '?' };
+        format!("{}{joint}tab={tab}", self.address)
+    }
+
+    /// The page's stream.
+    pub(super) fn stream(&self) -> String {
+        let at = if self.tab == "output" {
+            self.with_tab("output")
+        } else {
+            self.address.clone()
+        };
+        let at: String = form_urlencoded::byte_serialize(at.as_bytes()).collect();
+        format!("/stream/page?at={at}")
+    }
+
+    /// What is searched for.
+    pub(super) fn q(&self) -> Result<Option<String>, Problem> {
+        self.word("q")
+    }
+
+    /// A short text of the query.
+    pub(super) fn word(&self, name: &str) -> Result<Option<String>, Problem> {
+        self.query.text(name, MAX_Q)
+    }
+
+    /// The page of a list.
+    pub(super) fn number(&self, per_page: u32) -> Result<Pagination, Problem> {
+        let mut page = Pagination::from_fields(&self.query, per_page)?;
+        // Pages have one length; only the API chooses.
+        page.per_page = per_page;
+        Ok(page)
+    }
+
+    /// The status that is shown.
+    pub(super) fn status(&self) -> Result<Option<OrderStatus>, Problem> {
+        let name = self.query.word("status", 32)?;
+        name.map(|name| {
+            OrderStatus::parse(&name).ok_or_else(|| {
+                let name = quoted(&name, MAX_NAME);
+                Problem::invalid(
+                    "status",
+                    format!("there is no status '{name}': choose one of the list"),
+                )
+            })
+        })
+        .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_place() {
+        let place = Location::parse("/orders?status=delivered&tab=output&q=a+b").unwrap();
+        assert_eq!(place.kind, Kind::Orders);
+        assert_eq!(place.tab, "output");
+        assert_eq!(place.address, "/orders?status=delivered&q=a+b");
+        assert_eq!(place.status().unwrap(), Some(OrderStatus::Delivered));
+        assert_eq!(
+            place.stream(),
+            "/stream/page?at=%2Forders%3Fstatus%3Ddelivered%26q%3Da%2Bb%26tab%3Doutput"
+        );
+        let place = Location::parse("/orders/alice.order-1").unwrap();
+        assert_eq!(place.kind.nav(), "orders");
+        assert_eq!(place.stream(), "/stream/page?at=%2Forders%2Falice.order-1");
+    }
+
+    #[test]
+    fn no_page_is_a_404_and_a_wrong_filter_a_400() {
+        for address in ["/nothing", "//evil", "/orders/no-owner", ""] {
+            assert_eq!(
+                Location::parse(address).err().unwrap().status,
+                404,
+                "{address}"
+            );
+        }
+        let place = Location::parse("/orders?status=lost&page=0").unwrap();
+        assert_eq!(
+            place.status().err().unwrap().field.as_deref(),
+            Some("status")
+        );
+        assert_eq!(
+            place.number(25).err().unwrap().field.as_deref(),
+            Some("page")
+        );
+    }
+}

@@ -1,0 +1,528 @@
+//! The page of one order.
+
+use serde::Serialize;
+use waybill_domain::Timestamp;
+use waybill_domain::money::CURRENCY;
+use waybill_domain::order::{Compensable, OrderRecord, OrderStatus};
+use waybill_domain::payment::PaymentAttempt;
+use waybill_domain::shipment::Shipment;
+
+use super::Console;
+use super::View;
+use super::location::Location;
+use super::page::{PageContent, Viewer};
+use super::shell::{self, Link};
+use super::status_style::{self, Chip};
+use crate::documents::progress::{Progress, Step, StepName, StepState};
+use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
+use crate::shop::orders;
+use waybill_domain::ids::OrderId;
+
+/// Everything the page shows.
+#[derive(Debug, Clone, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a template asks yes or no")]
+pub struct OrderPage {
+    /// Which tab is open.
+    pub tab: &'static str,
+    /// Beginning of the forms' idempotency keys.
+    pub key: String,
+    /// Full id.
+    pub id: String,
+    /// As its customer calls it.
+    pub short: String,
+    /// Whose.
+    pub user: String,
+    /// Whether the reader is that customer.
+    pub is_own: bool,
+    /// Whether the customer is worth naming.
+    pub with_user: bool,
+    /// Where it stands.
+    pub status: Chip,
+    /// Since when.
+    pub status_since: Timestamp,
+    /// Time of the first checkout.
+    pub created_at: Timestamp,
+    /// When what it waits for runs out.
+    pub wait_until: Option<Timestamp>,
+    /// How long it took, once it has ended.
+    pub took: Option<String>,
+    /// What it waits for: `payment`, `approval`, `shipping`, `delivery` or nothing.
+    pub waiting: &'static str,
+    /// Whether it is being undone.
+    pub undoing: bool,
+    /// What comes next.
+    pub next_action: &'static str,
+    /// Why it failed.
+    pub failure_reason: Option<String>,
+    /// Whether the reader may approve or reject it now.
+    pub may_decide: bool,
+    /// Where that goes.
+    pub approve_action: String,
+    /// Whether it can be cancelled.
+    pub may_cancel: bool,
+    /// Where that goes.
+    pub cancel_action: String,
+    /// What a cancellation undoes, in words.
+    pub undoes: String,
+    /// Whether the same order can be paid again.
+    pub may_retry: bool,
+    /// The tracker.
+    pub progress: Track,
+    /// What was bought.
+    pub lines: Vec<LineRow>,
+    /// Cents.
+    pub shipping: i64,
+    /// Cents.
+    pub total: i64,
+    /// ISO 4217.
+    pub currency: &'static str,
+    /// Shipping zone.
+    pub zone: String,
+    /// The address, line by line.
+    pub address: Vec<String>,
+    /// Every try to pay.
+    pub payments: Vec<PaymentRow>,
+    /// The current try.
+    pub payment: PaymentNow,
+    /// The parcel.
+    pub shipment: Option<Parcel>,
+    /// What happened, newest first.
+    pub events: Vec<EventRow>,
+    /// How to pay from a terminal, in a demo.
+    pub commands: Vec<Command>,
+}
+
+/// The tracker: what was done, and what is undone below it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Track {
+    /// Steps done.
+    pub done: usize,
+    /// The six steps.
+    pub steps: Vec<Step>,
+    /// What is undone, newest first.
+    pub undone: Vec<UndoRow>,
+    /// Column of the step where the order turned, from 2.
+    pub turned_at: usize,
+}
+
+/// A compensation, below the step it takes back.
+#[derive(Debug, Clone, Serialize)]
+pub struct UndoRow {
+    /// Column of that step, from 1.
+    pub column: usize,
+    /// What happened.
+    pub label: String,
+    /// When; `None` while it is still to do.
+    pub at: Option<Timestamp>,
+}
+
+/// One product of the order.
+#[derive(Debug, Clone, Serialize)]
+pub struct LineRow {
+    /// Stock keeping unit.
+    pub sku: String,
+    /// Its name.
+    pub name: String,
+    /// Pieces.
+    pub quantity: u32,
+    /// Cents.
+    pub unit_price: i64,
+    /// Cents.
+    pub line_total: i64,
+}
+
+/// One try to pay.
+#[derive(Debug, Clone, Serialize)]
+pub struct PaymentRow {
+    /// 1 for the first.
+    pub attempt: u32,
+    /// In words.
+    pub label: &'static str,
+    /// Which colour.
+    pub family: &'static str,
+    /// Cents.
+    pub amount: i64,
+    /// The provider's id.
+    pub transaction_id: Option<String>,
+}
+
+/// What is needed to pay now.
+#[derive(Debug, Clone, Serialize)]
+pub struct PaymentNow {
+    /// The awakeable that the payment resolves.
+    pub awakeable_id: Option<String>,
+    /// The provider's page.
+    pub pay_url: Option<String>,
+}
+
+/// The parcel.
+#[derive(Debug, Clone, Serialize)]
+pub struct Parcel {
+    /// Who carries it.
+    pub carrier: String,
+    /// The carrier's number.
+    pub tracking_number: String,
+}
+
+impl Parcel {
+    fn of(shipment: &Shipment) -> Self {
+        Self {
+            carrier: shipment.carrier.clone(),
+            tracking_number: shipment.tracking_number.clone(),
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventRow {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The words.
+    pub detail: String,
+    /// Which colour.
+    pub family: &'static str,
+    /// Which icon.
+    pub icon: &'static str,
+    /// Whether it undid something.
+    pub is_compensation: bool,
+}
+
+/// A line to copy into a terminal.
+#[derive(Debug, Clone, Serialize)]
+pub struct Command {
+    /// What it does.
+    pub label: &'static str,
+    /// The line.
+    pub text: String,
+}
+
+/// Where a terminal reaches things.
+#[derive(Debug, Clone)]
+pub struct Addresses<'a> {
+    /// This gateway, as the browser reaches it.
+    pub gateway: &'a str,
+    /// Restate's ingress.
+    pub ingress: &'a str,
+}
+
+impl OrderPage {
+    /// The page as `caller` sees it. `addresses` adds the curl lines.
+    pub fn of(
+        record: &OrderRecord,
+        caller: &Caller,
+        tab: &'static str,
+        key: String,
+        addresses: Option<&Addresses<'_>>,
+    ) -> Self {
+        let is_own = caller.user == record.user_id;
+        let undoing = record.undoing.is_some();
+        let open = !undoing && !record.status.is_terminal();
+        let id = record.order_id.to_string();
+        Self {
+            tab,
+            key,
+            short: record.order_id.short().to_owned(),
+            user: record.user_id.to_string(),
+            is_own,
+            with_user: !is_own,
+            status: Chip::of(record.status, record.undoing),
+            status_since: record.status_since,
+            created_at: record.created_at,
+            wait_until: record.wait_until,
+            took: shell::took(record),
+            waiting: if undoing { "" } else { waiting(record.status) },
+            undoing,
+            next_action: record.next_action(),
+            failure_reason: record.failure_reason.clone(),
+            may_decide: open
+                && caller.is_admin()
+                && record.status == OrderStatus::AwaitingApproval
+                && record.wait_until.is_some(),
+            approve_action: format!("/api/workflow/{id}/approve"),
+            may_cancel: open
+                && matches!(
+                    record.status,
+                    OrderStatus::AwaitingPayment | OrderStatus::AwaitingApproval
+                ),
+            cancel_action: format!("/api/orders/{id}/cancel"),
+            undoes: undoes(record),
+            may_retry: record.may_be_paid_again(),
+            progress: track(record),
+            lines: record
+                .lines
+                .iter()
+                .map(|line| LineRow {
+                    sku: line.sku.to_string(),
+                    name: line.name.clone(),
+                    quantity: line.quantity,
+                    unit_price: line.unit_price_cents.0,
+                    line_total: line.line_total_cents.0,
+                })
+                .collect(),
+            shipping: record.shipping_cents.0,
+            total: record.total_cents.0,
+            currency: CURRENCY,
+            zone: record.zone.clone(),
+            address: record.address.lines().map(str::to_owned).collect(),
+            payments: record.payments.iter().rev().map(payment_row).collect(),
+            payment: PaymentNow {
+                awakeable_id: record.payment().awakeable_id.clone(),
+                pay_url: record.payment().pay_url.clone().filter(|url| is_web(url)),
+            },
+            shipment: record.shipment.as_ref().map(Parcel::of),
+            events: record
+                .events
+                .iter()
+                .rev()
+                .map(|event| {
+                    let (family, icon) = status_style::of_event(event.kind);
+                    EventRow {
+                        seq: event.seq,
+                        at: event.at,
+                        detail: event.detail.clone(),
+                        family,
+                        icon,
+                        is_compensation: event.kind.is_compensation(),
+                    }
+                })
+                .collect(),
+            commands: addresses.map_or_else(Vec::new, |addresses| commands(record, addresses)),
+            id,
+        }
+    }
+}
+
+/// A provider's page is a web page, whatever the provider says.
+fn is_web(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
+}
+
+fn waiting(status: OrderStatus) -> &'static str {
+    match status {
+        OrderStatus::AwaitingPayment => "payment",
+        OrderStatus::AwaitingApproval => "approval",
+        OrderStatus::Shipping => "shipping",
+        OrderStatus::InTransit => "delivery",
+        _ => "",
+    }
+}
+
+fn undoes(record: &OrderRecord) -> String {
+    let words: Vec<_> = record
+        .done
+        .iter()
+        .rev()
+        .map(|done| match done {
+            Compensable::Captured => "the payment is refunded",
+            Compensable::Booked => "the parcel is called back",
+            Compensable::Authorized => "the hold on the money is given up",
+            Compensable::Reserved => "the stock is released",
+        })
+        .collect();
+    words.join(", ")
+}
+
+fn track(record: &OrderRecord) -> Track {
+    let progress = Progress::of(record);
+    let column = |name: StepName| {
+        progress
+            .steps
+            .iter()
+            .position(|step| step.name == name)
+            .unwrap_or(0)
+            + 1
+    };
+    Track {
+        done: progress.done,
+        undone: progress
+            .undone
+            .iter()
+            .map(|undo| UndoRow {
+                column: column(undo.step),
+                label: undo.label.clone(),
+                at: undo.at,
+            })
+            .collect(),
+        turned_at: progress
+            .steps
+            .iter()
+            .position(|step| step.state == StepState::Failed)
+            .map_or(2, |place| (place + 1).max(2)),
+        steps: progress.steps,
+    }
+}
+
+fn payment_row(payment: &PaymentAttempt) -> PaymentRow {
+    let (label, family) = status_style::of_payment(payment.status);
+    PaymentRow {
+        attempt: payment.attempt,
+        label,
+        family,
+        amount: payment.amount_cents.0,
+        transaction_id: payment.transaction_id.clone().filter(|id| !id.is_empty()),
+    }
+}
+
+fn commands(record: &OrderRecord, addresses: &Addresses<'_>) -> Vec<Command> {
+    let payment = record.payment();
+    let Some(awakeable) = payment
+        .awakeable_id
+        .as_deref()
+        .filter(|_| payment.is_open())
+    else {
+        return Vec::new();
+    };
+    let amount = payment.amount_cents.0;
+    let callback = |body: String| {
+        format!(
+            "curl -X POST {}/api/payment/callback \\\n  -H \"Content-Type: application/json\" \\\n  -d '{body}'",
+            addresses.gateway
+        )
+    };
+    let id = record.order_id.short();
+    vec![
+        Command {
+            label: "Pay, as the provider's callback",
+            text: callback(format!(
+                "{{\"awakeable_id\": \"{awakeable}\", \"transaction_id\": \"txn-{id}\", \"amount\": {amount}, \"status\": \"success\"}}"
+            )),
+        },
+        Command {
+            label: "Decline, as the provider's callback",
+            text: callback(format!(
+                "{{\"awakeable_id\": \"{awakeable}\", \"transaction_id\": \"\", \"amount\": 0, \"status\": \"failed\"}}"
+            )),
+        },
+        Command {
+            label: "Pay by resolving the awakeable at Restate itself",
+            text: format!(
+                "curl -X POST {}/restate/awakeables/{awakeable}/resolve \\\n  -H \"Content-Type: application/json\" \\\n  -d '{{\"transaction_id\": \"txn-{id}\", \"amount\": {amount}, \"status\": \"success\"}}'",
+                addresses.ingress
+            ),
+        },
+    ]
+}
+
+/// Loads and paints the page.
+pub(super) async fn middle(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Location,
+    id: &OrderId,
+) -> Result<PageContent, Problem> {
+    let id = orders::named(&viewer.caller, id.as_str())?;
+    let record = orders::find(console, &id).await?;
+    // Signed callbacks cannot be typed by hand.
+    let by_hand = console.settings.is_demo() && console.settings.payment_webhook_secret().is_none();
+    let addresses = by_hand.then(|| Addresses {
+        gateway: &viewer.base,
+        ingress: &console.settings.restate_ingress_url,
+    });
+    let page = OrderPage::of(
+        &record,
+        &viewer.caller,
+        place.tab,
+        viewer.seed.clone(),
+        addresses.as_ref(),
+    );
+    let document = orders::document(console, &record).await?;
+    let list = if page.is_own { "/orders" } else { "/admin" };
+    Ok(PageContent {
+        heading: page.short.clone(),
+        status: Some(page.status.label.clone()),
+        parent: Some(Link {
+            href: list.to_owned(),
+            label: "Orders".to_owned(),
+        }),
+        input: console.views.render(&page)?,
+        document,
+        order: Some(record),
+    })
+}
+
+impl View for OrderPage {
+    const TEMPLATE: &'static str = "order.html";
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use waybill_domain::ids::Username;
+
+    use super::*;
+    use crate::console::{Sample, samples};
+    use crate::identity::caller::Role;
+
+    fn caller(name: &str, role: Role) -> Caller {
+        Caller {
+            user: Username::parse(name).unwrap(),
+            role,
+        }
+    }
+
+    const ADDRESSES: Addresses<'static> = Addresses {
+        gateway: "http://localhost:8080",
+        ingress: "http://127.0.0.1:8081",
+    };
+
+    impl Sample for OrderPage {
+        fn samples() -> Vec<Self> {
+            let readers = [
+                caller("alice", Role::Customer),
+                caller("admin", Role::Admin),
+            ];
+            samples::every_order()
+                .iter()
+                .flat_map(|record| {
+                    readers.iter().flat_map(move |reader| {
+                        [None, Some(&ADDRESSES)].map(|addresses| {
+                            Self::of(record, reader, "input", "seed".into(), addresses)
+                        })
+                    })
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn only_admins_decide_and_only_what_waits() {
+        let may = |record: &OrderRecord, name, role| {
+            OrderPage::of(record, &caller(name, role), "input", String::new(), None).may_decide
+        };
+        assert!(may(&samples::awaiting_approval(), "admin", Role::Admin));
+        assert!(!may(&samples::awaiting_approval(), "alice", Role::Customer));
+        assert!(!may(&samples::shipping(), "admin", Role::Admin));
+    }
+
+    #[test]
+    fn the_curl_line_is_the_proposals_with_the_real_id_and_amount() {
+        let page = OrderPage::of(
+            &samples::awaiting_payment(),
+            &caller("alice", Role::Customer),
+            "input",
+            String::new(),
+            Some(&ADDRESSES),
+        );
+        assert_snapshot!(page.commands[0].text, @r#"
+        curl -X POST http://localhost:8080/api/payment/callback \
+          -H "Content-Type: application/json" \
+          -d '{"awakeable_id": "sign_1abcDEF", "transaction_id": "txn-order-123", "amount": 13000, "status": "success"}'
+        "#);
+        assert_snapshot!(page.commands[2].text, @r#"
+        curl -X POST http://127.0.0.1:8081/restate/awakeables/sign_1abcDEF/resolve \
+          -H "Content-Type: application/json" \
+          -d '{"transaction_id": "txn-order-123", "amount": 13000, "status": "success"}'
+        "#);
+    }
+
+    #[test]
+    fn compensations_stand_below_what_they_take_back() {
+        let track = track(&samples::undoing_in_transit());
+        let columns: Vec<_> = track.undone.iter().map(|undo| undo.column).collect();
+        assert_eq!(columns, [5, 4, 1]);
+    }
+}

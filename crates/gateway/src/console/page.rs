@@ -1,0 +1,69 @@
+//! What a page is made for, and what its middle gives to the rest of it.
+
+use axum::http::{HeaderMap, header};
+use waybill_domain::order::OrderRecord;
+
+use super::shell::Link;
+use crate::identity::caller::Caller;
+
+/// Who looks, and how they reach us.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    /// Who is signed in.
+    pub caller: Caller,
+    /// This gateway as the browser names it, e.g. `http://localhost:8080`.
+    pub base: String,
+    /// Beginning of the idempotency keys of the forms: new for each page, the
+    /// same for as long as a stream lives, so that a stream sends a form again
+    /// only when it has changed.
+    pub seed: String,
+}
+
+impl Viewer {
+    /// Of a request.
+    pub fn of(caller: Caller, headers: &HeaderMap) -> Self {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("localhost:8080");
+        let scheme = match headers.get("x-forwarded-proto") {
+            Some(scheme) if scheme == "https" => "https",
+            _ => "http",
+        };
+        Self {
+            caller,
+            base: format!("{scheme}://{host}"),
+            seed: hex::encode(rand::random::<[u8; 8]>()),
+        }
+    }
+}
+
+/// A page's middle, and what the rest of the page takes from it.
+pub(super) struct PageContent {
+    /// What the page is.
+    pub heading: String,
+    /// The order's status, for the title.
+    pub status: Option<String>,
+    /// The page one level up.
+    pub parent: Option<Link>,
+    /// `#input`
+    pub input: String,
+    /// The Markdown document of the Output tab.
+    pub document: String,
+    /// The order whose workflow is shown.
+    pub order: Option<OrderRecord>,
+}
+
+impl PageContent {
+    /// Of a page about no order in particular.
+    pub(super) fn new(heading: &str, input: String, document: String) -> Self {
+        Self {
+            heading: heading.to_owned(),
+            status: None,
+            parent: None,
+            input,
+            document,
+            order: None,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The handlers of the pages.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRef, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use waybill_domain::Timestamp;
+
+use super::location::{Kind, Location};
+use super::page::Viewer;
+use super::paint::paint;
+use super::responses::LoginPage;
+use super::shell::Layout;
+use super::{Console, journal, load};
+use crate::auth::OptionalCaller;
+use crate::http::input::{Fields, FromFields, InQuery};
+use crate::http::negotiation::local_path;
+use crate::http::nonce::Nonce;
+use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
+use crate::infra::Shared;
+
+/// Every page.
+pub(super) fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Console>: FromRef<S>,
+    Shared: FromRef<S>,
+{
+    Router::new()
+        .route("/", get(show))
+        .route("/products", get(show))
+        .route("/cart", get(show))
+        .route("/orders", get(show))
+        .route("/orders/{id}", get(show))
+        .route("/admin", get(show))
+        .route("/login", get(login))
+}
+
+async fn show(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+    nonce: Nonce,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Html<String>, Problem> {
+    let address = uri.path_and_query().map_or("/", |address| address.as_str());
+    let place = Location::parse(address)?;
+    let viewer = Viewer::of(caller, &headers);
+    let mut picture = paint(&console, &viewer, &place, None).await?;
+    // Without JavaScript nobody fetches the journal later.
+    if let Kind::Order(id) = &place.kind
+        && place.query.word("journal", 8)?.is_some()
+    {
+        picture.regions.journal = console
+            .views
+            .render(&journal::of_order(&console, id).await)?;
+    }
+    let html = console.views.render(&Layout {
+        nonce: nonce.as_str(),
+        now_ms: Timestamp::now().as_millisecond(),
+        stream: place.stream(),
+        parent: picture.parent,
+        heading: &picture.heading,
+        tab: place.tab,
+        input_href: place.address.clone(),
+        output_href: place.with_tab("output"),
+        regions: &picture.regions,
+    })?;
+    Ok(Html(html))
+}
+
+struct Next(String);
+
+impl FromFields for Next {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let next = fields.word("next", 2048)?;
+        Ok(Self(
+            next.as_deref()
+                .and_then(local_path)
+                .unwrap_or("/")
+                .to_owned(),
+        ))
+    }
+}
+
+async fn login(
+    State(console): State<Arc<Console>>,
+    OptionalCaller(caller): OptionalCaller,
+    nonce: Nonce,
+    InQuery(Next(next)): InQuery<Next>,
+) -> Result<Response, Problem> {
+    if caller.is_some() {
+        return Ok(Redirect::to(&next).into_response());
+    }
+    let html = console.views.render(&LoginPage {
+        nonce: nonce.as_str().to_owned(),
+        problem: None,
+        personas: load::personas(&console).await?,
+        next,
+        username: String::new(),
+    })?;
+    Ok(Html(html).into_response())
+}

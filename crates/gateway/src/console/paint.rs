@@ -1,0 +1,151 @@
+//! What is loaded for a page, and the regions that are painted. A page's first
+//! paint and its stream go the same way, so what is seen after a reload is what
+//! was seen before it.
+
+use futures::future;
+use waybill_domain::basket::Basket;
+use waybill_domain::order::OrderRecord;
+
+use super::Console;
+use super::journal::Journal;
+use super::location::{Kind, Location};
+use super::page::{PageContent, Viewer};
+use super::shell::{
+    Announce, Bell, Link, Nav, NotificationItem, Notifications, Output, Regions, Title, Workflow,
+    WorkflowOrder,
+};
+use super::{admin, cart, dashboard, load, order, orders, products};
+use crate::http::problem::Problem;
+use crate::shop::notifications;
+
+/// A painted page.
+#[derive(Debug, Clone)]
+pub struct RenderedPage {
+    pub(super) heading: String,
+    pub(super) parent: Option<Link>,
+    /// Its regions.
+    pub regions: Regions,
+    /// Where a stream that is interrupted goes on with the notifications.
+    pub cursor: Option<String>,
+}
+
+/// Paints a page. `after` is the cursor of the picture before it.
+pub async fn paint(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Location,
+    after: Option<&str>,
+) -> Result<RenderedPage, Problem> {
+    let caller = &viewer.caller;
+    if place.kind == Kind::Admin && !caller.is_admin() {
+        return Err(Problem::forbidden(
+            "this page is for admins: sign in as one",
+        ));
+    }
+    let (basket, pane, waiting, personas) = future::join4(
+        console.live.basket_soon(&caller.user),
+        notifications::pane(console, caller, after),
+        load::waiting(console, caller),
+        load::personas(console),
+    )
+    .await;
+    let (pane, waiting) = (pane?, waiting?);
+    let middle = middle(console, viewer, place, basket.as_ref()).await?;
+    let workflow = workflow(console, viewer, middle.order.as_ref()).await?;
+    let announced = pane
+        .notifications
+        .iter()
+        .find(|told| told.is_new)
+        .map(|told| told.text.clone());
+
+    let views = &console.views;
+    let regions = Regions {
+        title: views.render(&Title {
+            heading: middle.heading.clone(),
+            status: middle.status,
+            unread: pane.unread,
+        })?,
+        nav: views.render(&Nav {
+            page: place.kind.nav(),
+            user: caller.user.to_string(),
+            is_admin: caller.is_admin(),
+            cart: basket.as_ref().map_or(0, Basket::pieces),
+            waiting,
+            personas: personas?
+                .into_iter()
+                .filter(|persona| persona.username != caller.user.as_str())
+                .collect(),
+        })?,
+        bell: views.render(&Bell {
+            unread: pane.unread,
+        })?,
+        input: middle.input,
+        output: views.render(&Output::of(place.tab, middle.document))?,
+        notifications: views.render(&Notifications {
+            unread: pane.unread,
+            items: pane
+                .notifications
+                .into_iter()
+                .map(NotificationItem::of)
+                .collect(),
+            key: format!("{}-read", viewer.seed),
+        })?,
+        workflow: views.render(&workflow)?,
+        journal: views.render(&journal_at_first(place))?,
+        announce: views.render(&Announce {
+            text: announced.unwrap_or_default(),
+        })?,
+    };
+    Ok(RenderedPage {
+        heading: middle.heading,
+        parent: middle.parent,
+        regions,
+        cursor: pane.cursor,
+    })
+}
+
+/// The workflow of the page's order; elsewhere of the newest one under way.
+async fn workflow(
+    console: &Console,
+    viewer: &Viewer,
+    order: Option<&OrderRecord>,
+) -> Result<Workflow, Problem> {
+    let newest = match order {
+        Some(_) => None,
+        None => load::newest_open(console, &viewer.caller).await?,
+    };
+    let Some(record) = order.or(newest.as_ref()) else {
+        return Ok(Workflow { order: None });
+    };
+    let retries = console.admin_api.retry_count(&record.order_id).await;
+    Ok(Workflow {
+        order: Some(WorkflowOrder::of(record, retries)),
+    })
+}
+
+fn journal_at_first(place: &Location) -> Journal {
+    match &place.kind {
+        Kind::Order(_) => Journal {
+            state: Some("loading"),
+            href: format!("{}?journal=1", place.path),
+            calls: Vec::new(),
+        },
+        _ => Journal::default(),
+    }
+}
+
+async fn middle(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Location,
+    basket: Option<&Basket>,
+) -> Result<PageContent, Problem> {
+    match &place.kind {
+        Kind::Dashboard => dashboard::middle(console, viewer, place, basket).await,
+        Kind::Products => products::middle(console, viewer, place).await,
+        Kind::Cart => cart::middle(console, viewer, place, basket).await,
+        Kind::Orders => orders::middle(console, viewer, place).await,
+        Kind::Order(id) => order::middle(console, viewer, place, id).await,
+        Kind::Admin => admin::middle(console, viewer, place).await,
+    }
+}

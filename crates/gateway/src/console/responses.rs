@@ -1,0 +1,264 @@
+//! What somebody sees after a write, or when something does not work: the toast
+//! for Datastar, a page for everybody else.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::sse::Event;
+use datastar::prelude::{DatastarEvent, PatchElements};
+use serde::Serialize;
+
+use super::present::login_then;
+use super::shell::Persona;
+use super::{View, Views};
+use crate::http::negotiation::{RequestContext, local_path};
+use crate::http::problem::Problem;
+use crate::http::reply::UserMessage;
+
+/// How long a browser waits before it opens a stream again that was refused.
+const REFUSED_STREAM_RETRY: Duration = Duration::from_secs(5);
+
+/// `#toast`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Toast {
+    /// Whether something did not work.
+    pub problem: bool,
+    /// The kind of problem in a few words.
+    pub title: Option<String>,
+    /// A sentence.
+    pub text: Option<String>,
+    /// The field that was wrong.
+    pub field: Option<String>,
+    /// Whether the same may be asked again with the same idempotency key.
+    pub again: bool,
+    /// The page to go to.
+    pub goes_to: Option<String>,
+}
+
+/// The page of an error.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProblemPage {
+    /// For `<script nonce>`.
+    pub nonce: String,
+    /// The HTTP status.
+    pub code: u16,
+    /// The kind in a few words.
+    pub title: String,
+    /// What happened and what to do.
+    pub detail: String,
+    /// Where to go from here.
+    pub back: String,
+}
+
+/// `/login`
+#[derive(Debug, Clone, Serialize)]
+pub struct LoginPage {
+    /// For `<script nonce>`.
+    pub nonce: String,
+    /// What did not work.
+    pub problem: Option<String>,
+    /// Whom a demo's visitor can be.
+    pub personas: Vec<Persona>,
+    /// The page that was asked for.
+    pub next: String,
+    /// The name that was tried.
+    pub username: String,
+}
+
+impl View for Toast {
+    const TEMPLATE: &'static str = "toast.html";
+}
+impl View for ProblemPage {
+    const TEMPLATE: &'static str = "problem.html";
+}
+impl View for LoginPage {
+    const TEMPLATE: &'static str = "login.html";
+}
+
+impl Views {
+    /// What Datastar is told when a write did not work.
+    pub fn problem_patches(&self, problem: &Problem, asker: &RequestContext) -> Vec<Event> {
+        let toast = self.problem_toast(problem, &asker.back);
+        // To the client this is a stream that worked and ended, which it opens
+        // again at once.
+        if asker.path.starts_with("/stream/") {
+            return vec![toast.retry(REFUSED_STREAM_RETRY).into()];
+        }
+        vec![toast.into()]
+    }
+
+    /// What a window is told that may not show what is `at` its address.
+    pub fn refused_window(&self, problem: &Problem, at: &str) -> DatastarEvent {
+        self.problem_toast(problem, local_path(at).unwrap_or("/"))
+            .into()
+    }
+
+    fn problem_toast(&self, problem: &Problem, back: &str) -> PatchElements {
+        let signed_out = problem.status == StatusCode::UNAUTHORIZED;
+        self.toast(&Toast {
+            problem: true,
+            title: Some(problem.title.clone()),
+            text: Some(sentence(&problem.detail)),
+            field: problem.field.clone(),
+            again: problem.status.is_server_error(),
+            goes_to: signed_out.then(|| login_then(back)),
+        })
+    }
+
+    /// What Datastar is told when a write worked.
+    pub fn done_patches(&self, said: &UserMessage) -> Vec<Event> {
+        vec![
+            self.toast(&Toast {
+                text: said.text.clone(),
+                goes_to: said.goes_to.clone(),
+                ..Toast::default()
+            })
+            .into(),
+        ]
+    }
+
+    /// The page of an error. A login that failed is tried again on its own page.
+    pub fn problem_page(&self, problem: &Problem, asker: &RequestContext) -> String {
+        let nonce = asker.nonce.as_str().to_owned();
+        let rendered = if asker.path.starts_with("/login") {
+            self.render(&LoginPage {
+                nonce,
+                problem: Some(sentence(&problem.detail)),
+                personas: Vec::new(),
+                next: next_of(&asker.back),
+                username: String::new(),
+            })
+        } else {
+            let signed_out = problem.status == StatusCode::UNAUTHORIZED;
+            self.render(&ProblemPage {
+                nonce,
+                code: problem.status.as_u16(),
+                title: problem.title.clone(),
+                detail: sentence(&problem.detail),
+                back: if signed_out {
+                    login_then(&asker.back)
+                } else {
+                    asker.back.clone()
+                },
+            })
+        };
+        rendered.unwrap_or_else(|error| {
+            tracing::error!(cause = %error, "the page of an error could not be rendered");
+            // Without a template: better a bare page than none.
+            format!(
+                "<!doctype html><title>Waybill</title><p>Error {}.",
+                problem.status.as_u16()
+            )
+        })
+    }
+
+    fn toast(&self, toast: &Toast) -> PatchElements {
+        let html = self.render(toast).unwrap_or_else(|error| {
+            tracing::error!(cause = %error, "a toast could not be rendered");
+            "<div id=\"toast\" class=\"toast\" role=\"status\"></div>".to_owned()
+        });
+        PatchElements::new(html)
+    }
+}
+
+/// The `next` of the login page's address.
+fn next_of(address: &str) -> String {
+    let (_, query) = address.split_once('?').unwrap_or((address, ""));
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "next")
+        .and_then(|(_, next)| local_path(&next).map(str::to_owned))
+        .unwrap_or_else(|| "/".to_owned())
+}
+
+/// Details are written to stand after a colon; alone they begin like a sentence.
+fn sentence(detail: &str) -> String {
+    let mut letters = detail.chars();
+    match letters.next() {
+        Some(first)
+            if !detail
+                .split(' ')
+                .next()
+                .is_some_and(|word| word.contains('_')) =>
+        {
+            first.to_uppercase().chain(letters).collect()
+        }
+        _ => detail.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::Sample;
+
+    impl Sample for Toast {
+        fn samples() -> Vec<Self> {
+            vec![
+                Self::default(),
+                Self {
+                    text: Some("Added".into()),
+                    ..Self::default()
+                },
+                Self {
+                    goes_to: Some("/orders/alice.1".into()),
+                    ..Self::default()
+                },
+                Self {
+                    problem: true,
+                    title: Some("Not enough stock".into()),
+                    text: Some("<3 left>".into()),
+                    field: Some("quantity".into()),
+                    again: true,
+                    goes_to: None,
+                },
+            ]
+        }
+    }
+    impl Sample for ProblemPage {
+        fn samples() -> Vec<Self> {
+            [401, 404, 500]
+                .map(|code| Self {
+                    nonce: "n0nce".into(),
+                    code,
+                    title: "Not found".into(),
+                    detail: "There is nothing".into(),
+                    back: "/".into(),
+                })
+                .into()
+        }
+    }
+    impl Sample for LoginPage {
+        fn samples() -> Vec<Self> {
+            let empty = Self {
+                nonce: "n0nce".into(),
+                problem: None,
+                personas: vec![],
+                next: "/".into(),
+                username: String::new(),
+            };
+            let demo = Self {
+                problem: Some("Wrong password".into()),
+                personas: vec![Persona {
+                    username: "admin".into(),
+                    is_admin: true,
+                }],
+                ..empty.clone()
+            };
+            vec![empty, demo]
+        }
+    }
+
+    #[test]
+    fn a_failed_login_keeps_where_one_was_going() {
+        assert_eq!(next_of("/login?next=%2Forders%3Fq%3Da"), "/orders?q=a");
+        assert_eq!(next_of("/login?next=https%3A%2F%2Fevil.example"), "/");
+        assert_eq!(next_of("/login"), "/");
+    }
+
+    #[test]
+    fn details_become_sentences() {
+        assert_eq!(sentence("the cart is empty"), "The cart is empty");
+        assert_eq!(sentence("order_id is missing"), "order_id is missing");
+        assert_eq!(sentence(""), "");
+    }
+}

@@ -1,0 +1,435 @@
+//! The live streams: a page's regions kept right, and the three documented
+//! streams for everybody who wants only one of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use axum::routing::get;
+use datastar::prelude::{PatchElements, PatchSignals};
+use futures::future::BoxFuture;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use waybill_domain::order::OrderRecord;
+
+use super::Console;
+use super::journal;
+use super::location::{Kind, Location};
+use super::page::Viewer;
+use super::paint::paint;
+use super::products;
+use super::shell::{Announce, NotificationItem, Notifications, Workflow, WorkflowOrder};
+use crate::auth::OptionalCaller;
+use crate::http::input::{Fields, FromFields, InQuery};
+use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
+use crate::infra::Shared;
+use crate::live::sse::{self, Frame, LastEventId, RenderContext, Scene, Triggers, Window};
+use crate::shop::notifications;
+use crate::shop::orders;
+
+/// How often Restate is asked anew while nothing else wakes a stream.
+const ASK_RESTATE: Duration = Duration::from_secs(2);
+/// Longest address of a page.
+const MAX_ADDRESS: usize = 2048;
+/// How long a change waits for the journal that goes with it.
+const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
+/// How often health and the like are looked at.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
+
+/// Every stream.
+pub(super) fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Console>: FromRef<S>,
+    Shared: FromRef<S>,
+{
+    Router::new()
+        .route("/stream/page", get(of_page))
+        .route("/stream/pages", get(of_pages))
+        .route("/stream/products", get(of_products))
+        .route("/stream/notifications", get(of_notifications))
+        .route("/stream/workflow/{id}", get(of_workflow))
+}
+
+struct At(Location);
+
+impl FromFields for At {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Location::parse(&fields.required_word("at", MAX_ADDRESS)?).map(Self)
+    }
+}
+
+/// `GET /stream/page?at=/orders`: everything that a page shows.
+async fn of_page(
+    State(console): State<Arc<Console>>,
+    OptionalCaller(caller): OptionalCaller,
+    headers: HeaderMap,
+    last: LastEventId,
+    InQuery(At(place)): InQuery<At>,
+) -> Result<Response, Problem> {
+    let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
+    let Scene { wakes, render } = scene(&console, Viewer::of(caller.clone(), &headers), place);
+    sse::show(&console.live, &caller, last, wakes, render).await
+}
+
+/// `GET /stream/pages?window=a&at=/orders&window=b&at=/cart`: the same for
+/// several windows of one browser, over one connection.
+async fn of_pages(
+    State(console): State<Arc<Console>>,
+    OptionalCaller(caller): OptionalCaller,
+    uri: Uri,
+    headers: HeaderMap,
+    last: LastEventId,
+) -> Result<Response, Problem> {
+    let asked = Asked::parse(uri.query().unwrap_or_default())?;
+    let windows = asked.into_iter().map(|asked| {
+        let scene = match &caller {
+            // Each window is told, and leads to the sign-in.
+            None => Err(Problem::unauthenticated("sign in at /login")),
+            Some(_) if asked.at.is_empty() => Err(Problem::invalid(
+                "at",
+                format!("at must be the address of a page, up to {MAX_ADDRESS} characters"),
+            )),
+            Some(caller) => Location::parse(&asked.at).map(|place| {
+                let mut viewer = Viewer::of(caller.clone(), &headers);
+                if let Some(seed) = asked.seed {
+                    viewer.seed = seed;
+                }
+                scene(&console, viewer, place)
+            }),
+        };
+        let (console, at) = (Arc::clone(&console), asked.at);
+        Window {
+            id: asked.window,
+            after: asked.after,
+            has: asked.has,
+            scene,
+            refuse: Box::new(move |problem| console.views.refused_window(problem, &at)),
+        }
+    });
+    let windows = windows.collect();
+    Ok(sse::show_windows(
+        &console.live,
+        caller.as_ref(),
+        last,
+        windows,
+    ))
+}
+
+/// What one window asks for.
+#[derive(Debug, Default, PartialEq)]
+struct Asked {
+    window: String,
+    at: String,
+    after: Option<String>,
+    seed: Option<String>,
+    has: HashSet<u64>,
+}
+
+impl Asked {
+    /// Each window begins with its `window`; what follows is its own. An address
+    /// that is no address is one window's trouble, not that of all.
+    fn parse(query: &str) -> Result<Vec<Self>, Problem> {
+        let mut all: Vec<Self> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name == "window" {
+                if !is_word(&value) || all.iter().any(|other| other.window == value) {
+                    return Err(Problem::invalid(
+                        "window",
+                        "window must be up to 32 letters and digits, and each its own",
+                    ));
+                }
+                all.push(Self {
+                    window: value.into_owned(),
+                    ..Self::default()
+                });
+                continue;
+            }
+            let Some(asked) = all.last_mut() else {
+                continue;
+            };
+            match name.as_ref() {
+                "at" if value.len() <= MAX_ADDRESS => asked.at = value.into_owned(),
+                // It stands in the ids of events.
+                "after" if value.split('-').all(is_word) => asked.after = Some(value.into_owned()),
+                "seed" if is_word(&value) => asked.seed = Some(value.into_owned()),
+                "has" => {
+                    let hashes = value.split(',');
+                    asked.has = hashes
+                        .filter_map(|hash| u64::from_str_radix(hash, 16).ok())
+                        .collect();
+                }
+                _ => {}
+            }
+        }
+        if all.is_empty() || all.len() > sse::PER_USER {
+            return Err(Problem::invalid(
+                "window",
+                format!(
+                    "name 1 to {} windows, each followed by the address (at) that it shows",
+                    sse::PER_USER
+                ),
+            ));
+        }
+        Ok(all)
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A page, kept right.
+fn scene(console: &Arc<Console>, viewer: Viewer, place: Location) -> Scene {
+    // Wakes the stream once its first frame is out.
+    let (painted, after_paint) = watch::channel(0);
+    let wakes = wakes(console, &viewer.caller, &place.kind).on(after_paint);
+    let (viewer, place) = (Arc::new(viewer), Arc::new(place));
+    let console = Arc::clone(console);
+    let render = move |moment: RenderContext| -> BoxFuture<'static, Result<Frame, Problem>> {
+        let (console, viewer, place) = (
+            Arc::clone(&console),
+            Arc::clone(&viewer),
+            Arc::clone(&place),
+        );
+        painted.send_if_modified(|_| moment.first && matches!(place.kind, Kind::Order(_)));
+        Box::pin(async move { page_frame(&console, &viewer, &place, moment).await })
+    };
+    Scene {
+        wakes,
+        render: Box::new(render),
+    }
+}
+
+fn wakes(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
+    // Admins are told of everybody's orders on every page.
+    let wakes = Triggers::new().on(if caller.is_admin() {
+        console.live.changes()
+    } else {
+        console.live.user(&caller.user)
+    });
+    match kind {
+        Kind::Products => wakes.on(console.live.stock()),
+        Kind::Order(id) => wakes.on(console.live.order(id)).every(ASK_RESTATE),
+        Kind::Dashboard | Kind::Admin => wakes.every(LOOK_AROUND),
+        Kind::Cart | Kind::Orders => wakes,
+    }
+}
+
+async fn page_frame(
+    console: &Console,
+    viewer: &Viewer,
+    place: &Location,
+    moment: RenderContext,
+) -> Result<Frame, Problem> {
+    let picture = paint(console, viewer, place, moment.after.as_deref()).await?;
+    let mut regions = picture.regions;
+    // The journal is asked for after the page is there, and not waited for.
+    let with_journal = match &place.kind {
+        Kind::Order(id) if !moment.first => {
+            // An admin API that hangs does not keep the order's news back.
+            match timeout(JOURNAL_WITHIN, journal::of_order(console, id)).await {
+                Ok(journal) => {
+                    regions.journal = console.views.render(&journal)?;
+                    true
+                }
+                Err(_) => false,
+            }
+        }
+        Kind::Order(_) => false,
+        _ => true,
+    };
+    let mut patches = vec![
+        regions.title,
+        regions.nav,
+        regions.bell,
+        regions.input,
+        regions.output,
+        regions.notifications,
+        regions.workflow,
+        regions.announce,
+    ];
+    if with_journal {
+        patches.push(regions.journal);
+    }
+    Ok(Frame::of(patches.into_iter().map(PatchElements::new)).with_id(picture.cursor))
+}
+
+/// `GET /stream/products`: `#product-list` with prices and stock.
+async fn of_products(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+    headers: HeaderMap,
+    last: LastEventId,
+    InQuery(query): InQuery<ListQuery>,
+) -> Result<Response, Problem> {
+    let wakes = Triggers::new().on(console.live.stock());
+    let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
+    let place = Arc::new(query.0);
+    let shared = Arc::clone(&console);
+    let render = move |_: RenderContext| {
+        let (console, viewer, place) =
+            (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
+        async move {
+            let (shown, _) = products::list(&console, &viewer, &place).await?;
+            Ok(Frame::of([PatchElements::new(
+                console.views.render(&shown)?,
+            )]))
+        }
+    };
+    sse::show(&console.live, &caller, last, wakes, render).await
+}
+
+struct ListQuery(Location);
+
+impl FromFields for ListQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self(Location::of_products(fields.clone())))
+    }
+}
+
+/// `GET /stream/notifications`: `#notifications`, and a word for screen readers.
+async fn of_notifications(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+    headers: HeaderMap,
+    last: LastEventId,
+) -> Result<Response, Problem> {
+    let wakes = Triggers::new().on(if caller.is_admin() {
+        console.live.changes()
+    } else {
+        console.live.user(&caller.user)
+    });
+    let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
+    let shared = Arc::clone(&console);
+    let render = move |moment: RenderContext| {
+        let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
+        async move { notifications_frame(&console, &viewer, moment).await }
+    };
+    sse::show(&console.live, &caller, last, wakes, render).await
+}
+
+async fn notifications_frame(
+    console: &Console,
+    viewer: &Viewer,
+    moment: RenderContext,
+) -> Result<Frame, Problem> {
+    let pane = notifications::pane(console, &viewer.caller, moment.after.as_deref()).await?;
+    let news = pane.notifications.iter().find(|told| told.is_new);
+    let announce = console.views.render(&Announce {
+        text: news.map(|told| told.text.clone()).unwrap_or_default(),
+    })?;
+    let list = console.views.render(&Notifications {
+        unread: pane.unread,
+        items: pane
+            .notifications
+            .into_iter()
+            .map(NotificationItem::of)
+            .collect(),
+        key: format!("{}-read", viewer.seed),
+    })?;
+    Ok(Frame::of([announce, list].map(PatchElements::new)).with_id(pane.cursor))
+}
+
+/// `GET /stream/workflow/{id}`: `#workflow`, and the signal `workflow`.
+async fn of_workflow(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    last: LastEventId,
+) -> Result<Response, Problem> {
+    let id = orders::named(&caller, &id)?;
+    let wakes = Triggers::new()
+        .on(console.live.order(&id))
+        .every(ASK_RESTATE);
+    let shared = Arc::clone(&console);
+    let render = move |_: RenderContext| {
+        let (console, id) = (Arc::clone(&shared), id.clone());
+        async move {
+            let record = orders::find(&console, &id).await?;
+            workflow_frame(&console, &record).await
+        }
+    };
+    sse::show(&console.live, &caller, last, wakes, render).await
+}
+
+async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame, Problem> {
+    let retries = console.admin_api.retry_count(&record.order_id).await;
+    let signals = json!({
+        "workflow": {
+            "orderId": record.order_id,
+            "currentStep": record.status.label(),
+            "status": record.status,
+            "progress": crate::documents::progress::Progress::of(record).done * 100 / 6,
+            "retryCount": retries,
+            "nextAction": record.next_action(),
+            "failureReason": record.failure_reason,
+        }
+    });
+    let panel = console.views.render(&Workflow {
+        order: Some(WorkflowOrder::of(record, retries)),
+    })?;
+    let mut frame = Frame::of([PatchElements::new(panel)]);
+    frame
+        .events
+        .push(PatchSignals::new(signals.to_string()).into());
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_window_has_what_follows_it() {
+        let query = "at=lost&window=a1&at=%2Forders%3Fq%3Dx&after=0a-7&seed=5&has=ff,zz,1\
+                     &window=b2&after=7%0A8&at=%2Fcart&seed=%22";
+        let asked = Asked::parse(query).unwrap();
+        let first = Asked {
+            window: "a1".to_owned(),
+            at: "/orders?q=x".to_owned(),
+            after: Some("0a-7".to_owned()),
+            seed: Some("5".to_owned()),
+            has: HashSet::from([0xff, 1]),
+        };
+        let second = Asked {
+            window: "b2".to_owned(),
+            at: "/cart".to_owned(),
+            ..Asked::default()
+        };
+        assert_eq!(asked, [first, second]);
+    }
+
+    #[test]
+    fn an_address_that_is_too_long_is_none() {
+        let query = format!("window=a&at=/{}&window=b&at=/", "x".repeat(MAX_ADDRESS));
+        let asked = Asked::parse(&query).unwrap();
+        assert_eq!(asked[0].at, "");
+        assert_eq!(asked[1].at, "/");
+    }
+
+    #[test]
+    fn windows_have_bounds() {
+        let many: Vec<_> = (0..=sse::PER_USER)
+            .map(|number| format!("window={number}&at=/"))
+            .collect();
+        for wrong in [
+            "",
+            "at=/",
+            "window=&at=/",
+            "window=a%0Ab&at=/",
+            "window=a&at=/&window=a&at=/",
+            &many.join("&"),
+        ] {
+            let refused = Asked::parse(wrong).unwrap_err();
+            assert_eq!(refused.field.as_deref(), Some("window"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Who has how many streams open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::StatusCode;
+use waybill_domain::ids::Username;
+
+use crate::http::problem::Problem;
+use crate::metrics::Metrics;
+
+/// Streams that one user may have open: windows on several devices.
+pub const PER_USER: usize = 64;
+/// Streams that all users together may have open.
+const IN_ALL: usize = 4_000;
+
+/// Who has how many streams open.
+#[derive(Debug, Clone)]
+pub(in crate::live) struct Streams {
+    open: Arc<Mutex<HashMap<Username, usize>>>,
+    metrics: Metrics,
+}
+
+impl Streams {
+    pub(in crate::live) fn new(metrics: Metrics) -> Self {
+        Self {
+            open: Arc::default(),
+            metrics,
+        }
+    }
+
+    pub(super) fn permit(&self, user: &Username) -> Result<StreamPermit, Problem> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.values().sum::<usize>() >= IN_ALL {
+            return Err(Problem::unavailable(
+                "too many live pages are open on this gateway: reload in a moment",
+            ));
+        }
+        let mine = open.entry(user.clone()).or_default();
+        if *mine >= PER_USER {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                "Too many live pages",
+                format!("{PER_USER} live pages of {user} are open: close one and reload"),
+            ));
+        }
+        *mine += 1;
+        self.metrics.stream_opened();
+        Ok(StreamPermit {
+            streams: self.clone(),
+            user: user.clone(),
+        })
+    }
+}
+
+/// One open stream; given back when it ends, however it ends.
+#[derive(Debug)]
+pub(super) struct StreamPermit {
+    streams: Streams,
+    user: Username,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut open = self
+            .streams
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(mine) = open.get_mut(&self.user) {
+            *mine -= 1;
+            if *mine == 0 {
+                open.remove(&self.user);
+            }
+        }
+        drop(open);
+        self.streams.metrics.stream_closed();
+    }
+}

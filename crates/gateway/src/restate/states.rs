@@ -1,0 +1,350 @@
+//! What Restate holds of orders, stock, late money and read marks: the questions
+//! to its admin API, and what their answers say.
+
+use serde::Deserialize;
+use waybill_domain::Timestamp;
+use waybill_domain::checkout::Marker;
+use waybill_domain::ids::OrderId;
+use waybill_domain::order::{Head, OrderRecord};
+use waybill_domain::payment::LateMoney;
+use waybill_domain::stock::StockLevel;
+use waybill_domain::update::{ReadMark, Update};
+
+use super::admin::{StateRow, literals};
+use crate::storage::read_model::{Kind, StateVersion, to_i64};
+
+/// Orders that are fetched by one query. Restate reads over all keys to find
+/// them (0.3 s with 100,000 orders), however many are asked for; when more than
+/// a share of them is missing, everything is read in one pass.
+const BY_KEY: usize = 1_000;
+/// See [`BY_KEY`].
+const MOST_QUERIES_BY_KEY: usize = 10;
+
+/// State keys of `UserSession`.
+const MARKER: &str = "checkout:exec:";
+const LATE: &str = "late:";
+const READ_MARK: &str = "notifications_read_at";
+
+/// The one query that says what is newest. Small states come whole, orders of
+/// a session with what stands at their beginning.
+pub fn versions_sql() -> String {
+    format!(
+        "SELECT service_name, service_key, key, \
+           CASE WHEN key LIKE '{MARKER}%' THEN substr(value_utf8, 1, 96) ELSE value_utf8 END AS value \
+         FROM state \
+         WHERE (service_name = 'OrderFulfillmentWorkflow' AND key = 'head') \
+            OR (service_name = 'Inventory' AND key = 'level') \
+            OR (service_name = 'UserSession' AND ( \
+                 (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
+                 OR key LIKE '{LATE}%' OR key = '{READ_MARK}'))"
+    )
+}
+
+/// A row of a query for whole records.
+#[derive(Debug, Deserialize)]
+pub struct ValueRow {
+    /// Whose.
+    pub service_key: String,
+    /// Which of theirs.
+    pub key: String,
+    value: String,
+}
+
+/// One state in Restate, and how new it is.
+#[derive(Debug)]
+pub struct State {
+    /// How new.
+    pub version: StateVersion,
+    /// What is at hand of it.
+    pub held: Held,
+}
+
+/// What is at hand of a state, or where the rest of it is.
+#[derive(Debug)]
+pub enum Held {
+    /// All of it.
+    Value(Update),
+    /// The order is with its workflow.
+    InWorkflow(OrderId),
+    /// The order is with its user's session.
+    InSession(OrderId),
+}
+
+impl StateRow {
+    /// What it says.
+    pub fn state(&self) -> serde_json::Result<State> {
+        match (self.service_name.as_str(), self.key.as_str()) {
+            ("OrderFulfillmentWorkflow", _) => {
+                let head: Head = serde_json::from_str(&self.value)?;
+                let order = order_id(&self.service_key)?;
+                Ok(State::order(
+                    head.version,
+                    head.updated_at,
+                    Held::InWorkflow(order.clone()),
+                    &order,
+                ))
+            }
+            ("Inventory", _) => {
+                let level: StockLevel = serde_json::from_str(&self.value)?;
+                Ok(State::whole(
+                    Kind::Stock,
+                    level.sku.to_string(),
+                    to_i64(level.version),
+                    Update::Stock(level),
+                ))
+            }
+            (_, READ_MARK) => {
+                let mark: ReadMark = serde_json::from_str(&self.value)?;
+                Ok(State::whole(
+                    Kind::Read,
+                    mark.user_id.to_string(),
+                    mark.read_at.as_millisecond(),
+                    Update::Read(mark),
+                ))
+            }
+            (_, key) => {
+                if let Some(order) = key.strip_prefix(MARKER) {
+                    let order = order_id(order)?;
+                    let (version, updated_at) = beginning(&self.value)?;
+                    Ok(State::order(
+                        version,
+                        updated_at,
+                        Held::InSession(order.clone()),
+                        &order,
+                    ))
+                } else {
+                    let late: LateMoney = serde_json::from_str(&self.value)?;
+                    Ok(State::whole(
+                        Kind::Late,
+                        late.order_id.to_string(),
+                        to_i64(late.version),
+                        Update::Late(late),
+                    ))
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn order(version: u64, updated_at: Timestamp, held: Held, order: &OrderId) -> Self {
+        Self {
+            version: StateVersion {
+                kind: Kind::Order,
+                key: order.to_string(),
+                version: to_i64(version),
+                updated_at: updated_at.as_millisecond(),
+            },
+            held,
+        }
+    }
+
+    fn whole(kind: Kind, key: String, version: i64, update: Update) -> Self {
+        Self {
+            version: StateVersion {
+                kind,
+                key,
+                version,
+                updated_at: 0,
+            },
+            held: Held::Value(update),
+        }
+    }
+}
+
+impl ValueRow {
+    /// The order in it; `None` when it has been handed over meanwhile.
+    pub fn order(&self) -> serde_json::Result<Option<OrderRecord>> {
+        if self.key == "record" {
+            return serde_json::from_str(&self.value).map(Some);
+        }
+        match serde_json::from_str(&self.value)? {
+            Marker::Here(record) => Ok(Some(*record)),
+            Marker::HandedOver(_) => Ok(None),
+        }
+    }
+}
+
+/// Version and time of a record from the first bytes of its JSON, which
+/// `domain` promises to begin with these two.
+fn beginning(json: &str) -> serde_json::Result<(u64, Timestamp)> {
+    #[derive(Deserialize)]
+    struct Beginning {
+        version: u64,
+        updated_at: Timestamp,
+    }
+    let end = json.match_indices(',').nth(1).map(|(at, _)| at);
+    let cut = format!("{}}}", &json[..end.unwrap_or(json.len())]);
+    let Beginning {
+        version,
+        updated_at,
+    } = serde_json::from_str(&cut)?;
+    Ok((version, updated_at))
+}
+
+fn order_id(text: &str) -> serde_json::Result<OrderId> {
+    use serde::de::Error as _;
+    OrderId::parse(text).map_err(serde_json::Error::custom)
+}
+
+/// Orders that have to be fetched, by where they are.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// With their workflow.
+    pub in_workflow: Vec<OrderId>,
+    /// With their user's session.
+    pub in_session: Vec<OrderId>,
+}
+
+impl Missing {
+    /// The queries that fetch them.
+    pub fn questions(&self, compared: usize) -> impl Iterator<Item = String> + '_ {
+        // Nearly all, as in a rebuild: one pass over everything is cheaper.
+        let most = MOST_QUERIES_BY_KEY * BY_KEY;
+        let all = move |missing: usize| missing > most && missing * 4 > compared;
+        let workflow_by_key = !all(self.in_workflow.len());
+        let session_by_key = !all(self.in_session.len());
+        let workflow = self
+            .in_workflow
+            .chunks(if workflow_by_key { BY_KEY } else { usize::MAX })
+            .map(move |orders| {
+                let whose = if workflow_by_key {
+                    let keys = literals(orders.iter().map(OrderId::as_str));
+                    format!(" AND service_key IN ({keys})")
+                } else {
+                    String::new()
+                };
+                format!(
+                    "SELECT service_key, key, value_utf8 AS value FROM state \
+                     WHERE service_name = 'OrderFulfillmentWorkflow' AND key = 'record'{whose}"
+                )
+            });
+        let session = self
+            .in_session
+            .chunks(if session_by_key { BY_KEY } else { usize::MAX })
+            .map(move |orders| {
+                let which = if session_by_key {
+                    let users: std::collections::BTreeSet<String> =
+                        orders.iter().map(|order| order.owner().into()).collect();
+                    let keys: Vec<_> = orders
+                        .iter()
+                        .map(|order| format!("{MARKER}{order}"))
+                        .collect();
+                    format!(
+                        "service_key IN ({}) AND key IN ({})",
+                        literals(users.iter().map(String::as_str)),
+                        literals(keys.iter().map(String::as_str))
+                    )
+                } else {
+                    format!("key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%'")
+                };
+                format!(
+                    "SELECT service_key, key, value_utf8 AS value FROM state \
+                     WHERE service_name = 'UserSession' AND {which}"
+                )
+            });
+        session.chain(workflow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(service: &str, key_of: &str, key: &str, value: &str) -> StateRow {
+        StateRow {
+            service_name: service.to_owned(),
+            service_key: key_of.to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_record_tells_its_version() {
+        let cut =
+            r#"{"version":12,"updated_at":"2026-11-22T12:00:00.5Z","order_id":"alice.o-1","user_i"#;
+        let (version, at) = beginning(cut).unwrap();
+        assert_eq!(
+            (version, at.to_string().as_str()),
+            (12, "2026-11-22T12:00:00.5Z")
+        );
+        assert!(beginning("{\"version\":1").is_err());
+        assert!(beginning("").is_err());
+    }
+
+    #[test]
+    fn rows_are_told_apart() {
+        let head = row(
+            "OrderFulfillmentWorkflow",
+            "alice.1",
+            "head",
+            r#"{"version":3,"status":"shipping","updated_at":"1970-01-01T00:00:01Z"}"#,
+        );
+        let state = head.state().unwrap();
+        assert_eq!(
+            (
+                state.version.kind,
+                state.version.version,
+                state.version.updated_at
+            ),
+            (Kind::Order, 3, 1000)
+        );
+        assert!(matches!(state.held, Held::InWorkflow(_)));
+
+        let marker = row(
+            "UserSession",
+            "alice",
+            "checkout:exec:alice.2",
+            r#"{"version":1,"updated_at":"1970-01-01T00:00:00Z","order_id":"ali"#,
+        );
+        let state = marker.state().unwrap();
+        assert_eq!(
+            (state.version.kind, state.version.key.as_str()),
+            (Kind::Order, "alice.2")
+        );
+        assert!(matches!(state.held, Held::InSession(_)));
+
+        let read = json!({"user_id": "alice", "read_at": "1970-01-01T00:00:02Z"}).to_string();
+        let state = row("UserSession", "alice", READ_MARK, &read)
+            .state()
+            .unwrap();
+        assert_eq!(
+            (state.version.kind, state.version.version),
+            (Kind::Read, 2000)
+        );
+
+        let late = json!({"version": 2, "order_id": "alice.1", "user_id": "alice", "payments": []});
+        let state = row("UserSession", "alice", "late:alice.1", &late.to_string())
+            .state()
+            .unwrap();
+        assert_eq!((state.version.kind, state.version.version), (Kind::Late, 2));
+    }
+
+    #[test]
+    fn few_are_fetched_by_key_and_most_in_one_pass() {
+        let orders = |count: usize| -> Vec<OrderId> {
+            (0..count)
+                .map(|n| OrderId::parse(&format!("alice.{n}")).unwrap())
+                .collect()
+        };
+        let few = Missing {
+            in_workflow: orders(1001),
+            in_session: orders(1),
+        };
+        let questions: Vec<_> = few.questions(100_000).collect();
+        assert_eq!(questions.len(), 3);
+        assert!(questions[0].contains("key IN ('checkout:exec:alice.0')"));
+        assert!(questions[2].ends_with("service_key IN ('alice.1000')"));
+
+        let most = Missing {
+            in_workflow: orders(15_000),
+            in_session: vec![],
+        };
+        let questions: Vec<_> = most.questions(16_000).collect();
+        assert_eq!(questions.len(), 1);
+        assert!(questions[0].ends_with("key = 'record'"));
+    }
+}

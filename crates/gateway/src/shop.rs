@@ -1,0 +1,36 @@
+//! What the shop does, whoever asks: API, pages and demo call the same
+//! functions. Nothing here knows how a request came in.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`catalog`] | finds products |
+//! | [`stock`] | tells Inventory of the catalog, fills shelves |
+//! | [`cart`] | changes carts |
+//! | [`checkout`] | makes an order of a cart |
+//! | [`payment_wait`] | waits until a new order can be paid |
+//! | [`payment_callback`] | hands on what the payment provider says |
+//! | [`orders`] | finds orders, here and in Restate |
+//! | [`decide`] | takes the one decision of an order |
+//! | [`cancel`] | cancels an order, before and after its payment |
+//! | [`notifications`] | what people are told, and have read |
+//! | [`dashboard`] | the shop at a glance |
+//! | [`operator`] | what does not go on by itself |
+//! | [`processes`] | whether each process is well |
+//! | [`readiness`] | whether this gateway can serve |
+//! | [`sign_in`] | who may come in |
+
+pub mod cancel;
+pub mod cart;
+pub mod catalog;
+pub mod checkout;
+pub mod dashboard;
+pub mod decide;
+pub mod notifications;
+pub mod operator;
+pub mod orders;
+pub mod payment_callback;
+pub mod payment_wait;
+pub mod processes;
+pub mod readiness;
+pub mod sign_in;
+pub mod stock;

@@ -1,0 +1,52 @@
+//! Cancelling an order: before its payment the user's session does it, afterwards
+//! its workflow decides.
+
+use services::client::{Body, keyed, outcome};
+use waybill_domain::checkout::{CancelAnswer, CancelOrder};
+use waybill_domain::decision::{Decision, Verdict};
+use waybill_domain::ids::{OrderId, Username};
+use waybill_domain::order::OrderStatus;
+
+use super::decide::decide;
+use super::orders::apply;
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::problem::Problem;
+use crate::infra::Infra;
+
+/// Longest reason of a decision, in characters.
+pub const MAX_REASON: usize = 500;
+
+/// Cancels an order that is known; answers where that brings it.
+pub async fn cancel(
+    infra: &Infra,
+    by: &Username,
+    order_id: &OrderId,
+    reason: Option<String>,
+    key: &IdempotencyKey,
+) -> Result<OrderStatus, Problem> {
+    let once = key.once(by, &format!("cancel.{order_id}"), &reason)?;
+    let asked = infra
+        .ingress
+        .user_session(&order_id.owner())
+        .cancel_order(Body(CancelOrder {
+            order_id: order_id.clone(),
+            by: by.to_string(),
+            reason: reason.clone(),
+        }));
+    match outcome(keyed(asked, once).call().await)? {
+        CancelAnswer::Cancelled { record } => {
+            let status = record.status;
+            apply(infra, record).await?;
+            Ok(status)
+        }
+        CancelAnswer::HandedOver => {
+            let decision = Decision {
+                id: key.decision_id(by),
+                verdict: Verdict::Cancelled,
+                by: by.to_string(),
+                reason,
+            };
+            decide(infra, order_id, decision).await
+        }
+    }
+}

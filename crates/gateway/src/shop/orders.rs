@@ -1,0 +1,132 @@
+//! Orders: whom they may be shown, and where they are found.
+
+use services::client::{Body, outcome};
+use waybill_domain::Timestamp;
+use waybill_domain::ids::OrderId;
+use waybill_domain::money::Cents;
+use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::refusal::Refusal;
+use waybill_domain::update::Update;
+use waybill_domain::words::{MAX_NAME, quoted};
+
+use crate::documents::markdown;
+use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
+use crate::infra::Infra;
+use crate::storage::orders::{self as queries, Summary};
+use crate::storage::users;
+
+/// The full id of what a caller names: their own orders also without their
+/// name, others' for admins only. What is not theirs to see is not there.
+pub fn named(caller: &Caller, raw: &str) -> Result<OrderId, Problem> {
+    let unknown = || {
+        Problem::not_found(format!(
+            "there is no order {}: GET /api/orders lists yours",
+            quoted(raw, MAX_NAME)
+        ))
+    };
+    let id = if raw.contains('.') {
+        OrderId::parse(raw)
+    } else {
+        OrderId::of(&caller.user, raw)
+    }
+    .map_err(|_| unknown())?;
+    if caller.may_see(&id.owner()) {
+        Ok(id)
+    } else {
+        Err(unknown())
+    }
+}
+
+/// The order of that id. One that the read model does not have is asked of
+/// Restate before it is a 404; while Restate cannot be asked, it is a 503.
+pub async fn find(infra: &Infra, id: &OrderId) -> Result<OrderRecord, Problem> {
+    if let Some(record) = queries::record(&infra.db, id).await? {
+        return Ok(record);
+    }
+    infra.live.catch_up().await.map_err(cannot_tell)?;
+    queries::record(&infra.db, id).await?.ok_or_else(|| {
+        Refusal::UnknownOrder {
+            order_id: id.clone(),
+        }
+        .into()
+    })
+}
+
+/// Shows an order as Restate has it, wherever it is kept there: for what cannot
+/// wait until it is heard of. No answer is no failure here.
+pub async fn ask_restate(infra: &Infra, id: &OrderId) -> Result<(), Problem> {
+    let session = infra.ingress.user_session(&id.owner());
+    let asked = session.get_order(Body(id.clone())).call().await;
+    let record = match outcome(asked) {
+        Ok(Some(record)) => Ok(Some(record)),
+        // Paid, or never placed.
+        Ok(None) => outcome(infra.ingress.workflow(id).get_record().call().await),
+        Err(failure) => Err(failure),
+    };
+    if let Ok(Some(record)) = record {
+        apply(infra, record).await?;
+    }
+    Ok(())
+}
+
+/// What is missing here may be in Restate, which does not answer.
+pub fn cannot_tell(cause: impl std::fmt::Display) -> Problem {
+    Problem::unavailable(
+        "this is not known here, and Restate cannot be asked at the moment: try again",
+    )
+    .with_cause(cause)
+}
+
+/// Shows a record that a command has made, before the command is answered.
+pub async fn apply(infra: &Infra, record: OrderRecord) -> Result<(), Problem> {
+    infra
+        .live
+        .apply(Update::Order(Box::new(record)))
+        .await
+        .map_err(Problem::internal)?;
+    Ok(())
+}
+
+/// How long an order has been in its step; once ended, how long it all took.
+pub fn elapsed_ms(record: &OrderRecord, now: Timestamp) -> i64 {
+    let (from, to) = if record.status.is_terminal() {
+        (record.created_at, record.status_since)
+    } else {
+        (record.status_since, now)
+    };
+    (to.as_millisecond() - from.as_millisecond()).max(0)
+}
+
+/// Orders as rows of a Markdown document.
+pub fn rows(orders: &[Summary]) -> Vec<markdown::OrderRow<'_>> {
+    orders
+        .iter()
+        .filter_map(|order| {
+            Some(markdown::OrderRow {
+                order_id: &order.order_id,
+                user_id: &order.user_id,
+                status: OrderStatus::parse(&order.status)?,
+                total: Cents(order.total_cents),
+                since: Timestamp::from_millisecond(order.status_since).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// A list of orders as a Markdown document.
+pub fn list_document(orders: &[Summary], total: i64) -> String {
+    markdown::orders(&rows(orders), total)
+}
+
+/// An order as a Markdown document.
+pub async fn document(infra: &Infra, record: &OrderRecord) -> Result<String, Problem> {
+    let user = users::user(&infra.db, &record.user_id).await?;
+    let email = user.as_ref().map(|user| user.email.as_str());
+    Ok(markdown::order(record, email))
+}
+
+/// Whether an order waits for its payment.
+pub fn is_pending(record: &OrderRecord) -> bool {
+    record.status == OrderStatus::AwaitingPayment && record.undoing.is_none()
+}

@@ -1,0 +1,83 @@
+//! What the payment provider says of a payment, handed on to the session that
+//! waits for it.
+
+use serde::Serialize;
+use services::client::{Body, Failure, outcome};
+use waybill_domain::checkout::{CallbackAnswer, PaymentCallback};
+use waybill_domain::ids::OrderId;
+use waybill_domain::payment::PaymentReceipt;
+use waybill_domain::refusal::Refusal;
+
+use super::orders;
+use crate::http::problem::Problem;
+use crate::infra::Infra;
+use crate::storage::orders as queries;
+
+/// What a callback has come to.
+#[derive(Debug)]
+pub struct Callback {
+    /// Whose payment it tells of.
+    pub order_id: OrderId,
+    /// What it did.
+    pub result: CallbackResult,
+}
+
+/// What a callback did.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackResult {
+    /// It settled the attempt to pay.
+    Accepted,
+    /// It has been told before.
+    Repeated,
+    /// Nobody waited for it any more: money that it brought goes back.
+    Late,
+}
+
+/// Hands on what the provider says; the answer is true once this returns.
+pub async fn hand_on(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback, Problem> {
+    let order_id = order_of(infra, &receipt.awakeable_id).await?;
+    // The session recognizes a repeated transaction itself.
+    let asked = infra
+        .ingress
+        .user_session(&order_id.owner())
+        .payment_callback(Body(PaymentCallback {
+            order_id: order_id.clone(),
+            receipt,
+        }))
+        .call()
+        .await;
+    let result = match outcome(asked).map_err(to_provider)? {
+        CallbackAnswer::Accepted { record } => {
+            orders::apply(infra, record).await?;
+            CallbackResult::Accepted
+        }
+        CallbackAnswer::Repeated => CallbackResult::Repeated,
+        CallbackAnswer::Late => CallbackResult::Late,
+    };
+    Ok(Callback { order_id, result })
+}
+
+/// An operator who cancels this in Restate must not make the provider believe
+/// that its callback was refused for good.
+fn to_provider(failure: Failure) -> Problem {
+    match failure {
+        Failure::Terminal { code: 409, message } => {
+            Problem::unavailable("the callback was cut off: send it again in a moment")
+                .with_cause(message)
+        }
+        failure => failure.into(),
+    }
+}
+
+/// Which order waits for that awakeable. One that is not known here is asked of
+/// Restate before it is a 404.
+async fn order_of(infra: &Infra, awakeable_id: &str) -> Result<OrderId, Problem> {
+    if let Some(id) = queries::order_of_awakeable(&infra.db, awakeable_id).await? {
+        return Ok(id);
+    }
+    infra.live.catch_up().await.map_err(orders::cannot_tell)?;
+    queries::order_of_awakeable(&infra.db, awakeable_id)
+        .await?
+        .ok_or_else(|| Refusal::UnknownPayment.into())
+}

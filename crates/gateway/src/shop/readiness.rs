@@ -1,0 +1,90 @@
+//! Whether this gateway can serve, and if not, why.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::stock::Announcement;
+use crate::infra::Infra;
+
+/// How long Restate and SQLite may take to prove that they are there.
+const PROVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whether requests can be served, and if not, why.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    /// Whether all that serving needs is there.
+    pub ready: bool,
+    /// Commands go there. `null` is well, else why not.
+    restate: Option<String>,
+    /// Commands are for them: Restate must have been told where they are.
+    services: Option<String>,
+    /// A product whose stock nobody knows cannot be sold.
+    stock: Option<String>,
+    /// Reads and the projector need it.
+    database: Option<String>,
+    /// Told, but no reason to take this gateway out: it serves, and catches up.
+    update_streams_connected: usize,
+    update_streams: usize,
+    read_model_behind_ms: Option<u64>,
+}
+
+/// Asks Restate and SQLite.
+pub async fn check(infra: &Infra, announcement: &Announcement) -> Readiness {
+    let (restate, services, database) = tokio::join!(
+        restate_usable(infra),
+        services_known(infra),
+        database_usable(infra)
+    );
+    let stock = stock_announced(announcement);
+    let health = infra.live.health();
+    Readiness {
+        ready: restate.is_ok() && services.is_ok() && stock.is_ok() && database.is_ok(),
+        restate: restate.err(),
+        services: services.err(),
+        stock: stock.err(),
+        database: database.err(),
+        update_streams_connected: health.sources.iter().filter(|it| it.connected).count(),
+        update_streams: health.sources.len(),
+        read_model_behind_ms: health.behind_ms,
+    }
+}
+
+async fn restate_usable(infra: &Infra) -> Result<(), String> {
+    let url = format!("{}/restate/health", infra.settings.restate_ingress_url);
+    let asked = infra.http.get(&url).timeout(PROVE_WITHIN).send().await;
+    match asked {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => Err(format!("{url} answers {}", answer.status())),
+        Err(_) => Err(format!("{url} does not answer: is restate-server running?")),
+    }
+}
+
+async fn services_known(infra: &Infra) -> Result<(), String> {
+    match tokio::time::timeout(PROVE_WITHIN, infra.ingress.knows_services()).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err("they are not registered with Restate yet: are they running?".into()),
+        Ok(Err(_)) | Err(_) => Err("Restate does not say whether it knows them".into()),
+    }
+}
+
+fn stock_announced(announcement: &Announcement) -> Result<(), String> {
+    if announcement.is_made() {
+        Ok(())
+    } else {
+        Err("Inventory has not been told of the catalog yet: are the services running?".into())
+    }
+}
+
+/// Reads, and takes the write lock for a moment.
+async fn database_usable(infra: &Infra) -> Result<(), String> {
+    let prove = async {
+        sqlx::query("SELECT 1").execute(&infra.db.read).await?;
+        infra.db.begin().await?.rollback().await
+    };
+    match tokio::time::timeout(PROVE_WITHIN, prove).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PROVE_WITHIN.as_secs())),
+    }
+}

@@ -1,0 +1,437 @@
+//! The copy of what Restate holds: what is written into it, and what it lacks.
+//!
+//! Only newer versions are written, hence any order of arrival, any duplicate
+//! and any rebuild give the same rows. Whoever writes is in [`crate::live`].
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+use waybill_domain::Timestamp;
+use waybill_domain::notification::Notification;
+use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
+use waybill_domain::payment::LateMoney;
+use waybill_domain::stock::StockLevel;
+use waybill_domain::update::{ReadMark, Update};
+
+use super::db::Db;
+
+/// What a state in Restate is copied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An order.
+    Order,
+    /// A stock level.
+    Stock,
+    /// Money that came late.
+    Late,
+    /// How far somebody has read.
+    Read,
+}
+
+/// How new a state in Restate is.
+#[derive(Debug)]
+pub struct StateVersion {
+    /// What it is copied to.
+    pub kind: Kind,
+    /// Of which order, product or person.
+    pub key: String,
+    /// Grows with each change.
+    pub version: i64,
+    /// Time of an order's last change, in milliseconds since the epoch.
+    pub updated_at: i64,
+}
+
+/// Writes an update if it is news.
+pub async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::Result<bool> {
+    match update {
+        Update::Order(record) => write_order(db, record).await,
+        Update::Stock(level) => upsert_stock(db, level).await,
+        Update::Late(late) => write_late_money(db, late).await,
+        Update::Read(mark) => upsert_read_mark(db, mark).await,
+        Update::Basket(_) | Update::Heartbeat => Ok(false),
+    }
+}
+
+async fn write_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<bool> {
+    let mut known = known_order(db, record).await?;
+    if let Some(order) = &known {
+        match record.created_at.as_millisecond().cmp(&order.created_at) {
+            std::cmp::Ordering::Less => return Ok(false),
+            std::cmp::Ordering::Equal if to_i64(record.version) <= order.version => {
+                return Ok(false);
+            }
+            std::cmp::Ordering::Equal => {}
+            // Restate has forgotten the old order (ORDER_RETENTION) and its
+            // customer has used the id again: versions begin anew.
+            std::cmp::Ordering::Greater => {
+                forget_order(db, record).await?;
+                known = None;
+            }
+        }
+    }
+    let (events_known, attempts_known) =
+        known.map_or((0, 0), |order| (order.events, order.attempts));
+    upsert_order(db, record).await?;
+    // Lines change only with a new attempt to pay.
+    if attempts_known != to_i64(record.payments.len() as u64) {
+        replace_lines(db, record).await?;
+    }
+    upsert_payments(db, record).await?;
+    let new = record
+        .events
+        .iter()
+        .filter(|event| to_i64(event.seq) > events_known);
+    insert_events(db, record, new.clone()).await?;
+    let told: Vec<_> = new
+        .filter_map(|event| Notification::of_event(record, event))
+        .collect();
+    insert_notifications(db, &told).await?;
+    Ok(true)
+}
+
+async fn write_late_money(db: &mut SqliteConnection, late: &LateMoney) -> sqlx::Result<bool> {
+    let news = upsert_late_money(db, late).await?;
+    if news {
+        insert_notifications(db, &Notification::of_late_money(late)).await?;
+    }
+    Ok(news)
+}
+
+/// SQLite has no unsigned numbers; versions and sequence numbers are far from
+/// the difference.
+pub fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What search finds an order by.
+fn search_text(record: &OrderRecord) -> String {
+    let mut words = vec![
+        record.order_id.as_str(),
+        record.order_id.short(),
+        record.user_id.as_str(),
+        record.zone.as_str(),
+    ];
+    for line in &record.lines {
+        words.extend([line.sku.as_str(), line.name.as_str()]);
+    }
+    let transactions = record
+        .payments
+        .iter()
+        .filter_map(|p| p.transaction_id.as_deref());
+    words.extend(transactions);
+    words.extend(record.shipment.iter().map(|s| s.tracking_number.as_str()));
+    words.join(" ")
+}
+
+/// Which of `states` are newer than what is here, by their place in it.
+pub async fn newer<'a>(
+    db: &Db,
+    states: impl Iterator<Item = &'a StateVersion> + Clone,
+) -> sqlx::Result<HashSet<usize>> {
+    let mut newer = HashSet::new();
+    for (kind, table, known, stale) in [
+        // A higher time with a lower version: the id was used again after
+        // Restate had forgotten the first order.
+        (
+            Kind::Order,
+            "orders ON order_id",
+            "version",
+            "version < value ->> 1 OR updated_at < value ->> 2",
+        ),
+        (
+            Kind::Stock,
+            "stock_levels ON sku",
+            "version",
+            "version < value ->> 1",
+        ),
+        (
+            Kind::Late,
+            "late_money ON order_id",
+            "version",
+            "version < value ->> 1",
+        ),
+        (
+            Kind::Read,
+            "read_marks ON user_id",
+            "read_at",
+            "read_at < value ->> 1",
+        ),
+    ] {
+        let rows: Vec<_> = states
+            .clone()
+            .enumerate()
+            .filter(|(_, state)| state.kind == kind)
+            .map(|(place, state)| json!([state.key, state.version, state.updated_at, place]))
+            .collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let sql = format!(
+            "SELECT value ->> 3 FROM json_each(?)
+             LEFT JOIN {table} = value ->> 0
+             WHERE {known} IS NULL OR {stale}"
+        );
+        let places: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(serde_json::Value::Array(rows).to_string())
+            .fetch_all(&db.read)
+            .await?;
+        newer.extend(
+            places
+                .into_iter()
+                .filter_map(|place| usize::try_from(place).ok()),
+        );
+    }
+    Ok(newer)
+}
+
+/// Drops the gateway's own notes that are older than `before`.
+pub async fn drop_notes(db: &Db, before: Timestamp) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM notifications WHERE order_id IS NULL AND at < ?")
+        .bind(before.as_millisecond())
+        .execute(&db.write)
+        .await?;
+    Ok(())
+}
+
+/// Forgets everything that Restate can tell again. Notes that gateways
+/// wrote themselves stay.
+pub async fn empty(db: &Db) -> sqlx::Result<()> {
+    let mut transaction = db.begin().await?;
+    for statement in [
+        "DELETE FROM orders",
+        "DELETE FROM notifications WHERE order_id IS NOT NULL",
+        "DELETE FROM stock_levels",
+        "DELETE FROM late_money",
+        "DELETE FROM read_marks",
+    ] {
+        sqlx::query(statement).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+/// What the read model has of an order.
+#[derive(Debug, sqlx::FromRow)]
+struct KnownOrder {
+    version: i64,
+    created_at: i64,
+    events: i64,
+    attempts: i64,
+}
+
+async fn known_order(
+    db: &mut SqliteConnection,
+    record: &OrderRecord,
+) -> sqlx::Result<Option<KnownOrder>> {
+    sqlx::query_as(
+        "SELECT version, created_at,
+                (SELECT coalesce(max(seq), 0) FROM order_events WHERE order_id = ?1) AS events,
+                (SELECT count(*) FROM order_payments WHERE order_id = ?1) AS attempts
+         FROM orders WHERE order_id = ?1",
+    )
+    .bind(record.order_id.as_str())
+    .fetch_optional(db)
+    .await
+}
+
+async fn forget_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
+    for statement in [
+        "DELETE FROM orders WHERE order_id = ?",
+        "DELETE FROM notifications WHERE order_id = ?",
+        "DELETE FROM late_money WHERE order_id = ?",
+    ] {
+        sqlx::query(statement)
+            .bind(record.order_id.as_str())
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn upsert_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
+    let ended_at = record.status.is_terminal().then_some(record.status_since);
+    let pieces: i64 = record
+        .lines
+        .iter()
+        .map(|line| i64::from(line.quantity))
+        .sum();
+    sqlx::query(
+        "INSERT INTO orders (order_id, user_id, version, status, undoing, created_at, updated_at,
+                             status_since, wait_until, ended_at, total_cents, pieces, search_text, record)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT (order_id) DO UPDATE SET
+             version = ?3, status = ?4, undoing = ?5, updated_at = ?7, status_since = ?8,
+             wait_until = ?9, ended_at = ?10, total_cents = ?11, pieces = ?12, search_text = ?13,
+             record = ?14",
+    )
+    .bind(record.order_id.as_str())
+    .bind(record.user_id.as_str())
+    .bind(to_i64(record.version))
+    .bind(record.status.as_str())
+    .bind(record.undoing.map(OrderStatus::as_str))
+    .bind(record.created_at.as_millisecond())
+    .bind(record.updated_at.as_millisecond())
+    .bind(record.status_since.as_millisecond())
+    .bind(record.wait_until.map(Timestamp::as_millisecond))
+    .bind(ended_at.map(Timestamp::as_millisecond))
+    .bind(record.total_cents.0)
+    .bind(pieces)
+    .bind(search_text(record))
+    .bind(to_json(record)?)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn replace_lines(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM order_lines WHERE order_id = ?")
+        .bind(record.order_id.as_str())
+        .execute(&mut *db)
+        .await?;
+    sqlx::query(
+        "INSERT INTO order_lines (order_id, position, sku, product_id, name, quantity,
+                                  unit_price_cents, line_total_cents)
+         SELECT ?1, key + 1, value ->> 'sku', value ->> 'product_id', value ->> 'name',
+                value ->> 'quantity', value ->> 'unit_price_cents', value ->> 'line_total_cents'
+         FROM json_each(?2)",
+    )
+    .bind(record.order_id.as_str())
+    .bind(to_json(&record.lines)?)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn upsert_payments(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO order_payments (order_id, attempt, awakeable_id, payment_id, transaction_id,
+                                     status, amount_cents)
+         SELECT ?1, value ->> 'attempt', value ->> 'awakeable_id', value ->> 'payment_id',
+                value ->> 'transaction_id', value ->> 'status', value ->> 'amount_cents'
+         FROM json_each(?2) WHERE true
+         ON CONFLICT (order_id, attempt) DO UPDATE SET
+             awakeable_id = excluded.awakeable_id, payment_id = excluded.payment_id,
+             transaction_id = excluded.transaction_id, status = excluded.status,
+             amount_cents = excluded.amount_cents",
+    )
+    .bind(record.order_id.as_str())
+    .bind(to_json(&record.payments)?)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn insert_events<'a>(
+    db: &mut SqliteConnection,
+    record: &OrderRecord,
+    events: impl Iterator<Item = &'a OrderEvent>,
+) -> sqlx::Result<()> {
+    let rows: Vec<_> = events
+        .map(|event| {
+            json!([
+                event.seq,
+                event.at.as_millisecond(),
+                event.kind.as_str(),
+                event.detail
+            ])
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO order_events (order_id, seq, at, kind, detail)
+         SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)",
+    )
+    .bind(record.order_id.as_str())
+    .bind(to_json(&rows)?)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Tells people; answers how many of these were new.
+pub async fn insert_notifications(
+    db: &mut SqliteConnection,
+    notifications: &[Notification],
+) -> sqlx::Result<u64> {
+    if notifications.is_empty() {
+        return Ok(0);
+    }
+    let rows: Vec<_> = notifications
+        .iter()
+        .map(|told| {
+            json!([
+                told.id,
+                told.user_id,
+                told.order_id,
+                told.kind,
+                told.text,
+                told.at.as_millisecond()
+            ])
+        })
+        .collect();
+    let inserted = sqlx::query(
+        "INSERT INTO notifications (id, user_id, order_id, kind, text, at)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?) WHERE true
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(to_json(&rows)?)
+    .execute(db)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
+async fn upsert_stock(db: &mut SqliteConnection, level: &StockLevel) -> sqlx::Result<bool> {
+    let written = sqlx::query(
+        "INSERT INTO stock_levels (sku, version, updated_at, initial, restocked, available,
+                                   reserved, committed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (sku) DO UPDATE SET
+             version = ?2, updated_at = ?3, initial = ?4, restocked = ?5, available = ?6,
+             reserved = ?7, committed = ?8
+         WHERE version < ?2",
+    )
+    .bind(level.sku.as_str())
+    .bind(to_i64(level.version))
+    .bind(level.updated_at.as_millisecond())
+    .bind(to_i64(level.initial))
+    .bind(to_i64(level.restocked))
+    .bind(to_i64(level.available))
+    .bind(to_i64(level.reserved))
+    .bind(to_i64(level.committed))
+    .execute(db)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+async fn upsert_read_mark(db: &mut SqliteConnection, mark: &ReadMark) -> sqlx::Result<bool> {
+    let written = sqlx::query(
+        "INSERT INTO read_marks (user_id, read_at) VALUES (?1, ?2)
+         ON CONFLICT (user_id) DO UPDATE SET read_at = ?2 WHERE read_at < ?2",
+    )
+    .bind(mark.user_id.as_str())
+    .bind(mark.read_at.as_millisecond())
+    .execute(db)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+async fn upsert_late_money(db: &mut SqliteConnection, late: &LateMoney) -> sqlx::Result<bool> {
+    let written = sqlx::query(
+        "INSERT INTO late_money (order_id, user_id, version, record) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (order_id) DO UPDATE SET version = ?3, record = ?4 WHERE version < ?3",
+    )
+    .bind(late.order_id.as_str())
+    .bind(late.user_id.as_str())
+    .bind(to_i64(late.version))
+    .bind(to_json(late)?)
+    .execute(db)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+fn to_json(value: &impl serde::Serialize) -> sqlx::Result<String> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+}
