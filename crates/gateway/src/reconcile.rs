@@ -32,6 +32,7 @@ use self::held::RestateSnapshot;
 use self::ledger::{Ledger, Return};
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
+use crate::storage::rows;
 
 /// What is under way looks like a difference for a moment.
 const SEEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -185,7 +186,7 @@ impl Reconcile {
             Some(url) => Some(ledger::read(url, self.only.as_ref()).await?),
             None => None,
         };
-        let shown = read_model::shown(&self.db, self.only.as_ref()).await?;
+        let shown = rows::shown(&self.db, self.only.as_ref()).await?;
         if let Some(order) = &self.only
             && !held.knows(order)
             && !shown.iter().any(|it| it.order_id == *order)

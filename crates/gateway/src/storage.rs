@@ -7,6 +7,7 @@
 //! | [`catalog`] | products and zones |
 //! | [`users`] | users and API tokens |
 //! | [`read_model`] | the copy of what Restate holds: writing it |
+//! | [`rows`] | the same row by row, for those who compare |
 //! | [`orders`] | orders |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the dashboard's numbers |
@@ -17,4 +18,5 @@ pub mod db;
 pub mod notifications;
 pub mod orders;
 pub mod read_model;
+pub mod rows;
 pub mod users;

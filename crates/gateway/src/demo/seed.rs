@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 
 use crate::identity::password;
+use crate::storage::catalog::{self, NewProduct};
 use crate::storage::db::Db;
+use crate::storage::users::{self, NewUser};
 
 /// What was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,63 +115,43 @@ pub async fn demo(db: &Db) -> anyhow::Result<Seeded> {
     Ok(seeded)
 }
 
-async fn add_products(db: &mut SqliteConnection) -> anyhow::Result<u64> {
+async fn add_products(db: &mut SqliteConnection) -> sqlx::Result<u64> {
     let mut added = 0;
-    for (number, (sku, name, category, cents, pieces, description)) in (1_i64..).zip(PRODUCTS) {
-        // Inventory may have been heard of before the catalog was loaded again.
-        added += sqlx::query(
-            "INSERT INTO products (id, sku, name, category, price_cents, stock_qty, description)
-             VALUES (?1, ?2, ?3, ?4, ?5,
-                     coalesce((SELECT available FROM stock_levels WHERE sku = ?2), ?6), ?7)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(number)
-        .bind(sku)
-        .bind(name)
-        .bind(category)
-        .bind(cents)
-        .bind(pieces)
-        .bind(description)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
+    for (id, (sku, name, category, cents, pieces, description)) in (1..).zip(PRODUCTS) {
+        let product = NewProduct {
+            id,
+            sku,
+            name,
+            category,
+            price_cents: *cents,
+            stock_qty: *pieces,
+            description,
+        };
+        added += u64::from(catalog::add_product(db, &product).await?);
     }
     Ok(added)
 }
 
-async fn add_zones(db: &mut SqliteConnection) -> anyhow::Result<u64> {
+async fn add_zones(db: &mut SqliteConnection) -> sqlx::Result<u64> {
     let mut added = 0;
     for (name, cents) in ZONES {
-        added += sqlx::query(
-            "INSERT INTO shipping_zones (zone_name, base_cost_cents) VALUES (?, ?)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(name)
-        .bind(cents)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
+        added += u64::from(catalog::add_zone(db, name, *cents).await?);
     }
     Ok(added)
 }
 
 async fn add_users(db: &mut SqliteConnection) -> anyhow::Result<u64> {
     let mut added = 0;
-    for (name, email, role, address, zone) in USERS {
-        let hash = demo_password_hash(name)?;
-        added += sqlx::query(
-            "INSERT INTO users (username, email, role, address, default_zone, password_hash)
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(name)
-        .bind(email)
-        .bind(role)
-        .bind(address)
-        .bind(zone)
-        .bind(hash)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
+    for (username, email, role, address, default_zone) in USERS {
+        let user = NewUser {
+            username,
+            email,
+            role,
+            address,
+            default_zone,
+            password_hash: &demo_password_hash(username)?,
+        };
+        added += u64::from(users::add(db, &user).await?);
     }
     Ok(added)
 }

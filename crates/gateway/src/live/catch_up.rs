@@ -299,8 +299,9 @@ mod tests {
     use super::*;
     use crate::live::fake::Fake;
     use crate::live::projector::tests::{
-        delivered, dump, late, levels, orders, read_mark, run_of_updates,
+        delivered, late, levels, orders, read_mark, run_of_updates,
     };
+    use crate::storage::rows::tests::dump;
 
     fn row(service: &str, key_of: &str, key: &str, value: &str) -> StateRow {
         StateRow {

@@ -333,6 +333,7 @@ pub(super) mod tests {
     use waybill_domain::update::ReadMark;
 
     use super::*;
+    use crate::storage::rows::tests::dump;
 
     pub(in crate::live) fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -477,46 +478,6 @@ pub(super) mod tests {
         projection.close();
         writer.await.unwrap();
         applied
-    }
-
-    /// Every row of the read model, without what numbers the rows.
-    pub(in crate::live) async fn dump(db: &Db) -> Vec<String> {
-        let mut rows = Vec::new();
-        for (table, columns) in [
-            (
-                "orders",
-                "order_id, user_id, version, status, undoing, created_at, updated_at, status_since, wait_until, ended_at, total_cents, pieces, search_text, record",
-            ),
-            (
-                "order_lines",
-                "order_id, position, sku, product_id, name, quantity, unit_price_cents, line_total_cents",
-            ),
-            ("order_events", "order_id, seq, at, kind, detail"),
-            (
-                "order_payments",
-                "order_id, attempt, awakeable_id, payment_id, transaction_id, status, amount_cents",
-            ),
-            ("notifications", "id, user_id, order_id, kind, text, at"),
-            (
-                "stock_levels",
-                "sku, version, updated_at, initial, restocked, available, reserved, committed",
-            ),
-            ("read_marks", "user_id, read_at"),
-            ("late_money", "order_id, user_id, version, record"),
-        ] {
-            let sql =
-                format!("SELECT json_array('{table}', {columns}) AS row FROM {table} ORDER BY row");
-            let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-                .fetch_all(&db.read)
-                .await
-                .unwrap();
-            assert!(
-                !found.is_empty(),
-                "{table} is empty: the run does not touch it"
-            );
-            rows.extend(found);
-        }
-        rows
     }
 
     async fn dump_after(updates: Vec<Update>) -> Vec<String> {

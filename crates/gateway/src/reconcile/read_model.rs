@@ -2,13 +2,12 @@
 //! Restate holds into an empty database with the projector itself, so that
 //! there is one place only that knows how rows are made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sqlx::SqliteConnection;
 use waybill_domain::ids::{OrderId, Sku};
-use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::update::Update;
 
 use super::held::{self, RestateSnapshot};
@@ -16,7 +15,10 @@ use super::ledger::ArchivedOrders;
 use super::{About, Difference, Repair, Side};
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
-use crate::storage::read_model::write_update;
+use crate::storage::read_model::{self, write_update};
+use crate::storage::rows::{
+    self, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS, ORDERS, Rows, Shown, Table,
+};
 
 /// Orders whose rows are compared together.
 const CHUNK: usize = 500;
@@ -25,152 +27,17 @@ const SHOWN_WITHIN: Duration = Duration::from_millis(300);
 /// Longest value that is said in full.
 const LONGEST_VALUE: usize = 240;
 
-/// A table that is compared.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Table {
-    name: &'static str,
-    /// The column that says whose the row is.
-    of: &'static str,
-    /// What tells the rows of one owner apart.
-    row: &'static str,
-    cells: &'static [&'static str],
-}
-
-const ORDERS: &str = "orders";
-const OF_ORDERS: [Table; 6] = [
-    Table {
-        name: ORDERS,
-        of: "order_id",
-        row: "''",
-        cells: &[
-            "user_id",
-            "version",
-            "status",
-            "undoing",
-            "created_at",
-            "updated_at",
-            "status_since",
-            "wait_until",
-            "ended_at",
-            "total_cents",
-            "pieces",
-            "search_text",
-            "record",
-        ],
-    },
-    Table {
-        name: "order_lines",
-        of: "order_id",
-        row: "position",
-        cells: &[
-            "sku",
-            "product_id",
-            "name",
-            "quantity",
-            "unit_price_cents",
-            "line_total_cents",
-        ],
-    },
-    Table {
-        name: "order_events",
-        of: "order_id",
-        row: "seq",
-        cells: &["at", "kind", "detail"],
-    },
-    Table {
-        name: "order_payments",
-        of: "order_id",
-        row: "attempt",
-        cells: &[
-            "awakeable_id",
-            "payment_id",
-            "transaction_id",
-            "status",
-            "amount_cents",
-        ],
-    },
-    Table {
-        name: "notifications",
-        of: "order_id",
-        row: "id",
-        cells: &["user_id", "kind", "text", "at"],
-    },
-    Table {
-        name: "late_money",
-        of: "order_id",
-        row: "''",
-        cells: &["user_id", "version", "record"],
-    },
-];
-const OF_STOCK: [Table; 1] = [Table {
-    name: "stock_levels",
-    of: "sku",
-    row: "''",
-    cells: &[
-        "version",
-        "updated_at",
-        "initial",
-        "restocked",
-        "available",
-        "reserved",
-        "committed",
-    ],
-}];
-/// Filled by a trigger, and not part of an empty database.
-const OF_PRODUCTS: [Table; 1] = [Table {
-    name: "products",
-    of: "sku",
-    row: "''",
-    cells: &["stock_qty"],
-}];
-const OF_USERS: [Table; 1] = [Table {
-    name: "read_marks",
-    of: "user_id",
-    row: "''",
-    cells: &["read_at"],
-}];
-
-/// Whose row it is, in which table, which of those.
-type Address = (String, &'static str, String);
-type Rows = BTreeMap<Address, Map<String, Value>>;
-
-/// An order that the read model shows.
-#[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) order_id: OrderId,
-    pub(super) status: OrderStatus,
-}
-
-/// Every order that is shown, or the one.
-pub(super) async fn shown(db: &Db, only: Option<&OrderId>) -> anyhow::Result<Vec<Shown>> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT order_id, status FROM orders WHERE ?1 IS NULL OR order_id = ?1")
-            .bind(only.map(OrderId::as_str))
-            .fetch_all(&db.read)
-            .await?;
-    // What is no order id or no status is a difference of its row.
-    let read = rows.into_iter().filter_map(|(order, status)| {
-        Some(Shown {
-            order_id: OrderId::parse(&order).ok()?,
-            status: OrderStatus::parse(&status)?,
-        })
-    });
-    Ok(read.collect())
-}
-
 /// The records of these orders, as the read model has them.
 pub(super) async fn records(db: &Db, shown: &[Shown]) -> anyhow::Result<ArchivedOrders> {
     let mut kept = ArchivedOrders::new();
     for chunk in shown.chunks(CHUNK) {
         let ids: Vec<_> = chunk.iter().map(|it| it.order_id.as_str()).collect();
-        let rows: Vec<String> = sqlx::query_scalar(
-            "SELECT record FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
-        )
-        .bind(serde_json::to_string(&ids)?)
-        .fetch_all(&db.read)
-        .await?;
-        let records = rows.iter().filter_map(|row| serde_json::from_str(row).ok());
-        kept.extend(records.map(|record: OrderRecord| (record.order_id.clone(), record)));
+        let records = rows::records(db, &ids).await?;
+        kept.extend(
+            records
+                .into_iter()
+                .map(|record| (record.order_id.clone(), record)),
+        );
     }
     Ok(kept)
 }
@@ -228,7 +95,7 @@ pub(super) async fn differences(
             .flat_map(|order| updates_of(held, order))
             .collect();
         let expected = expected(&mut scratch, &OF_ORDERS, &ids, &updates).await?;
-        let found = in_one_moment(db, &OF_ORDERS, &ids).await?;
+        let found = rows::in_one_moment(db, &OF_ORDERS, &ids).await?;
         let has_moved_on = |of: &str| {
             let address = (of.to_owned(), ORDERS, String::new());
             held.is_outrun(of, found.get(&address).map(version))
@@ -243,8 +110,8 @@ pub(super) async fn differences(
     let skus: Vec<_> = held.levels.keys().map(Sku::to_string).collect();
     let updates: Vec<_> = held.levels.values().cloned().map(Update::Stock).collect();
     let mut should = expected(&mut scratch, &OF_STOCK, &skus, &updates).await?;
-    let mut found = in_one_moment(db, &OF_STOCK, &skus).await?;
-    for (address, cells) in in_one_moment(db, &OF_PRODUCTS, &skus).await? {
+    let mut found = rows::in_one_moment(db, &OF_STOCK, &skus).await?;
+    for (address, cells) in rows::in_one_moment(db, &OF_PRODUCTS, &skus).await? {
         let sku = Sku::parse(&address.0)?;
         let level = &held.levels[&sku];
         let cells_due = Map::from_iter([("stock_qty".to_owned(), Value::from(level.available))]);
@@ -265,7 +132,7 @@ pub(super) async fn differences(
     let users: Vec<_> = held.marks.keys().map(ToString::to_string).collect();
     let updates: Vec<_> = held.marks.values().cloned().map(Update::Read).collect();
     let should = expected(&mut scratch, &OF_USERS, &users, &updates).await?;
-    let found = in_one_moment(db, &OF_USERS, &users).await?;
+    let found = rows::in_one_moment(db, &OF_USERS, &users).await?;
     differences.extend(compare(&should, &found, |user| {
         waybill_domain::ids::Username::parse(user)
             .map_or_else(|_| About::Order(user.to_owned()), About::User)
@@ -293,9 +160,7 @@ async fn levels_outrun(
 ) -> anyhow::Result<BTreeSet<Sku>> {
     // What Restate held is shown by now, unless it never will be.
     tokio::time::sleep(SHOWN_WITHIN).await;
-    let shown: Vec<(String, i64)> = sqlx::query_as("SELECT sku, version FROM stock_levels")
-        .fetch_all(&db.read)
-        .await?;
+    let shown = rows::stock_versions(db).await?;
     let newer: Vec<_> = shown
         .into_iter()
         .filter_map(|(sku, version)| Some((Sku::parse(&sku).ok()?, u64::try_from(version).ok()?)))
@@ -320,36 +185,10 @@ pub(super) async fn rewrite(
     held: &RestateSnapshot,
     about: &About,
 ) -> anyhow::Result<()> {
-    let (statements, of, updates): (&[&'static str], _, _) = match about {
-        About::Order(id) => (
-            &[
-                "DELETE FROM orders WHERE order_id = ?",
-                "DELETE FROM notifications WHERE order_id = ?",
-                "DELETE FROM late_money WHERE order_id = ?",
-            ],
-            id.clone(),
-            updates_of(held, &OrderId::parse(id)?),
-        ),
-        About::Stock(sku) => (
-            &["DELETE FROM stock_levels WHERE sku = ?"],
-            sku.to_string(),
-            held.levels
-                .get(sku)
-                .cloned()
-                .map(Update::Stock)
-                .into_iter()
-                .collect(),
-        ),
-        About::User(user) => (
-            &["DELETE FROM read_marks WHERE user_id = ?"],
-            user.to_string(),
-            held.marks
-                .get(user)
-                .cloned()
-                .map(Update::Read)
-                .into_iter()
-                .collect(),
-        ),
+    let updates = match about {
+        About::Order(id) => updates_of(held, &OrderId::parse(id)?),
+        About::Stock(sku) => Vec::from_iter(held.levels.get(sku).cloned().map(Update::Stock)),
+        About::User(user) => Vec::from_iter(held.marks.get(user).cloned().map(Update::Read)),
     };
     if let About::Stock(sku) = about
         && levels_outrun(db, admin_api, held).await?.contains(sku)
@@ -357,21 +196,16 @@ pub(super) async fn rewrite(
         return Ok(());
     }
     let mut transaction = db.begin().await?;
-    if let About::Order(id) = about {
-        let shown: Option<i64> =
-            sqlx::query_scalar("SELECT version FROM orders WHERE order_id = ?")
-                .bind(id)
-                .fetch_optional(&mut *transaction)
-                .await?;
-        if held.is_outrun(id, shown) {
-            return Ok(());
+    match about {
+        About::Order(id) => {
+            let shown = read_model::order_version(&mut transaction, id).await?;
+            if held.is_outrun(id, shown) {
+                return Ok(());
+            }
+            read_model::forget_order(&mut transaction, id).await?;
         }
-    }
-    for statement in statements {
-        sqlx::query(*statement)
-            .bind(&of)
-            .execute(&mut *transaction)
-            .await?;
+        About::Stock(sku) => read_model::forget_stock(&mut transaction, sku).await?,
+        About::User(user) => read_model::forget_read_mark(&mut transaction, user).await?,
     }
     for update in &updates {
         write_update(&mut transaction, update).await?;
@@ -406,53 +240,9 @@ async fn expected(
     for update in updates {
         write_update(&mut transaction, update).await?;
     }
-    let rows = rows(&mut transaction, tables, owners).await?;
+    let rows = rows::rows(&mut transaction, tables, owners).await?;
     transaction.rollback().await?;
     Ok(rows)
-}
-
-async fn in_one_moment(
-    db: &Db,
-    tables: &'static [Table],
-    owners: &[String],
-) -> anyhow::Result<Rows> {
-    let mut snapshot = db.read.begin().await?;
-    let rows = rows(&mut snapshot, tables, owners).await?;
-    snapshot.rollback().await?;
-    Ok(rows)
-}
-
-async fn rows(
-    db: &mut SqliteConnection,
-    tables: &'static [Table],
-    owners: &[String],
-) -> anyhow::Result<Rows> {
-    let owners = serde_json::to_string(owners)?;
-    let mut all = Rows::new();
-    for table in tables {
-        let cells: Vec<_> = table
-            .cells
-            .iter()
-            .map(|cell| format!("'{cell}', {cell}"))
-            .collect();
-        let sql = format!(
-            "SELECT {}, CAST({} AS TEXT), json_object({}) FROM {}
-             WHERE {} IN (SELECT value FROM json_each(?))",
-            table.of,
-            table.row,
-            cells.join(", "),
-            table.name,
-            table.of
-        );
-        let rows: Vec<(String, String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(&owners)
-            .fetch_all(&mut *db)
-            .await?;
-        for (of, row, cells) in rows {
-            all.insert((of, table.name, row), serde_json::from_str(&cells)?);
-        }
-    }
-    Ok(all)
 }
 
 fn compare(should: &Rows, found: &Rows, about: impl Fn(&str) -> About) -> Vec<Difference> {

@@ -78,11 +78,7 @@ fn stock_announced(announcement: &Announcement) -> Result<(), String> {
 
 /// Reads, and takes the write lock for a moment.
 async fn database_usable(infra: &Infra) -> Result<(), String> {
-    let prove = async {
-        sqlx::query("SELECT 1").execute(&infra.db.read).await?;
-        infra.db.begin().await?.rollback().await
-    };
-    match tokio::time::timeout(PROVE_WITHIN, prove).await {
+    match tokio::time::timeout(PROVE_WITHIN, infra.db.prove()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", PROVE_WITHIN.as_secs())),

@@ -1,7 +1,7 @@
 //! Products and zones in SQLite.
 
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 use waybill_domain::basket;
 use waybill_domain::ids::Sku;
 use waybill_domain::money::Cents;
@@ -225,6 +225,67 @@ pub async fn zone(db: &Db, name: &str) -> sqlx::Result<Option<Zone>> {
     .bind(name)
     .fetch_optional(&db.read)
     .await
+}
+
+/// A product that is not in the catalog yet.
+#[derive(Debug)]
+pub struct NewProduct<'a> {
+    /// The catalog's number.
+    pub id: i64,
+    /// Stock keeping unit.
+    pub sku: &'a str,
+    /// What it is called.
+    pub name: &'a str,
+    /// Where it is listed.
+    pub category: &'a str,
+    /// Price of one piece, in cents.
+    pub price_cents: i64,
+    /// Pieces that it begins with.
+    pub stock_qty: i64,
+    /// What it is.
+    pub description: &'a str,
+}
+
+/// Adds a product; one that is there stays as it is. Answers whether it is new.
+pub async fn add_product(
+    db: &mut SqliteConnection,
+    product: &NewProduct<'_>,
+) -> sqlx::Result<bool> {
+    // Inventory may have been heard of before the catalog was loaded again.
+    let added = sqlx::query(
+        "INSERT INTO products (id, sku, name, category, price_cents, stock_qty, description)
+         VALUES (?1, ?2, ?3, ?4, ?5,
+                 coalesce((SELECT available FROM stock_levels WHERE sku = ?2), ?6), ?7)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(product.id)
+    .bind(product.sku)
+    .bind(product.name)
+    .bind(product.category)
+    .bind(product.price_cents)
+    .bind(product.stock_qty)
+    .bind(product.description)
+    .execute(db)
+    .await?;
+    Ok(added.rows_affected() > 0)
+}
+
+/// Adds a shipping zone; one that is there stays as it is. Answers whether it is
+/// new.
+pub async fn add_zone(
+    db: &mut SqliteConnection,
+    name: &str,
+    base_cost_cents: i64,
+) -> sqlx::Result<bool> {
+    let added = sqlx::query(
+        "INSERT INTO shipping_zones (zone_name, base_cost_cents) VALUES (?, ?)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(name)
+    .bind(base_cost_cents)
+    .execute(db)
+    .await?;
+    Ok(added.rows_affected() > 0)
 }
 
 #[cfg(test)]

@@ -103,6 +103,12 @@ impl Db {
         self.write.begin_with("BEGIN IMMEDIATE").await
     }
 
+    /// Reads, and takes the write lock for a moment.
+    pub async fn prove(&self) -> sqlx::Result<()> {
+        sqlx::query("SELECT 1").execute(&self.read).await?;
+        self.begin().await?.rollback().await
+    }
+
     /// Closes every connection, which also folds the WAL back into the file.
     pub async fn close(&self) {
         self.read.close().await;

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use serde_json::json;
 use sqlx::SqliteConnection;
 use waybill_domain::Timestamp;
+use waybill_domain::ids::{Sku, Username};
 use waybill_domain::notification::Notification;
 use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
 use waybill_domain::payment::LateMoney;
@@ -65,7 +66,7 @@ async fn write_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::R
             // Restate has forgotten the old order (ORDER_RETENTION) and its
             // customer has used the id again: versions begin anew.
             std::cmp::Ordering::Greater => {
-                forget_order(db, record).await?;
+                forget_order(db, record.order_id.as_str()).await?;
                 known = None;
             }
         }
@@ -234,17 +235,44 @@ async fn known_order(
     .await
 }
 
-async fn forget_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
+/// The version of an order that is here.
+pub async fn order_version(db: &mut SqliteConnection, order_id: &str) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT version FROM orders WHERE order_id = ?")
+        .bind(order_id)
+        .fetch_optional(db)
+        .await
+}
+
+/// Drops an order with all that belongs to it.
+pub async fn forget_order(db: &mut SqliteConnection, order_id: &str) -> sqlx::Result<()> {
     for statement in [
         "DELETE FROM orders WHERE order_id = ?",
         "DELETE FROM notifications WHERE order_id = ?",
         "DELETE FROM late_money WHERE order_id = ?",
     ] {
         sqlx::query(statement)
-            .bind(record.order_id.as_str())
+            .bind(order_id)
             .execute(&mut *db)
             .await?;
     }
+    Ok(())
+}
+
+/// Drops a stock level.
+pub async fn forget_stock(db: &mut SqliteConnection, sku: &Sku) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM stock_levels WHERE sku = ?")
+        .bind(sku.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Drops how far somebody has read.
+pub async fn forget_read_mark(db: &mut SqliteConnection, user: &Username) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM read_marks WHERE user_id = ?")
+        .bind(user.as_str())
+        .execute(db)
+        .await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Users and tokens in SQLite.
 
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
@@ -125,6 +125,40 @@ pub async fn revoke_token(db: &Db, id: i64) -> sqlx::Result<bool> {
         .execute(&db.write)
         .await?;
     Ok(gone.rows_affected() == 1)
+}
+
+/// Somebody who is not known yet.
+#[derive(Debug)]
+pub struct NewUser<'a> {
+    /// User name.
+    pub username: &'a str,
+    /// E-mail address.
+    pub email: &'a str,
+    /// `customer` or `admin`.
+    pub role: &'a str,
+    /// Where to ship by default.
+    pub address: &'a str,
+    /// Shipping zone by default.
+    pub default_zone: &'a str,
+    /// The password, hashed.
+    pub password_hash: &'a str,
+}
+
+/// Adds a user; one who is there stays as they are. Answers whether they are new.
+pub async fn add(db: &mut SqliteConnection, user: &NewUser<'_>) -> sqlx::Result<bool> {
+    let added = sqlx::query(
+        "INSERT INTO users (username, email, role, address, default_zone, password_hash)
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(user.username)
+    .bind(user.email)
+    .bind(user.role)
+    .bind(user.address)
+    .bind(user.default_zone)
+    .bind(user.password_hash)
+    .execute(db)
+    .await?;
+    Ok(added.rows_affected() > 0)
 }
 
 #[cfg(test)]

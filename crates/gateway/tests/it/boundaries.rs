@@ -182,12 +182,7 @@ const FOR_TESTS: [&str; 3] = ["router/tests.rs", "live/fake.rs", "console/sample
 /// The modules of its own crate that a source names after `crate::`, its tests and
 /// comments left out.
 fn known_modules(source: &str) -> BTreeSet<String> {
-    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
-    let code = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n");
+    let code = without_tests(source);
     let word = |text: &str| -> String {
         text.trim_start()
             .chars()
@@ -281,6 +276,23 @@ fn the_shop_knows_no_web_framework() {
     assert!(knowing.is_empty(), "these name axum: {knowing:?}");
 }
 
+#[test]
+fn all_sql_is_in_storage() {
+    let folder = repository().join("crates/gateway/src");
+    let mut sources = Vec::new();
+    sources_below(&folder, &folder, &mut sources);
+    let asking: Vec<_> = sources
+        .iter()
+        .filter(|(file, _)| !file.starts_with("storage/") && !FOR_TESTS.contains(&file.as_str()))
+        .filter(|(_, source)| without_tests(source).contains("sqlx::query"))
+        .map(|(file, _)| file)
+        .collect();
+    assert!(
+        asking.is_empty(),
+        "their SQL belongs to storage: {asking:?}"
+    );
+}
+
 /// The module of a file: `live/sse.rs` is `live::sse`, `lib.rs` nothing.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_end_matches(".rs");
@@ -289,6 +301,23 @@ fn module_of(file: &str) -> Vec<String> {
         "lib" => Vec::new(),
         path => path.split('/').map(str::to_owned).collect(),
     }
+}
+
+/// A source without its tests, which stand at its end, and without comments.
+fn without_tests(source: &str) -> String {
+    let is_test = |at: usize| {
+        let module = source[at..].lines().nth(1).unwrap_or_default();
+        module.contains("mod ") && module.contains('{')
+    };
+    let end = source
+        .match_indices("#[cfg(test)]\n")
+        .map(|(at, _)| at)
+        .find(|at| is_test(*at));
+    source[..end.unwrap_or(source.len())]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The paths that a use tree names: `a::{b, c::D}` is `a::b` and `a::c::D`.
@@ -330,12 +359,7 @@ fn known_files(
     module: &[String],
     files: &BTreeSet<Vec<String>>,
 ) -> BTreeSet<Vec<String>> {
-    let code = source.split("#[cfg(test)]\n").next().unwrap();
-    let code = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n");
+    let code = without_tests(source);
     let mut known = BTreeSet::new();
     for (root, up) in [("crate::", None), ("super::", Some(1)), ("self::", Some(0))] {
         for (at, _) in code.match_indices(root) {
@@ -432,8 +456,14 @@ fn at_most_three_files_go_in_a_circle() {
 fn circles_are_found() {
     let file = |name: &str, source: &str| (name.to_owned(), source.to_owned());
     let sources = [
-        file("lib.rs", "mod a;\nmod b;\nmod c;\nmod d;"),
-        file("a.rs", "mod inner;\nuse crate::{b::{B, self}, d};"),
+        file(
+            "lib.rs",
+            "#[cfg(test)]\nmod fake;\nmod a;\nmod b;\nmod c;\nmod d;",
+        ),
+        file(
+            "a.rs",
+            "#[cfg(test)]\nmod fake;\nmod inner;\nuse crate::{b::{B, self}, d};",
+        ),
         file("a/inner.rs", "use super::Outer;\nfn f() { crate::c::g() }"),
         file("b.rs", "pub(super) use crate::a::inner::X;"),
         file(
