@@ -64,10 +64,13 @@ impl fmt::Display for NotReady {
 }
 
 impl Launcher {
-    /// Looks for the programs and starts none of them.
+    /// Looks for the programs, makes room in their logs, and starts none of them.
     pub fn new(plan: Plan) -> Result<Self, String> {
         let programs = plan.components().map(|it| Ok((it, program(&plan, it)?)));
-        let programs = programs.collect::<Result<_, String>>()?;
+        let mut programs = programs.collect::<Result<BTreeMap<_, _>, String>>()?;
+        for program in programs.values_mut() {
+            program.begin_log();
+        }
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(LOOK_WITHIN)
@@ -108,9 +111,6 @@ impl Launcher {
     pub async fn start_all(&self) -> Result<String, NotReady> {
         fs::create_dir_all(&self.plan.logs)
             .map_err(|error| NotReady::of_all(format!("{}: {error}", self.plan.logs.display())))?;
-        for (_, program) in self.programs() {
-            program.make_room();
-        }
         self.launch(Component::Restate, &[]);
         self.launch(Component::Sandbox, &[]);
         let seeded = self.seed(Component::Gateway)?;
@@ -331,7 +331,7 @@ impl Launcher {
             return Err(NotReady {
                 component: Some(component),
                 why: format!("{component} {why} ({told}). Its last lines, all in {log}:"),
-                log: program.log_since(0, LOG_LINES),
+                log: program.last_lines(LOG_LINES),
             });
         }
     }
@@ -436,6 +436,7 @@ pub fn program(plan: &Plan, component: Component) -> Result<Program, String> {
         variables: plan.variables(component),
         environment: plan.environment,
         log: plan.logs.join(format!("{component}.log")),
+        log_begins: 0,
         folder: plan.works_in.clone(),
     })
 }

@@ -212,7 +212,9 @@ async fn demo(mut requests: Requests) -> End {
     say(&Event::Starting {
         addresses: addresses(&launcher),
     });
-    let alarms = Alarms::from_now_on(&launcher);
+    let mut alarms = Alarms::from_now_on(&launcher);
+    // Until it serves, it warns of every question whether it does.
+    alarms.leave(Component::Restate);
     let starting: Work<'_> = Box::pin(async {
         let seeded = launcher.start_all().await?;
         Ok(ready(&launcher, seeded))
@@ -274,6 +276,7 @@ async fn run<'a>(
         tokio::select! {
             done = working => {
                 work = None;
+                warn(&mut alarms, launcher);
                 match done {
                     Ok(event) => say(&event),
                     Err(failure) => return failed(&failure),
@@ -291,11 +294,16 @@ async fn run<'a>(
                         Err(failure) => return failed(&failure),
                     }
                 }
-                for (part, line) in alarms.look(launcher) {
-                    say(&Event::Said { part, line });
-                }
+                warn(&mut alarms, launcher);
             }
         }
+    }
+}
+
+/// Says what the logs warn of.
+fn warn(alarms: &mut Alarms, launcher: &Launcher) {
+    for (part, line) in alarms.look(launcher) {
+        say(&Event::Said { part, line });
     }
 }
 
@@ -349,7 +357,7 @@ fn told(launcher: &Launcher, happening: Happening) -> Result<Event, NotReady> {
             Err(NotReady {
                 why: format!("{why}. Its last lines, all in {}:", program.log.display()),
                 component: Some(component),
-                log: program.log_since(0, LAST_LINES),
+                log: program.last_lines(LAST_LINES),
             })
         }
     }

@@ -31,6 +31,8 @@ pub struct Program {
     pub environment: Environment,
     /// Where it writes what it says.
     pub log: PathBuf,
+    /// Where in the log the lines of this run begin, in bytes.
+    pub log_begins: u64,
     /// Where it works.
     pub folder: PathBuf,
 }
@@ -91,14 +93,21 @@ impl Program {
         command
     }
 
-    /// Puts a log aside that has grown too large.
-    pub fn make_room(&self) {
+    /// Puts a log aside that has grown too large; what it holds then is of
+    /// earlier runs.
+    pub fn begin_log(&mut self) {
         if self.log_length() > FULL_LOG_BYTES {
             let mut aside = self.log.clone().into_os_string();
             aside.push(".1");
             // If it cannot be moved, it goes on growing.
             let _ = fs::rename(&self.log, aside);
         }
+        self.log_begins = self.log_length();
+    }
+
+    /// The last lines of the log that are of this run.
+    pub fn last_lines(&self, lines: usize) -> String {
+        self.log_since(self.log_begins, lines)
     }
 
     /// The last lines of the log from byte `since` on.

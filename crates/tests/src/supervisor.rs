@@ -179,10 +179,6 @@ impl Tail {
     }
 
     fn alarms(&mut self, program: &Program) -> Vec<String> {
-        if program.log_length() < self.read {
-            // It has made room for a new one.
-            self.read = 0;
-        }
         if let Ok(mut log) = File::open(&program.log)
             && log.seek(SeekFrom::Start(self.read)).is_ok()
             && let Ok(read) = log.take(READ_AT_ONCE).read_to_end(&mut self.rest)
