@@ -28,7 +28,7 @@ dev: setup
 
 # What differs between Restate, SQLite and the ledger of the demo; --repair mends it, an order's id narrows it
 reconcile *arguments: _node
-    cargo build --quiet --bin gateway
+    cargo build --quiet --bin gateway --bin launcher
     @exec node scripts/reconcile.mjs "$@"
 
 # Format the Rust sources

@@ -1,4 +1,4 @@
-// `just bench`: runs crates/gateway/tests/it/pipeline.rs against the release build and the real
+// `just bench`: runs crates/tests/tests/it/pipeline.rs against the release build and the real
 // Restate server. Arguments go to the benchmark.
 
 import { spawnSync } from "node:child_process";
@@ -6,7 +6,7 @@ import { cargoBinDirectory, restateCli, restateServer, root } from "./binaries.m
 
 const { status } = spawnSync(
   "cargo",
-  ["bench", "--locked", "--package", "waybill-gateway", "--bench", "pipeline", "--", ...process.argv.slice(2)],
+  ["bench", "--locked", "--package", "waybill-tests", "--bench", "pipeline", "--", ...process.argv.slice(2)],
   {
     cwd: root,
     stdio: "inherit",

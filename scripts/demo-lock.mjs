@@ -4,7 +4,9 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { root } from "./binaries.mjs";
-import { dataDirectory } from "./demo-settings.mjs";
+
+/** The folder of everything that the demo keeps. */
+export const dataDirectory = process.env.WAYBILL_DATA_DIR || "data";
 
 // Relative where it can be: a socket's path may have about a hundred characters.
 const SOCKET = `${dataDirectory}/demo.sock`;

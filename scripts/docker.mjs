@@ -99,13 +99,13 @@ async function startDaemon() {
   let hasEnded = false;
   ended.then(() => (hasEnded = true));
   // Ends it, should we be killed.
-  const watchdog = spawn(process.execPath, [join(root, "scripts", "watchdog.mjs")], { detached: true, stdio: ["pipe", "ignore", "inherit"] });
-  watchdog.stdin.write(`+${daemon.pid}\n${folder}\n`);
+  const watchdog = spawn("/bin/sh", [join(root, "crates", "tests", "src", "watchdog.sh"), "10"], { detached: true, stdio: ["pipe", "ignore", "inherit"] });
+  watchdog.stdin.write(`+ ${daemon.pid}\n/ ${folder}\n`);
 
   const stop = async () => {
     daemon.kill("SIGTERM");
     await ended;
-    watchdog.stdin.end(`-${daemon.pid}\n`);
+    watchdog.stdin.end(`- ${daemon.pid}\n`);
     // Some hundred thousand files: too many for rmSync.
     spawnSync("rm", ["--recursive", "--force", "--one-file-system", folder], { stdio: "ignore" });
   };

@@ -1,8 +1,7 @@
 // `just reset`: forgets what the demo has kept.
 
 import { rmSync } from "node:fs";
-import { askRunningDemo } from "./demo-lock.mjs";
-import { dataDirectory } from "./demo-settings.mjs";
+import { askRunningDemo, dataDirectory } from "./demo-lock.mjs";
 
 const running = await askRunningDemo();
 if (running !== null) {

@@ -133,7 +133,7 @@ function addRust(folder, environment) {
   }
   // Our own crates are the Dockerfile's to build, and test programs are large.
   run("find", [warm, "-mindepth", "2", "-maxdepth", "2", "-regextype", "posix-extended", "-regex",
-    ".*/(lib)?(waybill|services|gateway|sandbox|it|pipeline)[-_][^/]*", "-exec", "rm", "-rf", "{}", "+"]);
+    ".*/(lib)?(waybill|services|gateway|sandbox|it|launcher|pipeline)[-_][^/]*", "-exec", "rm", "-rf", "{}", "+"]);
   return [
     `CARGO_HOME=${cargoHome}`,
     "CARGO_NET_OFFLINE=true",

@@ -27,8 +27,6 @@ const environment = {
   RESTATE_SERVER_BIN: restateServer(),
   RESTATE_CLI_BIN: restateCli(),
   WAYBILL_BIN_DIR: bin,
-  // Cargo hands a package's tests its own binaries only, and `services` is not the gateway's.
-  SERVICES_BIN: join(bin, "services"),
   CHROMIUM_BIN: findBrowser() ?? "",
 };
 // The runner gets a Ctrl-C too; we stay to see what it leaves behind.

@@ -1,20 +1,11 @@
 // Restate, the services, the outside world and the gateway: real processes on free ports, in a
-// temporary folder. Wired as the demo is, by the same settings. Nothing outlives the worker that
-// started it, however that ends: scripts/watchdog.mjs reads a pipe that the kernel then closes.
+// temporary folder. The launcher (crates/tests) starts them, starts again what crashes, and ends and
+// removes all of it when the worker that asked for it is gone, however that ends.
 
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
-import { cargoBinDirectory, restateServer, root } from "../../scripts/binaries.mjs";
-import { demoSettings } from "../../scripts/demo-settings.mjs";
+import { launch } from "../../scripts/launcher.mjs";
 
-const READY_WITHIN_MS = 60_000;
-const START_TRIES = 3;
-const QUICK_DEATH_MS = 1_000;
 const LOG_LINES = 40;
 
 export type Part = "restate" | "services" | "sandbox" | "gateway";
@@ -27,10 +18,10 @@ export interface Product {
   price_cents: number;
 }
 
-interface Program {
-  command: string;
-  args: string[];
-  env: NodeJS.ProcessEnv;
+/** What the launcher says: crates/tests/src/main.rs has the list. */
+interface Event {
+  event: "ready" | "ended" | "started" | "killed" | "serves" | "failed";
+  [field: string]: any;
 }
 
 export class World {
@@ -38,100 +29,33 @@ export class World {
   readonly sandbox: string;
   readonly folder: string;
   #admin: string;
-  #ops: string;
-  #programs: Record<Part, Program>;
-  #running = new Map<Part, ChildProcess>();
-  #watchdog: ChildProcess;
+  #logs: string;
+  #launched: Launched;
 
   static async start(): Promise<World> {
-    for (let attempt = 1; ; attempt += 1) {
-      const world = new World(await freePorts(7));
-      try {
-        await world.#startAll();
-        return world;
-      } catch (error) {
-        await world.end();
-        // A port can be taken between its choice and its use.
-        const isTaken = /in use/i.test(String(error));
-        if (!isTaken || attempt === START_TRIES) throw error;
-      }
-    }
+    const launched = new Launched();
+    return new World(launched, await launched.says("ready"));
   }
 
-  private constructor([gateway, services, ops, sandbox, ingress, admin, node]: number[]) {
-    this.folder = mkdtempSync(join(tmpdir(), "waybill-world-"));
-    const { url, variables } = demoSettings({
-      PATH: process.env.PATH,
-      HOME: this.folder,
-      TMPDIR: this.folder,
-      WAYBILL_TEST_RUN: process.env.WAYBILL_TEST_RUN,
-      WEB_DIR: process.env.WEB_DIR,
-      RUST_BACKTRACE: "1",
-      DATABASE_URL: `sqlite://${this.folder}/waybill.db`,
-      SANDBOX_DATABASE_URL: `sqlite://${this.folder}/sandbox.db`,
-      GATEWAY_LISTEN: `127.0.0.1:${gateway}`,
-      SERVICES_LISTEN: `127.0.0.1:${services}`,
-      SERVICES_OPS_LISTEN: `127.0.0.1:${ops}`,
-      SANDBOX_LISTEN: `127.0.0.1:${sandbox}`,
-      RESTATE_BASE_DIR: join(this.folder, "restate"),
-      RESTATE_INGRESS__BIND_PORT: String(ingress),
-      RESTATE_ADMIN__BIND_PORT: String(admin),
-      RESTATE_BIND_PORT: String(node),
-      // Tests kill processes, not the machine: what the kernel has is kept.
-      RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC: "true",
-      RESTATE_BIFROST__LOCAL__ROCKSDB_DISABLE_WAL_FSYNC: "true",
-    });
-    this.gateway = url.gateway;
-    this.sandbox = url.sandbox;
-    this.#admin = url.admin;
-    this.#ops = url.ops;
-
-    const bin = process.env.WAYBILL_BIN_DIR || cargoBinDirectory();
-    const ours = (name: string) => join(bin, name);
-    const restate = process.env.RESTATE_SERVER_BIN || restateServer();
-    const config = ["--no-logo", "--config-file", join(root, "restate.toml")];
-    this.#programs = {
-      restate: { command: restate, args: config, env: variables.restate },
-      services: { command: ours("services"), args: [], env: variables.services },
-      sandbox: { command: ours("gateway"), args: ["sandbox"], env: variables.sandbox },
-      gateway: { command: ours("gateway"), args: ["serve"], env: variables.gateway },
-    };
-    this.#watchdog = spawn(process.execPath, [join(root, "scripts", "watchdog.mjs")], {
-      detached: true,
-      stdio: ["pipe", "ignore", "inherit"],
-    });
-    this.#tellWatchdog(`/${this.folder}`);
-  }
-
-  async #startAll() {
-    for (const { command } of Object.values(this.#programs)) {
-      if (!existsSync(command)) throw new Error(`${command} is missing: run "cargo build --bins" and "just setup".`);
-    }
-    this.#launch("restate");
-    this.#launch("sandbox");
-    await this.#seed();
-    await this.#ready("restate");
-    this.#launch("services");
-    await this.#ready("services");
-    this.#launch("gateway");
-    await this.#ready("sandbox");
-    await this.#ready("gateway");
-    await this.#until("the stock is known", async () => {
-      const { products } = await json(`${this.gateway}/api/products?per_page=100`, { "x-user-id": "admin" });
-      const [row] = await this.#sql("SELECT count(*) AS n FROM state WHERE service_name = 'Inventory' AND key = 'level'");
-      return row.n === products.length || `Inventory knows ${row.n} of ${products.length} products`;
-    });
+  private constructor(launched: Launched, { addresses, folder, logs }: Event) {
+    this.#launched = launched;
+    this.gateway = addresses.gateway;
+    this.sandbox = addresses.sandbox;
+    this.#admin = addresses.admin;
+    this.folder = folder;
+    this.#logs = logs;
   }
 
   /** Ends a process as hard as one can. */
   async kill(part: Part) {
-    await this.#end(part, "SIGKILL");
+    this.#launched.tell({ do: "kill", part });
+    await this.#launched.says("killed");
   }
 
   /** Starts it again on the same port, and waits until it serves. */
   async startAgain(part: Part) {
-    this.#launch(part);
-    await this.#ready(part);
+    this.#launched.tell({ do: "start", part });
+    await this.#launched.says("serves");
   }
 
   /** The product with this SKU. */
@@ -156,73 +80,15 @@ export class World {
   /** The last lines of every log. */
   logs(): string {
     return PARTS.map((part) => {
-      const lines = this.#log(part).split("\n").slice(-LOG_LINES).join("\n");
-      return `---- ${part}\n${lines}`;
+      const file = join(this.#logs, `${part}.log`);
+      const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+      return `---- ${part}\n${text.split("\n").slice(-LOG_LINES).join("\n")}`;
     }).join("\n");
   }
 
   /** Ends and removes all of it. */
   async end() {
-    for (const part of [...PARTS].reverse()) await this.#end(part, "SIGKILL");
-    rmSync(this.folder, { recursive: true, force: true });
-    const gone = once(this.#watchdog, "exit");
-    this.#watchdog.stdin!.end();
-    await gone;
-  }
-
-  async #seed() {
-    const { command, env } = this.#programs.gateway;
-    const child = spawn(command, ["seed-demo"], { cwd: this.folder, env, stdio: ["ignore", "ignore", "inherit"] });
-    const [code] = await once(child, "exit");
-    if (code !== 0) throw new Error(`"gateway seed-demo" ended with code ${code}`);
-  }
-
-  #launch(part: Part) {
-    const { command, args, env } = this.#programs[part];
-    const log = openSync(join(this.folder, `${part}.log`), "a");
-    const child = spawn(command, args, { cwd: this.folder, env, detached: true, stdio: ["ignore", log, log] });
-    closeSync(log);
-    this.#running.set(part, child);
-    this.#tellWatchdog(`+${child.pid}`);
-    const startedAt = Date.now();
-    child.once("exit", () => {
-      this.#tellWatchdog(`-${child.pid}`);
-      // Whoever crashes is started again, as by any supervisor; who cannot start is not.
-      if (this.#running.get(part) === child && Date.now() - startedAt > QUICK_DEATH_MS) this.#launch(part);
-    });
-  }
-
-  async #end(part: Part, signal: NodeJS.Signals) {
-    const child = this.#running.get(part);
-    if (!child?.pid) return;
-    this.#running.delete(part);
-    const gone = child.exitCode === null && child.signalCode === null ? once(child, "exit") : null;
-    try {
-      process.kill(-child.pid, signal);
-    } catch {
-      // It has just ended.
-    }
-    await gone;
-  }
-
-  async #ready(part: Part) {
-    const addresses = {
-      restate: [`${this.#admin}/health`],
-      // Registered last: then Restate knows all of them.
-      services: [`${this.#ops}/healthz`, `${this.#admin}/services/UserSession`, `${this.#admin}/services/OrderFulfillmentWorkflow`],
-      sandbox: [`${this.sandbox}/healthz`],
-      gateway: [`${this.gateway}/login`],
-    }[part];
-    for (const address of addresses) {
-      await this.#until(`${part} serves ${address}`, async () => {
-        const answer = await fetch(address);
-        return answer.ok || `${answer.status} ${await answer.text()}`;
-      });
-    }
-    // Restate says that it is healthy a little before its partitions are.
-    if (part === "restate") {
-      await this.#until("Restate answers queries", async () => Boolean(await this.#sql("SELECT count(*) FROM state")));
-    }
+    await this.#launched.end();
   }
 
   async #sql(query: string): Promise<Record<string, any>[]> {
@@ -234,28 +100,42 @@ export class World {
     if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
     return (await answer.json()).rows;
   }
+}
 
-  /** Looks again until `look` answers true; otherwise it says or throws what there is instead. */
-  async #until(what: string, look: () => Promise<boolean | string>) {
-    const deadline = Date.now() + READY_WITHIN_MS;
+/** The launcher, and what it has said that nobody has asked for yet. */
+class Launched {
+  #said: Event[] = [];
+  #failure: Error | null = null;
+  #isHeard = () => {};
+  #launcher = launch("world", (event: Event) => {
+    if (event.event === "failed") this.#failure = new Error(`${event.reasons.join("\n")}\n${event.log}`);
+    this.#said.push(event);
+    this.#isHeard();
+  });
+
+  constructor() {
+    this.#launcher.ended.then((code: number) => {
+      this.#failure ??= new Error(`the launcher has ended with code ${code}`);
+      this.#isHeard();
+    });
+  }
+
+  tell(command: { do: "kill" | "start"; part: Part }) {
+    this.#launcher.tell(command);
+  }
+
+  end() {
+    return this.#launcher.end();
+  }
+
+  /** Waits for an event of this kind. */
+  async says(kind: Event["event"]): Promise<Event> {
     for (;;) {
-      const seen = await look().catch((error) => String(error.cause ?? error));
-      if (seen === true) return;
-      const taken = PARTS.find((part) => /address (already )?in use/i.test(this.#log(part)));
-      if (Date.now() > deadline || taken) {
-        throw new Error(`${what}: not so after ${READY_WITHIN_MS / 1000} s; instead: ${seen}\n${this.logs()}`);
-      }
-      await pause(50);
+      const index = this.#said.findIndex(({ event }) => event === kind);
+      if (index >= 0) return this.#said.splice(index, 1)[0];
+      if (this.#failure) throw this.#failure;
+      await new Promise<void>((resolve) => (this.#isHeard = resolve));
     }
-  }
-
-  #log(part: Part): string {
-    const file = join(this.folder, `${part}.log`);
-    return existsSync(file) ? readFileSync(file, "utf8") : "";
-  }
-
-  #tellWatchdog(line: string) {
-    this.#watchdog.stdin!.write(`${line}\n`);
   }
 }
 
@@ -263,21 +143,4 @@ async function json(address: string, headers: Record<string, string> = {}): Prom
   const answer = await fetch(address, { headers });
   if (!answer.ok) throw new Error(`${address} answered ${answer.status} ${await answer.text()}`);
   return answer.json();
-}
-
-/** Below those that the kernel gives to outgoing connections: a restarted process finds its own free. */
-async function freePorts(count: number): Promise<number[]> {
-  const held = [];
-  while (held.length < count) {
-    const server = createServer();
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen({ host: "127.0.0.1", port, exclusive: true }, () => resolve(true));
-    });
-    if (isFree) held.push({ server, port });
-  }
-  // All are held until the last is found, so that they differ.
-  await Promise.all(held.map(({ server }) => new Promise((resolve) => server.close(resolve))));
-  return held.map(({ port }) => port);
 }

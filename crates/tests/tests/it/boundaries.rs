@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use crate::world::process::repository;
+use launcher::repository;
 
 fn manifest(of: &str) -> String {
     let path = repository().join("crates").join(of).join("Cargo.toml");

@@ -1,0 +1,318 @@
+//! The world of one test, and how a test is run.
+//!
+//! [`shared`] runs a gentle test in the one world of this test process, with
+//! people of its own; [`own`] gives it a world to stop, kill and configure;
+//! [`own_alone`] does so while no other test runs.
+
+mod turn;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+pub use launcher::Component;
+use launcher::launcher::{NotReady, on_free_ports};
+use launcher::{Launcher, Plan, watchdog};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+use self::turn::Turn;
+use crate::checker;
+use crate::shop::Shop;
+
+/// Longest that a test may take.
+const TEST_WITHIN: Duration = Duration::from_mins(3);
+
+/// All tests of this process share it: a client's connections live and die
+/// with the runtime that made them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("tokio starts"));
+static SHARED: OnceCell<Arc<World>> = OnceCell::const_new();
+
+/// What differs from an ordinary world.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    variables: Vec<(String, String)>,
+    /// Of one process only.
+    own_variables: Vec<(Component, String, String)>,
+    hears_both: bool,
+    has_sessions: bool,
+    within: Option<Duration>,
+}
+
+impl Setup {
+    /// Sets a variable for every process.
+    pub fn with(name: &str, value: &str) -> Self {
+        Self::default().and(name, value)
+    }
+
+    /// Sets another.
+    #[must_use]
+    pub fn and(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable for one process; it wins over those for all.
+    #[must_use]
+    pub fn only_for(mut self, part: Component, name: &str, value: &str) -> Self {
+        self.own_variables
+            .push((part, name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gateways listen to [`Component::Services2`], too.
+    #[must_use]
+    pub fn hearing_both(mut self) -> Self {
+        self.hears_both = true;
+        self
+    }
+
+    /// Lets the test take longer than [`TEST_WITHIN`].
+    #[must_use]
+    pub fn lasting(mut self, within: Duration) -> Self {
+        self.within = Some(within);
+        self
+    }
+
+    /// `AUTH_MODE=session`; the webhook's secret is [`WEBHOOK_SECRET`].
+    pub fn with_sessions() -> Self {
+        let mut setup = Self::with("AUTH_MODE", "session")
+            .and("SESSION_KEY", "0123456789abcdef0123456789abcdef")
+            .and("PAYMENT_WEBHOOK_SECRET", WEBHOOK_SECRET);
+        setup.has_sessions = true;
+        setup
+    }
+
+    fn plan(&self, folder: &Path) -> Plan {
+        let mut plan = Plan::apart(folder);
+        plan.hears_both = self.hears_both;
+        plan.set("DELIVERY_TIME", "300ms");
+        for (name, value) in &self.variables {
+            plan.set(name, value);
+        }
+        for (part, name, value) in &self.own_variables {
+            plan.set_for(*part, name, value);
+        }
+        plan
+    }
+}
+
+/// Shared with the payment provider where webhooks are signed.
+pub const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
+
+/// Restate, services, sandbox and gateway, on free ports and in a folder of
+/// their own. Dropping it ends and removes all of it.
+pub struct World {
+    // Before the folder: processes must be gone when it is removed.
+    launcher: Launcher,
+    folder: TempDir,
+    pub http: reqwest::Client,
+    pub gateway: String,
+    pub gateway2: String,
+    pub ingress: String,
+    pub admin: String,
+    pub sandbox: String,
+    /// Where Restate reaches the services: their deployment's address.
+    pub services: String,
+    pub services2: String,
+    pub services_ops: String,
+    /// The catalog as it was at first.
+    pub catalog: Vec<Product>,
+    /// An API token of the admin, where a name is not enough.
+    pub admin_token: Option<String>,
+}
+
+impl Deref for World {
+    type Target = Launcher;
+
+    fn deref(&self) -> &Launcher {
+        &self.launcher
+    }
+}
+
+/// A product of the catalog.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Product {
+    pub id: i64,
+    pub sku: String,
+    pub price_cents: i64,
+}
+
+/// Runs a gentle test in the shared world. Its people have names of their own,
+/// so that others beside it do not disturb it.
+pub fn shared(test: impl AsyncFnOnce(&Shop)) {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let turn = Turn::together();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let world = RUNTIME
+        .block_on(SHARED.get_or_init(async || Arc::new(World::start(&Setup::default()).await)));
+    let shop = Shop::beside_others(Arc::clone(world), number);
+    run(&shop, TEST_WITHIN, test);
+    drop(turn);
+}
+
+/// Runs a test in a world of its own.
+pub fn own(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
+    let turn = Turn::together();
+    let world = RUNTIME.block_on(World::start(setup));
+    let within = setup.within.unwrap_or(TEST_WITHIN);
+    run(&Shop::alone(Arc::new(world)), within, test);
+    drop(turn);
+}
+
+/// Runs a test in a world of its own, and no other test meanwhile.
+pub fn own_alone(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
+    let turn = Turn::alone();
+    let world = RUNTIME.block_on(World::start(setup));
+    let within = setup.within.unwrap_or(TEST_WITHIN);
+    run(&Shop::alone(Arc::new(world)), within, test);
+    drop(turn);
+}
+
+fn run(shop: &Shop, within: Duration, test: impl AsyncFnOnce(&Shop)) {
+    let world = Arc::clone(shop.world());
+    let began: BTreeMap<Component, u64> = world
+        .programs()
+        .map(|(part, program)| (part, program.log_length()))
+        .collect();
+    let tested = catch_unwind(AssertUnwindSafe(|| {
+        RUNTIME.block_on(async {
+            let story = async {
+                test(shop).await;
+                checker::assert_quiet(shop).await;
+            };
+            let ended = tokio::time::timeout(within, story).await;
+            assert!(ended.is_ok(), "the test took longer than {within:?}");
+        });
+    }));
+    if let Err(panic) = tested {
+        show(&world.logs_since(&began));
+        resume_unwind(panic);
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what a failed test shows")]
+fn show(logs: &str) {
+    eprintln!("{logs}");
+}
+
+impl World {
+    async fn start(setup: &Setup) -> Self {
+        on_free_ports(async || Self::try_start(setup).await)
+            .await
+            .unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    async fn try_start(setup: &Setup) -> Result<Self, NotReady> {
+        let folder = tempfile::Builder::new()
+            .prefix("waybill-it-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        watchdog::folder_made(folder.path());
+        let launcher = Launcher::new(setup.plan(folder.path()))?;
+        let at = launcher.addresses();
+        let mut world = Self {
+            http: client(),
+            gateway: at.gateway(0),
+            gateway2: at.gateway(1),
+            ingress: at.ingress(),
+            admin: at.admin(),
+            sandbox: at.sandbox(),
+            services: at.services(0),
+            services2: at.services(1),
+            services_ops: at.services_ops(0),
+            catalog: Vec::new(),
+            admin_token: None,
+            launcher,
+            folder,
+        };
+        world.start_all().await?;
+        if setup.has_sessions {
+            let made = world.run_gateway(&["token", "create", "--user", "admin"]);
+            world.admin_token = Some(String::from_utf8_lossy(&made.stdout).trim().to_owned());
+        }
+        world.catalog = world.read_catalog().await?;
+        Ok(world)
+    }
+
+    /// The gateway's SQLite file.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("waybill.db")
+    }
+
+    /// The product with this SKU.
+    pub fn product(&self, sku: &str) -> &Product {
+        self.catalog
+            .iter()
+            .find(|product| product.sku == sku)
+            .unwrap_or_else(|| panic!("the demo has a product {sku}"))
+    }
+
+    /// Ends Restate, the services and the gateway, and forgets all that they have
+    /// kept; the gateway's file is seeded again.
+    pub fn begin_anew(&self) {
+        for part in [Component::Gateway, Component::Services, Component::Restate] {
+            self.kill(part);
+        }
+        let folder = self.folder.path();
+        fs::remove_dir_all(folder.join("restate")).expect("Restate's data can be removed");
+        for kept in ["waybill.db", "waybill.db-wal", "waybill.db-shm"] {
+            let _ = fs::remove_file(folder.join(kept));
+        }
+        let seeded = self.run_gateway(&["seed-demo"]);
+        assert!(seeded.status.success(), "{seeded:?}");
+    }
+
+    async fn read_catalog(&self) -> Result<Vec<Product>, String> {
+        let url = format!("{}/api/products?per_page=100", self.gateway);
+        let mut asked = self.http.get(&url).header("x-user-id", "admin");
+        if let Some(token) = &self.admin_token {
+            asked = asked.bearer_auth(token);
+        }
+        let answer = asked.send().await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| error.to_string())?;
+        serde_json::from_str::<Value>(&text)
+            .and_then(|body| serde_json::from_value(body["products"].clone()))
+            .map_err(|error| format!("{url} answered {status} {text}: {error}"))
+    }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("an HTTP client can be made")
+}
+
+/// Looks again until there is something to see. `look` answers it, or what
+/// there is instead, which is shown when time is up.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + within;
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match look().await {
+            Ok(seen) => return seen,
+            Err(instead) if Instant::now() > deadline => {
+                panic!("{what}: not within {within:?}; instead: {instead}")
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
