@@ -1,6 +1,5 @@
 //! The `gateway` binary: see `gateway --help`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +12,18 @@ use gateway::live::catch_up;
 use gateway::reconcile::Reconcile;
 use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
-use gateway::settings::{LogFormat, Settings, one_sentence};
+use gateway::settings::Settings;
 use gateway::storage::db::Db;
 use gateway::storage::users;
 use gateway::{catalog, seed};
 use process::http::{Limits, Server};
-use process::{Traces, health, say, stop_signal};
+use process::settings::AFTER_HELP;
+use process::telemetry::only_events;
+use process::{health, say, stop_signal};
 use tokio::net::TcpListener;
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
-use tracing_subscriber::prelude::*;
-use tracing_subscriber::{EnvFilter, fmt};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::{OrderId, Username};
 
-/// Exit code for a wrong or missing setting, unless `SETTINGS_EXIT_CODE` says
-/// another.
-const WRONG_SETTING: u8 = 2;
-/// Exit code for everything else that went wrong.
-const FAILED: u8 = 1;
 /// Exit code of `reconcile` when differences are left.
 const DIFFERENT: u8 = 3;
 /// How long requests under way may take once a stop is asked for.
@@ -41,7 +34,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 #[command(
     name = "gateway",
     version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")"),
-    after_help = "A wrong setting ends the process with one sentence and the exit code 2, or the one in SETTINGS_EXIT_CODE."
+    after_help = AFTER_HELP
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -112,81 +105,28 @@ enum TokenCommand {
 }
 
 fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
-        Ok(line) => line,
-        Err(error) => match one_sentence(&error) {
-            Some(sentence) => return refuse_setting(&sentence),
-            None => error.exit(),
-        },
-    };
-    let service = match line.command {
-        Some(Command::Sandbox) => "waybill-sandbox",
+    process::settings::exit_code("gateway", start())
+}
+
+fn start() -> anyhow::Result<ExitCode> {
+    let CommandLine { command, settings } = process::settings::read()?;
+    let command = command.unwrap_or(Command::Serve);
+    let service = match command {
+        Command::Sandbox => "waybill-sandbox",
         _ => "waybill-gateway",
     };
-    let traces = match Traces::to(line.settings.traces_endpoint(), service) {
-        Ok(traces) => traces,
-        Err(error) => return refuse(&format!("{error:#}"), WRONG_SETTING),
-    };
-    start_log(line.settings.log_format, &traces);
-    let command = line.command.unwrap_or(Command::Serve);
-    let settings = &line.settings;
-    let checked = match command {
-        Command::Serve => settings.check().and_then(|()| settings.check_database()),
-        Command::SeedDemo | Command::Rebuild => settings.check_database(),
-        Command::Sandbox => settings.check_sandbox_database(),
-        Command::Reconcile { .. } | Command::Health { .. } | Command::Token(_) => Ok(()),
-    };
-    if let Err(sentence) = checked {
-        return refuse_setting(&sentence);
-    }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return refuse(
-                &format!("the runtime could not be started: {error}"),
-                FAILED,
-            );
+    let _traces = settings.telemetry.start(service, only_events)?;
+    match command {
+        Command::Serve => {
+            settings.check()?;
+            settings.check_database()?;
         }
-    };
-    match runtime.block_on(run(command, line.settings)) {
-        Ok(code) => code,
-        Err(error) => refuse(&format!("{error:#}"), FAILED),
+        Command::SeedDemo | Command::Rebuild => settings.check_database()?,
+        Command::Sandbox => settings.check_sandbox_database()?,
+        Command::Reconcile { .. } | Command::Health { .. } | Command::Token(_) => {}
     }
-}
-
-/// Over something that only a person can mend.
-fn refuse_setting(sentence: &str) -> ExitCode {
-    let code = std::env::var("SETTINGS_EXIT_CODE").ok();
-    refuse(
-        sentence,
-        code.and_then(|code| code.parse().ok())
-            .unwrap_or(WRONG_SETTING),
-    )
-}
-
-fn refuse(sentence: &str, code: u8) -> ExitCode {
-    // Where stderr is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "gateway: {sentence}");
-    ExitCode::from(code)
-}
-
-fn start_log(format: LogFormat, traces: &Traces) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Spans are for traces: each line says what it needs itself.
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method is of one lifetime, a filter of all"
-    )]
-    let only_events = filter_fn(|metadata| metadata.is_event());
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry()
-        .with(traces.layer().with_filter(LevelFilter::INFO))
-        .with(lines.with_filter(filter.and(only_events)))
-        .init();
+    let runtime = tokio::runtime::Runtime::new().context("the runtime could not be started")?;
+    runtime.block_on(run(command, settings))
 }
 
 async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
