@@ -39,16 +39,23 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Settings of the gateway")]
     settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Gateway(GatewayCommand),
+    /// Be the outside world: a payment provider and a carrier, for demos and tests.
+    #[command(next_help_heading = "Settings of the sandbox")]
+    Sandbox(sandbox::settings::Settings),
+}
+
+#[derive(Debug, Subcommand)]
+enum GatewayCommand {
     /// Serve pages and API (what happens without a command).
     Serve,
-    /// Be the outside world: a payment provider and a carrier, for demos and tests.
-    Sandbox,
     /// Load the demo's products, zones and users. Doing it again changes nothing.
     SeedDemo,
     /// Empty the read model and fill it again from Restate.
@@ -74,6 +81,8 @@ enum Command {
         /// Ask the sandbox at `SANDBOX_LISTEN` instead.
         #[arg(long)]
         sandbox: bool,
+        #[command(flatten)]
+        listen: sandbox::settings::Listen,
     },
     /// Make, list and revoke API tokens.
     #[command(subcommand)]
@@ -110,41 +119,41 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<ExitCode> {
     let CommandLine { command, settings } = process::settings::read()?;
-    let command = command.unwrap_or(Command::Serve);
-    let service = match command {
-        Command::Sandbox => "waybill-sandbox",
-        _ => "waybill-gateway",
-    };
-    let _traces = settings.telemetry.start(service, only_events)?;
-    match command {
-        Command::Serve => {
-            settings.check()?;
-            settings.check_database()?;
-        }
-        Command::SeedDemo | Command::Rebuild => settings.check_database()?,
-        Command::Sandbox => settings.check_sandbox_database()?,
-        Command::Reconcile { .. } | Command::Health { .. } | Command::Token(_) => {}
-    }
     let runtime = tokio::runtime::Runtime::new().context("the runtime could not be started")?;
-    runtime.block_on(run(command, settings))
+    match command {
+        Some(Command::Sandbox(settings)) => runtime.block_on(sandbox::run(settings))?,
+        Some(Command::Gateway(command)) => return runtime.block_on(run(command, settings)),
+        None => return runtime.block_on(run(GatewayCommand::Serve, settings)),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<ExitCode> {
+    let _traces = settings.telemetry.start("waybill-gateway", only_events)?;
     match command {
-        Command::Reconcile { order, repair } => return reconcile(settings, order, repair).await,
-        Command::Serve => serve(settings).await,
-        Command::Sandbox => sandbox(settings).await,
-        Command::SeedDemo => seed_demo(&settings).await,
-        Command::Rebuild => rebuild(&settings).await,
-        Command::Health { sandbox: true, .. } => health(settings.sandbox_listen, "healthz").await,
-        Command::Health { ready: true, .. } => health(settings.gateway_listen, "readyz").await,
-        Command::Health { .. } => health(settings.gateway_listen, "healthz").await,
-        Command::Token(command) => tokens(&settings, command).await,
+        GatewayCommand::Reconcile { order, repair } => {
+            return reconcile(settings, order, repair).await;
+        }
+        GatewayCommand::Serve => serve(settings).await,
+        GatewayCommand::SeedDemo => seed_demo(&settings).await,
+        GatewayCommand::Rebuild => rebuild(&settings).await,
+        GatewayCommand::Health {
+            sandbox: true,
+            listen,
+            ..
+        } => health(listen.sandbox_listen, "healthz").await,
+        GatewayCommand::Health { ready: true, .. } => {
+            health(settings.gateway_listen, "readyz").await
+        }
+        GatewayCommand::Health { .. } => health(settings.gateway_listen, "healthz").await,
+        GatewayCommand::Token(command) => tokens(&settings, command).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
+    settings.check_database()?;
     let stop = stop_signal()?;
     let listener = TcpListener::bind(settings.gateway_listen)
         .await
@@ -195,20 +204,8 @@ async fn close(infra: &Shared) {
     infra.db.close().await;
 }
 
-async fn sandbox(settings: Settings) -> anyhow::Result<()> {
-    let stop = stop_signal()?;
-    let sandbox = sandbox::Sandbox::open(sandbox::Settings {
-        listen: settings.sandbox_listen,
-        public_url: settings.sandbox_public_url().map(str::to_owned),
-        webhook_secret: settings.payment_webhook_secret().map(str::to_owned),
-        database_url: settings.sandbox_database_url,
-        callback_url: settings.payment_callback_url,
-    })
-    .await?;
-    sandbox.serve(stop).await
-}
-
 async fn seed_demo(settings: &Settings) -> anyhow::Result<()> {
+    settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
     let seeded = seed::demo(&db).await?;
     db.close().await;
@@ -216,6 +213,7 @@ async fn seed_demo(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
+    settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
     let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
     let rebuilt = catch_up::rebuild(&db, &admin_api).await;
@@ -289,4 +287,30 @@ async fn tokens(settings: &Settings, command: TokenCommand) -> anyhow::Result<()
     }
     db.close().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn the_sandbox_shares_some_settings_wherever_they_stand() {
+        for line in [
+            ["gateway", "--payment-webhook-secret", "s", "sandbox"],
+            ["gateway", "sandbox", "--payment-webhook-secret", "s"],
+        ] {
+            let line = CommandLine::try_parse_from(line).unwrap();
+            let Some(Command::Sandbox(sandbox)) = line.command else {
+                panic!("{line:?} is not the sandbox");
+            };
+            assert_eq!(sandbox.payment_webhook_secret.as_deref(), Some("s"));
+        }
+    }
 }

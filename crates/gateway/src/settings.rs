@@ -1,4 +1,4 @@
-//! Every setting of the gateway and the sandbox. Each is an environment
+//! Every setting of the gateway. Each is an environment
 //! variable and a command line option of the same name.
 //!
 //! What each must look like is in [`process::settings`]; [`Settings::check`] is
@@ -108,29 +108,6 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value_t = false, action = ArgAction::Set)]
     pub seed_demo: bool,
 
-    /// Address and port of the sandbox.
-    #[arg(long, env, global = true, default_value = "127.0.0.1:8090", value_parser = address)]
-    pub sandbox_listen: SocketAddr,
-
-    /// SQLite file of the sandbox's ledger.
-    #[arg(long, env, global = true, default_value = "sqlite://data/sandbox.db", value_parser = sqlite_url)]
-    pub sandbox_database_url: String,
-
-    /// Where browsers reach the sandbox's payment page, when that is not where
-    /// it listens.
-    #[arg(long, env, global = true, value_parser = optional_url)]
-    pub sandbox_public_url: Option<OptionalUrl>,
-
-    /// Where the sandbox calls back when a payment is made or declined.
-    #[arg(
-        long,
-        env,
-        global = true,
-        default_value = "http://127.0.0.1:8080/api/payment/callback",
-        value_parser = base_url
-    )]
-    pub payment_callback_url: String,
-
     /// Folder with `templates` and `static` that are read anew for each page,
     /// for people who work on them. Without it the binary's own are used.
     #[arg(long, env, global = true)]
@@ -150,11 +127,6 @@ impl Settings {
     /// The sandbox's address, if there is one.
     pub fn sandbox_url(&self) -> Option<&str> {
         self.sandbox_url.as_ref().and_then(OptionalUrl::get)
-    }
-
-    /// Where browsers reach the sandbox's payment page, if that was set.
-    pub fn sandbox_public_url(&self) -> Option<&str> {
-        self.sandbox_public_url.as_ref().and_then(OptionalUrl::get)
     }
 
     /// The token of the update stream, if there is one.
@@ -219,11 +191,6 @@ impl Settings {
     /// Whether the process may keep its data where `DATABASE_URL` says.
     pub fn check_database(&self) -> Result<(), WrongSetting> {
         check_writable("DATABASE_URL", &self.database_url)
-    }
-
-    /// The same for the sandbox.
-    pub fn check_sandbox_database(&self) -> Result<(), WrongSetting> {
-        check_writable("SANDBOX_DATABASE_URL", &self.sandbox_database_url)
     }
 }
 
