@@ -234,7 +234,7 @@ composeTest("down and up keep an order that waits for approval", async () => {
 composeTest("a wrong URL ends the services with one sentence, and the gateway says whom it misses", async () => {
   start("services", { PAYMENT_PROVIDER_URL: "nonsense" });
   const said = await lastWords("services");
-  assert.match(said, /^services: PAYMENT_PROVIDER_URL: .*$/);
+  assert.match(said, /^services: PAYMENT_PROVIDER_URL is 'nonsense': .*$/);
   await eventually(() => /WARN.*not listening to the services.*http:\/\/services:9081\/updates/.test(logs("gateway")));
 });
 

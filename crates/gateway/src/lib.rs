@@ -1,6 +1,6 @@
 //! Waybill's web side: pages, JSON API, live streams, the payment webhook and
-//! the SQLite read model. Nothing else opens that file: `gateway sandbox`, the
-//! outside world in the same binary, has one of its own. How all of it fits
+//! the SQLite read model. Nothing else opens that file. Of `gateway sandbox`, the
+//! outside world in the same binary, only `main.rs` knows. How all of it fits
 //! together, and where a new page goes: docs/architecture.md.
 //!
 //! | module | holds |

@@ -1,6 +1,5 @@
 //! The `gateway` binary: see `gateway --help`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +13,18 @@ use gateway::live::catch_up;
 use gateway::reconcile::Reconcile;
 use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
-use gateway::settings::{LogFormat, Settings, one_sentence};
+use gateway::settings::Settings;
 use gateway::shop::stock;
 use gateway::storage::db::Db;
 use gateway::storage::users;
 use process::http::{Limits, Server};
-use process::{Traces, health, say, stop_signal};
+use process::settings::AFTER_HELP;
+use process::telemetry::only_events;
+use process::{health, say, stop_signal};
 use tokio::net::TcpListener;
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
-use tracing_subscriber::prelude::*;
-use tracing_subscriber::{EnvFilter, fmt};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::{OrderId, Username};
 
-/// Exit code for a wrong or missing setting, unless `SETTINGS_EXIT_CODE` says
-/// another.
-const WRONG_SETTING: u8 = 2;
-/// Exit code for everything else that went wrong.
-const FAILED: u8 = 1;
 /// Exit code of `reconcile` when differences are left.
 const DIFFERENT: u8 = 3;
 /// How long requests under way may take once a stop is asked for.
@@ -42,21 +35,28 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 #[command(
     name = "gateway",
     version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")"),
-    after_help = "A wrong setting ends the process with one sentence and the exit code 2, or the one in SETTINGS_EXIT_CODE."
+    after_help = AFTER_HELP
 )]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Settings of the gateway")]
     settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Gateway(GatewayCommand),
+    /// Be the outside world: a payment provider and a carrier, for demos and tests.
+    #[command(next_help_heading = "Settings of the sandbox")]
+    Sandbox(sandbox::settings::Settings),
+}
+
+#[derive(Debug, Subcommand)]
+enum GatewayCommand {
     /// Serve pages and API (what happens without a command).
     Serve,
-    /// Be the outside world: a payment provider and a carrier, for demos and tests.
-    Sandbox,
     /// Load the demo's products, zones and users. Doing it again changes nothing.
     SeedDemo,
     /// Empty the read model and fill it again from Restate.
@@ -82,6 +82,8 @@ enum Command {
         /// Ask the sandbox at `SANDBOX_LISTEN` instead.
         #[arg(long)]
         sandbox: bool,
+        #[command(flatten)]
+        listen: sandbox::settings::Listen,
     },
     /// Make, list and revoke API tokens.
     #[command(subcommand)]
@@ -113,99 +115,46 @@ enum TokenCommand {
 }
 
 fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
-        Ok(line) => line,
-        Err(error) => match one_sentence(&error) {
-            Some(sentence) => return refuse_setting(&sentence),
-            None => error.exit(),
-        },
-    };
-    let service = match line.command {
-        Some(Command::Sandbox) => "waybill-sandbox",
-        _ => "waybill-gateway",
-    };
-    let traces = match Traces::to(line.settings.traces_endpoint(), service) {
-        Ok(traces) => traces,
-        Err(error) => return refuse(&format!("{error:#}"), WRONG_SETTING),
-    };
-    start_log(line.settings.log_format, &traces);
-    let command = line.command.unwrap_or(Command::Serve);
-    let settings = &line.settings;
-    let checked = match command {
-        Command::Serve => settings.check().and_then(|()| settings.check_database()),
-        Command::SeedDemo | Command::Rebuild => settings.check_database(),
-        Command::Sandbox => settings.check_sandbox_database(),
-        Command::Reconcile { .. } | Command::Health { .. } | Command::Token(_) => Ok(()),
-    };
-    if let Err(sentence) = checked {
-        return refuse_setting(&sentence);
-    }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return refuse(
-                &format!("the runtime could not be started: {error}"),
-                FAILED,
-            );
-        }
-    };
-    match runtime.block_on(run(command, line.settings)) {
-        Ok(code) => code,
-        Err(error) => refuse(&format!("{error:#}"), FAILED),
-    }
+    process::settings::exit_code("gateway", start())
 }
 
-/// Over something that only a person can mend.
-fn refuse_setting(sentence: &str) -> ExitCode {
-    let code = std::env::var("SETTINGS_EXIT_CODE").ok();
-    refuse(
-        sentence,
-        code.and_then(|code| code.parse().ok())
-            .unwrap_or(WRONG_SETTING),
-    )
-}
-
-fn refuse(sentence: &str, code: u8) -> ExitCode {
-    // Where stderr is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "gateway: {sentence}");
-    ExitCode::from(code)
-}
-
-fn start_log(format: LogFormat, traces: &Traces) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Spans are for traces: each line says what it needs itself.
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method is of one lifetime, a filter of all"
-    )]
-    let only_events = filter_fn(|metadata| metadata.is_event());
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry()
-        .with(traces.layer().with_filter(LevelFilter::INFO))
-        .with(lines.with_filter(filter.and(only_events)))
-        .init();
-}
-
-async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+fn start() -> anyhow::Result<ExitCode> {
+    let CommandLine { command, settings } = process::settings::read()?;
+    let runtime = tokio::runtime::Runtime::new().context("the runtime could not be started")?;
     match command {
-        Command::Reconcile { order, repair } => return reconcile(settings, order, repair).await,
-        Command::Serve => serve(settings).await,
-        Command::Sandbox => sandbox(settings).await,
-        Command::SeedDemo => seed_demo(&settings).await,
-        Command::Rebuild => rebuild(&settings).await,
-        Command::Health { sandbox: true, .. } => health(settings.sandbox_listen, "healthz").await,
-        Command::Health { ready: true, .. } => health(settings.gateway_listen, "readyz").await,
-        Command::Health { .. } => health(settings.gateway_listen, "healthz").await,
-        Command::Token(command) => tokens(&settings, command).await,
+        Some(Command::Sandbox(settings)) => runtime.block_on(sandbox::run(settings))?,
+        Some(Command::Gateway(command)) => return runtime.block_on(run(command, settings)),
+        None => return runtime.block_on(run(GatewayCommand::Serve, settings)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<ExitCode> {
+    let _traces = settings.telemetry.start("waybill-gateway", only_events)?;
+    match command {
+        GatewayCommand::Reconcile { order, repair } => {
+            return reconcile(settings, order, repair).await;
+        }
+        GatewayCommand::Serve => serve(settings).await,
+        GatewayCommand::SeedDemo => seed_demo(&settings).await,
+        GatewayCommand::Rebuild => rebuild(&settings).await,
+        GatewayCommand::Health {
+            sandbox: true,
+            listen,
+            ..
+        } => health(listen.sandbox_listen, "healthz").await,
+        GatewayCommand::Health { ready: true, .. } => {
+            health(settings.gateway_listen, "readyz").await
+        }
+        GatewayCommand::Health { .. } => health(settings.gateway_listen, "healthz").await,
+        GatewayCommand::Token(command) => tokens(&settings, command).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
+    settings.check_database()?;
     let stop = stop_signal()?;
     let listener = TcpListener::bind(settings.gateway_listen)
         .await
@@ -259,20 +208,8 @@ async fn close(infra: &Shared) {
     infra.db.close().await;
 }
 
-async fn sandbox(settings: Settings) -> anyhow::Result<()> {
-    let stop = stop_signal()?;
-    let sandbox = sandbox::Sandbox::open(sandbox::Settings {
-        listen: settings.sandbox_listen,
-        public_url: settings.sandbox_public_url().map(str::to_owned),
-        webhook_secret: settings.payment_webhook_secret().map(str::to_owned),
-        database_url: settings.sandbox_database_url,
-        callback_url: settings.payment_callback_url,
-    })
-    .await?;
-    sandbox.serve(stop).await
-}
-
 async fn seed_demo(settings: &Settings) -> anyhow::Result<()> {
+    settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
     let seeded = seed::demo(&db).await?;
     db.close().await;
@@ -280,6 +217,7 @@ async fn seed_demo(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
+    settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
     let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
     let rebuilt = catch_up::rebuild(&db, &admin_api).await;
@@ -353,4 +291,30 @@ async fn tokens(settings: &Settings, command: TokenCommand) -> anyhow::Result<()
     }
     db.close().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn the_sandbox_shares_some_settings_wherever_they_stand() {
+        for line in [
+            ["gateway", "--payment-webhook-secret", "s", "sandbox"],
+            ["gateway", "sandbox", "--payment-webhook-secret", "s"],
+        ] {
+            let line = CommandLine::try_parse_from(line).unwrap();
+            let Some(Command::Sandbox(sandbox)) = line.command else {
+                panic!("{line:?} is not the sandbox");
+            };
+            assert_eq!(sandbox.payment_webhook_secret.as_deref(), Some("s"));
+        }
+    }
 }

@@ -4,7 +4,6 @@
 //! The gateway exports a span for each request, the services one for each try
 //! of an invocation. A collector that is away costs nothing but its spans.
 
-use anyhow::Context as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
@@ -12,6 +11,8 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
 use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::settings::WrongSetting;
 
 /// Where spans go. Dropping it sends what is left.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl Traces {
     ///
     /// # Errors
     /// When the endpoint cannot be used.
-    pub fn to(endpoint: Option<&str>, service: &'static str) -> anyhow::Result<Self> {
+    pub fn to(endpoint: Option<&str>, service: &'static str) -> Result<Self, WrongSetting> {
         let Some(endpoint) = endpoint else {
             return Ok(Self(None));
         };
@@ -31,7 +32,11 @@ impl Traces {
             .with_http()
             .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
             .build()
-            .context("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")?;
+            .map_err(|error| {
+                WrongSetting(format!(
+                    "OTEL_EXPORTER_OTLP_ENDPOINT cannot be used: {error}"
+                ))
+            })?;
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_resource(Resource::builder().with_service_name(service).build())

@@ -12,6 +12,7 @@
 //! | `carrier` | booking and cancelling shipments |
 //! | `ledger` | the journal of effects: the independent witness |
 //! | `faults` | the switches that make all of it misbehave |
+//! | [`settings`] | every setting, from the environment or the command line |
 //!
 //! Invariants:
 //! - An effect, its journal entry, its callback and the answer to its
@@ -22,45 +23,40 @@
 
 mod answer;
 mod carrier;
+mod cuttable_connection;
 mod database;
 mod faults;
 mod ledger;
-mod line;
 mod pay_page;
 mod payments;
+pub mod settings;
 pub mod webhook;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Extension, Router, routing::get};
-use process::http::{Limits, Server};
+use process::{
+    http::{Limits, Server},
+    telemetry::only_events,
+};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::Answer, database::Database, faults::Faults, line::Line, pay_page::PayPage,
-    webhook::Webhook,
+    answer::Answer, cuttable_connection::CuttableConnection, database::Database, faults::Faults,
+    pay_page::PayPage, settings::Settings, webhook::Webhook,
 };
 
 /// How long requests under way may take to finish once a stop is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
-/// What the sandbox needs to be told.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where to listen. Port 0 takes a free port: see [`Sandbox::local_addr`].
-    pub listen: SocketAddr,
-    /// The ledger file, such as `sqlite://data/sandbox.db`. The file and its
-    /// folder are created.
-    pub database_url: String,
-    /// Where the shop takes payment callbacks.
-    pub callback_url: String,
-    /// Signs callbacks when set.
-    pub webhook_secret: Option<String>,
-    /// What customers' browsers reach the payment page under, without a
-    /// trailing slash. `http://{listen}` when unset.
-    pub public_url: Option<String>,
+/// Is the outside world until the process is told to stop.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let _traces = settings.telemetry.start("waybill-sandbox", only_events)?;
+    settings.check_database()?;
+    let stop = process::stop_signal()?;
+    Sandbox::open(settings).await?.serve(stop).await
 }
 
 /// The outside world, its ledger open and its port bound, but not yet serving.
@@ -82,20 +78,24 @@ struct World {
 }
 
 impl Sandbox {
-    /// Opens the ledger, brings its schema up to date and binds the port.
+    /// Opens the ledger, brings its schema up to date and binds the port. Port 0
+    /// takes a free one: see [`Sandbox::local_addr`].
     pub async fn open(settings: Settings) -> anyhow::Result<Self> {
-        let database = Database::open(&settings.database_url).await?;
-        let listener = TcpListener::bind(settings.listen)
+        let database = Database::open(&settings.sandbox_database_url).await?;
+        let listen = settings.listen.sandbox_listen;
+        let listener = TcpListener::bind(listen)
             .await
-            .with_context(|| format!("the sandbox cannot listen on {}", settings.listen))?;
+            .with_context(|| format!("the sandbox cannot listen on {listen}"))?;
         let local_addr = listener.local_addr()?;
-        let public_url = settings.public_url.map_or_else(
-            || default_public_url(local_addr),
-            |url| url.trim_end_matches('/').to_owned(),
-        );
+        let public_url = settings
+            .public_url()
+            .map_or_else(|| default_public_url(local_addr), str::to_owned);
         let world = World {
             faults: Faults::load(&database).await?,
-            webhook: Webhook::new(&settings.callback_url, settings.webhook_secret)?,
+            webhook: Webhook::new(
+                &settings.payment_callback_url,
+                settings.webhook_secret().map(str::to_owned),
+            )?,
             pay_page: PayPage::new()?,
             public_url,
             auto_scheduled: Notify::new(),
@@ -128,8 +128,8 @@ impl Sandbox {
         let router = router(Arc::clone(&world));
         let server = Server::new(Limits::STRANGERS);
         let server = server.serve_each(self.listener, shutdown.clone(), |stream| {
-            let (line, cutter) = Line::over(stream);
-            (line, router.clone().layer(Extension(cutter)))
+            let (connection, cutter) = CuttableConnection::over(stream);
+            (connection, router.clone().layer(Extension(cutter)))
         });
         let out_of_patience = async {
             shutdown.cancelled().await;
@@ -160,7 +160,9 @@ fn router(world: Arc<World>) -> Router {
         .method_not_allowed_fallback(async || {
             Answer::refused(405, "this address does not take this method")
         })
-        .layer(axum::middleware::from_fn(line::cut_lost_answers))
+        .layer(axum::middleware::from_fn(
+            cuttable_connection::cut_lost_answers,
+        ))
         .with_state(world)
 }
 

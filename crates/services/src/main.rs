@@ -1,58 +1,53 @@
 //! The `services` process.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use anyhow::Context;
-use process::Traces;
 use process::http::{Limits, Server};
-use reqwest::Url;
+use process::settings::WrongSetting;
+use process::telemetry::Lines;
 use services::broadcast::UpdateBroadcaster;
 use services::crash::Crash;
 use services::registration::Registration;
-use services::settings::{Command, CommandLine, LogFormat, Settings, refuse, refuse_setting};
+use services::settings::{Command, CommandLine, Settings};
 use services::{endpoint, ops, prepare};
 use tokio::net::TcpListener;
-use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::prelude::*;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
-
-/// Exit code for everything but a wrong setting.
-const FAILED: i32 = 1;
 
 #[tokio::main]
-async fn main() {
-    let line = CommandLine::read();
-    let done = match line.command {
-        None | Some(Command::Serve) => serve(line.settings).await,
+async fn main() -> ExitCode {
+    process::settings::exit_code("services", start().await)
+}
+
+async fn start() -> anyhow::Result<ExitCode> {
+    let CommandLine { command, settings } = process::settings::read()?;
+    match command {
+        None | Some(Command::Serve) => serve(settings).await,
         Some(Command::Health { ready }) => {
             let path = if ready { "readyz" } else { "healthz" };
-            process::health(line.settings.ops_listen, path).await
+            process::health(settings.ops_listen, path).await
         }
-        Some(Command::Prepare(folders)) => match prepare::prepare(&folders) {
-            Ok(said) => process::say(&said),
-            Err(error) => refuse_setting(&format!("{error:#}")),
-        },
-    };
-    if let Err(error) = done {
-        refuse(&format!("{error:#}"), FAILED);
-    }
+        Some(Command::Prepare(folders)) => {
+            let prepared = prepare::prepare(&folders);
+            process::say(&prepared.map_err(wrong_setting)?)
+        }
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn wrong_setting(error: anyhow::Error) -> WrongSetting {
+    WrongSetting(format!("{error:#}"))
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let collector = settings.traces_endpoint.as_ref();
-    let collector = collector.and_then(|url| url.0.as_ref().map(Url::as_str));
-    let traces = match Traces::to(collector, "waybill-services") {
-        Ok(traces) => traces,
-        Err(error) => refuse_setting(&format!("{error:#}")),
-    };
-    log(settings.log_format, &traces);
+    settings.check()?;
+    let _traces = settings.telemetry.start("waybill-services", no_echoes)?;
 
     let updates = UpdateBroadcaster::new();
-    let endpoint = match endpoint::endpoint(&settings, &updates) {
-        Ok(endpoint) => endpoint,
-        Err(error) => refuse_setting(&format!("{error:#}")),
-    };
+    let endpoint = endpoint::endpoint(&settings, &updates).map_err(wrong_setting)?;
     let listener = listen("SERVICES_LISTEN", settings.listen).await?;
     let ops_listener = listen("SERVICES_OPS_LISTEN", settings.ops_listen).await?;
     let shutdown = process::stop_signal()?;
@@ -85,26 +80,16 @@ async fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListen
     })
 }
 
-fn log(format: LogFormat, traces: &Traces) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // The SDK logs an ordinary suspension as a warning (sdk-rust #98), and each
-    // failed attempt twice; `outside` and Restate itself tell of those.
+/// The SDK logs an ordinary suspension as a warning (sdk-rust #98), and each
+/// failed attempt twice; `outside` and Restate itself tell of those. Nor is said
+/// again what an invocation that is replayed has said before.
+fn no_echoes(lines: Lines) -> Lines {
     let no_echoes = FilterFn::new(|metadata| {
         !(metadata.target().starts_with("restate_sdk") && *metadata.level() >= tracing::Level::WARN)
     });
-    let layer = match format {
-        LogFormat::Text => fmt::layer()
-            .with_ansi(std::io::stdout().is_terminal())
-            .boxed(),
-        LogFormat::Json => fmt::layer().json().boxed(),
-    };
-    tracing_subscriber::registry()
-        .with(traces.layer().with_filter(LevelFilter::INFO))
-        .with(
-            layer
-                .with_filter(filter)
-                .with_filter(no_echoes)
-                .with_filter(restate_sdk::filter::ReplayAwareFilter),
-        )
-        .init();
+    // One within the other: joined, the second would not see what the first hides.
+    lines
+        .with_filter(no_echoes)
+        .with_filter(restate_sdk::filter::ReplayAwareFilter)
+        .boxed()
 }

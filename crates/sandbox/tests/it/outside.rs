@@ -14,7 +14,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use sandbox::{Sandbox, Settings};
+use process::telemetry::{LogFormat, TelemetrySettings};
+use sandbox::Sandbox;
+use sandbox::settings::{Listen, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -243,11 +245,18 @@ async fn serve(
     // A folder that does not exist yet: the sandbox makes it.
     let ledger = folder.path().join("made/by/the/sandbox.db");
     let sandbox = Sandbox::open(Settings {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        database_url: format!("sqlite://{}", ledger.display()),
-        callback_url: shop.url.clone(),
-        webhook_secret: secret.map(str::to_owned),
-        public_url: None,
+        listen: Listen {
+            sandbox_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        },
+        sandbox_database_url: format!("sqlite://{}", ledger.display()),
+        sandbox_public_url: None,
+        payment_callback_url: shop.url.clone(),
+        payment_webhook_secret: secret.map(str::to_owned),
+        payment_webhook_secret_file: None,
+        telemetry: TelemetrySettings {
+            log_format: LogFormat::Text,
+            otel_exporter_otlp_endpoint: None,
+        },
     })
     .await
     .unwrap();

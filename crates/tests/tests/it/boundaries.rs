@@ -88,6 +88,14 @@ fn the_outside_world_knows_nothing_of_ours() {
     assert!(!known.iter().any(|name| name == "restate-sdk"), "{known:?}");
 }
 
+/// Cargo cannot say so: what the binary depends on, its library may use.
+#[test]
+fn of_the_sandbox_only_the_gateways_main_knows() {
+    let sources = repository().join("crates/gateway/src");
+    let main = sources.join("main.rs").display().to_string();
+    assert_eq!(sources_with(&sources, &["sandbox::"]), [main]);
+}
+
 #[test]
 fn only_the_services_client_knows_restates_ingress() {
     let sources = repository().join("crates/gateway/src");

@@ -23,7 +23,7 @@ use tokio::{
 use crate::answer::LostAnswer;
 
 /// One accepted connection.
-pub(crate) struct Line {
+pub(crate) struct CuttableConnection {
     stream: TcpStream,
     cutter: Cutter,
 }
@@ -32,15 +32,15 @@ pub(crate) struct Line {
 #[derive(Clone, Default)]
 pub(crate) struct Cutter(Arc<AtomicBool>);
 
-impl Line {
-    /// `stream` as a line, and what cuts it.
+impl CuttableConnection {
+    /// `stream`, and what cuts it.
     pub(crate) fn over(stream: TcpStream) -> (Self, Cutter) {
         let cutter = Cutter::default();
-        let line = Self {
+        let connection = Self {
             stream,
             cutter: cutter.clone(),
         };
-        (line, cutter)
+        (connection, cutter)
     }
 }
 
@@ -72,7 +72,7 @@ impl Cutter {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for CuttableConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -82,7 +82,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for CuttableConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

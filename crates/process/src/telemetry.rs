@@ -1,0 +1,92 @@
+//! What a process says of itself: lines on stderr, and traces.
+
+use std::io::IsTerminal as _;
+
+use clap::{Args, ValueEnum};
+use opentelemetry_sdk::trace::Tracer;
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::filter::{Filtered, LevelFilter, filter_fn};
+use tracing_subscriber::layer::Layered;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use crate::Traces;
+use crate::settings::{OptionalUrl, WrongSetting, optional_url};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Where a process says what it does, and how.
+#[derive(Debug, Clone, Args)]
+pub struct TelemetrySettings {
+    /// How log lines look.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+
+    /// Where traces go: an OTLP collector (HTTP), e.g. `http://127.0.0.1:4318`.
+    #[arg(long, env, global = true, alias = "traces-endpoint", value_parser = optional_url)]
+    pub otel_exporter_otlp_endpoint: Option<OptionalUrl>,
+}
+
+/// The lines, which a process may filter further.
+pub type Lines = Box<dyn Layer<WithTraces> + Send + Sync>;
+/// What they are added to.
+type WithTraces = Layered<
+    Filtered<Option<OpenTelemetryLayer<Registry, Tracer>>, LevelFilter, Registry>,
+    Registry,
+>;
+
+impl TelemetrySettings {
+    /// Starts both for the rest of the process, whose spans are those of
+    /// `service`; `filter` may take lines out, beside those that `RUST_LOG` does
+    /// not ask for.
+    ///
+    /// # Errors
+    /// When the collector's URL cannot be used.
+    pub fn start(
+        &self,
+        service: &'static str,
+        filter: impl FnOnce(Lines) -> Lines,
+    ) -> Result<Traces, WrongSetting> {
+        let endpoint = self
+            .otel_exporter_otlp_endpoint
+            .as_ref()
+            .and_then(OptionalUrl::get);
+        let traces = Traces::to(endpoint, service)?;
+        let asked_for =
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let lines = fmt::layer().with_writer(std::io::stderr);
+        let lines: Lines = match self.log_format {
+            LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        };
+        tracing_subscriber::registry()
+            .with(traces.layer().with_filter(LevelFilter::INFO))
+            .with(filter(lines.with_filter(asked_for).boxed()))
+            .init();
+        Ok(traces)
+    }
+}
+
+/// Leaves spans to the traces: each line says what it needs itself.
+pub fn only_events(lines: Lines) -> Lines {
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method is of one lifetime, a filter of all"
+    )]
+    let only_events = filter_fn(|metadata| metadata.is_event());
+    lines.with_filter(only_events).boxed()
+}
