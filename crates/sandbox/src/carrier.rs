@@ -94,7 +94,7 @@ struct ParcelLine {
 }
 
 /// An answer, and whether the world is different now.
-struct Done {
+struct CarrierReply {
     answer: Answer,
     effect: bool,
 }
@@ -120,7 +120,7 @@ async fn booking(world: Arc<World>, key: String, parcel: Parcel) -> Reply {
     let mut ledger = world.database.write().await?;
     let failed_tries = queries::count_booking_request(&mut ledger, &parcel.order_id).await?;
     let done = match faults.down.answer() {
-        Some(outage) => Done::nothing(outage),
+        Some(outage) => CarrierReply::nothing(outage),
         None => book_once(&mut ledger, &key, &parcel, failed_tries, &faults).await?,
     };
     ledger.commit().await?;
@@ -138,7 +138,7 @@ async fn cancellation(world: Arc<World>, order_id: String) -> Reply {
     let mut ledger = world.database.write().await?;
     queries::count_cancel_request(&mut ledger, &order_id).await?;
     let done = match faults.down.answer() {
-        Some(outage) => Done::nothing(outage),
+        Some(outage) => CarrierReply::nothing(outage),
         None => cancel_all(&mut ledger, &order_id).await?,
     };
     ledger.commit().await?;
@@ -151,10 +151,10 @@ async fn book_once(
     parcel: &Parcel,
     failed_tries: u32,
     faults: &CarrierFaults,
-) -> Result<Done, Answer> {
+) -> Result<CarrierReply, Answer> {
     if parcel.order_id.contains(UNSHIPPABLE) {
         queries::count_refusal(ledger, &parcel.order_id).await?;
-        return Ok(Done::nothing(not_booked(
+        return Ok(CarrierReply::nothing(not_booked(
             503,
             "no courier takes this order, ever",
         )));
@@ -162,7 +162,7 @@ async fn book_once(
     let fingerprint = serde_json::to_string(parcel)?;
     if let Some(known) = queries::booking(ledger, key).await? {
         if known.fingerprint != fingerprint {
-            return Ok(Done::nothing(not_booked(
+            return Ok(CarrierReply::nothing(not_booked(
                 422,
                 "this Idempotency-Key was used for another parcel: take a new one",
             )));
@@ -170,35 +170,38 @@ async fn book_once(
         match known.status {
             BookingStatus::Seen => {}
             BookingStatus::Booked => {
-                return Ok(Done::nothing(booked(200, known.tracking_number.as_deref())));
+                return Ok(CarrierReply::nothing(booked(
+                    200,
+                    known.tracking_number.as_deref(),
+                )));
             }
             BookingStatus::Cancelled => {
-                return Ok(Done::nothing(not_booked(409, "cancelled")));
+                return Ok(CarrierReply::nothing(not_booked(409, "cancelled")));
             }
         }
     }
     if failed_tries < faults.fail_times {
         queries::count_failed_try(ledger, &parcel.order_id).await?;
         queries::remember(ledger, key, parcel, &fingerprint, None).await?;
-        return Ok(Done::nothing(Answer::bare(500)));
+        return Ok(CarrierReply::nothing(Answer::bare(500)));
     }
     if faults.reject {
         queries::count_refusal(ledger, &parcel.order_id).await?;
         queries::remember(ledger, key, parcel, &fingerprint, None).await?;
-        return Ok(Done::nothing(not_booked(422, "address not served")));
+        return Ok(CarrierReply::nothing(not_booked(422, "address not served")));
     }
     let tracking_number = new_tracking_number();
     queries::remember(ledger, key, parcel, &fingerprint, Some(&tracking_number)).await?;
-    Ok(Done::effect(booked(201, Some(&tracking_number))))
+    Ok(CarrierReply::effect(booked(201, Some(&tracking_number))))
 }
 
 /// Cancels what is booked for the order. Keys seen until now never book again:
 /// a booking that was slow on its way must not overtake its cancellation.
-async fn cancel_all(ledger: &mut SqliteConnection, order_id: &str) -> Result<Done, Answer> {
+async fn cancel_all(ledger: &mut SqliteConnection, order_id: &str) -> Result<CarrierReply, Answer> {
     let stands = queries::is_booked(ledger, order_id).await?;
     queries::cancel_keys(ledger, order_id).await?;
     if stands {
-        return Ok(Done::effect(Answer::json(
+        return Ok(CarrierReply::effect(Answer::json(
             200,
             json!({ "status": "cancelled" }),
         )));
@@ -208,7 +211,7 @@ async fn cancel_all(ledger: &mut SqliteConnection, order_id: &str) -> Result<Don
     } else {
         "none"
     };
-    Ok(Done::nothing(Answer::json(
+    Ok(CarrierReply::nothing(Answer::json(
         200,
         json!({ "status": status }),
     )))
@@ -262,7 +265,7 @@ impl Shipment {
     }
 }
 
-impl Done {
+impl CarrierReply {
     fn nothing(answer: Answer) -> Self {
         Self {
             answer,

@@ -347,7 +347,7 @@ struct Messages {
 }
 
 /// A part of a message that has just become known.
-enum Part {
+enum ProtocolPart {
     /// Its header: kind, and where in the piece it begins.
     Header(u16, usize),
     /// All of it: kind, payload, and where in the piece it ends.
@@ -356,14 +356,15 @@ enum Part {
 
 impl Messages {
     /// Reads one part on; `at` moves along the piece.
-    fn next(&mut self, piece: &[u8], at: &mut usize) -> Option<Part> {
+    fn next(&mut self, piece: &[u8], at: &mut usize) -> Option<ProtocolPart> {
         let kind = |header: &[u8]| u16::from_be_bytes([header[0], header[1]]);
         if self.buffer.len() < HEADER {
             let begins = *at;
             let taken = (HEADER - self.buffer.len()).min(piece.len() - *at);
             self.buffer.extend_from_slice(&piece[*at..*at + taken]);
             *at += taken;
-            return (self.buffer.len() == HEADER).then(|| Part::Header(kind(&self.buffer), begins));
+            return (self.buffer.len() == HEADER)
+                .then(|| ProtocolPart::Header(kind(&self.buffer), begins));
         }
         let length: [u8; 4] = self.buffer[4..HEADER].try_into().unwrap_or_default();
         let whole = HEADER + u32::from_be_bytes(length) as usize;
@@ -374,7 +375,11 @@ impl Messages {
             return None;
         }
         let message = std::mem::take(&mut self.buffer);
-        Some(Part::Whole(kind(&message), message[HEADER..].to_vec(), *at))
+        Some(ProtocolPart::Whole(
+            kind(&message),
+            message[HEADER..].to_vec(),
+            *at,
+        ))
     }
 }
 
@@ -405,7 +410,7 @@ where
         {
             let mut at = 0;
             while let Some(part) = this.messages.next(piece, &mut at) {
-                if let Part::Whole(kind, payload, _) = part {
+                if let ProtocolPart::Whole(kind, payload, _) = part {
                     lock(invocation).heard(kind, &payload);
                 }
             }
@@ -450,7 +455,7 @@ impl<B> Answered<B> {
         let mut at = 0;
         while let Some(part) = self.messages.next(piece, &mut at) {
             match part {
-                Part::Header(kind, begins) => {
+                ProtocolPart::Header(kind, begins) => {
                     self.passing = invocation.step(kind).map(|id| {
                         let stop_after = match invocation.planned(&id) {
                             Some((Side::Before, stop)) => {
@@ -463,7 +468,7 @@ impl<B> Answered<B> {
                         (id, stop_after)
                     });
                 }
-                Part::Whole(kind, payload, ends) => {
+                ProtocolPart::Whole(kind, payload, ends) => {
                     if let Some((id, stop_after)) = self.passing.take() {
                         invocation.note(id, kind, &payload);
                         found = found.or(stop_after.map(|stop| (ends, stop)));

@@ -323,7 +323,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::console::samples;
-    use crate::demo::scenarios::{Outcome, Told};
+    use crate::demo::scenarios::{LogLine, Outcome};
 
     pub fn cards() -> Vec<ScenarioCard> {
         let scenario = |number, running, result| Scenario {
@@ -338,7 +338,7 @@ pub(super) mod tests {
             steps: if number == 1 {
                 vec![]
             } else {
-                vec![Told {
+                vec![LogLine {
                     at: samples::at(1),
                     text: "<begun>".into(),
                 }]

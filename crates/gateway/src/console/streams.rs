@@ -75,7 +75,10 @@ async fn of_page(
     InQuery(At(place)): InQuery<At>,
 ) -> Result<Response, Problem> {
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
-    let Scene { wakes, render } = scene(&console, Viewer::of(caller.clone(), &headers), place);
+    let Scene {
+        triggers: wakes,
+        render,
+    } = scene(&console, Viewer::of(caller.clone(), &headers), place);
     sse::show(&console.live, &caller, last, wakes, render).await
 }
 
@@ -203,7 +206,7 @@ fn scene(console: &Arc<Console>, viewer: Viewer, place: Location) -> Scene {
         Box::pin(async move { page_frame(&console, &viewer, &place, moment).await })
     };
     Scene {
-        wakes,
+        triggers: wakes,
         render: Box::new(render),
     }
 }

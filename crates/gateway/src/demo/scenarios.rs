@@ -66,14 +66,14 @@ pub struct Scenario {
     /// The order of its latest run; empty before the first.
     pub order_id: String,
     /// What has happened, oldest first.
-    pub steps: Vec<Told>,
+    pub steps: Vec<LogLine>,
     /// How it ended.
     pub result: Option<Outcome>,
 }
 
 /// One sentence of a story.
 #[derive(Debug, Clone, Serialize)]
-pub struct Told {
+pub struct LogLine {
     /// When.
     pub at: Timestamp,
     /// What happened.
@@ -496,7 +496,7 @@ impl Story {
 
     fn say(&self, text: &str) {
         if let Some(scenario) = self.scenarios.runs().get_mut(&self.number) {
-            scenario.steps.push(Told {
+            scenario.steps.push(LogLine {
                 at: Timestamp::now(),
                 text: text.to_owned(),
             });

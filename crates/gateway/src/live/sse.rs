@@ -9,7 +9,7 @@
 //! [`show`] keeps one view right; [`show_windows`] does so for several windows of
 //! one browser over one connection, because a browser opens six to a site and
 //! each window that is looked at needs a stream. Each view there is as alone as
-//! on a connection of its own: it has its permit, its wakes and its end.
+//! on a connection of its own: it has its permit, its triggers and its end.
 //!
 //! Streams are not compressed (tower-http leaves `text/event-stream` alone):
 //! each event leaves at once.
@@ -69,7 +69,7 @@ pub async fn show<R, F>(
     live: &LiveState,
     caller: &Caller,
     LastEventId(after): LastEventId,
-    mut wakes: Triggers,
+    mut triggers: Triggers,
     mut render: R,
 ) -> Result<Response, Problem>
 where
@@ -77,19 +77,19 @@ where
     F: Future<Output = Result<Frame, Problem>> + Send + 'static,
 {
     let permit = live.0.streams.permit(&caller.user)?;
-    wakes.settle();
+    triggers.settle();
     let first = render(RenderContext {
         first: true,
         after: after.clone(),
     })
     .await?;
-    let mut showing = StreamState::new(wakes, render, after, permit);
-    showing.first = false;
-    showing.due = None;
-    showing.ready = Some(first);
-    showing.rendered_at = Some(Instant::now());
+    let mut state = StreamState::new(triggers, render, after, permit);
+    state.first = false;
+    state.due = None;
+    state.ready = Some(first);
+    state.rendered_at = Some(Instant::now());
     // What is refused later ends the stream: it is said when it is opened again.
-    let events = showing
+    let events = state
         .news()
         .take_while(|news| std::future::ready(news.is_ok()))
         .flat_map(|news| stream::iter(news.unwrap_or_default()))
@@ -163,11 +163,11 @@ mod tests {
 
     fn render(board: &Arc<Board>) -> Render {
         let board = Arc::clone(board);
-        Box::new(move |moment: RenderContext| {
+        Box::new(move |context: RenderContext| {
             let board = Arc::clone(&board);
             Box::pin(async move {
                 board.painted.fetch_add(1, Ordering::SeqCst);
-                board.asked_after.lock().unwrap().push(moment.after);
+                board.asked_after.lock().unwrap().push(context.after);
                 let fails = |left: usize| left.checked_sub(1);
                 let failed = board
                     .failing
@@ -191,8 +191,8 @@ mod tests {
         board: &Arc<Board>,
         last: LastEventId,
     ) -> Result<BodyDataStream, Problem> {
-        let wakes = Triggers::new().on(topic);
-        let shown = show(live, &alice(), last, wakes, render(board)).await?;
+        let triggers = Triggers::new().on(topic);
+        let shown = show(live, &alice(), last, triggers, render(board)).await?;
         Ok(shown.into_body().into_data_stream())
     }
 
@@ -210,7 +210,7 @@ mod tests {
 
     fn board_of(topic: &watch::Sender<u64>, board: &Arc<Board>) -> Scene {
         Scene {
-            wakes: Triggers::new().on(topic.subscribe()),
+            triggers: Triggers::new().on(topic.subscribe()),
             render: render(board),
         }
     }
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_user_cannot_take_every_seat() {
+    async fn one_user_cannot_take_every_permit() {
         let fake = Fake::start().await;
         let (_folder, _db, live) = fake.live().await;
         let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());

@@ -66,7 +66,7 @@ pub async fn announce(infra: Shared, announcement: Arc<Announcement>) {
 /// operator) is that product's trouble alone.
 async fn announce_missing(infra: &Infra) -> Result<(), Problem> {
     let missing = queries::unannounced(&infra.db, None).await?;
-    let Told { told, failed } = tell_all(infra, missing).await?;
+    let Announced { told, failed } = tell_all(infra, missing).await?;
     match failed {
         Some(problem) if told == 0 => Err(problem),
         Some(problem) => {
@@ -100,14 +100,14 @@ pub async fn tell_of(infra: &Infra, skus: &[&Sku]) -> Result<(), Problem> {
 }
 
 /// What telling has come to.
-struct Told {
+struct Announced {
     /// How many products Inventory knows now.
     told: usize,
     /// Why another does not, if one does not.
     failed: Option<Problem>,
 }
 
-async fn tell_all(infra: &Infra, missing: Vec<(String, i64)>) -> Result<Told, Problem> {
+async fn tell_all(infra: &Infra, missing: Vec<(String, i64)>) -> Result<Announced, Problem> {
     let mut levels = stream::iter(missing)
         .map(|(sku, quantity)| tell(infra, sku, quantity))
         .buffer_unordered(AT_ONCE);
@@ -126,7 +126,7 @@ async fn tell_all(infra: &Infra, missing: Vec<(String, i64)>) -> Result<Told, Pr
             Err(failure) => failed = Some(failure.into()),
         }
     }
-    Ok(Told { told, failed })
+    Ok(Announced { told, failed })
 }
 
 async fn tell(infra: &Infra, sku: String, quantity: i64) -> Result<Option<StockLevel>, Failure> {

@@ -59,7 +59,7 @@ impl Frame {
 
 /// A view that is shown, and what its client has of it.
 pub(super) struct StreamState<R> {
-    wakes: Triggers,
+    triggers: Triggers,
     render: R,
     after: Option<String>,
     /// Hashes of the events of the latest frame.
@@ -73,7 +73,7 @@ pub(super) struct StreamState<R> {
     pub(super) rendered_at: Option<Instant>,
     ends_at: Instant,
     is_over: bool,
-    _seat: StreamPermit,
+    _permit: StreamPermit,
 }
 
 /// An event of a frame.
@@ -97,14 +97,14 @@ where
 {
     /// A view that is painted at once, and is over when it may not be.
     pub(super) fn new(
-        wakes: Triggers,
+        triggers: Triggers,
         render: R,
         after: Option<String>,
         permit: StreamPermit,
     ) -> Self {
         let now = Instant::now();
         Self {
-            wakes,
+            triggers,
             render,
             after,
             sent: HashSet::new(),
@@ -115,7 +115,7 @@ where
             rendered_at: None,
             ends_at: now + LONGEST_LIFE,
             is_over: false,
-            _seat: permit,
+            _permit: permit,
         }
     }
 
@@ -135,7 +135,7 @@ where
                 }
             }
             tokio::select! {
-                () = self.wakes.next() => {}
+                () = self.triggers.next() => {}
                 () = sleep_until(self.due.unwrap_or(self.ends_at)), if self.due.is_some() => {}
                 () = sleep_until(self.ends_at) => return None,
             }
@@ -143,13 +143,13 @@ where
             if let Some(rendered_at) = self.rendered_at {
                 sleep_until(rendered_at + COALESCE).await;
             }
-            self.wakes.settle();
+            self.triggers.settle();
             self.rendered_at = Some(Instant::now());
-            let moment = RenderContext {
+            let context = RenderContext {
                 first: self.first,
                 after: self.after.clone(),
             };
-            match (self.render)(moment).await {
+            match (self.render)(context).await {
                 Ok(frame) => {
                     self.first = false;
                     self.backoff.reset();

@@ -32,7 +32,7 @@ pub type Render =
 /// A view, ready to be shown.
 pub struct Scene {
     /// What wakes it.
-    pub wakes: Triggers,
+    pub triggers: Triggers,
     /// What paints it.
     pub render: Render,
 }
@@ -47,7 +47,7 @@ pub struct Window {
     pub has: HashSet<u64>,
     /// What it is to show.
     pub scene: Result<Scene, Problem>,
-    /// How it is told that it may not.
+    /// How it is event that it may not.
     pub refuse: Box<dyn Fn(&Problem) -> DatastarEvent + Send>,
 }
 
@@ -89,11 +89,11 @@ pub fn show_windows(
         }
         shown.push(of_window(live, caller, window, &refused));
     }
-    let events = stream::select_all(shown).map(move |told| {
-        if let Some(cursor) = &told.cursor {
-            cursors.insert(told.window.to_string(), cursor.clone());
+    let events = stream::select_all(shown).map(move |event| {
+        if let Some(cursor) = &event.cursor {
+            cursors.insert(event.window.to_string(), cursor.clone());
         }
-        told.event(&cursors)
+        event.event(&cursors)
     });
     // The client opens it again then, and asks for all of them anew.
     let ends_soon = async move {
@@ -110,8 +110,8 @@ fn cursors_of(id: &str) -> HashMap<&str, &str> {
         .collect()
 }
 
-/// What one window is told.
-struct Told {
+/// An event for one window.
+struct WindowEvent {
     window: Arc<str>,
     kind: &'static str,
     part: Option<String>,
@@ -119,7 +119,7 @@ struct Told {
     lines: Vec<String>,
 }
 
-impl Told {
+impl WindowEvent {
     fn event(self, cursors: &BTreeMap<String, String>) -> Event {
         // Never empty: with an id the client says that it has heard something.
         let mut id = "windows".to_owned();
@@ -146,7 +146,7 @@ fn of_window(
     caller: Option<&Caller>,
     window: Window,
     refused: &Arc<Notify>,
-) -> BoxStream<'static, Told> {
+) -> BoxStream<'static, WindowEvent> {
     let refused = Arc::clone(refused);
     let Window {
         id,
@@ -166,17 +166,17 @@ fn of_window(
         (Err(problem), _) => Err(problem),
     };
     let news = match seated {
-        Ok((Scene { wakes, render }, permit)) => {
-            let mut showing = StreamState::new(wakes, render, after, permit);
-            showing.sent.clone_from(&has);
-            showing.news().boxed()
+        Ok((Scene { triggers, render }, permit)) => {
+            let mut state = StreamState::new(triggers, render, after, permit);
+            state.sent.clone_from(&has);
+            state.news().boxed()
         }
         // Its end would be that of the connection, which the others need.
         Err(problem) => stream::iter([Err(problem)]).boxed(),
     };
     let ends_at = Instant::now() + LONGEST_LIFE;
     let rest = stream::once(sleep_until(ends_at)).filter_map(|()| std::future::ready(None));
-    let opened = Told {
+    let opened = WindowEvent {
         window: Arc::clone(&id),
         kind: "datastar-open",
         part: None,
@@ -202,7 +202,7 @@ fn of_window(
             is_new.then_some(part).into_iter().collect()
         });
         let id = Arc::clone(&id);
-        stream::iter(parts).map(move |part| Told {
+        stream::iter(parts).map(move |part| WindowEvent {
             window: Arc::clone(&id),
             kind: match part.event.event {
                 EventType::PatchElements => "datastar-patch-elements",
