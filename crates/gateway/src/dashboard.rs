@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use futures::future::join_all;
 use serde::Serialize;
+use services::wire::ORDER_FULFILLMENT_WORKFLOW;
 use tokio::sync::Mutex;
 use waybill_domain::Timestamp;
 use waybill_domain::money::CURRENCY;
@@ -304,7 +305,7 @@ fn needs(
         Need {
             what,
             todo,
-            order_id: (invocation.service == "OrderFulfillmentWorkflow")
+            order_id: (invocation.service == ORDER_FULFILLMENT_WORKFLOW)
                 .then(|| invocation.key.clone())
                 .flatten(),
             invocation: Some(invocation),
@@ -446,6 +447,8 @@ async fn probe(http: &reqwest::Client, url: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use services::wire::order_fulfillment::RUN;
+
     use super::*;
 
     #[test]
@@ -463,8 +466,8 @@ mod tests {
     fn each_need_says_what_to_do() {
         let invocation = |status: &str| StuckInvocation {
             id: "inv_1".into(),
-            target: "OrderFulfillmentWorkflow/alice.1/Run".into(),
-            service: "OrderFulfillmentWorkflow".into(),
+            target: RUN.of("alice.1"),
+            service: RUN.service.into(),
             key: Some("alice.1".into()),
             status: status.into(),
             retry_count: 9,

@@ -5,9 +5,7 @@
 //! | [`admin`] | SQL over what Restate holds |
 //! | [`row_stream`] | its answers, row by row |
 //! | [`journal`] | an order's invocations and steps |
-//! | [`functions`] | which function of the services performs them |
 
 pub mod admin;
-mod functions;
 pub mod journal;
 mod row_stream;

@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use futures::{Stream, TryStreamExt as _};
 use serde::Deserialize;
+use services::wire::{
+    HEAD, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD,
+    USER_SESSION, marker_key,
+};
 use tokio::sync::{mpsc, oneshot};
 use waybill_domain::Timestamp;
 use waybill_domain::checkout::Marker;
@@ -52,11 +56,6 @@ const CHUNK: usize = 500;
 const BY_KEY: usize = 1_000;
 /// See [`BY_KEY`].
 const MOST_QUERIES_BY_KEY: usize = 10;
-
-/// State keys of `UserSession`.
-const MARKER: &str = "checkout:exec:";
-const LATE: &str = "late:";
-const READ_MARK: &str = "notifications_read_at";
 
 /// What a catch-up came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,9 +299,9 @@ fn versions_sql() -> String {
         "SELECT service_name, service_key, key, \
            CASE WHEN key LIKE '{MARKER}%' THEN substr(value_utf8, 1, 96) ELSE value_utf8 END AS value \
          FROM state \
-         WHERE (service_name = 'OrderFulfillmentWorkflow' AND key = 'head') \
-            OR (service_name = 'Inventory' AND key = 'level') \
-            OR (service_name = 'UserSession' AND ( \
+         WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{HEAD}') \
+            OR (service_name = '{INVENTORY}' AND key = '{LEVEL}') \
+            OR (service_name = '{USER_SESSION}' AND ( \
                  (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
                  OR key LIKE '{LATE}%' OR key = '{READ_MARK}'))"
     )
@@ -356,7 +355,7 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 impl StateRow {
     fn state(&self) -> serde_json::Result<State> {
         match (self.service_name.as_str(), self.key.as_str()) {
-            ("OrderFulfillmentWorkflow", _) => {
+            (ORDER_FULFILLMENT_WORKFLOW, _) => {
                 let head: Head = serde_json::from_str(&self.value)?;
                 let order = order_id(&self.service_key)?;
                 Ok(State::order(
@@ -366,7 +365,7 @@ impl StateRow {
                     &order,
                 ))
             }
-            ("Inventory", _) => {
+            (INVENTORY, _) => {
                 let level: StockLevel = serde_json::from_str(&self.value)?;
                 Ok(State {
                     kind: Kind::Stock,
@@ -426,7 +425,7 @@ impl State {
 impl ValueRow {
     /// The order in it; `None` when it has been handed over meanwhile.
     fn order(&self) -> serde_json::Result<Option<OrderRecord>> {
-        if self.key == "record" {
+        if self.key == RECORD {
             return serde_json::from_str(&self.value).map(Some);
         }
         match serde_json::from_str(&self.value)? {
@@ -489,7 +488,7 @@ impl Missing {
                 };
                 format!(
                     "SELECT service_key, key, value_utf8 AS value FROM state \
-                     WHERE service_name = 'OrderFulfillmentWorkflow' AND key = 'record'{whose}"
+                     WHERE service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}'{whose}"
                 )
             });
         let session = self
@@ -499,10 +498,7 @@ impl Missing {
                 let which = if session_by_key {
                     let users: std::collections::BTreeSet<String> =
                         orders.iter().map(|order| order.owner().into()).collect();
-                    let keys: Vec<_> = orders
-                        .iter()
-                        .map(|order| format!("{MARKER}{order}"))
-                        .collect();
+                    let keys: Vec<_> = orders.iter().map(marker_key).collect();
                     format!(
                         "service_key IN ({}) AND key IN ({})",
                         literals(users.iter().map(String::as_str)),
@@ -513,7 +509,7 @@ impl Missing {
                 };
                 format!(
                     "SELECT service_key, key, value_utf8 AS value FROM state \
-                     WHERE service_name = 'UserSession' AND {which}"
+                     WHERE service_name = '{USER_SESSION}' AND {which}"
                 )
             });
         session.chain(workflow)
@@ -651,9 +647,9 @@ mod tests {
     #[test]
     fn rows_are_told_apart() {
         let head = row(
-            "OrderFulfillmentWorkflow",
+            ORDER_FULFILLMENT_WORKFLOW,
             "alice.1",
-            "head",
+            HEAD,
             r#"{"version":3,"status":"shipping","updated_at":"1970-01-01T00:00:01Z"}"#,
         );
         let state = head.state().unwrap();
@@ -664,7 +660,7 @@ mod tests {
         assert!(matches!(state.held, Held::InWorkflow(_)));
 
         let marker = row(
-            "UserSession",
+            USER_SESSION,
             "alice",
             "checkout:exec:alice.2",
             r#"{"version":1,"updated_at":"1970-01-01T00:00:00Z","order_id":"ali"#,
@@ -674,13 +670,13 @@ mod tests {
         assert!(matches!(state.held, Held::InSession(_)));
 
         let read = json!({"user_id": "alice", "read_at": "1970-01-01T00:00:02Z"}).to_string();
-        let state = row("UserSession", "alice", READ_MARK, &read)
+        let state = row(USER_SESSION, "alice", READ_MARK, &read)
             .state()
             .unwrap();
         assert_eq!((state.kind, state.version), (Kind::Read, 2000));
 
         let late = json!({"version": 2, "order_id": "alice.1", "user_id": "alice", "payments": []});
-        let state = row("UserSession", "alice", "late:alice.1", &late.to_string())
+        let state = row(USER_SESSION, "alice", "late:alice.1", &late.to_string())
             .state()
             .unwrap();
         assert_eq!((state.kind, state.version), (Kind::Late, 2));
@@ -694,9 +690,9 @@ mod tests {
             unreadable: 0,
         };
         let rows = vec![
-            row("Inventory", "P1", "level", "{}"),
-            row("OrderFulfillmentWorkflow", "no-dot", "head", "nonsense"),
-            row("UserSession", "alice", "checkout:exec:alice.1", ""),
+            row(INVENTORY, "P1", LEVEL, "{}"),
+            row(ORDER_FULFILLMENT_WORKFLOW, "no-dot", HEAD, "nonsense"),
+            row(USER_SESSION, "alice", "checkout:exec:alice.1", ""),
         ];
         assert!(read(rows, &mut done).is_empty());
         assert_eq!(done.unreadable, 3);
@@ -719,15 +715,15 @@ mod tests {
         let Update::Stock(level) = levels().pop().unwrap() else {
             unreachable!()
         };
-        fake.hold("Inventory", "P0", "level", &level);
+        fake.hold(INVENTORY, "P0", LEVEL, &level);
         let Update::Late(late) = late("bob.2", 2).pop().unwrap() else {
             unreachable!()
         };
-        fake.hold("UserSession", "bob", "late:bob.2", &late);
+        fake.hold(USER_SESSION, "bob", "late:bob.2", &late);
         let Update::Read(mark) = read_mark(30) else {
             unreachable!()
         };
-        fake.hold("UserSession", "alice", READ_MARK, &mark);
+        fake.hold(USER_SESSION, "alice", READ_MARK, &mark);
 
         let first = hub.catch_up().await.unwrap();
         assert_eq!((first.compared, first.closed, first.unreadable), (5, 4, 0));
@@ -758,9 +754,9 @@ mod tests {
             match &update {
                 Update::Order(record) if record.order_id.short() == "3" => fake.hold_marker(record),
                 Update::Order(record) => fake.hold_workflow(record),
-                Update::Stock(level) => fake.hold("Inventory", level.sku.as_str(), "level", level),
-                Update::Late(late) => fake.hold("UserSession", "bob", "late:bob.2", late),
-                Update::Read(mark) => fake.hold("UserSession", "alice", READ_MARK, mark),
+                Update::Stock(level) => fake.hold(INVENTORY, level.sku.as_str(), LEVEL, level),
+                Update::Late(late) => fake.hold(USER_SESSION, "bob", "late:bob.2", late),
+                Update::Read(mark) => fake.hold(USER_SESSION, "alice", READ_MARK, mark),
                 Update::Basket(_) | Update::Heartbeat => {}
             }
             hub.apply(update).await.unwrap();
