@@ -6,10 +6,8 @@
 //! | [`states`] | what it holds of orders, stock, late money, read marks |
 //! | [`row_stream`] | its answers, row by row |
 //! | [`journal`] | an order's invocations and steps |
-//! | [`functions`] | which function of the services performs them |
 
 pub mod admin;
-mod functions;
 pub mod journal;
 mod row_stream;
 pub mod states;

@@ -1,5 +1,5 @@
 //! Typed ingress clients: the wire contract between gateway and services,
-//! checked by the compiler. The gateway uses nothing else of this crate.
+//! checked by the compiler.
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use waybill_domain::refusal::Refusal;
 pub use restate_sdk::serde::Json as Body;
 
 use crate::once::HEADER;
+use crate::wire::user_session::SETTLE;
 
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
@@ -53,7 +54,7 @@ impl Ingress {
     /// # Errors
     /// When Restate does not answer.
     pub async fn knows_services(&self) -> Result<bool, Failure> {
-        let private = RequestTarget::object("UserSession", "nobody", "Settle");
+        let private = RequestTarget::object(SETTLE.service, "nobody", SETTLE.name);
         let asked = self.0.request::<_, ()>(private, Json(())).call().await;
         let Err(error) = asked else { return Ok(true) };
         match error.response().map(hyper::Response::status) {

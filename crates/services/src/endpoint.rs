@@ -26,6 +26,7 @@ use crate::settings::Settings;
 use crate::shipping::ShippingService;
 use crate::transaction::PaymentTransaction;
 use crate::user_session::UserSession;
+use crate::wire::order_fulfillment::RUN;
 
 /// Invocations that still run then are continued by Restate elsewhere.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -50,7 +51,7 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
             .into_service_definition()
             .options(
                 ServiceOptions::new().handler(
-                    "Run",
+                    RUN.name,
                     HandlerOptions::new()
                         .workflow_retention(settings.order_retention)
                         .journal_retention(settings.order_retention),

@@ -15,17 +15,7 @@ use crate::clock::Clock;
 use crate::once::{Begun, Write};
 use crate::refuse::refuse;
 use crate::state::ReadState;
-
-/// State: the [`StockLevel`].
-const LEVEL: &str = "level";
-
-/// How the keys of reservations begin.
-const RESERVATION: &str = "reservation:";
-
-/// State: pieces reserved for one payment attempt.
-fn reservation_key(attempt: &AttemptId) -> String {
-    format!("{RESERVATION}{attempt}")
-}
+use crate::wire::{LEVEL, RESERVATION, reservation_key};
 
 /// See the module.
 pub struct Inventory {

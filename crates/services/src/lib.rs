@@ -9,12 +9,17 @@
 //! | [`payment`], [`shipping`] | the provider and the carrier: services that end in a known state |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
 //! | [`broadcast`] | what is said aloud to whichever gateways listen |
-//! | [`client`] | typed ingress clients: all that the gateway uses of this crate |
+//! | [`client`] | typed ingress clients |
+//! | [`wire`] | every name by which Restate knows all this |
+//! | [`functions`] | which function performs what Restate's journal shows |
 //! | [`once`] | writes that their callers have given a key |
 //! | [`state`] | reading state that may be spoilt |
 //! | [`crash`] | dying on purpose at an exact step, for tests |
 //! | [`endpoint`], [`ops`], [`registration`], [`settings`] | serving all that |
 //! | [`prepare`] | keys and tokens that have to be there before the first start |
+//!
+//! The gateway uses the clients, the names and the functions, and nothing else of
+//! this crate.
 //!
 //! Invariants: exclusive handlers await nothing but `Inventory`,
 //! `PaymentTransaction` and, to forget an order, its workflow's record, and
@@ -28,6 +33,7 @@ pub mod client;
 mod clock;
 pub mod crash;
 pub mod endpoint;
+pub mod functions;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
@@ -66,3 +72,4 @@ pub mod transaction;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod user_session;
+pub mod wire;

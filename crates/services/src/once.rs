@@ -6,19 +6,15 @@
 //! repetition is answered with how things stand now.
 
 use restate_sdk::prelude::*;
-use waybill_domain::idempotency::{Digest, KeyBook, Once, Seen};
+use waybill_domain::idempotency::{KeyBook, Once, Seen};
 use waybill_domain::refusal::Refusal;
 
 use crate::refuse::refuse;
 use crate::state::ReadState;
+use crate::wire::key_book_key;
 
 /// The header that carries a [`Once`], in its text form.
 pub const HEADER: &str = "x-waybill-once";
-
-/// State: the [`KeyBook`] that a key is in.
-fn book_key(key: &Digest) -> String {
-    format!("keys:{:02x}", key.bucket())
-}
 
 /// A write under way, with the book that it will be written down in.
 pub(crate) struct Write(Option<(Once, KeyBook)>);
@@ -38,7 +34,7 @@ impl Write {
             return Ok(Begun::New(Self(None)));
         };
         let once: Once = once.parse().map_err(refuse)?;
-        let book = ctx.read::<KeyBook>(&book_key(&once.key)).await?;
+        let book = ctx.read::<KeyBook>(&key_book_key(&once.key)).await?;
         let book = book.unwrap_or_default();
         match book.look(&once) {
             Seen::New => Ok(Begun::New(Self(Some((once, book))))),
@@ -50,7 +46,7 @@ impl Write {
     /// Remembers that it was done. No await: it is written with what it did.
     pub(crate) fn keep(self, ctx: &ObjectContext<'_>) {
         if let Some((once, book)) = self.0 {
-            let key = book_key(&once.key);
+            let key = key_book_key(&once.key);
             ctx.set(&key, Json(book.with(once)));
         }
     }

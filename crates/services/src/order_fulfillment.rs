@@ -25,13 +25,8 @@ use crate::refuse::{defect, is_cancellation, refuse};
 use crate::shipping::ShippingServiceClient;
 use crate::state::ReadState;
 use crate::user_session::UserSessionClient;
+use crate::wire::{DECISION, HEAD, RECORD};
 
-/// State: the [`OrderRecord`].
-const RECORD: &str = "record";
-/// State: its [`Head`].
-const HEAD: &str = "head";
-/// Durable promise: the one [`Decision`].
-const DECISION: &str = "admin_approval";
 /// Between tries to undo something whose service was killed in mid-call.
 const UNDO_PAUSE: Duration = Duration::from_secs(5);
 /// How often a call that was ended from outside is asked for its answer.

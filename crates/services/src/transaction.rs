@@ -7,9 +7,7 @@ use restate_sdk::prelude::*;
 use waybill_domain::payment::{Claimed, TransactionOwner};
 
 use crate::state::ReadState;
-
-/// State: the [`TransactionOwner`].
-const OWNER: &str = "owner";
+use crate::wire::OWNER;
 
 /// See the module.
 pub struct PaymentTransaction;

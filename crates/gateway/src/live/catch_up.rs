@@ -296,6 +296,10 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 
 #[cfg(test)]
 mod tests {
+    use services::wire::{
+        HEAD, INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, USER_SESSION,
+    };
+
     use super::*;
     use crate::live::fake::Fake;
     use crate::live::projector::tests::{
@@ -320,9 +324,9 @@ mod tests {
             unreadable: 0,
         };
         let rows = vec![
-            row("Inventory", "P1", "level", "{}"),
-            row("OrderFulfillmentWorkflow", "no-dot", "head", "nonsense"),
-            row("UserSession", "alice", "checkout:exec:alice.1", ""),
+            row(INVENTORY, "P1", LEVEL, "{}"),
+            row(ORDER_FULFILLMENT_WORKFLOW, "no-dot", HEAD, "nonsense"),
+            row(USER_SESSION, "alice", "checkout:exec:alice.1", ""),
         ];
         assert!(read(rows, &mut done).is_empty());
         assert_eq!(done.unreadable, 3);
@@ -345,15 +349,15 @@ mod tests {
         let Update::Stock(level) = levels().pop().unwrap() else {
             unreachable!()
         };
-        fake.hold("Inventory", "P0", "level", &level);
+        fake.hold(INVENTORY, "P0", LEVEL, &level);
         let Update::Late(late) = late("bob.2", 2).pop().unwrap() else {
             unreachable!()
         };
-        fake.hold("UserSession", "bob", "late:bob.2", &late);
+        fake.hold(USER_SESSION, "bob", "late:bob.2", &late);
         let Update::Read(mark) = read_mark(30) else {
             unreachable!()
         };
-        fake.hold("UserSession", "alice", "notifications_read_at", &mark);
+        fake.hold(USER_SESSION, "alice", READ_MARK, &mark);
 
         let first = live.catch_up().await.unwrap();
         assert_eq!((first.compared, first.closed, first.unreadable), (5, 4, 0));
@@ -384,10 +388,10 @@ mod tests {
             match &update {
                 Update::Order(record) if record.order_id.short() == "3" => fake.hold_marker(record),
                 Update::Order(record) => fake.hold_workflow(record),
-                Update::Stock(level) => fake.hold("Inventory", level.sku.as_str(), "level", level),
-                Update::Late(late) => fake.hold("UserSession", "bob", "late:bob.2", late),
+                Update::Stock(level) => fake.hold(INVENTORY, level.sku.as_str(), LEVEL, level),
+                Update::Late(late) => fake.hold(USER_SESSION, "bob", "late:bob.2", late),
                 Update::Read(mark) => {
-                    fake.hold("UserSession", "alice", "notifications_read_at", mark);
+                    fake.hold(USER_SESSION, "alice", READ_MARK, mark);
                 }
                 Update::Basket(_) | Update::Heartbeat => {}
             }

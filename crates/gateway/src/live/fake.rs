@@ -13,6 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use services::wire::{
+    BASKET, HEAD, MARKER, ORDER_FULFILLMENT_WORKFLOW, RECORD, USER_SESSION, marker_key,
+};
 use tokio::sync::mpsc;
 use waybill_domain::order::OrderRecord;
 use waybill_domain::update::Update;
@@ -112,14 +115,14 @@ impl Fake {
     /// A workflow's record and head.
     pub(super) fn hold_workflow(&self, record: &OrderRecord) {
         let of = record.order_id.as_str();
-        self.hold("OrderFulfillmentWorkflow", of, "record", record);
-        self.hold("OrderFulfillmentWorkflow", of, "head", &record.head());
+        self.hold(ORDER_FULFILLMENT_WORKFLOW, of, RECORD, record);
+        self.hold(ORDER_FULFILLMENT_WORKFLOW, of, HEAD, &record.head());
     }
 
     /// A marker of the user's session.
     pub(super) fn hold_marker(&self, record: &OrderRecord) {
-        let key = format!("checkout:exec:{}", record.order_id);
-        self.hold("UserSession", record.user_id.as_str(), &key, record);
+        let key = marker_key(&record.order_id);
+        self.hold(USER_SESSION, record.user_id.as_str(), &key, record);
     }
 }
 
@@ -158,16 +161,16 @@ async fn query(State(fake): State<Fake>, Json(question): Json<Value>) -> Respons
         .iter()
         .filter(|((service, of, key), _)| {
             if versions {
-                return key != "record" && key != "basket";
+                return key != RECORD && key != BASKET;
             }
             let by_key = sql.contains("service_key IN");
             sql.contains(service)
-                && (key == "record" || key.starts_with("checkout:exec:"))
+                && (key == RECORD || key.starts_with(MARKER))
                 && (!by_key || sql.contains(&format!("'{of}'")))
                 && (!sql.contains("AND key IN") || sql.contains(&format!("'{key}'")))
         })
         .map(|((service, of, key), value)| {
-            let beginning = versions && key.starts_with("checkout:exec:");
+            let beginning = versions && key.starts_with(MARKER);
             let value = if beginning {
                 &value[..value.len().min(96)]
             } else {

@@ -4,6 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt as _;
 use serde::Deserialize;
+use services::wire::user_session::{FORGET, TAKE_BACK};
+use services::wire::{
+    INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, RESERVATION,
+    USER_SESSION, late_key, marker_key,
+};
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
@@ -12,13 +17,7 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::ReadMark;
 
 use super::{About, Difference, Repair, Side, is_good_end};
-use crate::restate::admin::{AdminApi, AdminError, StateRow, literal};
-
-/// State keys, as the services name them.
-const MARKER: &str = "checkout:exec:";
-const LATE: &str = "late:";
-const READ_MARK: &str = "notifications_read_at";
-const RESERVATION: &str = "reservation:";
+use crate::restate::admin::{AdminApi, AdminError, StateRow, literal, literals};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -96,19 +95,19 @@ pub(super) async fn states(
 fn state_sql(only: Option<&OrderId>) -> String {
     let which = match only {
         None => format!(
-            "(service_name = 'OrderFulfillmentWorkflow' AND key = 'record') \
-             OR (service_name = 'UserSession' AND \
+            "(service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}') \
+             OR (service_name = '{USER_SESSION}' AND \
                  (key LIKE '{MARKER}%' OR key LIKE '{LATE}%' OR key = '{READ_MARK}')) \
-             OR service_name = 'Inventory'"
+             OR service_name = '{INVENTORY}'"
         ),
         Some(order) => format!(
-            "(service_name = 'OrderFulfillmentWorkflow' AND key = 'record' AND service_key = {}) \
-             OR (service_name = 'UserSession' AND service_key = {} AND key IN ({}, {})) \
-             OR (service_name = 'Inventory' AND key LIKE {})",
+            "(service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}' AND service_key = {}) \
+             OR (service_name = '{USER_SESSION}' AND service_key = {} AND key IN ({}, {})) \
+             OR (service_name = '{INVENTORY}' AND key LIKE {})",
             literal(order.as_str()),
             literal(order.owner().as_str()),
-            literal(&format!("{MARKER}{order}")),
-            literal(&format!("{LATE}{order}")),
+            literal(&marker_key(order)),
+            literal(&late_key(order)),
             literal(&format!("{RESERVATION}{order}#%")),
         ),
     };
@@ -117,9 +116,11 @@ fn state_sql(only: Option<&OrderId>) -> String {
 
 /// The stock levels of now.
 pub(super) async fn levels(admin_api: &AdminApi) -> Result<BTreeMap<Sku, StockLevel>, AdminError> {
-    let sql = "SELECT service_name, service_key, key, value_utf8 AS value FROM state \
-               WHERE service_name = 'Inventory' AND key = 'level'";
-    let rows: Vec<StateRow> = admin_api.query_rows(sql.to_owned()).try_collect().await?;
+    let sql = format!(
+        "SELECT service_name, service_key, key, value_utf8 AS value FROM state \
+         WHERE service_name = '{INVENTORY}' AND key = '{LEVEL}'"
+    );
+    let rows: Vec<StateRow> = admin_api.query_rows(sql).try_collect().await?;
     // What cannot be read is a difference that was said before.
     let levels = rows
         .iter()
@@ -135,24 +136,27 @@ async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
         key: Option<String>,
     }
     // A `TakeBack` ends no order: one whose reconciling was cut off needs another.
-    let sql = "SELECT id, target_service_name AS service, target_service_key AS key \
-               FROM sys_invocation WHERE status <> 'completed' \
-               AND target_handler_name NOT IN ('Forget', 'TakeBack')";
-    let rows: Vec<Row> = admin_api.query_rows(sql.to_owned()).try_collect().await?;
+    let sql = format!(
+        "SELECT id, target_service_name AS service, target_service_key AS key \
+         FROM sys_invocation WHERE status <> 'completed' \
+         AND target_handler_name NOT IN ({})",
+        literals([FORGET.name, TAKE_BACK.name])
+    );
+    let rows: Vec<Row> = admin_api.query_rows(sql).try_collect().await?;
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let orders = admin_api.orders_of(&ids).await?;
     let mut work = Work::default();
     for row in rows {
         let order = orders.get(&row.id).cloned().flatten();
         match (row.service.as_str(), row.key, order) {
-            ("OrderFulfillmentWorkflow", Some(key), _) => work.orders.extend(OrderId::parse(&key)),
+            (ORDER_FULFILLMENT_WORKFLOW, Some(key), _) => work.orders.extend(OrderId::parse(&key)),
             (_, _, Some(order)) => {
                 work.orders.insert(order);
             }
-            ("UserSession", Some(user), None) => {
+            (USER_SESSION, Some(user), None) => {
                 work.users.insert(user);
             }
-            ("Inventory", Some(sku), None) => {
+            (INVENTORY, Some(sku), None) => {
                 work.skus.insert(sku);
             }
             _ => {}
@@ -164,12 +168,12 @@ async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
 impl RestateSnapshot {
     fn take(&mut self, row: &StateRow) -> anyhow::Result<()> {
         match (row.service_name.as_str(), row.key.as_str()) {
-            ("OrderFulfillmentWorkflow", _) => self.take_record(serde_json::from_str(&row.value)?),
-            ("Inventory", "level") => {
+            (ORDER_FULFILLMENT_WORKFLOW, _) => self.take_record(serde_json::from_str(&row.value)?),
+            (INVENTORY, LEVEL) => {
                 let level: StockLevel = serde_json::from_str(&row.value)?;
                 self.levels.insert(level.sku.clone(), level);
             }
-            ("Inventory", key) => {
+            (INVENTORY, key) => {
                 if let Some(attempt) = key.strip_prefix(RESERVATION) {
                     self.reservations.push(Reservation {
                         sku: Sku::parse(&row.service_key)?,

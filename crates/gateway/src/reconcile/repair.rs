@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use services::client::{self, Body};
+use services::wire::order_fulfillment::RUN;
 use waybill_domain::checkout::{CancelOrder, TakeBack};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
@@ -156,7 +157,7 @@ impl Reconcile {
     }
 
     async fn runs(&self, order: &OrderId) -> anyhow::Result<Vec<Run>> {
-        let target = literal(&format!("OrderFulfillmentWorkflow/{order}/Run"));
+        let target = literal(&RUN.of(order));
         let sql = format!("SELECT id, status FROM sys_invocation WHERE target = {target}");
         Ok(self.admin_api.query(&sql).await?)
     }

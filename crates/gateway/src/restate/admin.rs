@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use services::wire::order_fulfillment::RUN;
+use services::wire::{HEAD, ORDER_FULFILLMENT_WORKFLOW};
 use tokio::sync::Mutex;
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::Head;
@@ -397,10 +399,13 @@ impl AdminApi {
         struct Row {
             key: String,
         }
-        let sql = "SELECT target_service_key AS key FROM sys_invocation_status \
-                   WHERE target_service_name = 'OrderFulfillmentWorkflow' \
-                   AND target_handler_name = 'Run' AND status <> 'completed'";
-        let rows = self.query_rows(sql.to_owned());
+        let sql = format!(
+            "SELECT target_service_key AS key FROM sys_invocation_status \
+             WHERE target_service_name = '{ORDER_FULFILLMENT_WORKFLOW}' \
+             AND target_handler_name = '{}' AND status <> 'completed'",
+            RUN.name
+        );
+        let rows = self.query_rows(sql);
         rows.map_ok(|row: Row| row.key).try_collect().await
     }
 
@@ -415,7 +420,7 @@ impl AdminApi {
         for orders in orders.chunks(IDS_AT_ONCE) {
             let sql = format!(
                 "SELECT service_key, value_utf8 AS value FROM state \
-                 WHERE service_name = 'OrderFulfillmentWorkflow' AND key = 'head' \
+                 WHERE service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{HEAD}' \
                  AND service_key IN ({})",
                 literals(orders.iter().map(String::as_str))
             );

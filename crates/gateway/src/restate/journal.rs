@@ -9,12 +9,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use services::functions;
+use services::wire::order_fulfillment::GET_RECORD;
+use services::wire::user_session::{AWAIT_PAYMENT, CANCEL_ORDER, CHECKOUT, PAYMENT_CALLBACK};
+use services::wire::{Handler, ORDER_FULFILLMENT_WORKFLOW, USER_SESSION};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 use waybill_domain::words::{self, MAX_DETAIL};
 
 use super::admin::{AdminApi, AdminError, literal, literals};
-use super::functions;
 
 /// Most invocations that are shown of one order. Each attempt to pay costs
 /// about fifteen.
@@ -22,6 +25,9 @@ const MOST_INVOCATIONS: usize = 200;
 /// How deep calls are followed: checkout, payment, settling, workflow,
 /// shipping.
 const DEPTH: usize = 6;
+/// What a customer or the provider asks of a session about an order, and the wait
+/// that follows.
+const FROM_OUTSIDE: [Handler; 4] = [CHECKOUT, AWAIT_PAYMENT, PAYMENT_CALLBACK, CANCEL_ORDER];
 
 /// Everything that Restate knows of an order's work, oldest first. Restate
 /// forgets the journal of a finished invocation after its retention (an hour).
@@ -145,19 +151,21 @@ async fn roots(admin_api: &AdminApi, order: &OrderId) -> Result<Vec<InvocationRo
     let mut roots = invocations(
         admin_api,
         &format!(
-            "target_service_name = 'OrderFulfillmentWorkflow' AND target_service_key = {} \
-             AND target_handler_name <> 'GetRecord'",
-            literal(order.as_str())
+            "target_service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND target_service_key = {} \
+             AND target_handler_name <> '{}'",
+            literal(order.as_str()),
+            GET_RECORD.name
         ),
     )
     .await?;
     let of_user = invocations(
         admin_api,
         &format!(
-            "target_service_name = 'UserSession' AND target_service_key = {} AND target_handler_name \
-             IN ('Checkout', 'AwaitPayment', 'PaymentCallback', 'CancelOrder') \
+            "target_service_name = '{USER_SESSION}' AND target_service_key = {} AND target_handler_name \
+             IN ({}) \
              ORDER BY created_at DESC LIMIT {MOST_INVOCATIONS}",
-            literal(order.owner().as_str())
+            literal(order.owner().as_str()),
+            literals(FROM_OUTSIDE.map(|handler| handler.name))
         ),
     )
     .await?;

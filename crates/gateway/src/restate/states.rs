@@ -2,6 +2,10 @@
 //! to its admin API, and what their answers say.
 
 use serde::Deserialize;
+use services::wire::{
+    HEAD, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD,
+    USER_SESSION, marker_key,
+};
 use waybill_domain::Timestamp;
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::OrderId;
@@ -20,11 +24,6 @@ const BY_KEY: usize = 1_000;
 /// See [`BY_KEY`].
 const MOST_QUERIES_BY_KEY: usize = 10;
 
-/// State keys of `UserSession`.
-const MARKER: &str = "checkout:exec:";
-const LATE: &str = "late:";
-const READ_MARK: &str = "notifications_read_at";
-
 /// The one query that says what is newest. Small states come whole, orders of
 /// a session with what stands at their beginning.
 pub fn versions_sql() -> String {
@@ -32,9 +31,9 @@ pub fn versions_sql() -> String {
         "SELECT service_name, service_key, key, \
            CASE WHEN key LIKE '{MARKER}%' THEN substr(value_utf8, 1, 96) ELSE value_utf8 END AS value \
          FROM state \
-         WHERE (service_name = 'OrderFulfillmentWorkflow' AND key = 'head') \
-            OR (service_name = 'Inventory' AND key = 'level') \
-            OR (service_name = 'UserSession' AND ( \
+         WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{HEAD}') \
+            OR (service_name = '{INVENTORY}' AND key = '{LEVEL}') \
+            OR (service_name = '{USER_SESSION}' AND ( \
                  (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
                  OR key LIKE '{LATE}%' OR key = '{READ_MARK}'))"
     )
@@ -74,7 +73,7 @@ impl StateRow {
     /// What it says.
     pub fn state(&self) -> serde_json::Result<State> {
         match (self.service_name.as_str(), self.key.as_str()) {
-            ("OrderFulfillmentWorkflow", _) => {
+            (ORDER_FULFILLMENT_WORKFLOW, _) => {
                 let head: Head = serde_json::from_str(&self.value)?;
                 let order = order_id(&self.service_key)?;
                 Ok(State::order(
@@ -84,7 +83,7 @@ impl StateRow {
                     &order,
                 ))
             }
-            ("Inventory", _) => {
+            (INVENTORY, _) => {
                 let level: StockLevel = serde_json::from_str(&self.value)?;
                 Ok(State::whole(
                     Kind::Stock,
@@ -155,7 +154,7 @@ impl State {
 impl ValueRow {
     /// The order in it; `None` when it has been handed over meanwhile.
     pub fn order(&self) -> serde_json::Result<Option<OrderRecord>> {
-        if self.key == "record" {
+        if self.key == RECORD {
             return serde_json::from_str(&self.value).map(Some);
         }
         match serde_json::from_str(&self.value)? {
@@ -216,7 +215,7 @@ impl Missing {
                 };
                 format!(
                     "SELECT service_key, key, value_utf8 AS value FROM state \
-                     WHERE service_name = 'OrderFulfillmentWorkflow' AND key = 'record'{whose}"
+                     WHERE service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}'{whose}"
                 )
             });
         let session = self
@@ -226,10 +225,7 @@ impl Missing {
                 let which = if session_by_key {
                     let users: std::collections::BTreeSet<String> =
                         orders.iter().map(|order| order.owner().into()).collect();
-                    let keys: Vec<_> = orders
-                        .iter()
-                        .map(|order| format!("{MARKER}{order}"))
-                        .collect();
+                    let keys: Vec<_> = orders.iter().map(marker_key).collect();
                     format!(
                         "service_key IN ({}) AND key IN ({})",
                         literals(users.iter().map(String::as_str)),
@@ -240,7 +236,7 @@ impl Missing {
                 };
                 format!(
                     "SELECT service_key, key, value_utf8 AS value FROM state \
-                     WHERE service_name = 'UserSession' AND {which}"
+                     WHERE service_name = '{USER_SESSION}' AND {which}"
                 )
             });
         session.chain(workflow)
@@ -278,9 +274,9 @@ mod tests {
     #[test]
     fn rows_are_told_apart() {
         let head = row(
-            "OrderFulfillmentWorkflow",
+            ORDER_FULFILLMENT_WORKFLOW,
             "alice.1",
-            "head",
+            HEAD,
             r#"{"version":3,"status":"shipping","updated_at":"1970-01-01T00:00:01Z"}"#,
         );
         let state = head.state().unwrap();
@@ -295,7 +291,7 @@ mod tests {
         assert!(matches!(state.held, Held::InWorkflow(_)));
 
         let marker = row(
-            "UserSession",
+            USER_SESSION,
             "alice",
             "checkout:exec:alice.2",
             r#"{"version":1,"updated_at":"1970-01-01T00:00:00Z","order_id":"ali"#,
@@ -308,7 +304,7 @@ mod tests {
         assert!(matches!(state.held, Held::InSession(_)));
 
         let read = json!({"user_id": "alice", "read_at": "1970-01-01T00:00:02Z"}).to_string();
-        let state = row("UserSession", "alice", READ_MARK, &read)
+        let state = row(USER_SESSION, "alice", READ_MARK, &read)
             .state()
             .unwrap();
         assert_eq!(
@@ -317,7 +313,7 @@ mod tests {
         );
 
         let late = json!({"version": 2, "order_id": "alice.1", "user_id": "alice", "payments": []});
-        let state = row("UserSession", "alice", "late:alice.1", &late.to_string())
+        let state = row(USER_SESSION, "alice", "late:alice.1", &late.to_string())
             .state()
             .unwrap();
         assert_eq!((state.version.kind, state.version.version), (Kind::Late, 2));

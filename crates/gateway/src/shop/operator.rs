@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use services::wire::ORDER_FULFILLMENT_WORKFLOW;
 use waybill_domain::Timestamp;
 use waybill_domain::words::{MAX_FOREIGN_ID, quoted};
 
@@ -67,7 +68,7 @@ pub(super) fn needs(
         Need {
             what,
             todo,
-            order_id: (invocation.service == "OrderFulfillmentWorkflow")
+            order_id: (invocation.service == ORDER_FULFILLMENT_WORKFLOW)
                 .then(|| invocation.key.clone())
                 .flatten(),
             invocation: Some(invocation),
@@ -131,14 +132,16 @@ pub(super) async fn abandoned(infra: &Infra) -> anyhow::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use services::wire::order_fulfillment::RUN;
+
     use super::*;
 
     #[test]
     fn each_need_says_what_to_do() {
         let invocation = |status: &str| StuckInvocation {
             id: "inv_1".into(),
-            target: "OrderFulfillmentWorkflow/alice.1/Run".into(),
-            service: "OrderFulfillmentWorkflow".into(),
+            target: RUN.of("alice.1"),
+            service: RUN.service.into(),
             key: Some("alice.1".into()),
             status: status.into(),
             retry_count: 9,

@@ -30,21 +30,7 @@ use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::refuse;
 use crate::state::ReadState;
-
-/// State: the [`Basket`].
-const BASKET: &str = "basket";
-/// State: the [`ReadMark`].
-const READ_AT: &str = "notifications_read_at";
-
-/// State: the [`Marker`] of an order.
-fn marker_key(order_id: &OrderId) -> String {
-    format!("checkout:exec:{order_id}")
-}
-
-/// State: the order's [`waybill_domain::payment::LateMoney`].
-fn late_key(order_id: &OrderId) -> String {
-    format!("late:{order_id}")
-}
+use crate::wire::{BASKET, READ_MARK, late_key, marker_key};
 
 /// See the module.
 pub struct UserSession {
@@ -129,7 +115,7 @@ impl UserSession {
         Json(mark): Json<ReadMark>,
     ) -> HandlerResult<Json<Answered<ReadMark>>> {
         let begun = Write::begin(&ctx).await?;
-        let before = ctx.read::<ReadMark>(READ_AT).await?;
+        let before = ctx.read::<ReadMark>(READ_MARK).await?;
         let write = match (begun, before.clone()) {
             (Begun::New(write), _) => write,
             (Begun::Again, Some(before)) => return Ok(Json(Answered::again(before))),
@@ -140,7 +126,7 @@ impl UserSession {
             _ => mark,
         };
         write.keep(&ctx);
-        ctx.set(READ_AT, Json(mark.clone()));
+        ctx.set(READ_MARK, Json(mark.clone()));
         self.updates.publish(&Update::Read(mark.clone()));
         Ok(Json(Answered::now(mark)))
     }

@@ -1,0 +1,161 @@
+//! Every name by which Restate knows the services: services, handlers, state
+//! keys, the promise. Whoever asks Restate about them takes the names from here.
+//!
+//! The macros want the names of services and handlers as literals, too: a test of
+//! [`functions`](crate::functions) compares them with what the endpoint says of
+//! itself.
+
+use std::fmt;
+
+use waybill_domain::idempotency::Digest;
+use waybill_domain::ids::{AttemptId, OrderId};
+
+/// A user's cart, checkouts and payments: virtual object, key = user name.
+pub const USER_SESSION: &str = "UserSession";
+/// An order from approval to delivery, and back: workflow, key = order id.
+pub const ORDER_FULFILLMENT_WORKFLOW: &str = "OrderFulfillmentWorkflow";
+/// Stock of one product: virtual object, key = SKU.
+pub const INVENTORY: &str = "Inventory";
+/// Whose a provider's transaction is: virtual object, key = its id.
+pub const PAYMENT_TRANSACTION: &str = "PaymentTransaction";
+/// The payment provider: service.
+pub const PAYMENT_SERVICE: &str = "PaymentService";
+/// The carrier: service.
+pub const SHIPPING_SERVICE: &str = "ShippingService";
+
+/// State of a user's session: the basket.
+pub const BASKET: &str = "basket";
+/// State of a user's session: up to when notifications are read.
+pub const READ_MARK: &str = "notifications_read_at";
+/// How the keys of a session's orders begin: see [`marker_key`].
+pub const MARKER: &str = "checkout:exec:";
+/// How the keys of a session's late money begin: see [`late_key`].
+pub const LATE: &str = "late:";
+/// State of a workflow: the order's record.
+pub const RECORD: &str = "record";
+/// State of a workflow: the record's version and status.
+pub const HEAD: &str = "head";
+/// Durable promise of a workflow: the one decision.
+pub const DECISION: &str = "admin_approval";
+/// State of a product's stock: its level.
+pub const LEVEL: &str = "level";
+/// How the keys of reservations begin: see [`reservation_key`].
+pub const RESERVATION: &str = "reservation:";
+/// State of a transaction: whose it is.
+pub const OWNER: &str = "owner";
+
+/// State of a user's session: the marker of an order.
+pub fn marker_key(order: &OrderId) -> String {
+    format!("{MARKER}{order}")
+}
+
+/// State of a user's session: money that came too late for an order.
+pub fn late_key(order: &OrderId) -> String {
+    format!("{LATE}{order}")
+}
+
+/// State of a product's stock: pieces reserved for one payment attempt.
+pub fn reservation_key(attempt: &AttemptId) -> String {
+    format!("{RESERVATION}{attempt}")
+}
+
+/// State of what is written to: the book that a caller's key is in.
+pub fn key_book_key(key: &Digest) -> String {
+    format!("keys:{:02x}", key.bucket())
+}
+
+/// A handler of one of the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handler {
+    /// The service's name.
+    pub service: &'static str,
+    /// The handler's own.
+    pub name: &'static str,
+}
+
+impl Handler {
+    const fn new(service: &'static str, name: &'static str) -> Self {
+        Self { service, name }
+    }
+
+    /// What is called, as Restate writes it: `UserSession/alice/Checkout`.
+    pub fn of(self, key: impl fmt::Display) -> String {
+        format!("{}/{key}/{}", self.service, self.name)
+    }
+}
+
+/// `UserSession.Checkout`
+impl fmt::Display for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.service, self.name)
+    }
+}
+
+macro_rules! handlers {
+    ($(#[$about:meta] $module:ident of $service:ident { $($constant:ident = $name:literal,)* })*) => {$(
+        #[$about]
+        pub mod $module {
+            use super::{$service, Handler};
+            $(
+                #[doc = concat!("`", $name, "`")]
+                pub const $constant: Handler = Handler::new($service, $name);
+            )*
+        }
+    )*};
+}
+
+handlers! {
+    /// Handlers of [`USER_SESSION`].
+    user_session of USER_SESSION {
+        ADD_ITEM = "AddItem",
+        UPDATE_ITEM = "UpdateItem",
+        REMOVE_ITEM = "RemoveItem",
+        CLEAR_BASKET = "ClearBasket",
+        GET_BASKET = "GetBasket",
+        GET_ORDER = "GetOrder",
+        MARK_READ = "MarkRead",
+        CHECKOUT = "Checkout",
+        AWAIT_PAYMENT = "AwaitPayment",
+        PAYMENT_OPENED = "PaymentOpened",
+        PAYMENT_CALLBACK = "PaymentCallback",
+        SETTLE = "Settle",
+        CANCEL_ORDER = "CancelOrder",
+        HANDED_OVER = "HandedOver",
+        TAKE_BACK = "TakeBack",
+        FORGET = "Forget",
+    }
+    /// Handlers of [`ORDER_FULFILLMENT_WORKFLOW`].
+    order_fulfillment of ORDER_FULFILLMENT_WORKFLOW {
+        RUN = "Run",
+        APPROVE = "Approve",
+        CANCEL = "Cancel",
+        GET_RECORD = "GetRecord",
+    }
+    /// Handlers of [`INVENTORY`].
+    inventory of INVENTORY {
+        STOCK = "Stock",
+        RESERVE = "Reserve",
+        RELEASE = "Release",
+        COMMIT = "Commit",
+        RESTOCK = "Restock",
+        RECOUNT = "Recount",
+        AVAILABLE = "Available",
+    }
+    /// Handlers of [`PAYMENT_TRANSACTION`].
+    transaction of PAYMENT_TRANSACTION {
+        CLAIM = "Claim",
+    }
+    /// Handlers of [`PAYMENT_SERVICE`].
+    payment of PAYMENT_SERVICE {
+        REQUEST_PAYMENT = "RequestPayment",
+        CAPTURE = "Capture",
+        VOID = "Void",
+        REFUND = "Refund",
+        CLOSE = "Close",
+    }
+    /// Handlers of [`SHIPPING_SERVICE`].
+    shipping of SHIPPING_SERVICE {
+        INITIATE_SHIPMENT = "InitiateShipment",
+        CANCEL_SHIPMENT = "CancelShipment",
+    }
+}
