@@ -4,7 +4,7 @@
 //!
 //! | module | knows |
 //! | --- | --- |
-//! | [`held`] | what Restate holds, and which orders somebody works on |
+//! | [`snapshot`] | what Restate holds, and which orders somebody works on |
 //! | [`read_model`] | what SQLite should say of it, row by row, and says |
 //! | [`ledger`] | what the payment provider and the carrier did |
 //! | [`repair`] | how each difference is mended |
@@ -14,10 +14,10 @@
 //! when it is seen twice, [`SEEN_AGAIN_AFTER`] apart: so it may run at any time.
 //! Everything is read into memory, some kilobytes for an order.
 
-mod held;
 mod ledger;
 mod read_model;
 mod repair;
+mod snapshot;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,8 +28,8 @@ use services::client::Ingress;
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
-use self::held::RestateSnapshot;
 use self::ledger::{Ledger, Return};
+use self::snapshot::RestateSnapshot;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
 use crate::storage::rows;
@@ -181,7 +181,7 @@ impl Reconcile {
 
     async fn look(&self) -> anyhow::Result<Comparison> {
         self.admin_api.is_up().await?;
-        let held = held::read(&self.admin_api, self.only.as_ref()).await?;
+        let held = snapshot::read(&self.admin_api, self.only.as_ref()).await?;
         let ledger = match &self.sandbox_url {
             Some(url) => Some(ledger::read(url, self.only.as_ref()).await?),
             None => None,

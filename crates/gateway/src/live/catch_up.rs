@@ -25,7 +25,7 @@ use super::{Backoff, CatchUpHealth, LiveState};
 use crate::clock::millis_between;
 use crate::metrics::Metrics;
 use crate::restate::admin::{AdminApi, AdminError, StateRow};
-use crate::restate::states::{Held, Missing, State, ValueRow, versions_sql};
+use crate::restate::states::{Content, Missing, State, ValueRow, versions_sql};
 use crate::storage::db::Db;
 use crate::storage::read_model;
 
@@ -221,10 +221,10 @@ async fn run(admin_api: &AdminApi, db: &Db, projection: &Projection) -> Answer {
         let newer = newer(db, states).await?;
         let mut updates = Vec::new();
         for state in newer {
-            match state.held {
-                Held::Value(update) => updates.push(update),
-                Held::InWorkflow(order) => missing.in_workflow.push(order),
-                Held::InSession(order) => missing.in_session.push(order),
+            match state.content {
+                Content::Value(update) => updates.push(update),
+                Content::InWorkflow(order) => missing.in_workflow.push(order),
+                Content::InSession(order) => missing.in_session.push(order),
             }
         }
         done.closed += write(projection, updates).await?;

@@ -11,7 +11,7 @@ use waybill_domain::order::OrderRecord;
 use waybill_domain::payment::PaymentOrder;
 use waybill_domain::shipment::ShipmentRequest;
 
-use super::held::RestateSnapshot;
+use super::snapshot::RestateSnapshot;
 use super::{About, Difference, Repair, Side, is_good_end};
 
 /// The ledger of a long demo is a few megabytes.

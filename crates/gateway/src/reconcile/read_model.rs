@@ -10,8 +10,8 @@ use sqlx::SqliteConnection;
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::update::Update;
 
-use super::held::{self, RestateSnapshot};
 use super::ledger::ArchivedOrders;
+use super::snapshot::{self, RestateSnapshot};
 use super::{About, Difference, Repair, Side};
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
@@ -169,7 +169,7 @@ async fn levels_outrun(
     if newer.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let now = held::levels(admin_api).await?;
+    let now = snapshot::levels(admin_api).await?;
     let is_real = |sku: &Sku, shown: u64| now.get(sku).is_some_and(|it| it.version >= shown);
     let outrun = newer
         .into_iter()

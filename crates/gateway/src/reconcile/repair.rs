@@ -12,8 +12,8 @@ use waybill_domain::checkout::{CancelOrder, TakeBack};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 
-use super::held;
 use super::ledger::Return;
+use super::snapshot;
 use super::{About, Comparison, Reconcile, Repair, read_model};
 use crate::restate::admin::literal;
 
@@ -48,7 +48,7 @@ impl Reconcile {
                 touched.extend(OrderId::parse(order));
             }
         }
-        let held = held::read(&self.admin_api, self.only.as_ref()).await?;
+        let held = snapshot::read(&self.admin_api, self.only.as_ref()).await?;
         read_model::catch_up(&self.db, &held, &touched).await?;
         let rewritten: BTreeSet<_> = look
             .differences
@@ -71,7 +71,7 @@ impl Reconcile {
                 read_model::rewrite(
                     &self.db,
                     &self.admin_api,
-                    &held::RestateSnapshot::default(),
+                    &snapshot::RestateSnapshot::default(),
                     &About::Order(order.to_string()),
                 )
                 .await
@@ -165,7 +165,7 @@ impl Reconcile {
     async fn until_ended(&self, order: &OrderId) -> anyhow::Result<()> {
         let deadline = Instant::now() + UNDONE_WITHIN;
         loop {
-            let held = held::states(&self.admin_api, Some(order)).await?;
+            let held = snapshot::states(&self.admin_api, Some(order)).await?;
             let record = held.orders.get(order).context("it is nowhere")?;
             if record.status.is_terminal() {
                 return Ok(());

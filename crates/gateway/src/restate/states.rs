@@ -55,12 +55,12 @@ pub struct State {
     /// How new.
     pub version: StateVersion,
     /// What is at hand of it.
-    pub held: Held,
+    pub content: Content,
 }
 
 /// What is at hand of a state, or where the rest of it is.
 #[derive(Debug)]
-pub enum Held {
+pub enum Content {
     /// All of it.
     Value(Update),
     /// The order is with its workflow.
@@ -79,7 +79,7 @@ impl StateRow {
                 Ok(State::order(
                     head.version,
                     head.updated_at,
-                    Held::InWorkflow(order.clone()),
+                    Content::InWorkflow(order.clone()),
                     &order,
                 ))
             }
@@ -108,7 +108,7 @@ impl StateRow {
                     Ok(State::order(
                         version,
                         updated_at,
-                        Held::InSession(order.clone()),
+                        Content::InSession(order.clone()),
                         &order,
                     ))
                 } else {
@@ -126,7 +126,7 @@ impl StateRow {
 }
 
 impl State {
-    fn order(version: u64, updated_at: Timestamp, held: Held, order: &OrderId) -> Self {
+    fn order(version: u64, updated_at: Timestamp, content: Content, order: &OrderId) -> Self {
         Self {
             version: StateVersion {
                 kind: Kind::Order,
@@ -134,7 +134,7 @@ impl State {
                 version: to_i64(version),
                 updated_at: updated_at.as_millisecond(),
             },
-            held,
+            content,
         }
     }
 
@@ -146,7 +146,7 @@ impl State {
                 version,
                 updated_at: 0,
             },
-            held: Held::Value(update),
+            content: Content::Value(update),
         }
     }
 }
@@ -288,7 +288,7 @@ mod tests {
             ),
             (Kind::Order, 3, 1000)
         );
-        assert!(matches!(state.held, Held::InWorkflow(_)));
+        assert!(matches!(state.content, Content::InWorkflow(_)));
 
         let marker = row(
             USER_SESSION,
@@ -301,7 +301,7 @@ mod tests {
             (state.version.kind, state.version.key.as_str()),
             (Kind::Order, "alice.2")
         );
-        assert!(matches!(state.held, Held::InSession(_)));
+        assert!(matches!(state.content, Content::InSession(_)));
 
         let read = json!({"user_id": "alice", "read_at": "1970-01-01T00:00:02Z"}).to_string();
         let state = row(USER_SESSION, "alice", READ_MARK, &read)
