@@ -8,22 +8,25 @@
 use std::pin::Pin;
 
 use restate_sdk::context::{DurableFuture, DurableFuturesUnordered};
+use restate_sdk::prelude::*;
+use waybill_domain::checkout::{
+    AwaitPayment, CallbackAnswer, PaymentCallback, PaymentOpened, Settle,
+};
+use waybill_domain::order::OrderStatus;
 use waybill_domain::payment::{
     LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested, TransactionClaim,
 };
+use waybill_domain::refusal::Refusal;
 use waybill_domain::session::{self, Attempt, Callback, Heard, Next, Settling, Stray};
 use waybill_domain::words::{MAX_NAME, MAX_REASON, bounded, quoted};
 
-use super::{
-    AwaitPayment, CallFuture, CallbackAnswer, Clock, ContextAwakeables, ContextClient,
-    ContextTimers, HandlerResult, Json, ObjectContext, OrderStatus, PaymentCallback, PaymentOpened,
-    Refusal, Settle, SharedObjectContext, TerminalError, UserSession, UserSessionClient, basket,
-    late_key, marker, refuse,
-};
+use super::{UserSession, UserSessionClient, basket, marker};
+use crate::clock::Clock;
 use crate::payment::PaymentServiceClient;
-use crate::refuse::{defect, is_cancellation};
+use crate::refuse::{defect, is_cancellation, refuse};
 use crate::state::ReadState;
 use crate::transaction::PaymentTransactionClient;
+use crate::wire::late_key;
 
 /// Waits for the payment and settles it.
 pub(super) async fn await_payment(

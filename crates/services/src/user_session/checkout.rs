@@ -3,22 +3,22 @@
 //! The marker `checkout:exec:{order_id}` deduplicates: whatever is asked again
 //! finds what was done.
 
-use waybill_domain::checkout::TakeBack;
+use restate_sdk::prelude::*;
+use waybill_domain::checkout::{CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, TakeBack};
 use waybill_domain::idempotency::Answered;
-use waybill_domain::ids::AttemptId;
+use waybill_domain::ids::{AttemptId, OrderId};
+use waybill_domain::order::OrderRecord;
 use waybill_domain::placement::Placement;
+use waybill_domain::refusal::Refusal;
 use waybill_domain::session::{self, Cancelling, CheckoutFinds};
 use waybill_domain::stock::{Reservation, Reserve};
 
-use super::{
-    CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Clock, ContextClient, HandlerError,
-    HandlerResult, Json, ObjectContext, OrderId, OrderRecord, Refusal, UserSession, basket, marker,
-    refuse,
-};
+use super::{UserSession, basket, marker};
+use crate::clock::Clock;
 use crate::inventory::InventoryClient;
 use crate::once::{Begun, Write};
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
-use crate::refuse::{defect, is_cancellation};
+use crate::refuse::{defect, is_cancellation, refuse};
 
 /// Places the order, or finds it placed.
 pub(super) async fn place(
