@@ -19,9 +19,11 @@ use tokio::sync::{mpsc, oneshot};
 use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
+use super::backoff::Backoff;
+use super::health::CatchUpHealth;
 use super::projector::Projection;
+use super::state::LiveState;
 use super::topics::Topics;
-use super::{Backoff, CatchUpHealth, LiveState};
 use crate::clock::millis_between;
 use crate::metrics::Metrics;
 use crate::restate::admin::{AdminApi, AdminError, StateRow};

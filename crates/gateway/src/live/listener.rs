@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
+use super::backoff::Backoff;
 use super::lines::{Line, LineSplitter};
-use super::{Backoff, LiveState};
+use super::state::LiveState;
 use crate::restate::admin::root_cause;
 
 /// A heartbeat comes every 5 s: a stream that says nothing for this long is

@@ -24,7 +24,6 @@ use waybill_domain::session::Effect;
 use waybill_domain::update::{ReadMark, Update};
 
 use crate::broadcast::UpdateBroadcaster;
-use crate::clock::Clock;
 use crate::once::{Begun, Write};
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;

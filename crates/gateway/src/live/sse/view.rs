@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::permits::StreamPermit;
 use super::triggers::Triggers;
 use crate::http::problem::Problem;
-use crate::live::Backoff;
+use crate::live::backoff::Backoff;
 
 /// Least time between two renderings of one stream.
 pub(super) const COALESCE: Duration = Duration::from_millis(100);
