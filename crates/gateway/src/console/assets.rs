@@ -19,7 +19,7 @@ use waybill_domain::words::{MAX_NAME, quoted};
 
 use std::sync::Arc;
 
-use super::Console;
+use super::views::Console;
 use crate::http::problem::Problem;
 
 const TEMPLATES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
