@@ -8,6 +8,7 @@
 //! | [`listener`] | hears the services' update streams |
 //! | [`projector`] | writes what is newer into the read model, then wakes the streams |
 //! | `topics` | who is woken by what |
+//! | `core` | what those who bring news and those who wait for it share |
 //! | `baskets` | remembers the newest basket of each user |
 //! | `health` | how well all this is |
 //! | [`catch_up`] | compares the read model with Restate and fetches what is missing |
@@ -20,6 +21,7 @@
 mod backoff;
 mod baskets;
 pub mod catch_up;
+mod core;
 #[cfg(test)]
 mod fake;
 mod health;

@@ -4,6 +4,7 @@
 //!
 //! | module | knows |
 //! | --- | --- |
+//! | [`difference`] | what a difference is, in words |
 //! | [`snapshot`] | what Restate holds, and which orders somebody works on |
 //! | [`read_model`] | what SQLite should say of it, row by row, and says |
 //! | [`ledger`] | what the payment provider and the carrier did |
@@ -14,21 +15,21 @@
 //! when it is seen twice, [`SEEN_AGAIN_AFTER`] apart: so it may run at any time.
 //! Everything is read into memory, some kilobytes for an order.
 
+mod difference;
 mod ledger;
 mod read_model;
 mod repair;
 mod snapshot;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::bail;
 use services::client::Ingress;
-use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
-use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::ids::OrderId;
 
-use self::ledger::{Ledger, Return};
+use self::difference::Difference;
+use self::ledger::Ledger;
 use self::snapshot::RestateSnapshot;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
@@ -60,55 +61,6 @@ pub struct Reconciled {
     pub found: usize,
     /// Those that are still there.
     pub left: usize,
-}
-
-/// One difference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Difference {
-    side: Side,
-    /// Which order or product.
-    about: About,
-    /// What kind of difference: with side and subject it tells one from another
-    /// whatever the numbers in the words are by then.
-    kind: String,
-    /// Both values, in words.
-    words: String,
-    /// What mends it, if anything of ours can.
-    repair: Option<Repair>,
-}
-
-/// Where the difference is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
-    Restate,
-    Ledger,
-    ReadModel,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum About {
-    Order(String),
-    Stock(Sku),
-    User(Username),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Repair {
-    /// Writes what Restate holds over what the read model says.
-    Rewrite,
-    /// Takes an order out of the read model that never was.
-    Forget(OrderId),
-    /// Undoes what a killed workflow has done.
-    TakeBack(Box<OrderRecord>),
-    /// Ends a payment whose invocation was killed.
-    Settle(OrderId),
-    /// Gives reserved pieces back, or books them as sold.
-    Release(Sku, AttemptId),
-    Commit(Sku, AttemptId),
-    /// Makes a level fit its reservations.
-    Recount(Sku),
-    /// Gives money or a parcel back.
-    Return(Return),
 }
 
 /// Everything that was seen at one look.
@@ -249,54 +201,4 @@ fn summary(look: &Comparison, found: usize, left: usize, repair: bool) -> String
         look.under_way,
         look.held.levels.len(),
     )
-}
-
-impl Difference {
-    fn identity(&self) -> (Side, About, String) {
-        (self.side, self.about.clone(), self.kind.clone())
-    }
-}
-
-/// `Restate: order alice.o1 is in_transit, but no invocation works on it`
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = match self.side {
-            Side::Restate => "Restate",
-            Side::Ledger => "ledger",
-            Side::ReadModel => "read model",
-        };
-        write!(f, "{side}: {} {}", self.about, self.words)
-    }
-}
-
-impl fmt::Display for About {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Order(order) => write!(f, "order {order}"),
-            Self::Stock(sku) => write!(f, "stock of {sku}"),
-            Self::User(user) => write!(f, "user {user}"),
-        }
-    }
-}
-
-/// What `--repair` does.
-impl fmt::Display for Repair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rewrite => f.write_str("writes it anew"),
-            Self::Forget(_) => f.write_str("takes it out of the read model"),
-            Self::TakeBack(_) => {
-                f.write_str("undoes what was done and ends the order as cancelled")
-            }
-            Self::Settle(_) => f.write_str("settles its payment"),
-            Self::Release(..) => f.write_str("gives the pieces back"),
-            Self::Commit(..) => f.write_str("books the pieces as sold"),
-            Self::Recount(_) => f.write_str("counts again"),
-            Self::Return(_) => f.write_str("gives it back"),
-        }
-    }
-}
-
-fn is_good_end(status: OrderStatus) -> bool {
-    status == OrderStatus::Delivered
 }

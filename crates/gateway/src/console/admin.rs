@@ -5,14 +5,14 @@ use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::order::OrderRecord;
 
-use super::Console;
-use super::View;
 use super::dashboard::StockRow;
 use super::demo::WorldPanel;
 use super::location::Location;
 use super::orders::OrderList;
 use super::page::{PageContent, Viewer};
 use super::shell::order_href;
+use super::views::Console;
+use super::views::View;
 use super::{load, orders};
 use crate::documents::markdown;
 use crate::http::pagination::Pagination;

@@ -4,10 +4,10 @@ use serde::Serialize;
 use waybill_domain::basket::Basket;
 use waybill_domain::money::{CURRENCY, Cents};
 
-use super::Console;
-use super::View;
 use super::location::Location;
 use super::page::{PageContent, Viewer};
+use super::views::Console;
+use super::views::View;
 use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::storage::catalog::{self as queries, Zone};

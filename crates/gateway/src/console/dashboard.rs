@@ -8,14 +8,14 @@ use waybill_domain::money::Cents;
 use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{self, MAX_DETAIL};
 
-use super::Console;
-use super::View;
 use super::demo::{self, ScenarioCard};
 use super::lists::{self, OrderRow};
 use super::location::Location;
 use super::page::{PageContent, Viewer};
 use super::shell::{order_href, span};
 use super::status_style::{self, Chip};
+use super::views::Console;
+use super::views::View;
 use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;

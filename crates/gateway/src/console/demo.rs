@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 use waybill_domain::Timestamp;
 
-use super::Console;
 use super::page::Viewer;
 use super::shell::{order_href, short};
+use super::views::Console;
 use crate::demo::{self, Scenario};
 
 /// Everything the panel shows.

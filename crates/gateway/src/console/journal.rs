@@ -5,9 +5,9 @@ use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 
-use super::Console;
-use super::View;
 use super::shell::{order_href, span};
+use super::views::Console;
+use super::views::View;
 use crate::restate::admin::AdminError;
 use crate::restate::journal::{self, Invocation, Step};
 

@@ -2,9 +2,9 @@
 
 use waybill_domain::order::OrderRecord;
 
-use super::Console;
 use super::dashboard::StockRow;
 use super::shell::Persona;
+use super::views::Console;
 use crate::http::problem::Problem;
 use crate::identity::caller::{Caller, Role};
 use crate::storage::{catalog, orders, users};

@@ -7,12 +7,12 @@ use waybill_domain::order::{Compensable, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentAttempt;
 use waybill_domain::shipment::Shipment;
 
-use super::Console;
-use super::View;
 use super::location::Location;
 use super::page::{PageContent, Viewer};
 use super::shell::{self, Link};
 use super::status_style::{self, Chip};
+use super::views::Console;
+use super::views::View;
 use crate::documents::progress::{Progress, Step, StepName, StepState};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;

@@ -3,11 +3,11 @@
 use serde::Serialize;
 use waybill_domain::order::OrderStatus;
 
-use super::Console;
-use super::View;
 use super::lists::{self, OrderRow, Pages};
 use super::location::Location;
 use super::page::{PageContent, Viewer};
+use super::views::Console;
+use super::views::View;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;

@@ -6,7 +6,6 @@ use futures::future;
 use waybill_domain::basket::Basket;
 use waybill_domain::order::OrderRecord;
 
-use super::Console;
 use super::journal::Journal;
 use super::location::{Kind, Location};
 use super::page::{PageContent, Viewer};
@@ -14,6 +13,7 @@ use super::shell::{
     Announce, Bell, Link, Nav, NotificationItem, Notifications, Output, Regions, Title, Workflow,
     WorkflowOrder,
 };
+use super::views::Console;
 use super::{admin, cart, dashboard, load, order, orders, products};
 use crate::http::problem::Problem;
 use crate::shop::notifications;

@@ -12,7 +12,7 @@ use futures::stream;
 
 use std::sync::Arc;
 
-use super::Console;
+use super::views::Console;
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::problem::Problem;
 use crate::http::reply::UserMessage;

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::Console;
-use super::View;
 use super::lists::{self, Pages};
 use super::location::Location;
 use super::page::{PageContent, Viewer};
 use super::status_style;
+use super::views::Console;
+use super::views::View;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::shop::catalog;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::present::login_then;
 use super::shell::Persona;
-use super::{View, Views};
+use super::views::{View, Views};
 use crate::http::negotiation::{RequestContext, local_path};
 use crate::http::problem::Problem;
 use crate::http::reply::UserMessage;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::order::OrderRecord;
 
-use super::View;
 use super::status_style::{self, Chip};
+use super::views::View;
 use crate::documents::markdown;
 use crate::storage::notifications::NotificationView;
 

@@ -18,13 +18,13 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use waybill_domain::order::OrderRecord;
 
-use super::Console;
 use super::journal;
 use super::location::{Kind, Location};
 use super::page::Viewer;
 use super::paint::paint;
 use super::products;
 use super::shell::{Announce, NotificationItem, Notifications, Workflow, WorkflowOrder};
+use super::views::Console;
 use crate::auth::OptionalCaller;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::problem::Problem;
@@ -79,7 +79,7 @@ async fn of_page(
         triggers: wakes,
         render,
     } = scene(&console, Viewer::of(caller.clone(), &headers), place);
-    sse::show(&console.live, &caller, last, wakes, render).await
+    sse::show(console.live.streams(), &caller, last, wakes, render).await
 }
 
 /// `GET /stream/pages?window=a&at=/orders&window=b&at=/cart`: the same for
@@ -119,7 +119,7 @@ async fn of_pages(
     });
     let windows = windows.collect();
     Ok(sse::show_windows(
-        &console.live,
+        console.live.streams(),
         caller.as_ref(),
         last,
         windows,
@@ -287,7 +287,7 @@ async fn of_products(
             )]))
         }
     };
-    sse::show(&console.live, &caller, last, wakes, render).await
+    sse::show(console.live.streams(), &caller, last, wakes, render).await
 }
 
 struct ListQuery(Location);
@@ -316,7 +316,7 @@ async fn of_notifications(
         let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
         async move { notifications_frame(&console, &viewer, moment).await }
     };
-    sse::show(&console.live, &caller, last, wakes, render).await
+    sse::show(console.live.streams(), &caller, last, wakes, render).await
 }
 
 async fn notifications_frame(
@@ -360,7 +360,7 @@ async fn of_workflow(
             workflow_frame(&console, &record).await
         }
     };
-    sse::show(&console.live, &caller, last, wakes, render).await
+    sse::show(console.live.streams(), &caller, last, wakes, render).await
 }
 
 async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame, Problem> {

@@ -20,9 +20,9 @@ use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
 use super::backoff::Backoff;
+use super::core::Core;
 use super::health::CatchUpHealth;
 use super::projector::Projection;
-use super::state::LiveState;
 use super::topics::Topics;
 use crate::clock::millis_between;
 use crate::metrics::Metrics;
@@ -109,11 +109,12 @@ impl CatchUpHandle {
 /// Catches up when a stream has (re)connected, when asked, and every
 /// [`EVERY`], until the gateway closes.
 pub(super) async fn keep_caught_up(
-    live: LiveState,
+    core: Arc<Core>,
+    admin_api: AdminApi,
     db: Db,
     mut requests: mpsc::Receiver<oneshot::Sender<Answer>>,
 ) {
-    let closing = live.closing().clone();
+    let closing = core.closing.clone();
     let work = async {
         let mut backoff = Backoff::new();
         let mut wait = EVERY;
@@ -129,7 +130,7 @@ pub(super) async fn keep_caught_up(
             let mut waiting = Vec::new();
             tokio::select! {
                 Some(request) = requests.recv() => waiting.push(request),
-                () = live.0.reconnected.notified() => {}
+                () = core.reconnected.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             // Whoever asked by now shares this one.
@@ -137,7 +138,7 @@ pub(super) async fn keep_caught_up(
                 waiting.push(request);
             }
             let began = Instant::now();
-            let answer = catch_up_and_tell(&live, &db).await;
+            let answer = catch_up_and_tell(&core, &admin_api, &db).await;
             wait = match answer {
                 Ok(_) => {
                     backoff.reset();
@@ -159,13 +160,12 @@ pub(super) async fn keep_caught_up(
     closing.run_until_cancelled(work).await;
 }
 
-async fn catch_up_and_tell(live: &LiveState, db: &Db) -> Answer {
+async fn catch_up_and_tell(core: &Core, admin_api: &AdminApi, db: &Db) -> Answer {
     let (at, began) = (Timestamp::now(), Instant::now());
-    let answer = run(&live.0.admin_api, db, &live.0.projection).await;
-    live.0
-        .metrics
+    let answer = run(admin_api, db, &core.projection).await;
+    core.metrics
         .catch_up(answer.as_ref().ok().map(|done| done.closed));
-    let failed_before = live.0.health.caught_up(CatchUpHealth {
+    let failed_before = core.health.caught_up(CatchUpHealth {
         at,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         compared: answer.as_ref().map_or(0, |done| done.compared),

@@ -4,6 +4,7 @@
 //! nothing falls between the two. What the stream says meanwhile is applied at
 //! once: versions, not arrival, decide what is newer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -11,8 +12,9 @@ use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
 use super::backoff::Backoff;
+use super::core::Core;
+use super::health::SourceHealth;
 use super::lines::{Line, LineSplitter};
-use super::state::LiveState;
 use crate::restate::admin::root_cause;
 
 /// A heartbeat comes every 5 s: a stream that says nothing for this long is
@@ -23,7 +25,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// One services process that is listened to.
 pub(super) struct Listener {
-    live: LiveState,
+    core: Arc<Core>,
     source: usize,
     url: String,
     token: Option<String>,
@@ -48,9 +50,9 @@ enum Ended {
 }
 
 impl Listener {
-    pub(super) fn new(live: LiveState, source: usize, url: &str, token: Option<&str>) -> Self {
+    pub(super) fn new(core: Arc<Core>, source: usize, url: &str, token: Option<&str>) -> Self {
         Self {
-            live,
+            core,
             source,
             url: url.to_owned(),
             token: token.map(str::to_owned),
@@ -60,7 +62,7 @@ impl Listener {
 
     /// Listens until the gateway closes.
     pub(super) async fn run(self) {
-        let closing = self.live.closing().clone();
+        let closing = self.core.closing.clone();
         closing.run_until_cancelled(self.listen_for_ever()).await;
     }
 
@@ -119,11 +121,11 @@ impl Listener {
                 .map_err(|error| format!("{error}, in a line of {} bytes", line.len())),
             Line::TooLong => Err("the line is too long".to_owned()),
         };
-        self.live.0.health.heard(self.source);
+        self.core.health.heard(self.source);
         match update {
-            Ok(update) => self.live.offer(update).await,
+            Ok(update) => self.core.offer(update).await,
             Err(error) => {
-                self.live.0.metrics.malformed_line();
+                self.core.metrics.malformed_line();
                 tracing::warn!(services.url = %self.url, %error, "skipped an update that cannot be read");
             }
         }
@@ -136,11 +138,11 @@ impl Listener {
             source.error = None;
             source.last_line = Some(Timestamp::now());
         });
-        self.live.0.baskets.forget();
-        self.live.0.baskets.can_be_had();
-        self.live.0.reconnected.notify_one();
+        self.core.baskets.forget();
+        self.core.baskets.can_be_had();
+        self.core.reconnected.notify_one();
         // Baskets may have changed unheard.
-        self.live.0.topics.wake_all();
+        self.core.topics.wake_all();
     }
 
     fn disconnected(&self, ended: &Ended) {
@@ -148,7 +150,7 @@ impl Listener {
             source.connected = false;
             source.error = Some(ended.to_string());
         });
-        self.live.0.baskets.forget();
+        self.core.baskets.forget();
         // Said once, not with every try.
         if changed {
             tracing::warn!(services.url = %self.url, error = %ended, "not listening to the services");
@@ -157,11 +159,11 @@ impl Listener {
 
     /// Changes this source's health; answers whether it (dis)connected or
     /// failed for another reason than before.
-    fn change(&self, change: impl FnOnce(&mut super::SourceHealth)) -> bool {
-        let changed = self.live.0.health.change(self.source, change);
-        self.live.0.metrics.sources_connected(changed.connected);
+    fn change(&self, change: impl FnOnce(&mut SourceHealth)) -> bool {
+        let changed = self.core.health.change(self.source, change);
+        self.core.metrics.sources_connected(changed.connected);
         if changed.news {
-            self.live.0.topics.wake_changes();
+            self.core.topics.wake_changes();
         }
         changed.news
     }
@@ -183,6 +185,7 @@ mod tests {
     use waybill_domain::ids::Username;
 
     use super::*;
+    use crate::live::LiveState;
     use crate::live::fake::{Fake, TOKEN, eventually};
     use crate::live::projector::tests::{delivered, orders};
     use crate::storage::db::Db;
@@ -223,7 +226,7 @@ mod tests {
         fake.say_update(&updates[4]);
         fake.say_update(&updates[2]);
         eventually("version 5", async || version(&db).await == Some(5)).await;
-        let metrics = live.0.metrics.encode().unwrap();
+        let metrics = live.core().metrics.encode().unwrap();
         assert!(metrics.contains("malformed_lines_total 4"), "{metrics}");
         assert_eq!(fake.connections(), 1, "nonsense does not end the stream");
         assert!(live.health().lag_ms.is_some());
@@ -252,10 +255,10 @@ mod tests {
     async fn a_silent_stream_is_dead() {
         let fake = Fake::start().await;
         let (_folder, _db, live) = fake.live().await;
-        live.0.health.listen_to(&["x".to_owned()]);
+        live.core().health.listen_to(&["x".to_owned()]);
         let listener = Listener {
             silence: Duration::from_millis(300),
-            ..Listener::new(live.clone(), 0, &url(&fake)[0], Some(TOKEN))
+            ..Listener::new(Arc::clone(live.core()), 0, &url(&fake)[0], Some(TOKEN))
         };
         let listening = tokio::spawn(listener.run());
         eventually("connected again", async || fake.connections() >= 2).await;
@@ -282,7 +285,10 @@ mod tests {
         let mut basket = Basket::empty(alice.clone());
         basket.version = 2;
         fake.say_update(&Update::Basket(basket.clone()));
-        eventually("heard", async || live.remembered_basket(&alice).is_some()).await;
+        eventually("heard", async || {
+            live.core().remembered_basket(&alice).is_some()
+        })
+        .await;
         basket.version = 1;
         fake.say(&json!({"type": "basket", "value": basket}).to_string());
         fake.say("{\"type\":\"heartbeat\"}");
@@ -293,7 +299,7 @@ mod tests {
         );
         fake.hang_up();
         eventually("forgotten", async || {
-            live.remembered_basket(&alice).is_none()
+            live.core().remembered_basket(&alice).is_none()
         })
         .await;
         live.close().await;
@@ -304,7 +310,7 @@ mod tests {
         let fake = Fake::start().await;
         let (_folder, db, live) = listening(&fake).await;
         for update in orders(delivered("alice.1")) {
-            live.offer(update).await;
+            live.core().offer(update).await;
         }
         let began = std::time::Instant::now();
         live.close().await;

@@ -31,7 +31,6 @@ use futures::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::LiveState;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 
@@ -66,7 +65,7 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
 /// Opens a stream that shows what `render` paints. What `render` refuses the
 /// first time (an unknown order, another user's) is the answer.
 pub async fn show<R, F>(
-    live: &LiveState,
+    streams: &Streams,
     caller: &Caller,
     LastEventId(after): LastEventId,
     mut triggers: Triggers,
@@ -76,7 +75,7 @@ where
     R: FnMut(RenderContext) -> F + Send + 'static,
     F: Future<Output = Result<Frame, Problem>> + Send + 'static,
 {
-    let permit = live.0.streams.permit(&caller.user)?;
+    let permit = streams.permit(&caller.user)?;
     triggers.settle();
     let first = render(RenderContext {
         first: true,
@@ -94,18 +93,18 @@ where
         .take_while(|news| std::future::ready(news.is_ok()))
         .flat_map(|news| stream::iter(news.unwrap_or_default()))
         .map(|part| part.event.write_as_axum_sse_event());
-    Ok(answer(live, events))
+    Ok(answer(streams, events))
 }
 
 /// An answer that says `events` until the gateway stops.
 fn answer(
-    live: &LiveState,
+    streams: &Streams,
     events: impl futures::Stream<Item = Event> + Send + 'static,
 ) -> Response {
     // Ends at once when the gateway shuts down, in the middle of a wait too.
     let events = events
         .map(Ok::<_, Infallible>)
-        .take_until(closed(live.closing().clone()));
+        .take_until(closed(streams.closing().clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
@@ -142,6 +141,7 @@ mod tests {
     use super::view::*;
     use super::*;
     use crate::identity::caller::Role;
+    use crate::live::LiveState;
     use crate::live::fake::Fake;
 
     fn alice() -> Caller {
@@ -192,7 +192,7 @@ mod tests {
         last: LastEventId,
     ) -> Result<BodyDataStream, Problem> {
         let triggers = Triggers::new().on(topic);
-        let shown = show(live, &alice(), last, triggers, render(board)).await?;
+        let shown = show(live.streams(), &alice(), last, triggers, render(board)).await?;
         Ok(shown.into_body().into_data_stream())
     }
 
@@ -217,7 +217,7 @@ mod tests {
 
     fn open_windows(live: &LiveState, last: Option<&str>, windows: Vec<Window>) -> BodyDataStream {
         let last = LastEventId(last.map(str::to_owned));
-        let shown = show_windows(live, Some(&alice()), last, windows);
+        let shown = show_windows(live.streams(), Some(&alice()), last, windows);
         shown.into_body().into_data_stream()
     }
 
@@ -354,7 +354,14 @@ mod tests {
         let fake = Fake::start().await;
         let (_folder, _db, live) = fake.live().await;
         let render = |_| async { Err(Problem::not_found("there is no such order")) };
-        let refused = show(&live, &alice(), LastEventId(None), Triggers::new(), render).await;
+        let refused = show(
+            live.streams(),
+            &alice(),
+            LastEventId(None),
+            Triggers::new(),
+            render,
+        )
+        .await;
         assert_eq!(refused.unwrap_err().status, StatusCode::NOT_FOUND);
         live.close().await;
     }
@@ -527,7 +534,7 @@ mod tests {
         let (_folder, _db, live) = fake.live().await;
         let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
         let windows = vec![window("a", Ok(board_of(&topic, &board)))];
-        let shown = show_windows(&live, None, LastEventId(None), windows);
+        let shown = show_windows(live.streams(), None, LastEventId(None), windows);
         let mut stream = shown.into_body().into_data_stream();
         heard_until(&mut stream, &["window a", "sign in"]).await;
         assert_eq!(board.painted.load(Ordering::SeqCst), 0);

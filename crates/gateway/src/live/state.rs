@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use services::client::{Failure, Ingress};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -15,12 +15,11 @@ use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::notification::Notification;
 use waybill_domain::update::Update;
 
-use super::baskets::Baskets;
-use super::catch_up::{CatchUp, CatchUpError};
-use super::health::{Health, LiveHealth};
-use super::projector::Projection;
-use super::topics::Topics;
-use super::{catch_up, listener, sse};
+use super::catch_up::{self, CatchUp, CatchUpError, CatchUpHandle};
+use super::core::Core;
+use super::health::LiveHealth;
+use super::listener::Listener;
+use super::sse::Streams;
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
@@ -30,74 +29,59 @@ const BASKET_SOON: Duration = Duration::from_secs(2);
 
 /// The live side of the gateway. A cheap clone.
 #[derive(Clone)]
-pub struct LiveState(pub(super) Arc<Inner>);
+pub struct LiveState(Arc<Inner>);
 
-pub(super) struct Inner {
-    pub(super) ingress: Ingress,
-    pub(super) admin_api: AdminApi,
-    pub(super) topics: Arc<Topics>,
-    pub(super) projection: Projection,
-    pub(super) baskets: Baskets,
-    pub(super) health: Health,
-    pub(super) catch_up: catch_up::CatchUpHandle,
-    /// Wakes the catch-up loop for what nobody waits for.
-    pub(super) reconnected: Notify,
-    pub(super) streams: sse::Streams,
-    pub(super) metrics: Metrics,
-    pub(super) closing: CancellationToken,
-    pub(super) tasks: TaskTracker,
+struct Inner {
+    core: Arc<Core>,
+    ingress: Ingress,
+    catch_up: CatchUpHandle,
+    streams: Streams,
+    tasks: TaskTracker,
 }
 
 impl LiveState {
     /// The live side over one database. Nothing is heard before [`LiveState::listen`].
     pub fn new(db: Db, ingress: Ingress, admin_api: AdminApi, metrics: Metrics) -> Self {
-        let topics = Arc::new(Topics::default());
         let tasks = TaskTracker::new();
-        let (projection, writer) =
-            Projection::new(db.clone(), Arc::clone(&topics), metrics.clone());
+        let (core, writer) = Core::new(db.clone(), metrics.clone());
+        let core = Arc::new(core);
         tasks.spawn(writer);
         let (handle, requests) = catch_up::handle();
-        let live = Self(Arc::new(Inner {
+        let catching_up = catch_up::keep_caught_up(Arc::clone(&core), admin_api, db, requests);
+        tasks.spawn(catching_up);
+        let streams = Streams::new(metrics, core.closing.clone());
+        Self(Arc::new(Inner {
+            core,
             ingress,
-            admin_api,
-            topics,
-            projection,
-            baskets: Baskets::default(),
-            health: Health::default(),
             catch_up: handle,
-            reconnected: Notify::new(),
-            streams: sse::Streams::new(metrics.clone()),
-            metrics,
-            closing: CancellationToken::new(),
-            tasks: tasks.clone(),
-        }));
-        tasks.spawn(catch_up::keep_caught_up(live.clone(), db, requests));
-        live
+            streams,
+            tasks,
+        }))
     }
 
     /// Starts listening to the services.
     pub fn listen(&self, urls: &[String], token: Option<&str>) {
-        self.0.health.listen_to(urls);
+        self.0.core.health.listen_to(urls);
         for (source, url) in urls.iter().enumerate() {
-            let listener = listener::Listener::new(self.clone(), source, url, token);
+            let listener = Listener::new(Arc::clone(&self.0.core), source, url, token);
             self.0.tasks.spawn(listener.run());
         }
         // Also when no services can be heard: Restate may hold more than we.
-        self.0.reconnected.notify_one();
+        self.0.core.reconnected.notify_one();
     }
 
     /// Ends the streams at once, then writes what waits to be written. After
     /// this nothing of the live side runs.
     pub async fn close(&self) {
-        self.0.closing.cancel();
-        self.0.projection.close();
+        self.0.core.closing.cancel();
+        self.0.core.projection.close();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    /// Resolves when [`LiveState::close`] or [`LiveState::end_streams`] is called.
+    /// Cancelled when the streams have to end.
     pub fn closing(&self) -> &CancellationToken {
-        &self.0.closing
+        &self.0.core.closing
     }
 
     /// Writes an update if it is news, wakes whom it concerns, and answers
@@ -105,52 +89,45 @@ impl LiveState {
     pub async fn apply(&self, update: Update) -> anyhow::Result<bool> {
         match update {
             Update::Heartbeat => Ok(false),
-            Update::Basket(basket) => Ok(self.take(basket)),
-            update => self.0.projection.apply(update).await,
+            Update::Basket(basket) => Ok(self.0.core.take(basket)),
+            update => self.0.core.projection.apply(update).await,
         }
     }
 
-    /// Like [`LiveState::apply`] without waiting for the write; waits only while the
-    /// queue is full, which in turn slows the sender down.
-    pub(super) async fn offer(&self, update: Update) {
-        match update {
-            Update::Heartbeat => {}
-            Update::Basket(basket) => {
-                self.take(basket);
-            }
-            update => self.0.projection.offer(update).await,
-        }
+    /// Who has how many streams open.
+    pub fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     /// Wakes with any visible change.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.topics.changes()
+        self.0.core.topics.changes()
     }
 
     /// Wakes with changes of stock levels.
     pub fn stock(&self) -> watch::Receiver<u64> {
-        self.0.topics.stock()
+        self.0.core.topics.stock()
     }
 
     /// Wakes with changes that concern a user.
     pub fn user(&self, user: &Username) -> watch::Receiver<u64> {
-        self.0.topics.user(user)
+        self.0.core.topics.user(user)
     }
 
     /// Wakes with changes of an order.
     pub fn order(&self, order: &OrderId) -> watch::Receiver<u64> {
-        self.0.topics.order(order)
+        self.0.core.topics.order(order)
     }
 
     /// A user's basket: the newest that was heard of, else asked.
     pub async fn basket(&self, user: &Username) -> Result<Basket, Failure> {
-        if let Some(basket) = self.remembered_basket(user) {
+        if let Some(basket) = self.0.core.remembered_basket(user) {
             return Ok(basket);
         }
         let called = self.0.ingress.user_session(user).get_basket().call().await;
         let basket = services::client::outcome(called)?;
-        self.take(basket.clone());
-        Ok(self.remembered_basket(user).unwrap_or(basket))
+        self.0.core.take(basket.clone());
+        Ok(self.0.core.remembered_basket(user).unwrap_or(basket))
     }
 
     /// A user's basket for a page, which does not wait for it long: `None` while
@@ -159,10 +136,10 @@ impl LiveState {
     /// user's pages, and while the services are not heard everybody's, do not ask
     /// for a while.
     pub async fn basket_soon(&self, user: &Username) -> Option<Basket> {
-        if let Some(basket) = self.remembered_basket(user) {
+        if let Some(basket) = self.0.core.remembered_basket(user) {
             return Some(basket);
         }
-        if self.0.baskets.is_away(user, Instant::now()) {
+        if self.0.core.baskets.is_away(user, Instant::now()) {
             return None;
         }
         // Goes on when nobody waits any more: a late answer wakes its user's pages.
@@ -176,10 +153,10 @@ impl LiveState {
         };
         tracing::debug!(cause, "the cart cannot be had now");
         let now = Instant::now();
-        if self.0.health.hears_all() {
-            self.0.baskets.is_not_had(user, now);
+        if self.0.core.health.hears_all() {
+            self.0.core.baskets.is_not_had(user, now);
         } else {
-            self.0.baskets.none_are_had(now);
+            self.0.core.baskets.none_are_had(now);
         }
         None
     }
@@ -203,39 +180,25 @@ impl LiveState {
             text: text.to_owned(),
             at: Timestamp::now(),
         };
-        self.0.projection.note(note).await;
+        self.0.core.projection.note(note).await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.0.core
     }
 
     /// How well the live side is.
     pub fn health(&self) -> LiveHealth {
-        let projection = &self.0.projection;
+        let projection = &self.0.core.projection;
         self.0
+            .core
             .health
             .report(projection.queued(), projection.lag_ms())
     }
 
     /// Wakes every stream, for what changes outside of the read model.
     pub(crate) fn tell_all(&self) {
-        self.0.topics.wake_all();
-    }
-
-    pub(super) fn remembered_basket(&self, user: &Username) -> Option<Basket> {
-        // What a stream that is down says is missed: ask Restate then.
-        if self.0.health.hears_all() {
-            self.0.baskets.get(user)
-        } else {
-            None
-        }
-    }
-
-    fn take(&self, basket: Basket) -> bool {
-        let user = basket.user_id.clone();
-        let news = self.0.baskets.take(basket);
-        if news {
-            self.0.metrics.update("basket", true);
-            self.0.topics.wake_user(&user);
-            self.0.topics.wake_changes();
-        }
-        news
+        self.0.core.topics.wake_all();
     }
 }

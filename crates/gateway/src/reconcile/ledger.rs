@@ -11,8 +11,8 @@ use waybill_domain::order::OrderRecord;
 use waybill_domain::payment::PaymentOrder;
 use waybill_domain::shipment::ShipmentRequest;
 
+use super::difference::{About, Difference, Repair, Return, Side, is_good_end};
 use super::snapshot::RestateSnapshot;
-use super::{About, Difference, Repair, Side, is_good_end};
 
 /// The ledger of a long demo is a few megabytes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -52,14 +52,6 @@ struct Shipment {
 
 /// Ended orders that only the read model knows.
 pub(super) type ArchivedOrders = BTreeMap<OrderId, OrderRecord>;
-
-/// What is given back, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Return {
-    Void(PaymentOrder),
-    Refund(PaymentOrder),
-    CallBack(ShipmentRequest),
-}
 
 /// Asks the sandbox.
 pub(super) async fn read(sandbox_url: &str, only: Option<&OrderId>) -> anyhow::Result<Ledger> {

@@ -10,9 +10,9 @@ use sqlx::SqliteConnection;
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::update::Update;
 
+use super::difference::{About, Difference, Repair, Side};
 use super::ledger::ArchivedOrders;
 use super::snapshot::{self, RestateSnapshot};
-use super::{About, Difference, Repair, Side};
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
 use crate::storage::read_model::{self, write_update};

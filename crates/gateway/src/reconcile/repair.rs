@@ -12,9 +12,9 @@ use waybill_domain::checkout::{CancelOrder, TakeBack};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 
-use super::ledger::Return;
+use super::difference::{About, Repair, Return};
 use super::snapshot;
-use super::{About, Comparison, Reconcile, Repair, read_model};
+use super::{Comparison, Reconcile, read_model};
 use crate::restate::admin::literal;
 
 /// Who it was, in the order's story.

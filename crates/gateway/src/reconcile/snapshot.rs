@@ -16,7 +16,7 @@ use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 use waybill_domain::update::ReadMark;
 
-use super::{About, Difference, Repair, Side, is_good_end};
+use super::difference::{About, Difference, Repair, Side, is_good_end};
 use crate::restate::admin::{AdminApi, AdminError, StateRow, literal, literals};
 
 /// See the module.

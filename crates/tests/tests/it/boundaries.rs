@@ -368,11 +368,24 @@ fn known_files(
     files: &BTreeSet<Vec<String>>,
 ) -> BTreeSet<Vec<String>> {
     let code = without_tests(source);
-    let mut known = BTreeSet::new();
+    // `child::f()` of a file with `mod child;`.
+    let children = files.iter().filter(|file| {
+        let child = file.strip_prefix(module).unwrap_or_default();
+        let [name] = child else { return false };
+        let named = format!("{name}::");
+        code.match_indices(&named).any(|(at, _)| {
+            !code[..at].ends_with(|letter: char| letter.is_alphanumeric() || "_:".contains(letter))
+        })
+    });
+    let mut known: BTreeSet<_> = children.filter(|_| !module.is_empty()).cloned().collect();
     for (root, up) in [("crate::", None), ("super::", Some(1)), ("self::", Some(0))] {
         for (at, _) in code.match_indices(root) {
-            // `a::self::b` and `pub(super)` are no paths from there.
-            if code[..at].ends_with("::") || code[..at].ends_with(char::is_alphanumeric) {
+            let before = &code[..at];
+            // `a::self::b` is no path from there, nor is `pub(in crate::a)`.
+            if before.ends_with("::")
+                || before.ends_with(char::is_alphanumeric)
+                || before.ends_with("pub(in ")
+            {
                 continue;
             }
             let mut rest = &code[at + root.len()..];
@@ -383,6 +396,11 @@ fn known_files(
             let mut paths = Vec::new();
             paths_of(rest, &module[..depth], &mut paths);
             for path in paths {
+                // What a component of Restate's is asked by, which the SDK makes of
+                // its handlers: its address, and nothing of what is in it.
+                if path.last().is_some_and(|name| name.ends_with("Client")) {
+                    continue;
+                }
                 let file = (1..=path.len())
                     .rev()
                     .map(|length| path[..length].to_vec())

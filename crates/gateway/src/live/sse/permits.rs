@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::StatusCode;
+use tokio_util::sync::CancellationToken;
 use waybill_domain::ids::Username;
 
 use crate::http::problem::Problem;
@@ -16,17 +17,25 @@ const IN_ALL: usize = 4_000;
 
 /// Who has how many streams open.
 #[derive(Debug, Clone)]
-pub(in crate::live) struct Streams {
+pub struct Streams {
     open: Arc<Mutex<HashMap<Username, usize>>>,
     metrics: Metrics,
+    closing: CancellationToken,
 }
 
 impl Streams {
-    pub(in crate::live) fn new(metrics: Metrics) -> Self {
+    /// Nobody has one. All of them end when `closing` is cancelled.
+    pub(in crate::live) fn new(metrics: Metrics, closing: CancellationToken) -> Self {
         Self {
             open: Arc::default(),
             metrics,
+            closing,
         }
+    }
+
+    /// Cancelled when they have to end.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.closing
     }
 
     pub(super) fn permit(&self, user: &Username) -> Result<StreamPermit, Problem> {

@@ -15,12 +15,12 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::permits::Streams;
 use super::triggers::Triggers;
 use super::view::{Frame, LONGEST_LIFE, Part, RenderContext, StreamState, hash};
 use super::{LastEventId, answer};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
-use crate::live::LiveState;
 
 /// A connection ends this long after a window of it was refused for now.
 const REFUSED_AGAIN: Duration = Duration::from_secs(5);
@@ -67,7 +67,7 @@ pub struct Window {
 /// The id of each event says where every window is, so that a client that has
 /// lost its connection can go on with the same address.
 pub fn show_windows(
-    live: &LiveState,
+    streams: &Streams,
     caller: Option<&Caller>,
     LastEventId(last): LastEventId,
     windows: Vec<Window>,
@@ -87,7 +87,7 @@ pub fn show_windows(
         if let Some(after) = &window.after {
             cursors.insert(window.id.clone(), after.clone());
         }
-        shown.push(of_window(live, caller, window, &refused));
+        shown.push(of_window(streams, caller, window, &refused));
     }
     let events = stream::select_all(shown).map(move |event| {
         if let Some(cursor) = &event.cursor {
@@ -100,7 +100,7 @@ pub fn show_windows(
         refused.notified().await;
         tokio::time::sleep(REFUSED_AGAIN).await;
     };
-    answer(live, events.take_until(Box::pin(ends_soon)))
+    answer(streams, events.take_until(Box::pin(ends_soon)))
 }
 
 /// `windows,a:7-1,b:8-2`.
@@ -142,7 +142,7 @@ impl WindowEvent {
 
 /// `refused` is told when it may be shown later, but not now.
 fn of_window(
-    live: &LiveState,
+    streams: &Streams,
     caller: Option<&Caller>,
     window: Window,
     refused: &Arc<Notify>,
@@ -157,11 +157,7 @@ fn of_window(
     } = window;
     let id: Arc<str> = id.into();
     let seated = match (scene, caller) {
-        (Ok(scene), Some(caller)) => live
-            .0
-            .streams
-            .permit(&caller.user)
-            .map(|permit| (scene, permit)),
+        (Ok(scene), Some(caller)) => streams.permit(&caller.user).map(|permit| (scene, permit)),
         (Ok(_), None) => Err(Problem::unauthenticated("sign in at /login")),
         (Err(problem), _) => Err(problem),
     };
