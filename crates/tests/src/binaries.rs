@@ -27,13 +27,18 @@ pub fn ours_up_to_date(name: &str) -> Result<PathBuf, String> {
     if named_folder().is_some() {
         return Ok(path);
     }
-    let built = modified(&path);
-    let sources = sources(&path)?;
+    must_be_up_to_date(&path)?;
+    Ok(path)
+}
+
+fn must_be_up_to_date(program: &Path) -> Result<(), String> {
+    let built = modified(program);
+    let sources = sources(program)?;
     match sources.iter().find(|source| newest(source) > built) {
-        None => Ok(path),
+        None => Ok(()),
         Some(source) => Err(format!(
             "{} is older than {}: {BUILD}",
-            path.display(),
+            program.display(),
             source.display()
         )),
     }
@@ -114,4 +119,48 @@ fn from_npm(variable: &str, name: &str) -> Result<PathBuf, String> {
         "{} is missing: run `just setup`, or set {variable}",
         path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_compared_with_what_it_was_made_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let now = SystemTime::now();
+        let change = |name: &str, seconds_ago| {
+            let file = File::options().append(true).create(true).open(at(name));
+            let when = now - Duration::from_secs(seconds_ago);
+            file.unwrap().set_modified(when).unwrap();
+        };
+        let program = at("program");
+        change("program", 10);
+        let unknown = must_be_up_to_date(&program).unwrap_err();
+        assert!(unknown.contains("program.d cannot be read"), "{unknown}");
+
+        let listed = format!(
+            "{}: {} {}/a\\ name.rs {}\n",
+            program.display(),
+            at("gone.rs").display(),
+            folder.path().display(),
+            at("templates").display(),
+        );
+        fs::write(at("program.d"), listed).unwrap();
+        change("a name.rs", 20);
+        assert_eq!(must_be_up_to_date(&program), Ok(()));
+        change("a name.rs", 5);
+        let old = must_be_up_to_date(&program).unwrap_err();
+        assert!(old.contains("/a name.rs: run `cargo build"), "{old}");
+
+        change("program", 4);
+        assert_eq!(must_be_up_to_date(&program), Ok(()));
+        fs::create_dir(at("templates")).unwrap();
+        let old = must_be_up_to_date(&program).unwrap_err();
+        assert!(old.contains("/templates: run `cargo build"), "{old}");
+    }
 }

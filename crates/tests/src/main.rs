@@ -168,7 +168,7 @@ async fn world(mut requests: Requests) -> End {
         if let Ok(files) = std::env::var("WEB_DIR") {
             plan.set_for(Component::Gateway, "WEB_DIR", &files);
         }
-        // Dropped in this order: first the processes, then their files.
+        // Dropped before the folder: processes must be gone when it is removed.
         let launcher = Launcher::new(plan)?;
         let seeded = launcher.start_all().await?;
         Ok((launcher, folder, seeded))

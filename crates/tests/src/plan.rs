@@ -444,3 +444,66 @@ fn owned<const N: usize>(variables: [(&str, String); N]) -> Vec<(String, String)
         .map(|(name, value)| (name.to_owned(), value))
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo(settings: &[(&str, &str)]) -> Result<Addresses, String> {
+        Addresses::of_the_demo(|name| {
+            let its = settings.iter().find(|(whose, _)| *whose == name);
+            its.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_demo_listens_where_it_is_told() {
+        let at = demo(&[(GATEWAY, "0.0.0.0:18080"), (SANDBOX, ""), (ADMIN, "19070")]).unwrap();
+        assert_eq!(at.gateway(0), "http://127.0.0.1:18080");
+        assert_eq!(at.gateway[0].to_string(), "0.0.0.0:18080");
+        assert_eq!(at.sandbox(), "http://127.0.0.1:8090");
+        assert_eq!(at.admin(), "http://127.0.0.1:19070");
+        assert_eq!(
+            demo(&[(SERVICES, "9080")]).unwrap_err(),
+            "SERVICES_LISTEN is \"9080\"; it must be an address and a port, as in \
+             \"127.0.0.1:9080\"."
+        );
+        assert_eq!(
+            demo(&[(NODE, "none")]).unwrap_err(),
+            "RESTATE_BIND_PORT is \"none\"; it must be a port, as in \"5122\"."
+        );
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_the_setting_that_helps() {
+        let mut at = Addresses::free();
+        assert_eq!(at.taken(), Vec::<String>::new());
+        let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = stranger.local_addr().unwrap().port();
+        let other = port.checked_add(10_000).unwrap_or(port - 10_000);
+        at.sandbox = Listen::on_loopback(port);
+        at.admin = port;
+        assert_eq!(
+            at.taken(),
+            [
+                format!("port {port} is taken; set SANDBOX_LISTEN=127.0.0.1:{other}"),
+                format!("port {port} is taken; set RESTATE_ADMIN__BIND_PORT={other}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_set_later_and_for_one_wins() {
+        let mut plan = Plan::apart(Path::new("/folder"));
+        plan.set("RUST_LOG", "warn");
+        plan.set_for(Component::Gateway, "RUST_LOG", "debug");
+        let level = |component| {
+            let variables = plan.variables(component).into_iter();
+            let mut levels = variables.filter(|(name, _)| name == "RUST_LOG");
+            levels.next_back().map(|(_, value)| value)
+        };
+        assert_eq!(level(Component::Gateway).as_deref(), Some("debug"));
+        assert_eq!(level(Component::Gateway2).as_deref(), Some("warn"));
+        assert_eq!(level(Component::Services).as_deref(), Some("warn"));
+    }
+}

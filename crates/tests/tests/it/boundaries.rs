@@ -97,6 +97,23 @@ fn of_the_sandbox_only_the_gateways_main_knows() {
 }
 
 #[test]
+fn the_tests_are_known_by_nobody_and_not_shipped() {
+    for of in ["domain", "gateway", "process", "sandbox", "services"] {
+        assert!(
+            !manifest(of).contains("waybill-tests"),
+            "{of} knows the tests"
+        );
+    }
+    let dockerfile = fs::read_to_string(repository().join("Dockerfile")).unwrap();
+    let built = dockerfile
+        .lines()
+        .filter(|line| line.contains("cargo build"));
+    for line in built {
+        assert!(!line.contains("--workspace"), "the image has all: {line}");
+    }
+}
+
+#[test]
 fn only_the_services_client_knows_restates_ingress() {
     let sources = repository().join("crates/gateway/src");
     let paths = ["/restate/call", "/restate/send", "/restate/attach"];
