@@ -29,6 +29,8 @@ use waybill_domain::words::{MAX_NAME, quoted};
 const PER_PAGE: u32 = 50;
 /// Longest search.
 const MAX_QUERY: usize = 100;
+/// Up to here stock is low.
+pub const LOW_STOCK: i64 = 10;
 
 /// `/api/products`.
 pub fn router<S>() -> Router<S>

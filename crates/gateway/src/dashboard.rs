@@ -20,6 +20,7 @@ use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{MAX_FOREIGN_ID, quoted};
 
 use crate::auth::Admin;
+use crate::catalog::LOW_STOCK;
 use crate::http::problem::Problem;
 use crate::infra::{Infra, Shared};
 use crate::live::LiveHealth;
@@ -36,8 +37,6 @@ const PROBE_WITHIN: Duration = Duration::from_secs(1);
 const MINUTES: i64 = 60;
 /// Deliveries of which the median is taken: the latest ones tell how it is now.
 const LATEST_DELIVERIES: i64 = 1_000;
-/// Up to here stock is low.
-const LOW_STOCK: i64 = 10;
 /// A deadline that passed this long ago should have been acted upon.
 const OVERDUE_AFTER: Duration = Duration::from_mins(1);
 /// Shipping, or undoing, that takes this long is held up by others.

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::codec::LinesCodecError;
 use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
-use super::lines::{Line, LineSplitter};
+use super::lines::LineSplitter;
 use super::{Backoff, LiveState};
 use crate::restate::admin::root_cause;
 
@@ -95,7 +96,7 @@ impl Listener {
             refused => return Ended::Refused(refused),
         }
         self.connected();
-        let mut lines = LineSplitter::default();
+        let mut lines = LineSplitter::new();
         loop {
             match timeout(self.silence, response.chunk()).await {
                 Err(_) => return Ended::Silent(self.silence),
@@ -111,12 +112,12 @@ impl Listener {
         }
     }
 
-    async fn hear(&self, line: Line) {
+    async fn hear(&self, line: Result<String, LinesCodecError>) {
         let update = match line {
-            Line::Complete(line) if line.is_empty() => return,
-            Line::Complete(line) => serde_json::from_slice::<Update>(&line)
+            Ok(line) if line.trim_end().is_empty() => return,
+            Ok(line) => serde_json::from_str::<Update>(&line)
                 .map_err(|error| format!("{error}, in a line of {} bytes", line.len())),
-            Line::TooLong => Err("the line is too long".to_owned()),
+            Err(error) => Err(error.to_string()),
         };
         if let Some(source) = self.hub.state().sources.get_mut(self.source) {
             source.last_line = Some(Timestamp::now());
