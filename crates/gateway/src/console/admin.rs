@@ -25,7 +25,7 @@ const IN_QUEUE: Pagination = Pagination {
     per_page: 50,
 };
 /// Products to restock, unless all are asked for.
-const LOW_STOCK: i64 = 8;
+const STOCK_AT_FIRST: i64 = 8;
 /// Most products to restock on a page.
 const ALL_STOCK: i64 = 500;
 
@@ -113,7 +113,7 @@ pub(super) async fn middle(
 ) -> Result<PageContent, Problem> {
     let records = storage::orders::awaiting_approval(&console.db, IN_QUEUE).await?;
     let all_stock = place.word("stock")?.is_some();
-    let limit = if all_stock { ALL_STOCK } else { LOW_STOCK };
+    let limit = if all_stock { ALL_STOCK } else { STOCK_AT_FIRST };
     let (stock, products) = load::stock(console, limit).await?;
     let (list, _) = orders::list(console, &viewer.caller, place, false).await?;
     let page = AdminPage {

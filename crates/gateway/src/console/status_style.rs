@@ -5,6 +5,8 @@ use serde::Serialize;
 use waybill_domain::order::{EventKind, OrderStatus};
 use waybill_domain::payment::PaymentStatus;
 
+use crate::shop::catalog::LOW_STOCK;
+
 /// A status as a chip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Chip {
@@ -99,6 +101,3 @@ pub fn of_stock(stock: i64) -> (String, &'static str, &'static str) {
         _ => (format!("{stock} in stock"), "done", "done"),
     }
 }
-
-/// Up to here stock is low.
-pub const LOW_STOCK: i64 = 10;

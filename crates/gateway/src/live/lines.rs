@@ -1,55 +1,37 @@
 //! Splits a byte stream into its lines, with a limit on their length.
 
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::{Decoder as _, LinesCodec, LinesCodecError};
+
 /// Longest line that is taken. An order of 50 lines and a hundred events has
 /// some 40 KB.
 const LONGEST: usize = 4 << 20;
 
-/// Takes bytes in any pieces and gives complete lines back.
-#[derive(Debug, Default)]
+/// Takes bytes in any pieces and gives complete lines back. What stands after
+/// the last line end is no line: the stream broke off there.
+#[derive(Debug)]
 pub(super) struct LineSplitter {
-    buffer: Vec<u8>,
-    /// Where the current line begins.
-    line_from: usize,
-    /// Up to where it has been looked for its end.
-    looked_at: usize,
-    /// In a line that is too long: everything up to its end is dropped.
-    skipping: bool,
-}
-
-/// A line, or that one was too long to keep.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
-    Complete(Vec<u8>),
-    TooLong,
+    codec: LinesCodec,
+    buffer: BytesMut,
 }
 
 impl LineSplitter {
+    pub(super) fn new() -> Self {
+        Self {
+            codec: LinesCodec::new_with_max_length(LONGEST),
+            buffer: BytesMut::new(),
+        }
+    }
+
     /// Takes the next bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.line_from);
-        self.looked_at -= self.line_from;
-        self.line_from = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next complete line without its end, or `None` until more is pushed.
-    pub(super) fn next_line(&mut self) -> Option<Line> {
-        let unseen = &self.buffer[self.looked_at..];
-        let Some(length) = unseen.iter().position(|byte| *byte == b'\n') else {
-            self.looked_at = self.buffer.len();
-            if self.looked_at - self.line_from > LONGEST {
-                self.skipping = true;
-                self.line_from = self.looked_at;
-            }
-            return None;
-        };
-        let end = self.looked_at + length;
-        let line = &self.buffer[std::mem::replace(&mut self.line_from, end + 1)..end];
-        self.looked_at = end + 1;
-        if std::mem::take(&mut self.skipping) || line.len() > LONGEST {
-            return Some(Line::TooLong);
-        }
-        Some(Line::Complete(line.trim_ascii_end().to_vec()))
+    /// The next complete line without its end, or `None` until more is pushed. One
+    /// that is too long or no text is an error, and costs only itself.
+    pub(super) fn next_line(&mut self) -> Option<Result<String, LinesCodecError>> {
+        self.codec.decode(&mut self.buffer).transpose()
     }
 }
 
@@ -59,13 +41,14 @@ mod tests {
 
     use super::*;
 
-    fn split(bytes: &[u8], piece: usize) -> Vec<Line> {
-        let mut splitter = LineSplitter::default();
+    /// `None` for each line that cannot be had.
+    fn split(bytes: &[u8], piece: usize) -> Vec<Option<String>> {
+        let mut splitter = LineSplitter::new();
         let mut lines = Vec::new();
         for piece in bytes.chunks(piece) {
             splitter.push(piece);
             while let Some(line) = splitter.next_line() {
-                lines.push(line);
+                lines.push(line.ok());
             }
         }
         lines
@@ -77,8 +60,19 @@ mod tests {
         bytes.extend_from_slice(b"\nshort\n");
         for piece in [1024, 64 * 1024, bytes.len()] {
             // Not assert_eq: four megabytes tell nobody anything.
-            assert!(split(&bytes, piece) == [Line::TooLong, Line::Complete(b"short".to_vec())]);
+            assert!(split(&bytes, piece) == [None, Some("short".to_owned())]);
         }
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_costs_only_itself() {
+        let bytes = b"\xff\xfe\nshort\n";
+        assert_eq!(split(bytes, 3), [None, Some("short".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_that_breaks_off_is_none() {
+        assert_eq!(split(b"whole\nbrok", 4), [Some("whole".to_owned())]);
     }
 
     proptest! {
@@ -88,7 +82,7 @@ mod tests {
             piece in 1..30usize,
         ) {
             let bytes = lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect::<String>();
-            let expected: Vec<_> = lines.into_iter().map(|line| Line::Complete(line.into_bytes())).collect();
+            let expected: Vec<_> = lines.into_iter().map(Some).collect();
             prop_assert_eq!(split(bytes.as_bytes(), piece), expected);
         }
     }

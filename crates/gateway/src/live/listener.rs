@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::codec::LinesCodecError;
 use waybill_domain::Timestamp;
 use waybill_domain::update::Update;
 
 use super::backoff::Backoff;
 use super::core::Core;
 use super::health::SourceHealth;
-use super::lines::{Line, LineSplitter};
+use super::lines::LineSplitter;
 use crate::restate::admin::root_cause;
 
 /// A heartbeat comes every 5 s: a stream that says nothing for this long is
@@ -98,7 +99,7 @@ impl Listener {
             refused => return Ended::Refused(refused),
         }
         self.connected();
-        let mut lines = LineSplitter::default();
+        let mut lines = LineSplitter::new();
         loop {
             match timeout(self.silence, response.chunk()).await {
                 Err(_) => return Ended::Silent(self.silence),
@@ -114,12 +115,12 @@ impl Listener {
         }
     }
 
-    async fn hear(&self, line: Line) {
+    async fn hear(&self, line: Result<String, LinesCodecError>) {
         let update = match line {
-            Line::Complete(line) if line.is_empty() => return,
-            Line::Complete(line) => serde_json::from_slice::<Update>(&line)
+            Ok(line) if line.trim_end().is_empty() => return,
+            Ok(line) => serde_json::from_str::<Update>(&line)
                 .map_err(|error| format!("{error}, in a line of {} bytes", line.len())),
-            Line::TooLong => Err("the line is too long".to_owned()),
+            Err(error) => Err(error.to_string()),
         };
         self.core.health.heard(self.source);
         match update {

@@ -9,6 +9,9 @@ use crate::http::problem::Problem;
 use crate::infra::Infra;
 use crate::storage::catalog::{self as storage, Product};
 
+/// Up to here stock is low.
+pub const LOW_STOCK: i64 = 10;
+
 /// The product of that number, or why there is none.
 pub async fn numbered(infra: &Infra, id: &str) -> Result<Product, Problem> {
     let found = match id.parse() {

@@ -12,6 +12,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::money::CURRENCY;
 use waybill_domain::order::OrderStatus;
 
+use super::catalog::LOW_STOCK;
 use super::operator::{self, Need};
 use super::processes::{self, Process};
 use crate::http::problem::Problem;
@@ -28,8 +29,6 @@ const HEALTH_FRESH: Duration = Duration::from_secs(2);
 const MINUTES: i64 = 60;
 /// Deliveries of which the median is taken: the latest ones tell how it is now.
 const LATEST_DELIVERIES: i64 = 1_000;
-/// Up to here stock is low.
-const LOW_STOCK: i64 = 10;
 /// Everything at a glance.
 #[derive(Debug, Clone, Serialize)]
 pub struct Dashboard {

@@ -31,40 +31,39 @@ pub struct Overdue {
     pub undoing: Option<String>,
 }
 
+const REVENUE: &str = "SELECT (SELECT coalesce(sum(total_cents), 0) FROM orders
+             WHERE status = 'delivered' AND ended_at IS NOT NULL),
+            (SELECT coalesce(sum(amount_cents), 0) FROM orders
+             JOIN order_payments USING (order_id)
+             WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit')
+               AND order_payments.status = 'captured')";
+
 /// What delivered orders brought, and what is captured for orders on their way.
 pub async fn revenue(db: &Db) -> sqlx::Result<(i64, i64)> {
-    sqlx::query_as(
-        "SELECT (SELECT coalesce(sum(total_cents), 0) FROM orders
-                 WHERE status = 'delivered' AND ended_at IS NOT NULL),
-                (SELECT coalesce(sum(amount_cents), 0) FROM orders
-                 JOIN order_payments USING (order_id)
-                 WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit')
-                   AND order_payments.status = 'captured')",
-    )
-    .fetch_one(&db.read)
-    .await
+    sqlx::query_as(REVENUE).fetch_one(&db.read).await
 }
+
+const DELIVERY_TIMES: &str = "SELECT ended_at - created_at FROM orders
+     WHERE status = 'delivered' AND ended_at IS NOT NULL
+     ORDER BY ended_at DESC LIMIT ?";
 
 /// How long the latest deliveries took, in milliseconds.
 pub async fn delivery_times(db: &Db, latest: i64) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "SELECT ended_at - created_at FROM orders
-         WHERE status = 'delivered' AND ended_at IS NOT NULL
-         ORDER BY ended_at DESC LIMIT ?",
-    )
-    .bind(latest)
-    .fetch_all(&db.read)
-    .await
+    sqlx::query_scalar(DELIVERY_TIMES)
+        .bind(latest)
+        .fetch_all(&db.read)
+        .await
 }
+
+const PLACED_PER_MINUTE: &str =
+    "SELECT created_at / 60000, count(*) FROM orders WHERE created_at >= ? * 60000 GROUP BY 1";
 
 /// Orders placed in each minute since `first`, a minute since the epoch.
 pub async fn placed_per_minute(db: &Db, first: i64) -> sqlx::Result<Vec<(i64, i64)>> {
-    sqlx::query_as(
-        "SELECT created_at / 60000, count(*) FROM orders WHERE created_at >= ? * 60000 GROUP BY 1",
-    )
-    .bind(first)
-    .fetch_all(&db.read)
-    .await
+    sqlx::query_as(PLACED_PER_MINUTE)
+        .bind(first)
+        .fetch_all(&db.read)
+        .await
 }
 
 /// The products with at most `most` pieces left, the fewest first.
@@ -80,6 +79,19 @@ pub async fn low_stock(db: &Db, most: i64) -> sqlx::Result<Vec<LowStock>> {
     .await
 }
 
+const OVERDUE: &str = "SELECT order_id, status, undoing FROM orders
+     WHERE ended_at IS NULL AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
+       AND wait_until < ?1
+     UNION ALL
+     SELECT order_id, status, undoing FROM orders
+     WHERE ended_at IS NULL AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
+       AND wait_until IS NULL AND updated_at < ?2
+     UNION ALL
+     SELECT order_id, status, undoing FROM orders
+     WHERE ended_at IS NULL AND status = 'shipping'
+       AND iif(undoing IS NULL, status_since, updated_at) < ?2
+     LIMIT 50";
+
 /// Open orders whose deadline passed before `deadline`, or that wait for none
 /// and have been shipping, or not moved on, since before `still_since`.
 pub async fn overdue(
@@ -87,25 +99,17 @@ pub async fn overdue(
     deadline: Timestamp,
     still_since: Timestamp,
 ) -> sqlx::Result<Vec<Overdue>> {
-    sqlx::query_as(
-        "SELECT order_id, status, undoing FROM orders
-         WHERE ended_at IS NULL AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
-           AND wait_until < ?1
-         UNION ALL
-         SELECT order_id, status, undoing FROM orders
-         WHERE ended_at IS NULL AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
-           AND wait_until IS NULL AND updated_at < ?2
-         UNION ALL
-         SELECT order_id, status, undoing FROM orders
-         WHERE ended_at IS NULL AND status = 'shipping'
-           AND iif(undoing IS NULL, status_since, updated_at) < ?2
-         LIMIT 50",
-    )
-    .bind(deadline.as_millisecond())
-    .bind(still_since.as_millisecond())
-    .fetch_all(&db.read)
-    .await
+    sqlx::query_as(OVERDUE)
+        .bind(deadline.as_millisecond())
+        .bind(still_since.as_millisecond())
+        .fetch_all(&db.read)
+        .await
 }
+
+const WITH_A_WORKFLOW: &str = "SELECT order_id FROM orders
+     WHERE ended_at IS NULL AND status IN ('awaiting_approval', 'shipping', 'in_transit')
+       AND updated_at < ?1
+     LIMIT ?2";
 
 /// Paid orders that have not ended nor moved on since `still_since`: a workflow
 /// should be working on each. At most `most`.
@@ -114,21 +118,17 @@ pub async fn with_a_workflow(
     still_since: Timestamp,
     most: i64,
 ) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar(
-        "SELECT order_id FROM orders
-         WHERE ended_at IS NULL AND status IN ('awaiting_approval', 'shipping', 'in_transit')
-           AND updated_at < ?1
-         LIMIT ?2",
-    )
-    .bind(still_since.as_millisecond())
-    .bind(most)
-    .fetch_all(&db.read)
-    .await
+    sqlx::query_scalar(WITH_A_WORKFLOW)
+        .bind(still_since.as_millisecond())
+        .bind(most)
+        .fetch_all(&db.read)
+        .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::orders::COUNTS;
 
     /// 20,000 orders: most delivered, the newest under way.
     async fn a_shop() -> (tempfile::TempDir, Db) {
@@ -196,22 +196,12 @@ mod tests {
     async fn every_number_comes_from_an_index() {
         let (_folder, db) = a_shop().await;
         for sql in [
-            "SELECT status, count(*) FROM orders GROUP BY status",
-            "SELECT coalesce(sum(total_cents), 0) FROM orders WHERE status = 'delivered' AND ended_at IS NOT NULL",
-            "SELECT coalesce(sum(amount_cents), 0) FROM orders JOIN order_payments USING (order_id)
-             WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit') AND order_payments.status = 'captured'",
-            "SELECT ended_at - created_at FROM orders WHERE status = 'delivered' AND ended_at IS NOT NULL
-             ORDER BY ended_at DESC LIMIT 1000",
-            "SELECT created_at / 60000, count(*) FROM orders WHERE created_at >= 5 * 60000 GROUP BY 1",
-            "SELECT order_id, status FROM orders WHERE ended_at IS NULL
-             AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit') AND wait_until < 5",
-            "SELECT order_id, status FROM orders WHERE ended_at IS NULL
-             AND status IN ('awaiting_payment', 'awaiting_approval', 'in_transit')
-             AND wait_until IS NULL AND updated_at < 5",
-            "SELECT order_id, status FROM orders WHERE ended_at IS NULL
-             AND status IN ('awaiting_approval', 'shipping', 'in_transit') AND updated_at < 5 LIMIT 9",
-            "SELECT order_id, status FROM orders WHERE ended_at IS NULL AND status = 'shipping'
-             AND iif(undoing IS NULL, status_since, updated_at) < 5",
+            COUNTS,
+            REVENUE,
+            DELIVERY_TIMES,
+            PLACED_PER_MINUTE,
+            OVERDUE,
+            WITH_A_WORKFLOW,
         ] {
             let plan: Vec<(i64, i64, i64, String)> =
                 sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
@@ -220,7 +210,9 @@ mod tests {
                     .unwrap();
             let plan: Vec<_> = plan.into_iter().map(|row| row.3).collect();
             let indexed = plan.iter().any(|step| step.contains("INDEX"));
-            let scans = plan.iter().any(|step| step.starts_with("SCAN orders") && !step.contains("COVERING INDEX"));
+            let scans = plan
+                .iter()
+                .any(|step| step.starts_with("SCAN orders") && !step.contains("COVERING INDEX"));
             assert!(indexed && !scans, "{sql}: {plan:?}");
         }
     }

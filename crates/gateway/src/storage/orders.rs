@@ -185,6 +185,9 @@ pub async fn order_of_awakeable(db: &Db, awakeable_id: &str) -> sqlx::Result<Opt
         .transpose()
 }
 
+/// How many orders have each status.
+pub(super) const COUNTS: &str = "SELECT status, count(*) FROM orders GROUP BY status";
+
 /// How many orders have each status; of one user, or of everybody.
 pub async fn counts(db: &Db, owner: Option<&Username>) -> sqlx::Result<Vec<(String, i64)>> {
     let query = match owner {
@@ -192,7 +195,7 @@ pub async fn counts(db: &Db, owner: Option<&Username>) -> sqlx::Result<Vec<(Stri
             sqlx::query_as("SELECT status, count(*) FROM orders WHERE user_id = ? GROUP BY status")
                 .bind(owner.as_str().to_owned())
         }
-        None => sqlx::query_as("SELECT status, count(*) FROM orders GROUP BY status"),
+        None => sqlx::query_as(COUNTS),
     };
     query.fetch_all(&db.read).await
 }
