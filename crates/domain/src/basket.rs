@@ -14,6 +14,7 @@ pub const MAX_LINES: usize = 50;
 
 /// One product in a basket or order, at the price it had then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Line {
     /// Stock keeping unit.
     pub sku: Sku,
@@ -86,6 +87,7 @@ fn check_quantity(quantity: u32) -> Result<(), Refusal> {
 /// A user's cart. `version` grows with every change, so that whoever hears of
 /// two states of one basket knows which is newer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Basket {
     /// Grows by one with every change.
     pub version: u64,

@@ -9,6 +9,7 @@ use crate::words;
 
 /// A parcel that the carrier has accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Shipment {
     /// Who carries it, e.g. `FedEx`.
     #[serde(deserialize_with = "words::kept::name")]

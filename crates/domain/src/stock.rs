@@ -12,6 +12,7 @@ pub const MAX_RESTOCK: u32 = 1_000_000;
 /// How much of a SKU there is and where it is:
 /// `initial + restocked = available + reserved + committed`, always.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StockLevel {
     /// Grows by one with every change.
     pub version: u64,

@@ -32,16 +32,16 @@ pub mod webhook;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::infra::Shared;
 use crate::shop::dashboard::Latest;
 use crate::shop::payment_wait::PaymentPages;
 use crate::shop::stock::Announcement;
 
-/// Every endpoint.
-pub fn router<S>() -> Router<S>
+/// Every endpoint, with its description.
+pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Shared: FromRef<S>,
@@ -49,31 +49,31 @@ where
     Arc<Latest>: FromRef<S>,
     Arc<Announcement>: FromRef<S>,
 {
-    Router::new()
-        .route("/api/products", get(catalog::list))
-        .route("/api/products/{id}", get(catalog::one))
-        .route("/api/products/{id}/restock", post(restock::restock))
-        .route("/api/zones", get(catalog::zones))
-        .route("/api/cart", get(cart::show))
-        .route("/api/cart/add", post(cart::add))
-        .route("/api/cart/update", post(cart::update))
-        .route("/api/cart/remove", post(cart::remove))
-        .route("/api/cart/clear", post(cart::clear))
-        .route("/api/checkout", post(checkout::checkout))
-        .route("/api/orders", get(orders::list))
-        .route("/api/orders/{id}", get(orders::one))
-        .route("/api/orders/{id}/journal", get(orders::journal))
-        .route("/api/orders/{id}/cancel", post(cancel::cancel))
-        .route("/api/approvals", get(approvals::list))
-        .route("/api/workflow/{id}/approve", post(approvals::decide))
-        .route("/api/payment/callback", post(webhook::callback))
-        .route("/api/notifications", get(notifications::list))
-        .route("/api/notifications/read", post(notifications::mark_read))
-        .route("/api/dashboard", get(dashboard::show))
-        .route("/login", post(login::login))
-        .route("/logout", post(login::logout))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ops::ready))
-        .route("/metrics", get(ops::metrics))
-        .route("/openapi.json", get(async || Json(openapi::document())))
+    OpenApiRouter::new()
+        .routes(routes!(catalog::list))
+        .routes(routes!(catalog::one))
+        .routes(routes!(restock::restock))
+        .routes(routes!(catalog::zones))
+        .routes(routes!(cart::show))
+        .routes(routes!(cart::add))
+        .routes(routes!(cart::update))
+        .routes(routes!(cart::remove))
+        .routes(routes!(cart::clear))
+        .routes(routes!(checkout::checkout))
+        .routes(routes!(orders::list))
+        .routes(routes!(orders::one))
+        .routes(routes!(orders::journal))
+        .routes(routes!(cancel::cancel))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::decide))
+        .routes(routes!(webhook::callback))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::mark_read))
+        .routes(routes!(dashboard::show))
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
+        .routes(routes!(ops::healthz))
+        .routes(routes!(ops::ready))
+        .routes(routes!(ops::metrics))
+        .routes(routes!(openapi::show))
 }

@@ -46,9 +46,9 @@ pub mod views;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::infra::Shared;
 
@@ -56,15 +56,15 @@ use crate::infra::Shared;
 pub(crate) use self::views::Sample;
 pub use self::views::{Console, View, Views};
 
-/// Every page, stream and static file.
-pub fn router<S>() -> Router<S>
+/// Every stream, with its description, every page and static file.
+pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    pages::router()
-        .merge(streams::router())
+    let pages = pages::router()
         .route("/static/{*path}", get(assets::serve))
-        .route("/favicon.ico", get(assets::favicon))
+        .route("/favicon.ico", get(assets::favicon));
+    streams::router().merge(OpenApiRouter::from(pages))
 }

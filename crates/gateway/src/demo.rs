@@ -8,12 +8,14 @@ pub mod seed;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{FromRef, FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use waybill_domain::words::{MAX_REASON, quoted};
 
 use crate::http::input::{Fields, FromFields, Input};
@@ -29,25 +31,19 @@ pub use scenarios::{Scenario, Scenarios};
 const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The routes of this feature.
-pub fn router<S>() -> Router<S>
+pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Shared: FromRef<S>,
     Arc<Scenarios>: FromRef<S>,
 {
-    Router::new()
-        .route(
-            "/api/world/faults",
-            get(show_faults)
-                .put(put_faults)
-                .post(switch_fault)
-                .delete(reset_faults),
-        )
+    OpenApiRouter::new()
+        .routes(routes!(show_faults, put_faults, switch_fault, reset_faults))
         // Forms cannot delete.
-        .route("/api/world/faults/reset", post(reset_faults))
-        .route("/api/world/crash", post(crash))
-        .route("/api/world/scenarios", get(show_scenarios))
-        .route("/api/world/scenarios/{number}", post(run_scenario))
+        .routes(routes!(reset_by_form))
+        .routes(routes!(crash))
+        .routes(routes!(show_scenarios))
+        .routes(routes!(run_scenario))
 }
 
 /// Somebody signed in to a demo.
@@ -70,6 +66,16 @@ where
     }
 }
 
+/// The sandbox's fault switches
+#[utoipa::path(
+    get,
+    path = "/api/world/faults",
+    responses(
+        (status = 200, description = "Faults", body = Object),
+        (status = 503, description = "The sandbox is not reachable"),
+    ),
+    security(("visitor" = [])),
+)]
 async fn show_faults(State(infra): State<Shared>, _: DemoUser) -> Result<Json<Value>, Problem> {
     faults(&infra).await.map(Json)
 }
@@ -88,6 +94,18 @@ impl FromFields for Switches {
     }
 }
 
+/// Sets some of the switches; null unsets one
+#[utoipa::path(
+    put,
+    path = "/api/world/faults",
+    request_body(content = inline(body::Faults)),
+    responses(
+        (status = 200, description = "Faults", body = Object),
+        (status = 400, description = "An unknown switch"),
+        (status = 503, description = "The sandbox is not reachable"),
+    ),
+    security(("visitor" = [])),
+)]
 async fn put_faults(
     State(infra): State<Shared>,
     _: DemoUser,
@@ -124,6 +142,18 @@ impl FromFields for Switch {
     }
 }
 
+/// Sets one switch, as a form does
+#[utoipa::path(
+    post,
+    path = "/api/world/faults",
+    request_body(content = inline(body::Switch)),
+    responses(
+        (status = 200, description = "Faults", body = Object),
+        (status = 400, description = "An unknown switch"),
+        (status = 503, description = "The sandbox is not reachable"),
+    ),
+    security(("visitor" = [])),
+)]
 async fn switch_fault(
     State(infra): State<Shared>,
     _: DemoUser,
@@ -136,10 +166,34 @@ async fn switch_fault(
     Ok(Reply::new(StatusCode::OK, &faults)?.saying(said))
 }
 
+/// Lets the outside world behave again
+#[utoipa::path(
+    delete,
+    path = "/api/world/faults",
+    responses(
+        (status = 200, description = "Faults", body = Object),
+        (status = 503, description = "The sandbox is not reachable"),
+    ),
+    security(("visitor" = [])),
+)]
 async fn reset_faults(State(infra): State<Shared>, _: DemoUser) -> Result<Reply, Problem> {
     let faults = ask_sandbox(&infra, reqwest::Method::DELETE, None).await?;
     infra.live.tell_all();
     Ok(Reply::new(StatusCode::OK, &faults)?.saying("The outside world behaves again"))
+}
+
+/// Lets the outside world behave again, as a form does
+#[utoipa::path(
+    post,
+    path = "/api/world/faults/reset",
+    responses(
+        (status = 200, description = "Faults", body = Object),
+        (status = 503, description = "The sandbox is not reachable"),
+    ),
+    security(("visitor" = [])),
+)]
+async fn reset_by_form(infra: State<Shared>, visitor: DemoUser) -> Result<Reply, Problem> {
+    reset_faults(infra, visitor).await
 }
 
 async fn ask_sandbox(
@@ -191,6 +245,17 @@ impl FromFields for CrashTarget {
     }
 }
 
+/// Crashes the services now
+#[utoipa::path(
+    post,
+    path = "/api/world/crash",
+    request_body(content = inline(body::Crash)),
+    responses(
+        (status = 202, description = "Crashed"),
+        (status = 503, description = "They cannot be crashed"),
+    ),
+    security(("visitor" = [])),
+)]
 async fn crash(
     State(infra): State<Shared>,
     _: DemoUser,
@@ -230,10 +295,40 @@ async fn crash_services(infra: &Infra) -> Result<(), Problem> {
     }
 }
 
-async fn show_scenarios(State(scenarios): State<Arc<Scenarios>>, _: DemoUser) -> Json<Value> {
-    Json(json!({ "scenarios": scenarios.all() }))
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Scenarios)]
+struct AllScenarios {
+    scenarios: Vec<Scenario>,
 }
 
+/// The README's five scenarios, and where their latest runs stand
+#[utoipa::path(
+    get,
+    path = "/api/world/scenarios",
+    responses(
+        (status = 200, description = "Scenarios", body = AllScenarios),
+    ),
+    security(("visitor" = [])),
+)]
+async fn show_scenarios(
+    State(scenarios): State<Arc<Scenarios>>,
+    _: DemoUser,
+) -> Json<AllScenarios> {
+    let scenarios = scenarios.all();
+    Json(AllScenarios { scenarios })
+}
+
+/// Begins a scenario, 1 to 5
+#[utoipa::path(
+    post,
+    path = "/api/world/scenarios/{number}",
+    responses(
+        (status = 202, description = "Begun"),
+        (status = 404, description = "No such scenario"),
+        (status = 409, description = "It is running"),
+    ),
+    security(("visitor" = [])),
+)]
 async fn run_scenario(
     State(infra): State<Shared>,
     State(runs): State<Arc<Scenarios>>,
@@ -246,6 +341,41 @@ async fn run_scenario(
         scenario.number, scenario.order_id
     );
     Ok(Reply::new(StatusCode::ACCEPTED, &scenario)?.saying(said))
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use serde_json::Value;
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct Faults {
+        /// auto, `delay_ms`, `answer_delay_ms`, `lag_ms`, silent, duplicate, reorder, forge, down, `drop_response`.
+        #[schema(value_type = Option<Object>)]
+        payments: Option<Value>,
+        /// down, `fail_times`, `delay_ms`, `lag_ms`, reject, `drop_response`.
+        #[schema(value_type = Option<Object>)]
+        carrier: Option<Value>,
+        /// The same per order id.
+        #[schema(value_type = Option<Object>)]
+        orders: Option<Value>,
+    }
+
+    #[derive(ToSchema)]
+    pub(super) struct Switch {
+        /// Such as carrier.down.
+        switch: String,
+        /// Such as true, 3 or pay.
+        value: String,
+    }
+
+    #[derive(ToSchema)]
+    pub(super) struct Crash {
+        /// services.
+        process: Option<String>,
+    }
 }
 
 #[cfg(test)]

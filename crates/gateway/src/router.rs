@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, Request};
 use axum::http::StatusCode;
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
 use waybill_domain::words::{MAX_NAME, quoted};
 
+use crate::api::openapi::Document;
 use crate::console::{Console, Views};
 use crate::demo::Scenarios;
 use crate::http::problem::{self, Problem};
@@ -93,12 +95,25 @@ part!(Arc<Latest>, dashboard);
 part!(Arc<Scenarios>, scenarios);
 part!(Arc<Console>, console);
 
-/// Every page and every endpoint.
-pub fn router(gateway: Gateway) -> Router {
-    Router::new()
+/// Every route; those for programs describe themselves.
+fn routes() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new()
         .merge(api::router())
         .merge(demo::router())
         .merge(console::router())
+}
+
+/// What the routes say of themselves.
+#[cfg(test)]
+pub(crate) fn described() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// Every page and every endpoint.
+pub fn router(gateway: Gateway) -> Router {
+    let (routes, described) = routes().split_for_parts();
+    routes
+        .layer(Extension(Document::of(&described)))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         // From here on the last one added is the first to see a request.

@@ -7,6 +7,7 @@ use crate::words;
 
 /// One thing that happened to an order, in the order it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderEvent {
     /// 1, 2, 3, … within the order.
     pub seq: u64,
@@ -22,6 +23,7 @@ pub struct OrderEvent {
 /// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum EventKind {
     /// Placed, stock reserved.
     OrderPlaced,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum OrderStatus {
     /// Stock is reserved; the customer has not paid.
     AwaitingPayment,

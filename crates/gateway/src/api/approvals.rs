@@ -12,6 +12,7 @@ use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 
+use super::openapi::KeyHeader;
 use crate::auth::Admin;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
@@ -28,7 +29,8 @@ use crate::storage::orders as storage;
 const PER_PAGE: u32 = 50;
 
 /// The queue, longest waiting first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Approvals)]
 struct Queue {
     approvals: Vec<Waiting>,
     total: i64,
@@ -36,7 +38,8 @@ struct Queue {
     page: Pagination,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = WaitingOrder)]
 struct Waiting {
     order_id: OrderId,
     user_id: String,
@@ -55,6 +58,19 @@ impl FromFields for QueueQuery {
     }
 }
 
+/// Orders that wait for a decision, longest first; `Accept: text/markdown` gives a list
+#[utoipa::path(
+    get,
+    path = "/api/approvals",
+    params(
+        ("page" = Option<i64>, Query, description = "From 1."),
+        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+    ),
+    responses(
+        (status = 200, description = "Approvals", body = Queue),
+    ),
+    security(("admin" = [])),
+)]
 pub(super) async fn list(
     State(infra): State<Shared>,
     _: Admin,
@@ -116,6 +132,21 @@ impl FromFields for DecisionRequest {
     }
 }
 
+/// Decides an order, once
+#[utoipa::path(
+    post,
+    path = "/api/workflow/{id}/approve",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::Decision)),
+    responses(
+        (status = 202, description = "Decided"),
+        (status = 404, description = "No such order"),
+        (status = 409, description = "Decided already, with the decision that stands; or not waiting for one"),
+    ),
+    security(("admin" = [])),
+)]
 pub(super) async fn decide(
     State(infra): State<Shared>,
     Admin(admin): Admin,
@@ -143,4 +174,19 @@ pub(super) async fn decide(
     let status = decide::decide(&infra, &order_id, decision).await?;
     let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct Decision {
+        /// false rejects it.
+        approved: bool,
+        /// At most 500 characters.
+        reason: Option<String>,
+    }
 }

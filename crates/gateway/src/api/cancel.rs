@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::json;
 
+use super::openapi::KeyHeader;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
@@ -28,6 +29,21 @@ impl FromFields for Request {
     }
 }
 
+/// Takes an order back, as long as it is not decided
+#[utoipa::path(
+    post,
+    path = "/api/orders/{id}/cancel",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::Cancellation)),
+    responses(
+        (status = 202, description = "Being cancelled"),
+        (status = 404, description = "No such order of the caller"),
+        (status = 409, description = "Too late, with the decision that stands"),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn cancel(
     State(infra): State<Shared>,
     caller: Caller,
@@ -44,4 +60,17 @@ pub(super) async fn cancel(
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?
         .saying("Cancelling the order")
         .going_to(format!("/orders/{order_id}")))
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct Cancellation {
+        /// At most 500 characters.
+        reason: Option<String>,
+    }
 }

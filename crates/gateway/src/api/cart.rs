@@ -8,6 +8,7 @@ use waybill_domain::basket::{Basket, MAX_QUANTITY};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
 
+use super::openapi::KeyHeader;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
@@ -18,6 +19,15 @@ use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::shop::cart::{self, ProductName};
 
+/// The caller's cart
+#[utoipa::path(
+    get,
+    path = "/api/cart",
+    responses(
+        (status = 200, description = "Basket", body = Basket),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn show(
     State(infra): State<Shared>,
     caller: Caller,
@@ -60,6 +70,20 @@ impl FromFields for Change {
     }
 }
 
+/// Puts pieces of a product into the cart
+#[utoipa::path(
+    post,
+    path = "/api/cart/add",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::Addition)),
+    responses(
+        (status = 200, description = "Basket", body = Basket),
+        (status = 404, description = "No such product"),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn add(
     State(infra): State<Shared>,
     caller: Caller,
@@ -75,6 +99,20 @@ pub(super) async fn add(
     reply(&added.basket, &added.text)
 }
 
+/// Sets how many pieces of a product are in the cart
+#[utoipa::path(
+    post,
+    path = "/api/cart/update",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::NewQuantity)),
+    responses(
+        (status = 200, description = "Basket", body = Basket),
+        (status = 404, description = "It is not in the cart"),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn update(
     State(infra): State<Shared>,
     caller: Caller,
@@ -105,6 +143,19 @@ impl FromFields for Removal {
     }
 }
 
+/// Takes a product out of the cart
+#[utoipa::path(
+    post,
+    path = "/api/cart/remove",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::Removal)),
+    responses(
+        (status = 200, description = "Basket", body = Basket),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn remove(
     State(infra): State<Shared>,
     caller: Caller,
@@ -125,6 +176,18 @@ impl FromFields for Clearing {
     }
 }
 
+/// Empties the cart
+#[utoipa::path(
+    post,
+    path = "/api/cart/clear",
+    params(
+        KeyHeader,
+    ),
+    responses(
+        (status = 200, description = "Basket", body = Basket),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn clear(
     State(infra): State<Shared>,
     caller: Caller,
@@ -137,4 +200,39 @@ pub(super) async fn clear(
 
 fn reply(basket: &Answered<Basket>, text: &str) -> Result<Reply, Problem> {
     Ok(Reply::new(StatusCode::OK, &basket.value)?.saying_once(text, basket.again))
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct Addition {
+        /// The catalog's number.
+        product_id: Option<i64>,
+        /// Instead of `product_id`.
+        sku: Option<String>,
+        /// 1 to 999.
+        quantity: i64,
+    }
+
+    #[derive(ToSchema)]
+    pub(super) struct NewQuantity {
+        /// The catalog's number.
+        product_id: Option<i64>,
+        /// Instead of `product_id`.
+        sku: Option<String>,
+        /// 1 to 999.
+        quantity: i64,
+    }
+
+    #[derive(ToSchema)]
+    pub(super) struct Removal {
+        /// The catalog's number.
+        product_id: Option<i64>,
+        /// Instead of `product_id`.
+        sku: Option<String>,
+    }
 }

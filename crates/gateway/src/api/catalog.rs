@@ -40,7 +40,8 @@ impl FromFields for ProductQuery {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Products)]
 struct Listing {
     products: Vec<Product>,
     total: i64,
@@ -48,6 +49,20 @@ struct Listing {
     page: Pagination,
 }
 
+/// The catalog, with the stock of now; `Accept: text/markdown` gives a table
+#[utoipa::path(
+    get,
+    path = "/api/products",
+    params(
+        ("q" = Option<String>, Query, description = "Words in name, description or SKU."),
+        ("category" = Option<String>, Query, description = "Only this category."),
+        ("page" = Option<i64>, Query, description = "From 1."),
+        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+    ),
+    responses(
+        (status = 200, description = "Products", body = Listing),
+    ),
+)]
 pub(super) async fn list(
     State(infra): State<Shared>,
     asker: RequestContext,
@@ -65,6 +80,15 @@ pub(super) async fn list(
     })
 }
 
+/// One product
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}",
+    responses(
+        (status = 200, description = "Product", body = Product),
+        (status = 404, description = "No such product"),
+    ),
+)]
 pub(super) async fn one(
     State(infra): State<Shared>,
     asker: RequestContext,
@@ -77,11 +101,19 @@ pub(super) async fn one(
     })
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Zones {
     zones: Vec<Zone>,
 }
 
+/// Where orders can be shipped, and for how much
+#[utoipa::path(
+    get,
+    path = "/api/zones",
+    responses(
+        (status = 200, description = "Zones", body = Zones),
+    ),
+)]
 pub(super) async fn zones(State(infra): State<Shared>) -> Result<Json<Zones>, Problem> {
     let zones = storage::zones(&infra.db).await?;
     Ok(Json(Zones { zones }))

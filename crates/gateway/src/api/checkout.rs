@@ -10,6 +10,7 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::money::Cents;
 use waybill_domain::order::OrderStatus;
 
+use super::openapi::KeyHeader;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
@@ -49,7 +50,8 @@ impl FromFields for Request {
 }
 
 /// What a checkout answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Checkout)]
 struct Answer {
     order_id: OrderId,
     status: OrderStatus,
@@ -59,12 +61,29 @@ struct Answer {
     already_processed: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CheckoutPayment)]
 struct Payment {
     awakeable_id: Option<String>,
     pay_url: Option<String>,
 }
 
+/// Makes an order of the cart. Needs `order_id` or an Idempotency-Key; the same again finds the same order
+#[utoipa::path(
+    post,
+    path = "/api/checkout",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::Checkout)),
+    responses(
+        (status = 200, description = "Checkout", body = Answer),
+        (status = 202, description = "Checkout", body = Answer),
+        (status = 400, description = "The cart is empty, or a field is wrong"),
+        (status = 409, description = "Not enough stock, another price, an order that waits on other terms (which stand in the answer), or a cancelled one"),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn checkout(
     State(infra): State<Shared>,
     State(pages): State<Arc<PaymentPages>>,
@@ -107,4 +126,23 @@ fn reply(
     Ok(Reply::new(status, &answer)?
         .saying(text)
         .going_to(format!("/orders/{}", record.order_id)))
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct Checkout {
+        /// 1 to 64 letters, digits, '-' or '_'.
+        order_id: Option<String>,
+        /// Name of a shipping zone.
+        zone: Option<String>,
+        /// At most 500 characters, with something to see; invisible ones are left out.
+        shipping_address: Option<String>,
+        /// What the customer agreed to pay.
+        expected_total_cents: Option<i64>,
+    }
 }

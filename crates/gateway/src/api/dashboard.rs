@@ -10,6 +10,15 @@ use crate::http::problem::Problem;
 use crate::infra::Shared;
 use crate::shop::dashboard::{self, Dashboard, Latest};
 
+/// The shop at a glance
+#[utoipa::path(
+    get,
+    path = "/api/dashboard",
+    responses(
+        (status = 200, description = "Dashboard", body = Dashboard),
+    ),
+    security(("admin" = [])),
+)]
 pub(super) async fn show(
     State(infra): State<Shared>,
     State(latest): State<Arc<Latest>>,

@@ -47,6 +47,17 @@ impl FromFields for Login {
     }
 }
 
+/// Signs in; answers a session cookie
+#[utoipa::path(
+    post,
+    path = "/login",
+    request_body(content = inline(body::SignIn)),
+    responses(
+        (status = 200, description = "Signed in"),
+        (status = 401, description = "Wrong name or password"),
+        (status = 429, description = "Too many tries"),
+    ),
+)]
 pub(super) async fn login(
     State(infra): State<Shared>,
     headers: HeaderMap,
@@ -68,9 +79,34 @@ pub(super) async fn login(
         .with_cookie(cookie))
 }
 
+/// Signs out
+#[utoipa::path(
+    post,
+    path = "/logout",
+    responses(
+        (status = 200, description = "Signed out"),
+    ),
+)]
 pub(super) async fn logout(headers: HeaderMap) -> Result<Reply, Problem> {
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
         .going_to("/login")
         .with_cookie(session_cookie::end(session_cookie::needs_tls(&headers))))
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct SignIn {
+        /// The user's name.
+        username: Option<String>,
+        /// The user's password.
+        password: Option<String>,
+        /// In a demo, instead of both: whom to be.
+        persona: Option<String>,
+    }
 }

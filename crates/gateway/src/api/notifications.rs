@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use waybill_domain::Timestamp;
 
+use super::openapi::KeyHeader;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
 use crate::http::pagination::Pagination;
@@ -26,6 +27,19 @@ impl FromFields for ListQuery {
     }
 }
 
+/// What the caller has been told, newest first; for admins also what happens to everybody's orders
+#[utoipa::path(
+    get,
+    path = "/api/notifications",
+    params(
+        ("page" = Option<i64>, Query, description = "From 1."),
+        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+    ),
+    responses(
+        (status = 200, description = "Notifications", body = Listing),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn list(
     State(infra): State<Shared>,
     caller: Caller,
@@ -59,6 +73,19 @@ impl FromFields for ReadUpTo {
     }
 }
 
+/// Marks notifications as read
+#[utoipa::path(
+    post,
+    path = "/api/notifications/read",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::UpTo)),
+    responses(
+        (status = 200, description = "The mark, and how many are unread"),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn mark_read(
     State(infra): State<Shared>,
     caller: Caller,
@@ -69,4 +96,17 @@ pub(super) async fn mark_read(
     let read = notifications::mark_read(&infra, &caller, request.up_to, &key).await?;
     let body = json!({ "read_at": read.up_to, "unread": read.unread });
     Reply::new(StatusCode::OK, &body)
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct UpTo {
+        /// A time; everything when left out.
+        up_to: Option<String>,
+    }
 }

@@ -11,9 +11,30 @@ use axum::response::{IntoResponse, Response};
 
 use crate::http::problem::Problem;
 use crate::infra::Shared;
-use crate::shop::readiness;
+use crate::shop::readiness::{self, Readiness};
 use crate::shop::stock::Announcement;
 
+/// Whether the process lives
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    responses(
+        (status = 200, description = "It does"),
+    ),
+)]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether Restate and SQLite are usable, the services registered and the stock announced
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    responses(
+        (status = 200, description = "Ready", body = Readiness),
+        (status = 503, description = "Not ready, with the reason", body = Readiness),
+    ),
+)]
 pub(super) async fn ready(
     State(infra): State<Shared>,
     State(announcement): State<Arc<Announcement>>,
@@ -27,6 +48,14 @@ pub(super) async fn ready(
     (status, Json(readiness)).into_response()
 }
 
+/// Metrics for Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses(
+        (status = 200, description = "OpenMetrics text"),
+    ),
+)]
 pub(super) async fn metrics(State(infra): State<Shared>) -> Result<Response, Problem> {
     let text = infra.metrics.encode().map_err(Problem::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

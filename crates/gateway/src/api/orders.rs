@@ -66,7 +66,8 @@ impl OrderQuery {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Orders)]
 struct Listing {
     orders: Vec<Listed>,
     total: i64,
@@ -75,7 +76,8 @@ struct Listing {
 }
 
 /// A [`Summary`] with times that people can read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = OrderSummary)]
 struct Listed {
     order_id: String,
     user_id: String,
@@ -110,6 +112,21 @@ fn time(millisecond: i64) -> Timestamp {
     Timestamp::from_millisecond(millisecond).unwrap_or_default()
 }
 
+/// The caller's orders, newest first; everybody's for admins
+#[utoipa::path(
+    get,
+    path = "/api/orders",
+    params(
+        ("status" = Option<String>, Query, description = "Only orders in this status."),
+        ("q" = Option<String>, Query, description = "Words, or beginnings of words: ids, customer, products, tracking number."),
+        ("page" = Option<i64>, Query, description = "From 1."),
+        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+    ),
+    responses(
+        (status = 200, description = "Orders", body = Listing),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn list(
     State(infra): State<Shared>,
     caller: Caller,
@@ -128,6 +145,16 @@ pub(super) async fn list(
     })
 }
 
+/// An order; `Accept: text/markdown` gives its document
+#[utoipa::path(
+    get,
+    path = "/api/orders/{id}",
+    responses(
+        (status = 200, description = "Order", body = Order),
+        (status = 404, description = "No such order of the caller"),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn one(
     State(infra): State<Shared>,
     caller: Caller,
@@ -143,7 +170,7 @@ pub(super) async fn one(
 }
 
 /// An order, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Order {
     /// Full id.
     pub order_id: String,
@@ -186,7 +213,8 @@ pub struct Order {
 }
 
 /// The current try to pay, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = OrderPayment)]
 pub struct Payment {
     /// 1 for the first try.
     pub attempt: u32,
@@ -203,7 +231,7 @@ pub struct Payment {
 }
 
 /// Where an order's processing stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Workflow {
     /// In the customer's words.
     pub step: String,
@@ -261,6 +289,17 @@ impl Order {
     }
 }
 
+/// Restate's invocations and steps of an order
+#[utoipa::path(
+    get,
+    path = "/api/orders/{id}/journal",
+    responses(
+        (status = 200, description = "Journal", body = Journal),
+        (status = 404, description = "No such order of the caller"),
+        (status = 503, description = "Restate's admin API is not reachable"),
+    ),
+    security(("user" = [])),
+)]
 pub(super) async fn journal(
     State(infra): State<Shared>,
     caller: Caller,

@@ -2,8 +2,9 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use waybill_domain::stock::MAX_RESTOCK;
+use waybill_domain::stock::{MAX_RESTOCK, StockLevel};
 
+use super::openapi::KeyHeader;
 use crate::auth::Admin;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
@@ -27,6 +28,20 @@ impl FromFields for Request {
     }
 }
 
+/// Adds pieces to the stock of a product
+#[utoipa::path(
+    post,
+    path = "/api/products/{id}/restock",
+    params(
+        KeyHeader,
+    ),
+    request_body(content = inline(body::Restock)),
+    responses(
+        (status = 200, description = "StockLevel", body = StockLevel),
+        (status = 404, description = "No such product"),
+    ),
+    security(("admin" = [])),
+)]
 pub(super) async fn restock(
     State(infra): State<Shared>,
     Admin(admin): Admin,
@@ -47,4 +62,17 @@ pub(super) async fn restock(
         product.name, level.available
     );
     Ok(Reply::new(StatusCode::OK, &level)?.saying_once(&said, restocked.again))
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct Restock {
+        /// 1 to 1,000,000.
+        quantity: i64,
+    }
 }

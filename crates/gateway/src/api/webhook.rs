@@ -68,6 +68,20 @@ impl FromFields for Receipt {
     }
 }
 
+/// The payment provider's webhook; signed with Webhook-Signature
+#[utoipa::path(
+    post,
+    path = "/api/payment/callback",
+    request_body(content = inline(body::Receipt)),
+    responses(
+        (status = 200, description = "Written down durably"),
+        (status = 400, description = "Of another order or currency, or not readable"),
+        (status = 401, description = "The signature is missing or wrong"),
+        (status = 404, description = "No payment waits under this awakeable_id"),
+        (status = 409, description = "The transaction belongs to another payment"),
+        (status = 422, description = "A successful payment of another amount"),
+    ),
+)]
 pub(super) async fn callback(
     State(infra): State<Shared>,
     headers: HeaderMap,
@@ -94,6 +108,31 @@ fn check_sender(infra: &Infra, headers: &HeaderMap, body: &[u8]) -> Result<(), P
         None if infra.settings.is_demo() => Ok(()),
         // `Settings::check` lets no gateway come to this.
         None => Err(Problem::internal("no PAYMENT_WEBHOOK_SECRET")),
+    }
+}
+
+/// What requests may say, for the description: [`FromFields`] takes it apart.
+mod body {
+    #![expect(dead_code, reason = "described, and never made")]
+
+    use utoipa::ToSchema;
+
+    #[derive(ToSchema)]
+    pub(super) struct Receipt {
+        /// As the checkout answered it.
+        awakeable_id: String,
+        /// The provider's; empty when nothing moved.
+        transaction_id: Option<String>,
+        /// Cents; checked for success only.
+        amount: Option<i64>,
+        /// success or failed.
+        status: String,
+        /// Why it failed.
+        reason: Option<String>,
+        /// Checked if it is there: USD.
+        currency: Option<String>,
+        /// Checked if it is there: the order that `awakeable_id` waits for.
+        order_id: Option<String>,
     }
 }
 

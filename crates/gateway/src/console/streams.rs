@@ -5,17 +5,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::FromRef;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use axum::routing::get;
 use datastar::prelude::{PatchElements, PatchSignals};
 use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use waybill_domain::order::OrderRecord;
 
 use super::journal;
@@ -44,18 +44,18 @@ const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// Every stream.
-pub(super) fn router<S>() -> Router<S>
+pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    Router::new()
-        .route("/stream/page", get(of_page))
-        .route("/stream/pages", get(of_pages))
-        .route("/stream/products", get(of_products))
-        .route("/stream/notifications", get(of_notifications))
-        .route("/stream/workflow/{id}", get(of_workflow))
+    OpenApiRouter::new()
+        .routes(routes!(of_page))
+        .routes(routes!(of_pages))
+        .routes(routes!(of_products))
+        .routes(routes!(of_notifications))
+        .routes(routes!(of_workflow))
 }
 
 struct At(Location);
@@ -66,7 +66,18 @@ impl FromFields for At {
     }
 }
 
-/// `GET /stream/page?at=/orders`: everything that a page shows.
+/// Datastar events that keep a whole page right
+#[utoipa::path(
+    get,
+    path = "/stream/page",
+    params(
+        ("at" = String, Query, description = "The page's path and query."),
+    ),
+    responses(
+        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+    ),
+    security(("user" = [])),
+)]
 async fn of_page(
     State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
@@ -82,8 +93,21 @@ async fn of_page(
     sse::show(console.live.streams(), &caller, last, wakes, render).await
 }
 
-/// `GET /stream/pages?window=a&at=/orders&window=b&at=/cart`: the same for
-/// several windows of one browser, over one connection.
+/// The same for several windows of one browser over one connection, each event named `datastar-window` and wrapped with its window; who may not see a page is told in its window
+#[utoipa::path(
+    get,
+    path = "/stream/pages",
+    params(
+        ("window" = String, Query, description = "What the browser calls a window: letters and digits. May be repeated; what follows is this window's."),
+        ("at" = String, Query, description = "The page's path and query."),
+        ("after" = Option<String>, Query, description = "The cursor of the last event that the window has."),
+        ("has" = Option<String>, Query, description = "Names of the parts that the window shows, with commas: they are not sent again."),
+        ("seed" = Option<String>, Query, description = "Beginning of the idempotency keys of the window's forms."),
+    ),
+    responses(
+        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+    ),
+)]
 async fn of_pages(
     State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
@@ -265,7 +289,15 @@ async fn page_frame(
     Ok(Frame::of(patches.into_iter().map(PatchElements::new)).with_id(picture.cursor))
 }
 
-/// `GET /stream/products`: `#product-list` with prices and stock.
+/// Datastar events that keep #product-list right
+#[utoipa::path(
+    get,
+    path = "/stream/products",
+    responses(
+        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+    ),
+    security(("user" = [])),
+)]
 async fn of_products(
     State(console): State<Arc<Console>>,
     caller: Caller,
@@ -298,7 +330,15 @@ impl FromFields for ListQuery {
     }
 }
 
-/// `GET /stream/notifications`: `#notifications`, and a word for screen readers.
+/// Datastar events that keep #notifications right; goes on after Last-Event-ID
+#[utoipa::path(
+    get,
+    path = "/stream/notifications",
+    responses(
+        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+    ),
+    security(("user" = [])),
+)]
 async fn of_notifications(
     State(console): State<Arc<Console>>,
     caller: Caller,
@@ -341,7 +381,16 @@ async fn notifications_frame(
     Ok(Frame::of([announce, list].map(PatchElements::new)).with_id(pane.cursor))
 }
 
-/// `GET /stream/workflow/{id}`: `#workflow`, and the signal `workflow`.
+/// Datastar events that keep #workflow right
+#[utoipa::path(
+    get,
+    path = "/stream/workflow/{id}",
+    responses(
+        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 404, description = "No such order of the caller"),
+    ),
+    security(("user" = [])),
+)]
 async fn of_workflow(
     State(console): State<Arc<Console>>,
     caller: Caller,

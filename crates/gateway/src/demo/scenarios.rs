@@ -55,7 +55,7 @@ pub struct Scenarios {
 }
 
 /// One scenario, and its latest run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Scenario {
     /// 1 to 5, as in the README.
     pub number: u8,
@@ -72,7 +72,7 @@ pub struct Scenario {
 }
 
 /// One sentence of a story.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LogLine {
     /// When.
     pub at: Timestamp,
@@ -81,7 +81,7 @@ pub struct LogLine {
 }
 
 /// How a story ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Outcome {
     /// Whether everything went as it should.
     pub passed: bool,

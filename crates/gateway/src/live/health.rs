@@ -8,7 +8,7 @@ use waybill_domain::Timestamp;
 use crate::clock::millis_between;
 
 /// How well the live side is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LiveHealth {
     /// Each update stream that is listened to.
     pub sources: Vec<SourceHealth>,
@@ -27,7 +27,7 @@ pub struct LiveHealth {
 }
 
 /// One update stream.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct SourceHealth {
     /// Its URL.
     pub url: String,
@@ -51,7 +51,7 @@ impl SourceHealth {
 }
 
 /// One comparison with Restate.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct CatchUpHealth {
     /// When it began: up to then nothing is missing, if it went well.
     pub at: Timestamp,

@@ -103,7 +103,7 @@ pub(crate) struct StateRow {
 }
 
 /// Work that does not go on by itself, or has failed for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct StuckInvocation {
     /// Restate's id of the invocation.
     pub id: String,

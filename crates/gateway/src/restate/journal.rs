@@ -31,7 +31,7 @@ const FROM_OUTSIDE: [Handler; 4] = [CHECKOUT, AWAIT_PAYMENT, PAYMENT_CALLBACK, C
 
 /// Everything that Restate knows of an order's work, oldest first. Restate
 /// forgets the journal of a finished invocation after its retention (an hour).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Journal {
     /// The invocations.
     pub invocations: Vec<Invocation>,
@@ -40,7 +40,7 @@ pub struct Journal {
 }
 
 /// One invocation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Invocation {
     /// Restate's id, e.g. for `restate invocations describe`.
     pub id: String,
@@ -76,7 +76,8 @@ pub struct Invocation {
 }
 
 /// One step of an invocation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = JournalStep)]
 pub struct Step {
     /// Its place in the journal.
     pub index: u32,

@@ -30,7 +30,7 @@ const MINUTES: i64 = 60;
 /// Deliveries of which the median is taken: the latest ones tell how it is now.
 const LATEST_DELIVERIES: i64 = 1_000;
 /// Everything at a glance.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Dashboard {
     /// As of when.
     pub at: Timestamp,
@@ -57,7 +57,7 @@ pub struct Dashboard {
 }
 
 /// How many orders are in a status.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct StatusCount {
     /// The status.
     pub status: OrderStatus,
@@ -68,7 +68,7 @@ pub struct StatusCount {
 }
 
 /// Money taken.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Revenue {
     /// Captured and not refunded.
     pub captured_cents: i64,
@@ -79,7 +79,7 @@ pub struct Revenue {
 }
 
 /// From checkout to delivery, of the latest deliveries.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
 pub struct DeliveryTimes {
     /// Half took at most this long.
     pub median_ms: Option<i64>,
@@ -90,7 +90,7 @@ pub struct DeliveryTimes {
 }
 
 /// One minute.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Minute {
     /// Its beginning.
     pub at: Timestamp,

@@ -22,7 +22,8 @@ const IN_PANE: i64 = 50;
 const MOST_IN_PANE: i64 = 500;
 
 /// A page of notifications, newest first.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = Notifications)]
 pub struct Listing {
     /// The notifications.
     pub notifications: Vec<NotificationView>,

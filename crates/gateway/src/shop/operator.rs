@@ -25,7 +25,7 @@ const MOST_ABANDONED: usize = 50;
 const MOST_ALONE: usize = 1_000;
 
 /// Something for an operator.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Need {
     /// What is the matter, in a sentence.
     pub what: String,

@@ -11,7 +11,7 @@ use crate::infra::Infra;
 pub(super) const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The health of one process.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Process {
     /// `gateway`, `restate`, `restate-admin`, `services`, `sandbox`.
     pub name: String,

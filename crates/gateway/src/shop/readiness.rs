@@ -11,7 +11,7 @@ use crate::infra::Infra;
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whether requests can be served, and if not, why.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
     /// Whether all that serving needs is there.
     pub ready: bool,

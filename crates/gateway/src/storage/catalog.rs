@@ -12,7 +12,7 @@ use super::db::Db;
 use crate::http::pagination::Pagination;
 
 /// A product, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow, utoipa::ToSchema)]
 pub struct Product {
     /// Number, as carts name it.
     pub id: i64,
@@ -187,7 +187,7 @@ pub async fn unannounced(db: &Db, skus: Option<&[&Sku]>) -> sqlx::Result<Vec<(St
 }
 
 /// A shipping zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow, utoipa::ToSchema)]
 pub struct Zone {
     /// Its name, as checkouts name it.
     #[sqlx(rename = "zone_name")]

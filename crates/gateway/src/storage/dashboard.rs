@@ -6,7 +6,7 @@ use waybill_domain::Timestamp;
 use super::db::Db;
 
 /// A product that runs out.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct LowStock {
     /// The catalog's number.
     pub id: i64,

@@ -37,7 +37,8 @@ impl Whose<'_> {
 }
 
 /// A notification as its reader sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Notification)]
 pub struct NotificationView {
     /// The same in every gateway: `{order_id}:{seq}`.
     pub id: String,

@@ -43,7 +43,8 @@ fn sources_with(folder: &Path, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_domain_performs_no_io() {
-    let pure = ["icu_properties", "jiff", "serde", "thiserror"];
+    // utoipa describes types, and is built for the gateway only.
+    let pure = ["icu_properties", "jiff", "serde", "thiserror", "utoipa"];
     assert_eq!(dependencies("domain"), pure);
     let sources = repository().join("crates/domain/src");
     let io = [
@@ -316,6 +317,33 @@ fn all_sql_is_in_storage() {
         asking.is_empty(),
         "their SQL belongs to storage: {asking:?}"
     );
+}
+
+/// Where routes may be made without a description: pages and files, which are for
+/// browsers and not for programs.
+const UNDESCRIBED: [&str; 2] = ["console.rs", "console/pages.rs"];
+
+#[test]
+fn every_route_for_programs_describes_itself() {
+    let folder = repository().join("crates/gateway/src");
+    let mut sources = Vec::new();
+    sources_below(&folder, &folder, &mut sources);
+    let routing: BTreeSet<_> = sources
+        .iter()
+        .filter(|(file, _)| !FOR_TESTS.contains(&file.as_str()))
+        .filter(|(_, source)| without_tests(source).contains(".route("))
+        .map(|(file, _)| file.as_str())
+        .collect();
+    assert_eq!(
+        routing,
+        BTreeSet::from(UNDESCRIBED),
+        "register what programs ask with `routes!`, which takes its description along"
+    );
+    let pages = sources.iter().find(|(file, _)| file == UNDESCRIBED[1]);
+    let pages = without_tests(&pages.unwrap().1);
+    for program in ["/api/", "/stream/", ".json", "post(", "put(", "delete("] {
+        assert!(!pages.contains(program), "{program} is for programs");
+    }
 }
 
 /// The module of a file: `live/sse.rs` is `live::sse`, `lib.rs` nothing.
