@@ -552,6 +552,38 @@ mod tests {
     }
 
     #[test]
+    fn steps_lead_to_the_functions_that_perform_them() {
+        let mut entries = entries();
+        entries.push(entry(
+            9,
+            "Command: GetPromise",
+            "",
+            70002,
+            r#"{"Command":{"GetPromise":{"key":"admin_approval","completion_id":10}}}"#,
+        ));
+        let functions = |handler| -> Vec<_> {
+            let steps = steps(handler, &entries, &[], false).into_iter();
+            steps.map(|step| step.source.unwrap()).collect()
+        };
+        let of_run = "crates/services/src/order_fulfillment.rs";
+        assert_eq!(
+            functions("OrderFulfillmentWorkflow.Run"),
+            [
+                "crates/services/src/shipping.rs book".to_owned(),
+                format!("{of_run} capture"),
+                format!("{of_run} until_done"),
+                format!("{of_run} run"),
+                format!("{of_run} write"),
+                format!("{of_run} await_approval"),
+            ]
+        );
+        assert_eq!(
+            functions("UserSession.AwaitPayment")[3],
+            "crates/services/src/user_session/attempt.rs await_outcome"
+        );
+    }
+
+    #[test]
     fn calls_lead_to_the_next_invocations() {
         let called: Vec<_> = entries().iter().filter_map(EntryRow::called).collect();
         assert_eq!(called, ["inv_2"]);
