@@ -74,11 +74,11 @@ impl FromFields for QueueQuery {
 pub(super) async fn list(
     State(infra): State<Shared>,
     _: Admin,
-    asker: RequestContext,
+    context: RequestContext,
     InQuery(QueueQuery(page)): InQuery<QueueQuery>,
 ) -> Result<Response, Problem> {
     let records = storage::awaiting_approval(&infra.db, page).await?;
-    if asker.wants == ResponseFormat::Markdown {
+    if context.wants == ResponseFormat::Markdown {
         let rows: Vec<_> = records.iter().map(row).collect();
         return Ok(Markdown(markdown::approvals(&rows)).into_response());
     }

@@ -31,10 +31,10 @@ use crate::shop::cart::{self, ProductName};
 pub(super) async fn show(
     State(infra): State<Shared>,
     caller: Caller,
-    asker: RequestContext,
+    context: RequestContext,
 ) -> Result<Response, Problem> {
     let basket = infra.live.basket(&caller.user).await?;
-    Ok(match asker.wants {
+    Ok(match context.wants {
         ResponseFormat::Markdown => Markdown(markdown::cart(&basket)).into_response(),
         _ => Json(basket).into_response(),
     })

@@ -65,11 +65,11 @@ struct Listing {
 )]
 pub(super) async fn list(
     State(infra): State<Shared>,
-    asker: RequestContext,
+    context: RequestContext,
     InQuery(ProductQuery { filter, page }): InQuery<ProductQuery>,
 ) -> Result<Response, Problem> {
     let (products, total) = storage::products(&infra.db, &filter, page).await?;
-    Ok(match asker.wants {
+    Ok(match context.wants {
         ResponseFormat::Markdown => Markdown(catalog::document(&products, total)).into_response(),
         _ => Json(Listing {
             products,
@@ -91,11 +91,11 @@ pub(super) async fn list(
 )]
 pub(super) async fn one(
     State(infra): State<Shared>,
-    asker: RequestContext,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let product = catalog::numbered(&infra, &id).await?;
-    Ok(match asker.wants {
+    Ok(match context.wants {
         ResponseFormat::Markdown => Markdown(catalog::document(&[product], 1)).into_response(),
         _ => Json(product).into_response(),
     })

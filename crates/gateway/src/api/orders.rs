@@ -130,11 +130,11 @@ fn time(millisecond: i64) -> Timestamp {
 pub(super) async fn list(
     State(infra): State<Shared>,
     caller: Caller,
-    asker: RequestContext,
+    context: RequestContext,
     InQuery(query): InQuery<OrderQuery>,
 ) -> Result<Response, Problem> {
     let (orders, total) = queries::orders(&infra.db, &query.filter(&caller), query.page).await?;
-    Ok(match asker.wants {
+    Ok(match context.wants {
         ResponseFormat::Markdown => Markdown(list_document(&orders, total)).into_response(),
         _ => Json(Listing {
             orders: orders.into_iter().map(Listed::from).collect(),
@@ -158,11 +158,11 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(infra): State<Shared>,
     caller: Caller,
-    asker: RequestContext,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let record = find(&infra, &named(&caller, &id)?).await?;
-    if asker.wants == ResponseFormat::Markdown {
+    if context.wants == ResponseFormat::Markdown {
         return Ok(Markdown(document(&infra, &record).await?).into_response());
     }
     let retry_count = infra.admin_api.retry_count(&record.order_id).await;

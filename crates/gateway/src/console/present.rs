@@ -24,37 +24,37 @@ pub async fn present(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let asker = RequestContext::of(&request);
+    let context = RequestContext::of(&request);
     let method = request.method().clone();
-    request.extensions_mut().insert(asker.clone());
+    request.extensions_mut().insert(context.clone());
     let mut response = next.run(request).await;
     if is_bare_refusal(&response) {
         response = refused(response.status()).into_response();
     }
 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        log(&problem, &method, &asker);
-        return match asker.wants {
+        log(&problem, &method, &context);
+        return match context.wants {
             ResponseFormat::Datastar => {
-                patches(console.views.problem_patches(&problem, &asker), &response)
+                patches(console.views.problem_patches(&problem, &context), &response)
             }
             ResponseFormat::Html
                 if problem.status == StatusCode::UNAUTHORIZED && method == Method::GET =>
             {
-                Redirect::to(&login_then(&asker.path)).into_response()
+                Redirect::to(&login_then(&context.path)).into_response()
             }
             ResponseFormat::Html => {
-                let page = Html(console.views.problem_page(&problem, &asker));
+                let page = Html(console.views.problem_page(&problem, &context));
                 carry_over(&response, (problem.status, page).into_response())
             }
             ResponseFormat::Json | ResponseFormat::Markdown => response,
         };
     }
     if let Some(said) = response.extensions_mut().remove::<UserMessage>() {
-        return match asker.wants {
+        return match context.wants {
             ResponseFormat::Datastar => patches(console.views.done_patches(&said), &response),
             ResponseFormat::Html => {
-                let to = said.goes_to.as_deref().unwrap_or(&asker.back);
+                let to = said.goes_to.as_deref().unwrap_or(&context.back);
                 carry_over(&response, Redirect::to(to).into_response())
             }
             ResponseFormat::Json | ResponseFormat::Markdown => response,
@@ -85,11 +85,11 @@ fn refused(status: StatusCode) -> Problem {
     )
 }
 
-fn log(problem: &Problem, method: &Method, asker: &RequestContext) {
+fn log(problem: &Problem, method: &Method, context: &RequestContext) {
     if problem.status.is_server_error() {
         tracing::error!(
             http.method = %method,
-            http.path = asker.path,
+            http.path = context.path,
             problem.kind = problem.kind(),
             cause = problem.cause(),
             "{}",

@@ -77,11 +77,11 @@ impl View for LoginPage {
 
 impl Views {
     /// What Datastar is told when a write did not work.
-    pub fn problem_patches(&self, problem: &Problem, asker: &RequestContext) -> Vec<Event> {
-        let toast = self.problem_toast(problem, &asker.back);
+    pub fn problem_patches(&self, problem: &Problem, context: &RequestContext) -> Vec<Event> {
+        let toast = self.problem_toast(problem, &context.back);
         // To the client this is a stream that worked and ended, which it opens
         // again at once.
-        if asker.path.starts_with("/stream/") {
+        if context.path.starts_with("/stream/") {
             return vec![toast.retry(REFUSED_STREAM_RETRY).into()];
         }
         vec![toast.into()]
@@ -118,14 +118,14 @@ impl Views {
     }
 
     /// The page of an error. A login that failed is tried again on its own page.
-    pub fn problem_page(&self, problem: &Problem, asker: &RequestContext) -> String {
-        let nonce = asker.nonce.as_str().to_owned();
-        let rendered = if asker.path.starts_with("/login") {
+    pub fn problem_page(&self, problem: &Problem, context: &RequestContext) -> String {
+        let nonce = context.nonce.as_str().to_owned();
+        let rendered = if context.path.starts_with("/login") {
             self.render(&LoginPage {
                 nonce,
                 problem: Some(sentence(&problem.detail)),
                 personas: Vec::new(),
-                next: next_of(&asker.back),
+                next: next_of(&context.back),
                 username: String::new(),
             })
         } else {
@@ -136,9 +136,9 @@ impl Views {
                 title: problem.title.clone(),
                 detail: sentence(&problem.detail),
                 back: if signed_out {
-                    login_then(&asker.back)
+                    login_then(&context.back)
                 } else {
-                    asker.back.clone()
+                    context.back.clone()
                 },
             })
         };

@@ -86,11 +86,8 @@ async fn of_page(
     InQuery(At(place)): InQuery<At>,
 ) -> Result<Response, Problem> {
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
-    let Scene {
-        triggers: wakes,
-        render,
-    } = scene(&console, Viewer::of(caller.clone(), &headers), place);
-    sse::show(console.live.streams(), &caller, last, wakes, render).await
+    let Scene { triggers, render } = scene(&console, Viewer::of(caller.clone(), &headers), place);
+    sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
 /// The same for several windows of one browser over one connection, each event named `datastar-window` and wrapped with its window; who may not see a page is told in its window
@@ -217,36 +214,36 @@ fn is_word(text: &str) -> bool {
 fn scene(console: &Arc<Console>, viewer: Viewer, place: Location) -> Scene {
     // Wakes the stream once its first frame is out.
     let (painted, after_paint) = watch::channel(0);
-    let wakes = wakes(console, &viewer.caller, &place.kind).on(after_paint);
+    let triggers = triggers(console, &viewer.caller, &place.kind).on(after_paint);
     let (viewer, place) = (Arc::new(viewer), Arc::new(place));
     let console = Arc::clone(console);
-    let render = move |moment: RenderContext| -> BoxFuture<'static, Result<Frame, Problem>> {
+    let render = move |context: RenderContext| -> BoxFuture<'static, Result<Frame, Problem>> {
         let (console, viewer, place) = (
             Arc::clone(&console),
             Arc::clone(&viewer),
             Arc::clone(&place),
         );
-        painted.send_if_modified(|_| moment.first && matches!(place.kind, Kind::Order(_)));
-        Box::pin(async move { page_frame(&console, &viewer, &place, moment).await })
+        painted.send_if_modified(|_| context.first && matches!(place.kind, Kind::Order(_)));
+        Box::pin(async move { page_frame(&console, &viewer, &place, context).await })
     };
     Scene {
-        triggers: wakes,
+        triggers,
         render: Box::new(render),
     }
 }
 
-fn wakes(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
+fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
     // Admins are told of everybody's orders on every page.
-    let wakes = Triggers::new().on(if caller.is_admin() {
+    let triggers = Triggers::new().on(if caller.is_admin() {
         console.live.changes()
     } else {
         console.live.user(&caller.user)
     });
     match kind {
-        Kind::Products => wakes.on(console.live.stock()),
-        Kind::Order(id) => wakes.on(console.live.order(id)).every(ASK_RESTATE),
-        Kind::Dashboard | Kind::Admin => wakes.every(LOOK_AROUND),
-        Kind::Cart | Kind::Orders => wakes,
+        Kind::Products => triggers.on(console.live.stock()),
+        Kind::Order(id) => triggers.on(console.live.order(id)).every(ASK_RESTATE),
+        Kind::Dashboard | Kind::Admin => triggers.every(LOOK_AROUND),
+        Kind::Cart | Kind::Orders => triggers,
     }
 }
 
@@ -254,13 +251,13 @@ async fn page_frame(
     console: &Console,
     viewer: &Viewer,
     place: &Location,
-    moment: RenderContext,
+    context: RenderContext,
 ) -> Result<Frame, Problem> {
-    let picture = paint(console, viewer, place, moment.after.as_deref()).await?;
+    let picture = paint(console, viewer, place, context.after.as_deref()).await?;
     let mut regions = picture.regions;
     // The journal is asked for after the page is there, and not waited for.
     let with_journal = match &place.kind {
-        Kind::Order(id) if !moment.first => {
+        Kind::Order(id) if !context.first => {
             // An admin API that hangs does not keep the order's news back.
             match timeout(JOURNAL_WITHIN, journal::of_order(console, id)).await {
                 Ok(journal) => {
@@ -305,7 +302,7 @@ async fn of_products(
     last: LastEventId,
     InQuery(query): InQuery<ListQuery>,
 ) -> Result<Response, Problem> {
-    let wakes = Triggers::new().on(console.live.stock());
+    let triggers = Triggers::new().on(console.live.stock());
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
     let place = Arc::new(query.0);
     let shared = Arc::clone(&console);
@@ -319,7 +316,7 @@ async fn of_products(
             )]))
         }
     };
-    sse::show(console.live.streams(), &caller, last, wakes, render).await
+    sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
 struct ListQuery(Location);
@@ -345,26 +342,26 @@ async fn of_notifications(
     headers: HeaderMap,
     last: LastEventId,
 ) -> Result<Response, Problem> {
-    let wakes = Triggers::new().on(if caller.is_admin() {
+    let triggers = Triggers::new().on(if caller.is_admin() {
         console.live.changes()
     } else {
         console.live.user(&caller.user)
     });
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
     let shared = Arc::clone(&console);
-    let render = move |moment: RenderContext| {
+    let render = move |context: RenderContext| {
         let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
-        async move { notifications_frame(&console, &viewer, moment).await }
+        async move { notifications_frame(&console, &viewer, context).await }
     };
-    sse::show(console.live.streams(), &caller, last, wakes, render).await
+    sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
 async fn notifications_frame(
     console: &Console,
     viewer: &Viewer,
-    moment: RenderContext,
+    context: RenderContext,
 ) -> Result<Frame, Problem> {
-    let pane = notifications::pane(console, &viewer.caller, moment.after.as_deref()).await?;
+    let pane = notifications::pane(console, &viewer.caller, context.after.as_deref()).await?;
     let news = pane.notifications.iter().find(|told| told.is_new);
     let announce = console.views.render(&Announce {
         text: news.map(|told| told.text.clone()).unwrap_or_default(),
@@ -398,7 +395,7 @@ async fn of_workflow(
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let id = orders::named(&caller, &id)?;
-    let wakes = Triggers::new()
+    let triggers = Triggers::new()
         .on(console.live.order(&id))
         .every(ASK_RESTATE);
     let shared = Arc::clone(&console);
@@ -409,7 +406,7 @@ async fn of_workflow(
             workflow_frame(&console, &record).await
         }
     };
-    sse::show(console.live.streams(), &caller, last, wakes, render).await
+    sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
 async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame, Problem> {
