@@ -5,12 +5,12 @@
 //! | [`views`] | templates, and what every page has at hand |
 //! | [`pages`] | the handlers |
 //! | [`location`] | where a browser is |
-//! | [`page`] | what a page is made for, and what its middle gives |
+//! | [`page`] | what a page is made for, and what its content gives |
 //! | [`paint`] | loads what a page shows and paints its regions |
 //! | [`streams`] | the same regions, kept right |
 //! | [`present`] | answers in the form that their asker reads |
-//! | [`shell`] | what stands around the middle of every page |
-//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`journal`] | the middles |
+//! | [`shell`] | what stands around the content of every page |
+//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`journal`] | the contents |
 //! | [`demo`] | the demo's part of the admin's page |
 //! | [`responses`] | toasts, error pages, the login page |
 //! | [`status_style`], [`lists`] | what several of them tell the same way |

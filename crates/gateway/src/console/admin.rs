@@ -106,18 +106,18 @@ impl QueueRow {
 }
 
 /// Loads and paints the page.
-pub(super) async fn middle(
+pub(super) async fn content(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
 ) -> Result<PageContent, Problem> {
     let records = storage::orders::awaiting_approval(&console.db, IN_QUEUE).await?;
-    let all_stock = place.word("stock")?.is_some();
+    let all_stock = location.word("stock")?.is_some();
     let limit = if all_stock { ALL_STOCK } else { STOCK_AT_FIRST };
     let (stock, products) = load::stock(console, limit).await?;
-    let (list, _) = orders::list(console, &viewer.caller, place, false).await?;
+    let (list, _) = orders::list(console, &viewer.caller, location, false).await?;
     let page = AdminPage {
-        tab: place.tab,
+        tab: location.tab,
         key: viewer.seed.clone(),
         waiting: storage::orders::count_awaiting_approval(&console.db).await?,
         queue: records.iter().map(QueueRow::of).collect(),
@@ -138,9 +138,9 @@ pub(super) async fn middle(
         })
         .collect();
     let document = markdown::approvals(&rows);
-    let mut middle = PageContent::new("Admin", console.views.render(&page)?, document);
-    middle.status = (page.waiting > 0).then(|| format!("{} waiting", page.waiting));
-    Ok(middle)
+    let mut content = PageContent::new("Admin", console.views.render(&page)?, document);
+    content.status = (page.waiting > 0).then(|| format!("{} waiting", page.waiting));
+    Ok(content)
 }
 
 impl View for AdminPage {

@@ -102,11 +102,11 @@ impl CartPage {
         let zones: Vec<_> = zones
             .into_iter()
             .enumerate()
-            .map(|(place, zone)| ZoneChoice {
+            .map(|(location, zone)| ZoneChoice {
                 name: zone.zone,
                 cost: zone.cost_cents,
                 total: (subtotal + Cents(zone.cost_cents)).0,
-                chosen: place == at_first,
+                chosen: location == at_first,
             })
             .collect();
         Self {
@@ -139,16 +139,16 @@ impl CartPage {
 }
 
 /// Loads and paints the page.
-pub(super) async fn middle(
+pub(super) async fn content(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
     basket: Option<&Basket>,
 ) -> Result<PageContent, Problem> {
     let user = &viewer.caller.user;
     let zones = queries::zones(&console.db).await?;
     let mut suggestion = Suggestion {
-        order_id: place.word("order_id")?,
+        order_id: location.word("order_id")?,
         ..Suggestion::default()
     };
     if let Some(row) = crate::storage::users::user(&console.db, user).await? {
@@ -171,7 +171,7 @@ pub(super) async fn middle(
         || "# Cart\n\nRestate, which has the cart, is not reachable.\n".to_owned(),
         markdown::cart,
     );
-    let page = CartPage::of(place.tab, viewer.seed.clone(), basket, zones, suggestion);
+    let page = CartPage::of(location.tab, viewer.seed.clone(), basket, zones, suggestion);
     Ok(PageContent::new(
         "Cart",
         console.views.render(&page)?,

@@ -211,16 +211,16 @@ pub fn minute_bars(counts: &[(Timestamp, i64)]) -> Vec<MinuteBar> {
 }
 
 /// Loads and paints the page.
-pub(super) async fn middle(
+pub(super) async fn content(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
     basket: Option<&Basket>,
 ) -> Result<PageContent, Problem> {
     let page = if viewer.caller.is_admin() {
-        of_shop(console, viewer, place).await?
+        of_shop(console, viewer, location).await?
     } else {
-        of_customer(console, viewer, place, basket).await?
+        of_customer(console, viewer, location, basket).await?
     };
     let document = document(&page);
     Ok(PageContent::new(
@@ -233,7 +233,7 @@ pub(super) async fn middle(
 async fn of_customer(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
     basket: Option<&Basket>,
 ) -> Result<DashboardPage, Problem> {
     let user = &viewer.caller.user;
@@ -243,7 +243,7 @@ async fn of_customer(
         .filter_map(|(name, count)| Some((OrderStatus::parse(&name)?, count)))
         .collect();
     Ok(DashboardPage {
-        tab: place.tab,
+        tab: location.tab,
         key: viewer.seed.clone(),
         restate_down: basket.is_none(),
         tiles: tiles_of_customer(&counts, basket),
@@ -257,7 +257,7 @@ async fn of_customer(
 async fn of_shop(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
 ) -> Result<DashboardPage, Problem> {
     let shop = dashboard::current(console, &console.dashboard).await?;
     let counts: Vec<_> = shop
@@ -270,7 +270,7 @@ async fn of_shop(
         .iter()
         .any(|process| process.name == "restate" && !process.up);
     Ok(DashboardPage {
-        tab: place.tab,
+        tab: location.tab,
         key: viewer.seed.clone(),
         restate_down,
         tiles: tiles_of_shop(&shop),

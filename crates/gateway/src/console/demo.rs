@@ -299,10 +299,10 @@ impl ScenarioCard {
                 .steps
                 .into_iter()
                 .enumerate()
-                .map(|(place, step)| StepTold {
+                .map(|(location, step)| StepTold {
                     at: step.at,
                     text: step.text,
-                    now: scenario.running && place == last,
+                    now: scenario.running && location == last,
                 })
                 .collect(),
             result: scenario.result.map(|result| ResultTold {

@@ -174,18 +174,21 @@ mod tests {
 
     #[test]
     fn an_address_is_a_place() {
-        let place = Location::parse("/orders?status=delivered&tab=output&q=a+b").unwrap();
-        assert_eq!(place.kind, Kind::Orders);
-        assert_eq!(place.tab, "output");
-        assert_eq!(place.address, "/orders?status=delivered&q=a+b");
-        assert_eq!(place.status().unwrap(), Some(OrderStatus::Delivered));
+        let location = Location::parse("/orders?status=delivered&tab=output&q=a+b").unwrap();
+        assert_eq!(location.kind, Kind::Orders);
+        assert_eq!(location.tab, "output");
+        assert_eq!(location.address, "/orders?status=delivered&q=a+b");
+        assert_eq!(location.status().unwrap(), Some(OrderStatus::Delivered));
         assert_eq!(
-            place.stream(),
+            location.stream(),
             "/stream/page?at=%2Forders%3Fstatus%3Ddelivered%26q%3Da%2Bb%26tab%3Doutput"
         );
-        let place = Location::parse("/orders/alice.order-1").unwrap();
-        assert_eq!(place.kind.nav(), "orders");
-        assert_eq!(place.stream(), "/stream/page?at=%2Forders%2Falice.order-1");
+        let location = Location::parse("/orders/alice.order-1").unwrap();
+        assert_eq!(location.kind.nav(), "orders");
+        assert_eq!(
+            location.stream(),
+            "/stream/page?at=%2Forders%2Falice.order-1"
+        );
     }
 
     #[test]
@@ -197,13 +200,13 @@ mod tests {
                 "{address}"
             );
         }
-        let place = Location::parse("/orders?status=lost&page=0").unwrap();
+        let location = Location::parse("/orders?status=lost&page=0").unwrap();
         assert_eq!(
-            place.status().err().unwrap().field.as_deref(),
+            location.status().err().unwrap().field.as_deref(),
             Some("status")
         );
         assert_eq!(
-            place.number(25).err().unwrap().field.as_deref(),
+            location.number(25).err().unwrap().field.as_deref(),
             Some("page")
         );
     }

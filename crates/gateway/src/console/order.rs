@@ -351,7 +351,7 @@ fn track(record: &OrderRecord) -> Track {
             .steps
             .iter()
             .position(|step| step.state == StepState::Failed)
-            .map_or(2, |place| (place + 1).max(2)),
+            .map_or(2, |location| (location + 1).max(2)),
         steps: progress.steps,
     }
 }
@@ -408,10 +408,10 @@ fn commands(record: &OrderRecord, addresses: &Addresses<'_>) -> Vec<Command> {
 }
 
 /// Loads and paints the page.
-pub(super) async fn middle(
+pub(super) async fn content(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
     id: &OrderId,
 ) -> Result<PageContent, Problem> {
     let id = orders::named(&viewer.caller, id.as_str())?;
@@ -425,7 +425,7 @@ pub(super) async fn middle(
     let page = OrderPage::of(
         &record,
         &viewer.caller,
-        place.tab,
+        location.tab,
         viewer.seed.clone(),
         addresses.as_ref(),
     );

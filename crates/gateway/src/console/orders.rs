@@ -99,14 +99,14 @@ impl OrderList {
 }
 
 /// Loads and paints the page: one's own orders, for admins too.
-pub(super) async fn middle(
+pub(super) async fn content(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
 ) -> Result<PageContent, Problem> {
-    let (list, document) = list(console, &viewer.caller, place, true).await?;
+    let (list, document) = list(console, &viewer.caller, location, true).await?;
     let input = console.views.render(&OrdersPage {
-        tab: place.tab,
+        tab: location.tab,
         list,
     })?;
     Ok(PageContent::new("Orders", input, document))
@@ -116,15 +116,15 @@ pub(super) async fn middle(
 pub(super) async fn list(
     console: &Console,
     caller: &Caller,
-    place: &Location,
+    location: &Location,
     own: bool,
 ) -> Result<(OrderList, String), Problem> {
     let filter = queries::Filter {
         owner: own.then(|| caller.user.clone()),
-        status: place.status()?,
-        q: place.q()?,
+        status: location.status()?,
+        q: location.q()?,
     };
-    let page = place.number(PER_PAGE)?;
+    let page = location.number(PER_PAGE)?;
     let (found, total) = queries::orders(&console.db, &filter, page).await?;
     let document = orders::list_document(&found, total);
     let action = if own { "/orders" } else { "/admin" };

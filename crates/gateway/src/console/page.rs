@@ -1,4 +1,4 @@
-//! What a page is made for, and what its middle gives to the rest of it.
+//! What a page is made for, and what its content gives to the rest of it.
 
 use axum::http::{HeaderMap, header};
 use waybill_domain::order::OrderRecord;
@@ -38,7 +38,7 @@ impl Viewer {
     }
 }
 
-/// A page's middle, and what the rest of the page takes from it.
+/// A page's content, and what the rest of the page takes from it.
 pub(super) struct PageContent {
     /// What the page is.
     pub heading: String,

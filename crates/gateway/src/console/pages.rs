@@ -49,27 +49,27 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Html<String>, Problem> {
     let address = uri.path_and_query().map_or("/", |address| address.as_str());
-    let place = Location::parse(address)?;
+    let location = Location::parse(address)?;
     let viewer = Viewer::of(caller, &headers);
-    let mut picture = paint(&console, &viewer, &place, None).await?;
+    let mut page = paint(&console, &viewer, &location, None).await?;
     // Without JavaScript nobody fetches the journal later.
-    if let Kind::Order(id) = &place.kind
-        && place.query.word("journal", 8)?.is_some()
+    if let Kind::Order(id) = &location.kind
+        && location.query.word("journal", 8)?.is_some()
     {
-        picture.regions.journal = console
+        page.regions.journal = console
             .views
             .render(&journal::of_order(&console, id).await)?;
     }
     let html = console.views.render(&Layout {
         nonce: nonce.as_str(),
         now_ms: Timestamp::now().as_millisecond(),
-        stream: place.stream(),
-        parent: picture.parent,
-        heading: &picture.heading,
-        tab: place.tab,
-        input_href: place.address.clone(),
-        output_href: place.with_tab("output"),
-        regions: &picture.regions,
+        stream: location.stream(),
+        parent: page.parent,
+        heading: &page.heading,
+        tab: location.tab,
+        input_href: location.address.clone(),
+        output_href: location.with_tab("output"),
+        regions: &page.regions,
     })?;
     Ok(Html(html))
 }

@@ -33,11 +33,11 @@ pub struct RenderedPage {
 pub async fn paint(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
     after: Option<&str>,
 ) -> Result<RenderedPage, Problem> {
     let caller = &viewer.caller;
-    if place.kind == Kind::Admin && !caller.is_admin() {
+    if location.kind == Kind::Admin && !caller.is_admin() {
         return Err(Problem::forbidden(
             "this page is for admins: sign in as one",
         ));
@@ -50,8 +50,8 @@ pub async fn paint(
     )
     .await;
     let (pane, waiting) = (pane?, waiting?);
-    let middle = middle(console, viewer, place, basket.as_ref()).await?;
-    let workflow = workflow(console, viewer, middle.order.as_ref()).await?;
+    let content = content(console, viewer, location, basket.as_ref()).await?;
+    let workflow = workflow(console, viewer, content.order.as_ref()).await?;
     let announced = pane
         .notifications
         .iter()
@@ -61,12 +61,12 @@ pub async fn paint(
     let views = &console.views;
     let regions = Regions {
         title: views.render(&Title {
-            heading: middle.heading.clone(),
-            status: middle.status,
+            heading: content.heading.clone(),
+            status: content.status,
             unread: pane.unread,
         })?,
         nav: views.render(&Nav {
-            page: place.kind.nav(),
+            page: location.kind.nav(),
             user: caller.user.to_string(),
             is_admin: caller.is_admin(),
             cart: basket.as_ref().map_or(0, Basket::pieces),
@@ -79,8 +79,8 @@ pub async fn paint(
         bell: views.render(&Bell {
             unread: pane.unread,
         })?,
-        input: middle.input,
-        output: views.render(&Output::of(place.tab, middle.document))?,
+        input: content.input,
+        output: views.render(&Output::of(location.tab, content.document))?,
         notifications: views.render(&Notifications {
             unread: pane.unread,
             items: pane
@@ -91,14 +91,14 @@ pub async fn paint(
             key: format!("{}-read", viewer.seed),
         })?,
         workflow: views.render(&workflow)?,
-        journal: views.render(&journal_at_first(place))?,
+        journal: views.render(&journal_at_first(location))?,
         announce: views.render(&Announce {
             text: announced.unwrap_or_default(),
         })?,
     };
     Ok(RenderedPage {
-        heading: middle.heading,
-        parent: middle.parent,
+        heading: content.heading,
+        parent: content.parent,
         regions,
         cursor: pane.cursor,
     })
@@ -123,29 +123,29 @@ async fn workflow(
     })
 }
 
-fn journal_at_first(place: &Location) -> Journal {
-    match &place.kind {
+fn journal_at_first(location: &Location) -> Journal {
+    match &location.kind {
         Kind::Order(_) => Journal {
             state: Some("loading"),
-            href: format!("{}?journal=1", place.path),
+            href: format!("{}?journal=1", location.path),
             calls: Vec::new(),
         },
         _ => Journal::default(),
     }
 }
 
-async fn middle(
+async fn content(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
     basket: Option<&Basket>,
 ) -> Result<PageContent, Problem> {
-    match &place.kind {
-        Kind::Dashboard => dashboard::middle(console, viewer, place, basket).await,
-        Kind::Products => products::middle(console, viewer, place).await,
-        Kind::Cart => cart::middle(console, viewer, place, basket).await,
-        Kind::Orders => orders::middle(console, viewer, place).await,
-        Kind::Order(id) => order::middle(console, viewer, place, id).await,
-        Kind::Admin => admin::middle(console, viewer, place).await,
+    match &location.kind {
+        Kind::Dashboard => dashboard::content(console, viewer, location, basket).await,
+        Kind::Products => products::content(console, viewer, location).await,
+        Kind::Cart => cart::content(console, viewer, location, basket).await,
+        Kind::Orders => orders::content(console, viewer, location).await,
+        Kind::Order(id) => order::content(console, viewer, location, id).await,
+        Kind::Admin => admin::content(console, viewer, location).await,
     }
 }

@@ -157,16 +157,16 @@ impl ProductList {
 }
 
 /// Loads and paints the page.
-pub(super) async fn middle(
+pub(super) async fn content(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
 ) -> Result<PageContent, Problem> {
-    let (list, document) = list(console, viewer, place).await?;
+    let (list, document) = list(console, viewer, location).await?;
     let categories = queries::categories(&console.db).await?;
     let input = console
         .views
-        .render(&ProductsPage::of(place.tab, list, categories))?;
+        .render(&ProductsPage::of(location.tab, list, categories))?;
     Ok(PageContent::new("Products", input, document))
 }
 
@@ -174,13 +174,13 @@ pub(super) async fn middle(
 pub(super) async fn list(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
 ) -> Result<(ProductList, String), Problem> {
     let filter = Filter {
-        q: place.q()?,
-        category: place.word("category")?,
+        q: location.q()?,
+        category: location.word("category")?,
     };
-    let page = place.number(PER_PAGE)?;
+    let page = location.number(PER_PAGE)?;
     let (products, total) = queries::products(&console.db, &filter, page).await?;
     let document = catalog::document(&products, total);
     let list = ProductList::of(viewer.seed.clone(), &filter, page, products, total);

@@ -1,4 +1,4 @@
-//! What stands around the middle of every page: navigation, bell, notifications,
+//! What stands around the content of every page: navigation, bell, notifications,
 //! workflow metadata, and the tabs' Output.
 
 use serde::Serialize;

@@ -83,10 +83,11 @@ async fn of_page(
     OptionalCaller(caller): OptionalCaller,
     headers: HeaderMap,
     last: LastEventId,
-    InQuery(At(place)): InQuery<At>,
+    InQuery(At(location)): InQuery<At>,
 ) -> Result<Response, Problem> {
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
-    let Scene { triggers, render } = scene(&console, Viewer::of(caller.clone(), &headers), place);
+    let Scene { triggers, render } =
+        scene(&console, Viewer::of(caller.clone(), &headers), location);
     sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
@@ -121,12 +122,12 @@ async fn of_pages(
                 "at",
                 format!("at must be the address of a page, up to {MAX_ADDRESS} characters"),
             )),
-            Some(caller) => Location::parse(&asked.at).map(|place| {
+            Some(caller) => Location::parse(&asked.at).map(|location| {
                 let mut viewer = Viewer::of(caller.clone(), &headers);
                 if let Some(seed) = asked.seed {
                     viewer.seed = seed;
                 }
-                scene(&console, viewer, place)
+                scene(&console, viewer, location)
             }),
         };
         let (console, at) = (Arc::clone(&console), asked.at);
@@ -211,20 +212,20 @@ fn is_word(text: &str) -> bool {
 }
 
 /// A page, kept right.
-fn scene(console: &Arc<Console>, viewer: Viewer, place: Location) -> Scene {
+fn scene(console: &Arc<Console>, viewer: Viewer, location: Location) -> Scene {
     // Wakes the stream once its first frame is out.
     let (painted, after_paint) = watch::channel(0);
-    let triggers = triggers(console, &viewer.caller, &place.kind).on(after_paint);
-    let (viewer, place) = (Arc::new(viewer), Arc::new(place));
+    let triggers = triggers(console, &viewer.caller, &location.kind).on(after_paint);
+    let (viewer, location) = (Arc::new(viewer), Arc::new(location));
     let console = Arc::clone(console);
     let render = move |context: RenderContext| -> BoxFuture<'static, Result<Frame, Problem>> {
-        let (console, viewer, place) = (
+        let (console, viewer, location) = (
             Arc::clone(&console),
             Arc::clone(&viewer),
-            Arc::clone(&place),
+            Arc::clone(&location),
         );
-        painted.send_if_modified(|_| context.first && matches!(place.kind, Kind::Order(_)));
-        Box::pin(async move { page_frame(&console, &viewer, &place, context).await })
+        painted.send_if_modified(|_| context.first && matches!(location.kind, Kind::Order(_)));
+        Box::pin(async move { page_frame(&console, &viewer, &location, context).await })
     };
     Scene {
         triggers,
@@ -250,13 +251,13 @@ fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
 async fn page_frame(
     console: &Console,
     viewer: &Viewer,
-    place: &Location,
+    location: &Location,
     context: RenderContext,
 ) -> Result<Frame, Problem> {
-    let picture = paint(console, viewer, place, context.after.as_deref()).await?;
-    let mut regions = picture.regions;
+    let page = paint(console, viewer, location, context.after.as_deref()).await?;
+    let mut regions = page.regions;
     // The journal is asked for after the page is there, and not waited for.
-    let with_journal = match &place.kind {
+    let with_journal = match &location.kind {
         Kind::Order(id) if !context.first => {
             // An admin API that hangs does not keep the order's news back.
             match timeout(JOURNAL_WITHIN, journal::of_order(console, id)).await {
@@ -283,7 +284,7 @@ async fn page_frame(
     if with_journal {
         patches.push(regions.journal);
     }
-    Ok(Frame::of(patches.into_iter().map(PatchElements::new)).with_id(picture.cursor))
+    Ok(Frame::of(patches.into_iter().map(PatchElements::new)).with_id(page.cursor))
 }
 
 /// Datastar events that keep #product-list right
@@ -304,13 +305,16 @@ async fn of_products(
 ) -> Result<Response, Problem> {
     let triggers = Triggers::new().on(console.live.stock());
     let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
-    let place = Arc::new(query.0);
+    let location = Arc::new(query.0);
     let shared = Arc::clone(&console);
     let render = move |_: RenderContext| {
-        let (console, viewer, place) =
-            (Arc::clone(&shared), Arc::clone(&viewer), Arc::clone(&place));
+        let (console, viewer, location) = (
+            Arc::clone(&shared),
+            Arc::clone(&viewer),
+            Arc::clone(&location),
+        );
         async move {
-            let (shown, _) = products::list(&console, &viewer, &place).await?;
+            let (shown, _) = products::list(&console, &viewer, &location).await?;
             Ok(Frame::of([PatchElements::new(
                 console.views.render(&shown)?,
             )]))
