@@ -63,6 +63,8 @@ struct Audience {
     refusals: &'static [(&'static str, &'static str)],
 }
 
+/// What no form is read at: its sender signs bytes of JSON.
+const JSON_ALONE: [&str; 1] = ["/api/payment/callback"];
 const NOBODY: (&str, &str) = ("401", "Nobody is signed in");
 /// All but anybody, whose routes name nobody.
 const AUDIENCES: [Audience; 3] = [
@@ -107,6 +109,7 @@ impl Document {
                 complete(operation, path, method);
             }
         }
+        without_links(&mut document);
         Self(Arc::new(document))
     }
 }
@@ -124,6 +127,10 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
     });
     operation["security"] = schemes.iter().map(|name| json!({ *name: [] })).collect();
     operation["tags"] = json!([tag(path)]);
+    // Handlers of different features have the same names; path and method are enough.
+    if let Some(operation) = operation.as_object_mut() {
+        operation.remove("operationId");
+    }
 
     let given = operation["parameters"].as_array().cloned();
     let given = given.unwrap_or_default();
@@ -158,7 +165,9 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
         }
         let form = form.clone();
         body["required"] = json!(form["schema"]["required"].is_array());
-        body["content"]["application/x-www-form-urlencoded"] = form;
+        if !JSON_ALONE.contains(&path) {
+            body["content"]["application/x-www-form-urlencoded"] = form;
+        }
     }
 
     if let Some(responses) = operation["responses"].as_object_mut() {
@@ -174,6 +183,24 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
                 });
             }
         }
+    }
+}
+
+/// Comments of the types link to each other: outside they are plain names.
+fn without_links(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => {
+                        *text = text.replace("[`", "`").replace("`]", "`");
+                    }
+                    field => without_links(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_links),
+        _ => {}
     }
 }
 
@@ -229,6 +256,8 @@ mod tests {
     fn every_reference_leads_somewhere() {
         let document = document();
         let text = document.to_string();
+        assert!(!text.contains("[`"), "a link of a comment");
+        assert!(!text.contains("operationId"), "it must be unique");
         for (at, _) in text.match_indices("#/components/schemas/") {
             let name: String = text[at + 21..].chars().take_while(|c| *c != '"').collect();
             assert!(
