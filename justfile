@@ -62,11 +62,11 @@ bench *arguments: setup
 
 # Random days with every fault, killed and frozen processes, then the checker: days, orders of each, first seed
 soak days="1" orders="300" seed="1": setup
-    @SOAK_SEEDS={{ days }} SOAK_ORDERS={{ orders }} SOAK_SEED={{ seed }} NEXTEST_NO_CAPTURE=1 RUST_TEST_NOCAPTURE=1 node scripts/test.mjs rust -- soak::
+    @SOAK_SEEDS={{ days }} SOAK_ORDERS={{ orders }} SOAK_SEED={{ seed }} SHOW_OUTPUT=1 node scripts/test.mjs rust -- soak::
 
 # Deaths at every durable step, in a table: cases for each process, or all
 crashes cases="all": setup
-    @CRASH_CASES={{ cases }} NEXTEST_NO_CAPTURE=1 RUST_TEST_NOCAPTURE=1 node scripts/test.mjs rust -- crashes::
+    @CRASH_CASES={{ cases }} SHOW_OUTPUT=1 node scripts/test.mjs rust -- crashes::
 
 # What CI runs: formatting, lint and every test
 verify: _check-format lint test

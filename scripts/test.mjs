@@ -50,7 +50,10 @@ async function testRust() {
     fail("the build failed");
     return;
   }
+  // Whoever waits for a table wants to see it, and how far it has come.
+  const showsOutput = process.env.SHOW_OUTPUT === "1";
   if (!hasNextest()) {
+    if (showsOutput) environment.RUST_TEST_NOCAPTURE = "1";
     await runRust(["test", "--workspace", "--locked", "--no-fail-fast", ...runnerArguments]);
     return;
   }
@@ -59,7 +62,7 @@ async function testRust() {
     await runRust(["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]);
   }
   await runRust([
-    "nextest", "run", "--workspace", "--locked", "--no-fail-fast",
+    "nextest", "run", "--workspace", "--locked", "--no-fail-fast", ...(showsOutput ? ["--no-capture"] : []),
     "--tool-config-file", `waybill:${join(root, "scripts", "nextest.toml")}`, ...runnerArguments,
   ]);
 }
