@@ -44,7 +44,7 @@ async function runDemo() {
   });
 }
 
-/** What the launcher says: crates/tests/src/main.rs has the list. */
+/** What the launcher says: crates/tests/src/bin/launcher/protocol.rs has the list. */
 function hear({ event, part, ...told }, isWatching) {
   if (event === "starting") {
     hasStarted = true;

@@ -18,7 +18,7 @@ export interface Product {
   price_cents: number;
 }
 
-/** What the launcher says: crates/tests/src/main.rs has the list. */
+/** What the launcher says: crates/tests/src/bin/launcher/protocol.rs has the list. */
 interface Event {
   event: "ready" | "ended" | "started" | "killed" | "serves" | "failed";
   [field: string]: any;

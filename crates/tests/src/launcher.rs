@@ -13,8 +13,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::addresses::Addresses;
 use crate::binaries;
-use crate::plan::{Addresses, Component, Environment, Plan};
+use crate::plan::{Component, Environment, Plan};
 use crate::process::{Process, Program};
 use crate::test_run;
 

@@ -2,11 +2,12 @@
 //! a real Restate server, the `services`, the `gateway` and the sandbox.
 //!
 //! The integration tests use this library. The browser tests and the demo start
-//! the binary of the same name, which speaks JSON with them (`src/main.rs`).
+//! the binary of the same name, which speaks JSON with them (`src/bin/launcher`).
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`plan`] | the processes there are, where each listens and what each is told |
+//! | [`addresses`] | where each process listens |
+//! | [`plan`] | the processes there are, and what each is told |
 //! | [`binaries`] | where their programs are, and whether they are up to date |
 //! | [`process`] | one process and its log |
 //! | [`launcher`] | all of them together: start, readiness, signals, the end |
@@ -20,6 +21,7 @@
 //! - A process that is killed and started again finds its port still free.
 //! - The tests never run binaries that are older than their sources.
 
+pub mod addresses;
 pub mod binaries;
 pub mod launcher;
 pub mod plan;

@@ -13,7 +13,8 @@
 //! this is noticed, or on SIGTERM, SIGINT or SIGHUP; a second signal ends it at
 //! once.
 
-use std::collections::VecDeque;
+mod protocol;
+
 use std::fs;
 use std::future::pending;
 use std::io::Write as _;
@@ -25,12 +26,11 @@ use std::time::Duration;
 use launcher::launcher::{NotReady, on_free_ports, program};
 use launcher::supervisor::{Alarms, Happening, Supervisor};
 use launcher::{Component, Launcher, Plan, binaries, watchdog};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{interval, sleep};
+
+use self::protocol::{Command, Event, Requests, What, say};
 
 /// What the demo's processes may take to stop; those of a test have nothing to
 /// finish.
@@ -39,64 +39,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines of a log that are shown when its process is given up.
 const LAST_LINES: usize = 20;
-
-/// What is told to whoever started this.
-#[derive(Debug, Clone, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Event {
-    /// The ports are free; now everything is started.
-    Starting { addresses: Value },
-    /// Everything serves.
-    Ready {
-        addresses: Value,
-        folder: String,
-        logs: String,
-        /// The number of each process.
-        processes: Value,
-        /// What the gateway said about the demo's products and people.
-        seeded: String,
-    },
-    /// A process has ended by itself.
-    Ended {
-        part: Component,
-        how: String,
-        again_in_seconds: f64,
-        log: String,
-    },
-    /// It was started again.
-    Started { part: Component, pid: u32 },
-    /// A process was stopped and started, after a command.
-    Restarted { part: Component, pid: u32 },
-    /// A process serves, after a command.
-    Serves { part: Component },
-    /// A process is gone, after a command.
-    Killed { part: Component },
-    /// A line of a log that a person should see.
-    Said { part: Component, line: String },
-    /// It cannot go on: why, in sentences, and the last lines of a log, where one
-    /// tells more. Everything ends.
-    Failed { reasons: Vec<String>, log: String },
-}
-
-/// What whoever started this may want: `{"do": "kill", "part": "gateway"}`.
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Command {
-    #[serde(rename = "do")]
-    what: What,
-    part: Component,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum What {
-    /// End it with SIGKILL, and do not start it again. Answered by
-    /// [`Event::Killed`].
-    Kill,
-    /// Start it and wait until it serves. Answered by [`Event::Serves`].
-    Start,
-    /// Stop it with SIGTERM and start it. Answered by [`Event::Restarted`].
-    Restart,
-}
 
 /// Why it ends; why it failed has been said by then.
 enum End {
@@ -404,73 +346,4 @@ fn failed(failure: &NotReady) -> End {
         log: log.join("\n"),
     });
     End::Failed
-}
-
-fn say(event: &Event) {
-    let line = serde_json::to_string(event).expect("an event is JSON");
-    // Who no longer listens must not keep us from cleaning up.
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}");
-    let _ = out.flush();
-}
-
-/// What whoever started this wants.
-struct Requests {
-    commands: UnboundedReceiver<Result<Command, String>>,
-    /// Those that came while another was being obeyed.
-    waiting: VecDeque<Result<Command, String>>,
-    signals: [Signal; 3],
-}
-
-impl Requests {
-    fn new() -> std::io::Result<Self> {
-        let (sender, commands) = unbounded_channel();
-        // A thread of its own: a read of standard input cannot be broken off.
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lines().map_while(Result::ok) {
-                let command = serde_json::from_str(&line)
-                    .map_err(|error| format!("{line} is no command: {error}"));
-                if sender.send(command).is_err() {
-                    break;
-                }
-            }
-        });
-        Ok(Self {
-            commands,
-            waiting: VecDeque::new(),
-            signals: [
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::hangup())?,
-            ],
-        })
-    }
-
-    /// The next command; none when all is to end.
-    async fn next(&mut self) -> Option<Result<Command, String>> {
-        let [terminate, interrupt, hangup] = &mut self.signals;
-        tokio::select! {
-            command = self.commands.recv() => command,
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            _ = hangup.recv() => None,
-        }
-    }
-
-    /// Until all is to end.
-    async fn stop(&mut self) {
-        while let Some(command) = self.next().await {
-            self.waiting.push_back(command);
-        }
-    }
-
-    /// Until a signal comes.
-    async fn signalled(&mut self) {
-        let [terminate, interrupt, hangup] = &mut self.signals;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }
