@@ -5,8 +5,8 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crate::shop::{Client, Order, Shop, send, text};
-use crate::world::{Setup, own, shared};
+use crate::shop::{Client, Order, SOON, Shop, send, text};
+use crate::world::{Setup, eventually, own, shared};
 
 /// What the eye does not see, alone: in a line of text there is nothing.
 const INVISIBLE: [&str; 15] = [
@@ -389,6 +389,24 @@ fn two_hundred_kilobytes_stay_in_no_record_and_on_no_page() {
     });
 }
 
+/// Waits until somebody is told of exactly these people's acts.
+async fn acts_of(who: &Client<'_>, whose: &[&str]) {
+    eventually("the acts are told", SOON, async || {
+        let told = who.get("/api/notifications").await.expect(200);
+        let list = told["notifications"].as_array().unwrap().iter();
+        let acts: Vec<_> = list
+            .filter(|it| it["order_id"].is_null())
+            .map(|it| text(&it["user_id"]))
+            .collect();
+        if acts == whose {
+            Ok(())
+        } else {
+            Err(told.to_string())
+        }
+    })
+    .await;
+}
+
 #[test]
 fn admins_are_told_of_orders_and_of_their_own_acts() {
     own(&Setup::default(), async |shop| {
@@ -397,19 +415,14 @@ fn admins_are_told_of_orders_and_of_their_own_acts() {
         alice.add("P002", 1).await;
         admin.add("P003", 2).await;
 
+        // Acts are written down soon after the answer, one after the other: when the
+        // later one is there, the others are.
+        acts_of(&alice, &["alice", "alice"]).await;
+        acts_of(&admin, &["admin"]).await;
         let told = admin.get("/api/notifications").await.expect(200);
         let list = told["notifications"].as_array().unwrap();
-        let acts: Vec<_> = list
-            .iter()
-            .filter(|it| it["order_id"].is_null())
-            .map(|it| text(&it["user_id"]))
-            .collect();
-        assert_eq!(acts, ["admin"], "{told}");
         assert!(list.iter().any(|it| it["kind"] == "approval_requested"));
         assert_eq!(told["unread"], list.len(), "{told}");
-        let own = alice.get("/api/notifications").await.expect(200);
-        let acts = own["notifications"].as_array().unwrap().iter();
-        assert_eq!(acts.filter(|it| it["order_id"].is_null()).count(), 2);
 
         // The pane, its count, and the stream say the same.
         let page = admin.get("/").await.text;
@@ -426,6 +439,7 @@ fn admins_are_told_of_orders_and_of_their_own_acts() {
         let read = admin.post("/api/notifications/read", &json!({})).await;
         assert_eq!(read.expect(200)["unread"], 0);
         alice.add("P005", 1).await;
+        acts_of(&alice, &["alice"; 4]).await;
         let told = admin.get("/api/notifications").await.expect(200);
         assert_eq!(told["unread"], 0, "what others do is no news: {told}");
         admin.reject(&order, "a test").await;
