@@ -12,13 +12,12 @@ use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 
-use super::openapi::KeyHeader;
 use crate::auth::Admin;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
-use crate::http::pagination::Pagination;
+use crate::http::pagination::{Page, PageParams, Pagination};
 use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
 use crate::infra::Shared;
@@ -50,21 +49,12 @@ struct Waiting {
     lines: Vec<waybill_domain::basket::Line>,
 }
 
-pub(super) struct QueueQuery(Pagination);
-
-impl FromFields for QueueQuery {
-    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Pagination::from_fields(fields, PER_PAGE).map(Self)
-    }
-}
-
 /// Orders that wait for a decision, longest first; `Accept: text/markdown` gives a list
 #[utoipa::path(
     get,
     path = "/api/approvals",
     params(
-        ("page" = Option<i64>, Query, description = "From 1."),
-        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+        PageParams,
     ),
     responses(
         (status = 200, description = "Approvals", body = Queue),
@@ -75,7 +65,7 @@ pub(super) async fn list(
     State(infra): State<Shared>,
     _: Admin,
     context: RequestContext,
-    InQuery(QueueQuery(page)): InQuery<QueueQuery>,
+    InQuery(Page(page)): InQuery<Page<PER_PAGE>>,
 ) -> Result<Response, Problem> {
     let records = storage::awaiting_approval(&infra.db, page).await?;
     if context.wants == ResponseFormat::Markdown {
@@ -136,9 +126,6 @@ impl FromFields for DecisionRequest {
 #[utoipa::path(
     post,
     path = "/api/workflow/{id}/approve",
-    params(
-        KeyHeader,
-    ),
     request_body(content = inline(body::Decision)),
     responses(
         (status = 202, description = "Decided"),

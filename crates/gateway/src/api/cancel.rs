@@ -4,7 +4,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::openapi::KeyHeader;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
@@ -33,9 +32,6 @@ impl FromFields for Request {
 #[utoipa::path(
     post,
     path = "/api/orders/{id}/cancel",
-    params(
-        KeyHeader,
-    ),
     request_body(content = inline(body::Cancellation)),
     responses(
         (status = 202, description = "Being cancelled"),

@@ -8,7 +8,6 @@ use waybill_domain::basket::{Basket, MAX_QUANTITY};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
 
-use super::openapi::KeyHeader;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
@@ -74,10 +73,7 @@ impl FromFields for Change {
 #[utoipa::path(
     post,
     path = "/api/cart/add",
-    params(
-        KeyHeader,
-    ),
-    request_body(content = inline(body::Addition)),
+    request_body(content = inline(body::Change)),
     responses(
         (status = 200, description = "Basket", body = Basket),
         (status = 404, description = "No such product"),
@@ -103,10 +99,7 @@ pub(super) async fn add(
 #[utoipa::path(
     post,
     path = "/api/cart/update",
-    params(
-        KeyHeader,
-    ),
-    request_body(content = inline(body::NewQuantity)),
+    request_body(content = inline(body::Change)),
     responses(
         (status = 200, description = "Basket", body = Basket),
         (status = 404, description = "It is not in the cart"),
@@ -147,9 +140,6 @@ impl FromFields for Removal {
 #[utoipa::path(
     post,
     path = "/api/cart/remove",
-    params(
-        KeyHeader,
-    ),
     request_body(content = inline(body::Removal)),
     responses(
         (status = 200, description = "Basket", body = Basket),
@@ -180,9 +170,6 @@ impl FromFields for Clearing {
 #[utoipa::path(
     post,
     path = "/api/cart/clear",
-    params(
-        KeyHeader,
-    ),
     responses(
         (status = 200, description = "Basket", body = Basket),
     ),
@@ -209,17 +196,7 @@ mod body {
     use utoipa::ToSchema;
 
     #[derive(ToSchema)]
-    pub(super) struct Addition {
-        /// The catalog's number.
-        product_id: Option<i64>,
-        /// Instead of `product_id`.
-        sku: Option<String>,
-        /// 1 to 999.
-        quantity: i64,
-    }
-
-    #[derive(ToSchema)]
-    pub(super) struct NewQuantity {
+    pub(super) struct Change {
         /// The catalog's number.
         product_id: Option<i64>,
         /// Instead of `product_id`.

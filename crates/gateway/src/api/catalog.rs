@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
-use crate::http::pagination::Pagination;
+use crate::http::pagination::{PageParams, Pagination};
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
 use crate::infra::Shared;
@@ -56,8 +56,7 @@ struct Listing {
     params(
         ("q" = Option<String>, Query, description = "Words in name, description or SKU."),
         ("category" = Option<String>, Query, description = "Only this category."),
-        ("page" = Option<i64>, Query, description = "From 1."),
-        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+        PageParams,
     ),
     responses(
         (status = 200, description = "Products", body = Listing),

@@ -10,7 +10,6 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::money::Cents;
 use waybill_domain::order::OrderStatus;
 
-use super::openapi::KeyHeader;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
@@ -72,9 +71,6 @@ struct Payment {
 #[utoipa::path(
     post,
     path = "/api/checkout",
-    params(
-        KeyHeader,
-    ),
     request_body(content = inline(body::Checkout)),
     responses(
         (status = 200, description = "Checkout", body = Answer),

@@ -6,10 +6,9 @@ use axum::http::StatusCode;
 use serde_json::json;
 use waybill_domain::Timestamp;
 
-use super::openapi::KeyHeader;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
-use crate::http::pagination::Pagination;
+use crate::http::pagination::{Page, PageParams};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
@@ -19,21 +18,12 @@ use crate::shop::notifications::{self, Listing};
 /// Notifications on a page of the API.
 const PER_PAGE: u32 = 50;
 
-pub(super) struct ListQuery(Pagination);
-
-impl FromFields for ListQuery {
-    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        Pagination::from_fields(fields, PER_PAGE).map(Self)
-    }
-}
-
 /// What the caller has been told, newest first; for admins also what happens to everybody's orders
 #[utoipa::path(
     get,
     path = "/api/notifications",
     params(
-        ("page" = Option<i64>, Query, description = "From 1."),
-        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+        PageParams,
     ),
     responses(
         (status = 200, description = "Notifications", body = Listing),
@@ -43,7 +33,7 @@ impl FromFields for ListQuery {
 pub(super) async fn list(
     State(infra): State<Shared>,
     caller: Caller,
-    InQuery(ListQuery(page)): InQuery<ListQuery>,
+    InQuery(Page(page)): InQuery<Page<PER_PAGE>>,
 ) -> Result<Json<Listing>, Problem> {
     notifications::listing(&infra, &caller, page)
         .await
@@ -77,9 +67,6 @@ impl FromFields for ReadUpTo {
 #[utoipa::path(
     post,
     path = "/api/notifications/read",
-    params(
-        KeyHeader,
-    ),
     request_body(content = inline(body::UpTo)),
     responses(
         (status = 200, description = "The mark, and how many are unread"),

@@ -6,18 +6,7 @@ use std::sync::Arc;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
-use utoipa::{IntoParams, PartialSchema as _, ToSchema};
-
-/// The header of writes that are done once for each key. A route that lists it
-/// can be refused for a key that was used before.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "described, and never made")]
-pub(super) struct KeyHeader {
-    /// 1 to 128 visible ASCII characters, remembered for a day once something was done with it.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 128)]
-    key: Option<String>,
-}
+use utoipa::{PartialSchema as _, ToSchema};
 
 /// Every error (RFC 9457).
 #[derive(ToSchema)]
@@ -63,6 +52,10 @@ struct Audience {
     refusals: &'static [(&'static str, &'static str)],
 }
 
+/// Writes that take no Idempotency-Key. The provider's callback is recognized by its
+/// transaction; signing in and the demo's switches (all below `/api/world/`) do
+/// nothing twice.
+const UNKEYED: [&str; 3] = ["/api/payment/callback", "/login", "/logout"];
 /// What no form is read at: its sender signs bytes of JSON.
 const JSON_ALONE: [&str; 1] = ["/api/payment/callback"];
 const NOBODY: (&str, &str) = ("401", "Nobody is signed in");
@@ -133,9 +126,10 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
     }
 
     let given = operation["parameters"].as_array().cloned();
-    let given = given.unwrap_or_default();
-    let has = |place: &str| given.iter().any(|parameter| parameter["in"] == place);
-    if has("query") || !operation["requestBody"].is_null() {
+    let mut given = given.unwrap_or_default();
+    if given.iter().any(|parameter| parameter["in"] == "query")
+        || !operation["requestBody"].is_null()
+    {
         refusals.push(("400", "A field is missing or wrong: `field` names it"));
     }
     if method != "get" {
@@ -144,7 +138,12 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
             "Restate or the services do not answer: try again with the same Idempotency-Key",
         ));
     }
-    if has("header") {
+    if method != "get" && !UNKEYED.contains(&path) && !path.starts_with("/api/world/") {
+        given.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "1 to 128 visible ASCII characters, remembered for a day once something was done with it.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+        }));
         refusals.push((
             "422",
             "The Idempotency-Key was used for another request: nothing was done",
@@ -217,22 +216,13 @@ fn tag(path: &str) -> &str {
 
 /// The same parameter or property, of one type instead of that or null.
 fn without_null(mut of: Value) -> Value {
-    let has_schema = of["schema"].is_object();
-    let schema = if has_schema {
-        &mut of["schema"]
-    } else {
-        &mut of
-    };
-    let kind = schema["type"].as_array().and_then(|kinds| {
-        let kind = kinds.iter().find(|kind| **kind != "null");
-        kind.cloned()
-    });
-    if let (Some(kind), Some(schema)) = (kind, schema.as_object_mut()) {
-        schema.insert("type".to_owned(), kind);
-    }
-    // Indexing has left a null where there was nothing.
-    if let Some(of) = of.as_object_mut() {
-        of.retain(|_, value| !value.is_null());
+    for place in ["/type", "/schema/type"] {
+        if let Some(kind) = of.pointer_mut(place)
+            && let Some(kinds) = kind.as_array()
+            && let Some(one) = kinds.iter().find(|kind| **kind != "null")
+        {
+            *kind = one.clone();
+        }
     }
     of
 }

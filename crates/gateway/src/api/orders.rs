@@ -13,7 +13,7 @@ use waybill_domain::shipment::Shipment;
 
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
-use crate::http::pagination::Pagination;
+use crate::http::pagination::{PageParams, Pagination};
 use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
 use crate::identity::caller::Caller;
@@ -119,8 +119,7 @@ fn time(millisecond: i64) -> Timestamp {
     params(
         ("status" = Option<String>, Query, description = "Only orders in this status."),
         ("q" = Option<String>, Query, description = "Words, or beginnings of words: ids, customer, products, tracking number."),
-        ("page" = Option<i64>, Query, description = "From 1."),
-        ("per_page" = Option<i64>, Query, description = "1 to 100."),
+        PageParams,
     ),
     responses(
         (status = 200, description = "Orders", body = Listing),

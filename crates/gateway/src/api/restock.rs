@@ -4,7 +4,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use waybill_domain::stock::{MAX_RESTOCK, StockLevel};
 
-use super::openapi::KeyHeader;
 use crate::auth::Admin;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
@@ -32,9 +31,6 @@ impl FromFields for Request {
 #[utoipa::path(
     post,
     path = "/api/products/{id}/restock",
-    params(
-        KeyHeader,
-    ),
     request_body(content = inline(body::Restock)),
     responses(
         (status = 200, description = "StockLevel", body = StockLevel),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::input::Fields;
+use super::input::{Fields, FromFields};
 use super::problem::Problem;
 
 /// Which part of a list is wanted.
@@ -43,6 +43,28 @@ impl Pagination {
     pub fn limit(self) -> i64 {
         i64::from(self.per_page)
     }
+}
+
+/// A query that wants a part of a list and nothing else: `PER_PAGE` rows unless it
+/// says otherwise.
+#[derive(Debug)]
+pub struct Page<const PER_PAGE: u32>(pub Pagination);
+
+impl<const PER_PAGE: u32> FromFields for Page<PER_PAGE> {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Pagination::from_fields(fields, PER_PAGE).map(Self)
+    }
+}
+
+/// `page` and `per_page`, described.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "described, and never made")]
+pub struct PageParams {
+    /// From 1.
+    page: Option<i64>,
+    /// 1 to 100.
+    per_page: Option<i64>,
 }
 
 #[cfg(test)]
