@@ -1,5 +1,7 @@
 //! The HTTP API. A handler takes out what a request says, asks `shop`, and puts
-//! what that answers into a reply.
+//! what that answers into a reply. What is only read and shown as it stands is
+//! asked where it is: lists of `storage`, an order's journal of `restate`, a cart
+//! of `live`.
 //!
 //! | module | is |
 //! | --- | --- |

@@ -6,6 +6,7 @@
 //! | [`pages`] | the handlers |
 //! | [`location`] | where a browser is |
 //! | [`page`] | what a page is made for, and what its content gives |
+//! | `load` | reads what several pages show |
 //! | [`paint`] | loads what a page shows and paints its regions |
 //! | [`streams`] | the same regions, kept right |
 //! | [`present`] | answers in the form that their asker reads |

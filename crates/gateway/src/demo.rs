@@ -1,7 +1,10 @@
-//! The demo's world panel: the sandbox's fault switches, a crash of the
-//! services, and the five scenarios of the README as one click each.
+//! The demo's world panel: the sandbox's fault switches and a crash of the
+//! services. Its routes answer in demo mode only.
 //!
-//! Only in demo mode; elsewhere none of this exists.
+//! | module | does |
+//! | --- | --- |
+//! | [`scenarios`] | runs the five scenarios of the README, one click each |
+//! | [`seed`] | puts the demo's products, zones and users into SQLite, for `gateway seed-demo` |
 
 pub mod scenarios;
 pub mod seed;
@@ -331,11 +334,11 @@ async fn show_scenarios(
 )]
 async fn run_scenario(
     State(infra): State<Shared>,
-    State(runs): State<Arc<Scenarios>>,
+    State(scenarios): State<Arc<Scenarios>>,
     DemoUser(caller): DemoUser,
     Path(number): Path<String>,
 ) -> Result<Reply, Problem> {
-    let scenario = scenarios::start(&infra, &runs, &caller, &number)?;
+    let scenario = scenarios::start(&infra, &scenarios, &caller, &number)?;
     let said = format!(
         "Scenario {} has begun: watch {}",
         scenario.number, scenario.order_id

@@ -5,7 +5,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`settings`], [`clock`], [`metrics`] | what is set, time between two moments, what is counted |
+//! | [`settings`], [`clock`], [`metrics`] | what is set, times, what is counted |
 //! | [`http`] | raw input in, answers and problems out, for API, page and Datastar alike |
 //! | [`identity`] | people and how they prove who they are |
 //! | [`storage`] | SQLite: all of its queries, and who writes the read model |
@@ -15,7 +15,7 @@
 //! | [`infra`] | all that the shop stands on, opened |
 //! | [`shop`] | what the system does, whoever asks |
 //! | [`auth`] | who is calling: session cookie, API token, demo persona |
-//! | [`api`] | JSON, Markdown and forms: each handler asks the shop |
+//! | [`api`] | JSON, Markdown and forms: a handler asks the shop, for a plain list `storage` |
 //! | [`demo`] | the demo's data, its scenarios, its switches for the outside world |
 //! | [`console`] | pages, fragments, streams |
 //! | [`protection`] | security headers, cross-site requests, access log |

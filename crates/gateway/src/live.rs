@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`state`] | ties all of it together |
 //! | [`listener`] | hears the services' update streams |
+//! | `lines`, `backoff` | takes such a stream apart; waits before the next try |
 //! | [`projector`] | writes what is newer into the read model, then wakes the streams |
 //! | `topics` | who is woken by what |
 //! | `core` | what those who bring news and those who wait for it share |

@@ -52,12 +52,12 @@ impl Gateway {
             scenarios,
             infra,
         };
-        gateway.let_stories_ask();
+        gateway.scenarios_use_this_router();
         Ok(gateway)
     }
 
     /// The demo's stories ask this gateway itself; they keep nobody alive.
-    fn let_stories_ask(&self) {
+    fn scenarios_use_this_router(&self) {
         let (scenarios, console) = (
             Arc::downgrade(&self.scenarios),
             Arc::downgrade(&self.console),

@@ -1,5 +1,8 @@
 //! What the shop does, whoever asks: API, pages and demo call the same
-//! functions. Nothing here knows how a request came in.
+//! functions. Nothing here takes a request apart or makes an answer; of `http` it
+//! uses what a refusal ([`Problem`](crate::http::problem::Problem)), a page of a
+//! list and an idempotency key are. A list that is only read is asked of
+//! `storage` by whoever shows it.
 //!
 //! | module | does |
 //! | --- | --- |

@@ -6,19 +6,21 @@ use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A script, so that it needs nothing that could be missing or be built anew
 /// while it watches. The test of the compose file uses it, too.
 const SCRIPT: &str = include_str!("watchdog.sh");
 
-/// Whoever could have ended in peace is gone: there is nothing to wait for.
-const NO_GRACE: &str = "0";
+/// Seconds from SIGTERM to SIGKILL; 0 is SIGKILL at once.
+static GRACE_SECONDS: AtomicU8 = AtomicU8::new(0);
 
 #[expect(clippy::zombie_processes, reason = "it ends after this process")]
 static PIPE: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+    let grace = GRACE_SECONDS.load(Ordering::Relaxed).to_string();
     let mut watchdog = Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "watchdog", NO_GRACE])
+        .args(["-c", SCRIPT, "watchdog", &grace])
         .env("WAYBILL_TEST_RUN", super::test_run())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -29,6 +31,13 @@ static PIPE: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
         .expect("/bin/sh can be started");
     Mutex::new(watchdog.stdin.take().expect("stdin is piped"))
 });
+
+/// Lets what is to be ended end by itself for so long: for a demo that people keep
+/// their data in. Tests want their processes gone. To be called before the first
+/// process is started.
+pub fn let_end_within(seconds: u8) {
+    GRACE_SECONDS.store(seconds, Ordering::Relaxed);
+}
 
 /// This process group is to be ended.
 pub fn process_group_started(group: u32) {

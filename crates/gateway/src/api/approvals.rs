@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use waybill_domain::Timestamp;
-use waybill_domain::decision::{Decision, Verdict};
+use waybill_domain::decision::Verdict;
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
+use waybill_domain::words::MAX_REASON;
 
 use crate::auth::Admin;
 use crate::documents::markdown;
@@ -21,7 +22,7 @@ use crate::http::pagination::{Page, PageParams, Pagination};
 use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
 use crate::infra::Shared;
-use crate::shop::{cancel, decide, orders};
+use crate::shop::{decide, orders};
 use crate::storage::orders as storage;
 
 /// Orders on a page of the queue.
@@ -116,7 +117,7 @@ impl FromFields for DecisionRequest {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             approved: fields.required_flag("approved")?,
-            reason: fields.text("reason", cancel::MAX_REASON)?,
+            reason: fields.text("reason", MAX_REASON)?,
             key: IdempotencyKey::from_fields(fields)?,
         })
     }
@@ -151,14 +152,8 @@ pub(super) async fn decide(
     } else {
         (Verdict::Rejected, "Rejected")
     };
-    let by = admin.user.to_string();
-    let decision = Decision {
-        id: key.decision_id(&admin.user),
-        verdict,
-        by: by.clone(),
-        reason: request.reason,
-    };
-    let status = decide::decide(&infra, &order_id, decision).await?;
+    let by = &admin.user;
+    let status = decide::decide(&infra, by, &order_id, verdict, request.reason, &key).await?;
     let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
 }

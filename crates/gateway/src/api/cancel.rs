@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::json;
+use waybill_domain::words::MAX_REASON;
 
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
@@ -10,7 +11,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
-use crate::shop::cancel::{self, MAX_REASON};
+use crate::shop::cancel;
 use crate::shop::orders::{find, named};
 
 #[derive(Debug)]

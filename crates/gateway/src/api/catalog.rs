@@ -21,11 +21,11 @@ const MAX_QUERY: usize = 100;
 
 /// Which products are wanted.
 #[derive(Debug)]
-pub struct ProductQuery {
+pub(super) struct ProductQuery {
     /// Which of them.
-    pub filter: Filter,
+    filter: Filter,
     /// Which part of those.
-    pub page: Pagination,
+    page: Pagination,
 }
 
 impl FromFields for ProductQuery {

@@ -11,6 +11,7 @@ use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentStatus;
 use waybill_domain::shipment::Shipment;
 
+use crate::clock::timestamp;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::{PageParams, Pagination};
@@ -29,13 +30,13 @@ const MAX_QUERY: usize = 100;
 
 /// Which orders are wanted.
 #[derive(Debug)]
-pub struct OrderQuery {
+pub(super) struct OrderQuery {
     /// In which status.
-    pub status: Option<OrderStatus>,
+    status: Option<OrderStatus>,
     /// Words to search for.
-    pub q: Option<String>,
+    q: Option<String>,
     /// Which part of those.
-    pub page: Pagination,
+    page: Pagination,
 }
 
 impl FromFields for OrderQuery {
@@ -57,7 +58,7 @@ impl FromFields for OrderQuery {
 
 impl OrderQuery {
     /// What of it `caller` may see: their own, or everything for admins.
-    pub fn filter(&self, caller: &Caller) -> Filter {
+    fn filter(&self, caller: &Caller) -> Filter {
         Filter {
             owner: (!caller.is_admin()).then(|| caller.user.clone()),
             status: self.status,
@@ -75,7 +76,7 @@ struct Listing {
     page: Pagination,
 }
 
-/// A [`Summary`] with times that people can read.
+/// One order of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = OrderSummary)]
 struct Listed {
@@ -100,16 +101,12 @@ impl From<Summary> for Listed {
             undoing: summary.undoing,
             total_cents: summary.total_cents,
             pieces: summary.pieces,
-            created_at: time(summary.created_at),
-            updated_at: time(summary.updated_at),
-            status_since: time(summary.status_since),
-            wait_until: summary.wait_until.map(time),
+            created_at: timestamp(summary.created_at),
+            updated_at: timestamp(summary.updated_at),
+            status_since: timestamp(summary.status_since),
+            wait_until: summary.wait_until.map(timestamp),
         }
     }
-}
-
-fn time(millisecond: i64) -> Timestamp {
-    Timestamp::from_millisecond(millisecond).unwrap_or_default()
 }
 
 /// The caller's orders, newest first; everybody's for admins

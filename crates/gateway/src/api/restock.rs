@@ -28,6 +28,8 @@ impl FromFields for Request {
 }
 
 /// Adds pieces to the stock of a product
+///
+/// Stock is Inventory's to change: the answer is what it has now.
 #[utoipa::path(
     post,
     path = "/api/products/{id}/restock",

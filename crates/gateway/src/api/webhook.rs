@@ -95,7 +95,7 @@ pub(super) async fn callback(
         Fields::from_json(&body)?
     };
     let Receipt(receipt) = Receipt::from_fields(&fields)?;
-    let callback = payment_callback::hand_on(&infra, receipt).await?;
+    let callback = payment_callback::receive(&infra, receipt).await?;
     Reply::new(
         StatusCode::OK,
         &json!({ "order_id": callback.order_id, "result": callback.result }),

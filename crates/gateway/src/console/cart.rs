@@ -102,11 +102,11 @@ impl CartPage {
         let zones: Vec<_> = zones
             .into_iter()
             .enumerate()
-            .map(|(location, zone)| ZoneChoice {
+            .map(|(position, zone)| ZoneChoice {
                 name: zone.zone,
                 cost: zone.cost_cents,
                 total: (subtotal + Cents(zone.cost_cents)).0,
-                chosen: location == at_first,
+                chosen: position == at_first,
             })
             .collect();
         Self {

@@ -299,10 +299,10 @@ impl ScenarioCard {
                 .steps
                 .into_iter()
                 .enumerate()
-                .map(|(location, step)| StepTold {
+                .map(|(position, step)| StepTold {
                     at: step.at,
                     text: step.text,
-                    now: scenario.running && location == last,
+                    now: scenario.running && position == last,
                 })
                 .collect(),
             result: scenario.result.map(|result| ResultTold {

@@ -6,6 +6,7 @@ use waybill_domain::order::OrderStatus;
 
 use super::shell::{order_href, short};
 use super::status_style::Chip;
+use crate::clock::timestamp;
 use crate::http::pagination::Pagination;
 use crate::storage::orders::Summary;
 
@@ -43,7 +44,7 @@ impl OrderRow {
             status: Chip::of(status, undoing),
             pieces: summary.pieces,
             total: summary.total_cents,
-            created_at: Timestamp::from_millisecond(summary.created_at).unwrap_or_default(),
+            created_at: timestamp(summary.created_at),
         })
     }
 }

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_place() {
+    fn an_address_is_a_location() {
         let location = Location::parse("/orders?status=delivered&tab=output&q=a+b").unwrap();
         assert_eq!(location.kind, Kind::Orders);
         assert_eq!(location.tab, "output");

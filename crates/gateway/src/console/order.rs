@@ -351,7 +351,7 @@ fn track(record: &OrderRecord) -> Track {
             .steps
             .iter()
             .position(|step| step.state == StepState::Failed)
-            .map_or(2, |location| (location + 1).max(2)),
+            .map_or(2, |position| (position + 1).max(2)),
         steps: progress.steps,
     }
 }

@@ -29,7 +29,7 @@ pub struct RenderedPage {
     pub cursor: Option<String>,
 }
 
-/// Paints a page. `after` is the cursor of the picture before it.
+/// Paints a page. `after` is the cursor of the page that was painted before.
 pub async fn paint(
     console: &Console,
     viewer: &Viewer,

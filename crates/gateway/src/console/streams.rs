@@ -332,6 +332,8 @@ impl FromFields for ListQuery {
 }
 
 /// Datastar events that keep #notifications right; goes on after Last-Event-ID
+///
+/// A new one is also a word for screen readers.
 #[utoipa::path(
     get,
     path = "/stream/notifications",
@@ -383,6 +385,8 @@ async fn notifications_frame(
 }
 
 /// Datastar events that keep #workflow right
+///
+/// With the signal `workflow`: where the order is, and what comes next.
 #[utoipa::path(
     get,
     path = "/stream/workflow/{id}",

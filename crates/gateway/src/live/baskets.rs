@@ -54,26 +54,26 @@ impl Baskets {
     }
 
     /// Whether this user's is not to be asked for now.
-    pub(super) fn is_away(&self, user: &Username, now: Instant) -> bool {
+    pub(super) fn failed_lately(&self, user: &Username, now: Instant) -> bool {
         let away = self.away();
         let until = [away.all, away.of.get(user).copied()];
         until.into_iter().flatten().any(|until| now < until)
     }
 
     /// This user's was asked for in vain: their trouble alone, as far as is known.
-    pub(super) fn is_not_had(&self, user: &Username, now: Instant) {
+    pub(super) fn read_failed(&self, user: &Username, now: Instant) {
         let mut away = self.away();
         away.of.retain(|_, until| now < *until);
         away.of.insert(user.clone(), now + AWAY);
     }
 
     /// One was asked for in vain while the services are not heard.
-    pub(super) fn none_are_had(&self, now: Instant) {
+    pub(super) fn restate_failed(&self, now: Instant) {
         self.away().all = Some(now + AWAY);
     }
 
     /// The services are back: they can be had again.
-    pub(super) fn can_be_had(&self) {
+    pub(super) fn clear_failures(&self) {
         *self.away() = Away::default();
     }
 

@@ -45,6 +45,7 @@ const NOTES_KEPT: Duration = Duration::from_hours(720);
 const PRUNE_EVERY: Duration = Duration::from_hours(24);
 /// Rows that are compared and written together.
 const CHUNK: usize = 500;
+
 /// What a catch-up came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatchUp {

@@ -3,9 +3,9 @@
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder as _, LinesCodec, LinesCodecError};
 
-/// Longest line that is taken. An order of 50 lines and a hundred events has
+/// Longest line that is taken, in bytes. An order of 50 lines and a hundred events has
 /// some 40 KB.
-const LONGEST: usize = 4 << 20;
+pub(super) const LONGEST: usize = 4 << 20;
 
 /// Takes bytes in any pieces and gives complete lines back. What stands after
 /// the last line end is no line: the stream broke off there.

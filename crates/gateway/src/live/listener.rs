@@ -15,7 +15,7 @@ use waybill_domain::update::Update;
 use super::backoff::Backoff;
 use super::core::Core;
 use super::health::SourceHealth;
-use super::lines::LineSplitter;
+use super::lines::{LONGEST, LineSplitter};
 use crate::restate::admin::root_cause;
 
 /// A heartbeat comes every 5 s: a stream that says nothing for this long is
@@ -120,7 +120,10 @@ impl Listener {
             Ok(line) if line.trim_end().is_empty() => return,
             Ok(line) => serde_json::from_str::<Update>(&line)
                 .map_err(|error| format!("{error}, in a line of {} bytes", line.len())),
-            Err(error) => Err(error.to_string()),
+            Err(LinesCodecError::MaxLineLengthExceeded) => {
+                Err(format!("the line is longer than {LONGEST} bytes"))
+            }
+            Err(LinesCodecError::Io(error)) => Err(format!("the line is no text: {error}")),
         };
         self.core.health.heard(self.source);
         match update {
@@ -140,7 +143,7 @@ impl Listener {
             source.last_line = Some(Timestamp::now());
         });
         self.core.baskets.forget();
-        self.core.baskets.can_be_had();
+        self.core.baskets.clear_failures();
         self.core.reconnected.notify_one();
         // Baskets may have changed unheard.
         self.core.topics.wake_all();

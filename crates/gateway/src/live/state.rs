@@ -139,7 +139,7 @@ impl LiveState {
         if let Some(basket) = self.0.core.remembered_basket(user) {
             return Some(basket);
         }
-        if self.0.core.baskets.is_away(user, Instant::now()) {
+        if self.0.core.baskets.failed_lately(user, Instant::now()) {
             return None;
         }
         // Goes on when nobody waits any more: a late answer wakes its user's pages.
@@ -154,9 +154,9 @@ impl LiveState {
         tracing::debug!(cause, "the cart cannot be had now");
         let now = Instant::now();
         if self.0.core.health.hears_all() {
-            self.0.core.baskets.is_not_had(user, now);
+            self.0.core.baskets.read_failed(user, now);
         } else {
-            self.0.core.baskets.none_are_had(now);
+            self.0.core.baskets.restate_failed(now);
         }
         None
     }

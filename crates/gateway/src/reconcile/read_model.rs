@@ -1,4 +1,4 @@
-//! The read model, row by row. What it should say is found by writing what
+//! Compares the read model with Restate. What it should say is found by writing what
 //! Restate holds into an empty database with the projector itself, so that
 //! there is one place only that knows how rows are made.
 

@@ -15,7 +15,7 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
 use super::admin::{StateRow, literals};
-use crate::storage::read_model::{Kind, StateVersion, to_i64};
+use crate::storage::read_model::{StateKind, StateVersion, to_i64};
 
 /// Orders that are fetched by one query. Restate reads over all keys to find
 /// them (0.3 s with 100,000 orders), however many are asked for; when more than
@@ -86,7 +86,7 @@ impl StateRow {
             (INVENTORY, _) => {
                 let level: StockLevel = serde_json::from_str(&self.value)?;
                 Ok(State::whole(
-                    Kind::Stock,
+                    StateKind::Stock,
                     level.sku.to_string(),
                     to_i64(level.version),
                     Update::Stock(level),
@@ -95,7 +95,7 @@ impl StateRow {
             (_, READ_MARK) => {
                 let mark: ReadMark = serde_json::from_str(&self.value)?;
                 Ok(State::whole(
-                    Kind::Read,
+                    StateKind::Read,
                     mark.user_id.to_string(),
                     mark.read_at.as_millisecond(),
                     Update::Read(mark),
@@ -114,7 +114,7 @@ impl StateRow {
                 } else {
                     let late: LateMoney = serde_json::from_str(&self.value)?;
                     Ok(State::whole(
-                        Kind::Late,
+                        StateKind::Late,
                         late.order_id.to_string(),
                         to_i64(late.version),
                         Update::Late(late),
@@ -129,7 +129,7 @@ impl State {
     fn order(version: u64, updated_at: Timestamp, content: Content, order: &OrderId) -> Self {
         Self {
             version: StateVersion {
-                kind: Kind::Order,
+                kind: StateKind::Order,
                 key: order.to_string(),
                 version: to_i64(version),
                 updated_at: updated_at.as_millisecond(),
@@ -138,7 +138,7 @@ impl State {
         }
     }
 
-    fn whole(kind: Kind, key: String, version: i64, update: Update) -> Self {
+    fn whole(kind: StateKind, key: String, version: i64, update: Update) -> Self {
         Self {
             version: StateVersion {
                 kind,
@@ -286,7 +286,7 @@ mod tests {
                 state.version.version,
                 state.version.updated_at
             ),
-            (Kind::Order, 3, 1000)
+            (StateKind::Order, 3, 1000)
         );
         assert!(matches!(state.content, Content::InWorkflow(_)));
 
@@ -299,7 +299,7 @@ mod tests {
         let state = marker.state().unwrap();
         assert_eq!(
             (state.version.kind, state.version.key.as_str()),
-            (Kind::Order, "alice.2")
+            (StateKind::Order, "alice.2")
         );
         assert!(matches!(state.content, Content::InSession(_)));
 
@@ -309,14 +309,17 @@ mod tests {
             .unwrap();
         assert_eq!(
             (state.version.kind, state.version.version),
-            (Kind::Read, 2000)
+            (StateKind::Read, 2000)
         );
 
         let late = json!({"version": 2, "order_id": "alice.1", "user_id": "alice", "payments": []});
         let state = row(USER_SESSION, "alice", "late:alice.1", &late.to_string())
             .state()
             .unwrap();
-        assert_eq!((state.version.kind, state.version.version), (Kind::Late, 2));
+        assert_eq!(
+            (state.version.kind, state.version.version),
+            (StateKind::Late, 2)
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use services::client::{Body, keyed, outcome};
 use waybill_domain::checkout::{CancelAnswer, CancelOrder};
-use waybill_domain::decision::{Decision, Verdict};
+use waybill_domain::decision::Verdict;
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::OrderStatus;
 
@@ -12,9 +12,6 @@ use super::orders::apply;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
-
-/// Longest reason of a decision, in characters.
-pub const MAX_REASON: usize = 500;
 
 /// Cancels an order that is known; answers where that brings it.
 pub async fn cancel(
@@ -40,13 +37,7 @@ pub async fn cancel(
             Ok(status)
         }
         CancelAnswer::HandedOver => {
-            let decision = Decision {
-                id: key.decision_id(by),
-                verdict: Verdict::Cancelled,
-                by: by.to_string(),
-                reason,
-            };
-            decide(infra, order_id, decision).await
+            decide(infra, by, order_id, Verdict::Cancelled, reason, key).await
         }
     }
 }

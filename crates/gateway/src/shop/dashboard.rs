@@ -15,6 +15,7 @@ use waybill_domain::order::OrderStatus;
 use super::catalog::LOW_STOCK;
 use super::operator::{self, Need};
 use super::processes::{self, Process};
+use crate::clock::timestamp;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
 use crate::live::LiveHealth;
@@ -29,6 +30,7 @@ const HEALTH_FRESH: Duration = Duration::from_secs(2);
 const MINUTES: i64 = 60;
 /// Deliveries of which the median is taken: the latest ones tell how it is now.
 const LATEST_DELIVERIES: i64 = 1_000;
+
 /// Everything at a glance.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Dashboard {
@@ -201,7 +203,7 @@ async fn minutes(infra: &Infra, now: Timestamp) -> Result<Vec<Minute>, Problem> 
     let placed = queries::placed_per_minute(&infra.db, first).await?;
     Ok((first..=this)
         .map(|minute| Minute {
-            at: Timestamp::from_millisecond(minute * 60_000).unwrap_or_default(),
+            at: timestamp(minute * 60_000),
             orders: placed
                 .iter()
                 .find(|(placed_in, _)| *placed_in == minute)

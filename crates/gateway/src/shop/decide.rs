@@ -6,11 +6,12 @@ use std::time::Duration;
 use services::client::{Body, Failure, outcome};
 use tokio::time::{Instant, timeout_at};
 use waybill_domain::decision::{Decision, Verdict};
-use waybill_domain::ids::OrderId;
+use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
 
 use super::orders::{ask_restate, find};
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
 
@@ -22,12 +23,22 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long the answer waits until the decision shows.
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 
-/// Decides; answers where that brings the order.
+/// Decides an order that is known; answers where that brings it. The same `key`
+/// of the same person is the same decision.
 pub async fn decide(
     infra: &Infra,
+    by: &Username,
     id: &OrderId,
-    decision: Decision,
+    verdict: Verdict,
+    reason: Option<String>,
+    key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
+    let decision = Decision {
+        id: key.decision_id(by),
+        verdict,
+        by: by.to_string(),
+        reason,
+    };
     let mut news = infra.live.order(id);
     let give_up = Instant::now() + BEGUN_WITHIN;
     loop {

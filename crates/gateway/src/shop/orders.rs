@@ -9,6 +9,7 @@ use waybill_domain::refusal::Refusal;
 use waybill_domain::update::Update;
 use waybill_domain::words::{MAX_NAME, quoted};
 
+use crate::clock::timestamp;
 use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -108,7 +109,7 @@ pub fn rows(orders: &[Summary]) -> Vec<markdown::OrderRow<'_>> {
                 user_id: &order.user_id,
                 status: OrderStatus::parse(&order.status)?,
                 total: Cents(order.total_cents),
-                since: Timestamp::from_millisecond(order.status_since).unwrap_or_default(),
+                since: timestamp(order.status_since),
             })
         })
         .collect()

@@ -35,7 +35,7 @@ pub enum CallbackResult {
 }
 
 /// Hands on what the provider says; the answer is true once this returns.
-pub async fn hand_on(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback, Problem> {
+pub async fn receive(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback, Problem> {
     let order_id = order_of(infra, &receipt.awakeable_id).await?;
     // The session recognizes a repeated transaction itself.
     let asked = infra

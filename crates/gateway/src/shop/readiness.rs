@@ -78,7 +78,7 @@ fn stock_announced(announcement: &Announcement) -> Result<(), String> {
 
 /// Reads, and takes the write lock for a moment.
 async fn database_usable(infra: &Infra) -> Result<(), String> {
-    match tokio::time::timeout(PROVE_WITHIN, infra.db.prove()).await {
+    match tokio::time::timeout(PROVE_WITHIN, infra.db.check_writable()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", PROVE_WITHIN.as_secs())),

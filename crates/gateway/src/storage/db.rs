@@ -104,7 +104,7 @@ impl Db {
     }
 
     /// Reads, and takes the write lock for a moment.
-    pub async fn prove(&self) -> sqlx::Result<()> {
+    pub async fn check_writable(&self) -> sqlx::Result<()> {
         sqlx::query("SELECT 1").execute(&self.read).await?;
         self.begin().await?.rollback().await
     }

@@ -6,6 +6,7 @@ use waybill_domain::ids::Username;
 use waybill_domain::words;
 
 use super::db::Db;
+use crate::clock::timestamp;
 
 /// Unread ones are counted up to here: beyond, "many" says it all, and the
 /// count stays cheap for an admin who has never read any.
@@ -81,7 +82,7 @@ impl Row {
                 Since::At(at) => self.at > at,
             }),
             read: read_at.is_some_and(|read_at| self.at <= read_at),
-            at: Timestamp::from_millisecond(self.at).unwrap_or_default(),
+            at: timestamp(self.at),
             id: self.id,
             user_id: self.user_id,
             order_id: self.order_id,

@@ -19,7 +19,7 @@ use super::db::Db;
 
 /// What a state in Restate is copied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum StateKind {
     /// An order.
     Order,
     /// A stock level.
@@ -34,7 +34,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct StateVersion {
     /// What it is copied to.
-    pub kind: Kind,
+    pub kind: StateKind,
     /// Of which order, product or person.
     pub key: String,
     /// Grows with each change.
@@ -135,25 +135,25 @@ pub async fn newer<'a>(
         // A higher time with a lower version: the id was used again after
         // Restate had forgotten the first order.
         (
-            Kind::Order,
+            StateKind::Order,
             "orders ON order_id",
             "version",
             "version < value ->> 1 OR updated_at < value ->> 2",
         ),
         (
-            Kind::Stock,
+            StateKind::Stock,
             "stock_levels ON sku",
             "version",
             "version < value ->> 1",
         ),
         (
-            Kind::Late,
+            StateKind::Late,
             "late_money ON order_id",
             "version",
             "version < value ->> 1",
         ),
         (
-            Kind::Read,
+            StateKind::Read,
             "read_marks ON user_id",
             "read_at",
             "read_at < value ->> 1",

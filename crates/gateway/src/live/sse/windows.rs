@@ -47,7 +47,7 @@ pub struct Window {
     pub has: HashSet<u64>,
     /// What it is to show.
     pub scene: Result<Scene, Problem>,
-    /// How it is event that it may not.
+    /// What it is told when it may not see that.
     pub refuse: Box<dyn Fn(&Problem) -> DatastarEvent + Send>,
 }
 
@@ -93,7 +93,7 @@ pub fn show_windows(
         if let Some(cursor) = &event.cursor {
             cursors.insert(event.window.to_string(), cursor.clone());
         }
-        event.event(&cursors)
+        event.into_sse(&cursors)
     });
     // The client opens it again then, and asks for all of them anew.
     let ends_soon = async move {
@@ -120,7 +120,7 @@ struct WindowEvent {
 }
 
 impl WindowEvent {
-    fn event(self, cursors: &BTreeMap<String, String>) -> Event {
+    fn into_sse(self, cursors: &BTreeMap<String, String>) -> Event {
         // Never empty: with an id the client says that it has heard something.
         let mut id = "windows".to_owned();
         for (window, cursor) in cursors {
@@ -156,12 +156,12 @@ fn of_window(
         refuse,
     } = window;
     let id: Arc<str> = id.into();
-    let seated = match (scene, caller) {
+    let allowed = match (scene, caller) {
         (Ok(scene), Some(caller)) => streams.permit(&caller.user).map(|permit| (scene, permit)),
         (Ok(_), None) => Err(Problem::unauthenticated("sign in at /login")),
         (Err(problem), _) => Err(problem),
     };
-    let news = match seated {
+    let news = match allowed {
         Ok((Scene { triggers, render }, permit)) => {
             let mut state = StreamState::new(triggers, render, after, permit);
             state.sent.clone_from(&has);

@@ -52,7 +52,10 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["gateway", arguments @ ..] => gateway(arguments),
         ["world"] => serve(true),
-        ["demo"] => serve(false),
+        ["demo"] => {
+            watchdog::let_end_within(10);
+            serve(false)
+        }
         _ => complain("use: launcher world | demo | gateway ARGUMENTS"),
     }
 }
