@@ -8,7 +8,7 @@ use crate::ids::{AttemptId, OrderId, Sku};
 use crate::money::Cents;
 use crate::order::OrderRecord;
 use crate::payment::{PaymentAttempt, PaymentOutcome, PaymentReceipt};
-use crate::placement::{Placement, ProviderPage, Shipping};
+use crate::placement::{ProviderPage, Quote, Shipping};
 use crate::refusal::Refusal;
 use crate::words;
 
@@ -32,6 +32,14 @@ pub struct Checkout {
     /// again, also when it has been forgotten here.
     #[serde(default)]
     pub known_as_paid: bool,
+    /// Whether the gateway has seen the provider not answer: then the awakeable is
+    /// noted before the provider has heard of it.
+    #[serde(default)]
+    pub provider_is_away: bool,
+    /// When it happened: whoever asks says so, which costs no step of the journal.
+    /// Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// Which terms a caller has named: what is left out of a repeated checkout
@@ -48,7 +56,7 @@ impl Checkout {
     /// Freezes a cart at the catalog's prices of now. Refused when the cart is
     /// empty, holds a product without a price, or costs something else than
     /// the customer agreed to.
-    pub fn freeze(&self, cart: &[Line], pay_until: Timestamp) -> Result<Placement, Refusal> {
+    pub fn freeze(&self, cart: &[Line]) -> Result<Quote, Refusal> {
         if cart.is_empty() {
             return Err(Refusal::EmptyCart);
         }
@@ -63,16 +71,15 @@ impl Checkout {
             .iter()
             .map(|line| Line::new(price_of(&line.sku)?, line.quantity))
             .collect::<Result<Vec<_>, _>>()?;
-        let placement = Placement {
+        let quote = Quote {
             lines,
             shipping: self.shipping.clone(),
-            pay_until,
         };
         match self.expected_total_cents {
-            Some(expected) if expected != placement.total() => Err(Refusal::PriceChanged {
-                total_cents: placement.total(),
+            Some(expected) if expected != quote.total() => Err(Refusal::PriceChanged {
+                total_cents: quote.total(),
             }),
-            _ => Ok(placement),
+            _ => Ok(quote),
         }
     }
 
@@ -103,13 +110,13 @@ impl Checkout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Marker {
-    /// Not paid, or ended before it was: the whole record.
+    /// Not paid, ended before it was, or taken back: the whole record.
     Here(Box<OrderRecord>),
     /// Paid and with the workflow, which has the record now.
     HandedOver(HandedOver),
 }
 
-/// What is left of a marker once the workflow has the order.
+/// What is left of a marker once the order is paid and its workflow has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandedOver {
     /// When the session wrote the order last: it was paid then, or taken back
@@ -117,6 +124,30 @@ pub struct HandedOver {
     pub paid_at: Timestamp,
     /// Every try to pay: money that still comes for one of them goes back.
     pub attempts: Vec<PaymentAttempt>,
+}
+
+impl HandedOver {
+    /// With the awakeable of a try that has ended before anybody knew it; `None` when
+    /// it is known.
+    pub(crate) fn with_late_awakeable(
+        mut self,
+        attempt: u32,
+        awakeable_id: String,
+    ) -> Option<Self> {
+        let mut attempts = self.attempts.iter_mut();
+        let late = attempts.find(|it| it.attempt == attempt && it.awakeable_id.is_none())?;
+        late.awakeable_id = Some(awakeable_id);
+        Some(self)
+    }
+}
+
+impl From<&OrderRecord> for HandedOver {
+    fn from(record: &OrderRecord) -> Self {
+        Self {
+            paid_at: record.updated_at,
+            attempts: record.payments.clone(),
+        }
+    }
 }
 
 /// What `UserSession.Checkout` answers.
@@ -145,6 +176,9 @@ pub struct AwaitPayment {
     pub amount_cents: Cents,
     /// Until when.
     pub pay_until: Timestamp,
+    /// As in [`Checkout`].
+    #[serde(default)]
+    pub provider_is_away: bool,
 }
 
 /// Input of `UserSession.PaymentOpened`: what became known of an attempt.
@@ -157,6 +191,10 @@ pub struct PaymentOpened {
     pub awakeable_id: String,
     /// The provider's id and page, once it has answered.
     pub provider: Option<ProviderPage>,
+    /// When it happened: whoever asks says so, which costs no step of the journal.
+    /// Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// Input of `UserSession.Settle`.
@@ -166,6 +204,14 @@ pub struct Settle {
     pub attempt: AttemptId,
     /// How it ended.
     pub outcome: PaymentOutcome,
+    /// Its awakeable: whoever still waits for it is told. Services that are older
+    /// than this field do not say it.
+    #[serde(default, deserialize_with = "words::kept::an_id")]
+    pub awakeable_id: Option<String>,
+    /// When it happened: whoever asks says so, which costs no step of the journal.
+    /// Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// What `UserSession.PaymentCallback` answers.
@@ -191,6 +237,10 @@ pub struct PaymentCallback {
     pub order_id: OrderId,
     /// The provider's words.
     pub receipt: PaymentReceipt,
+    /// When it happened: whoever asks says so, which costs no step of the journal.
+    /// Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// Input of `UserSession.CancelOrder`.
@@ -204,6 +254,10 @@ pub struct CancelOrder {
     /// Why, in their words.
     #[serde(default, deserialize_with = "words::kept::a_reason")]
     pub reason: Option<String>,
+    /// When it happened: whoever asks says so, which costs no step of the journal.
+    /// Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// Input of `UserSession.TakeBack`.
@@ -238,6 +292,7 @@ mod tests {
     use super::*;
     use crate::basket::Basket;
     use crate::ids::Username;
+    use crate::placement::Hold;
 
     fn product(price: i64) -> Product {
         Product {
@@ -260,6 +315,8 @@ mod tests {
             expected_total_cents: expected.map(Cents),
             named: NamedTerms::default(),
             known_as_paid: false,
+            provider_is_away: false,
+            at: None,
         }
     }
 
@@ -272,16 +329,13 @@ mod tests {
 
     #[test]
     fn todays_price_counts() {
-        let placement = checkout(vec![product(1200)], None)
-            .freeze(&cart(), Timestamp::UNIX_EPOCH)
-            .unwrap();
+        let placement = checkout(vec![product(1200)], None).freeze(&cart()).unwrap();
         assert_eq!(placement.total(), Cents(2900));
     }
 
     #[test]
     fn a_total_that_the_customer_did_not_see_is_refused() {
-        let refusal =
-            checkout(vec![product(1200)], Some(2500)).freeze(&cart(), Timestamp::UNIX_EPOCH);
+        let refusal = checkout(vec![product(1200)], Some(2500)).freeze(&cart());
         assert_eq!(
             refusal,
             Err(Refusal::PriceChanged {
@@ -293,7 +347,10 @@ mod tests {
     #[test]
     fn a_pending_order_is_answered_only_to_who_asks_for_its_terms() {
         let first = checkout(vec![product(1000)], None);
-        let placement = first.freeze(&cart(), Timestamp::UNIX_EPOCH).unwrap();
+        let placement = first.freeze(&cart()).unwrap().held(Hold {
+            pay_until: Timestamp::UNIX_EPOCH,
+            approve_within_ms: 0,
+        });
         let order = OrderRecord::place(first.order_id.clone(), placement, Timestamp::UNIX_EPOCH);
         let asked = |zone: Option<&str>, address: Option<&str>, expected: Option<i64>| {
             let mut asked = checkout(vec![product(1000)], expected);
@@ -334,12 +391,9 @@ mod tests {
 
     #[test]
     fn empty_carts_and_unpriced_products_are_refused() {
+        assert_eq!(checkout(vec![], None).freeze(&[]), Err(Refusal::EmptyCart));
         assert_eq!(
-            checkout(vec![], None).freeze(&[], Timestamp::UNIX_EPOCH),
-            Err(Refusal::EmptyCart)
-        );
-        assert_eq!(
-            checkout(vec![], None).freeze(&cart(), Timestamp::UNIX_EPOCH),
+            checkout(vec![], None).freeze(&cart()),
             Err(Refusal::CartChanged)
         );
     }

@@ -2,6 +2,7 @@
 
 pub mod verdict;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::OrderId;
@@ -25,13 +26,20 @@ pub struct Decision {
     /// Why, in the decider's words.
     #[serde(default, deserialize_with = "words::kept::a_reason")]
     pub reason: Option<String>,
+    /// When it was made. Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 impl Decision {
     /// What the decider of `self` is told when `standing` is what the promise
     /// holds. One key serves one decision with its reason.
     pub fn against(self, standing: Self, order_id: &OrderId) -> Result<Self, Refusal> {
-        if standing == self {
+        let same = standing.id == self.id
+            && standing.verdict == self.verdict
+            && standing.by == self.by
+            && standing.reason == self.reason;
+        if same {
             Ok(standing)
         } else if standing.id == self.id {
             Err(Refusal::IdempotencyKeyReused)
@@ -55,6 +63,7 @@ mod tests {
             verdict,
             by: "admin".into(),
             reason: None,
+            at: None,
         }
     }
 

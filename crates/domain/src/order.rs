@@ -14,6 +14,8 @@
 mod event;
 pub mod status;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -67,6 +69,10 @@ pub struct OrderRecord {
     pub status_since: Timestamp,
     /// When what it waits for runs out: the payment, the approval, the delivery.
     pub wait_until: Option<Timestamp>,
+    /// Milliseconds from the payment until an admin must have decided; `None` in
+    /// orders that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve_within_ms: Option<u64>,
     /// What was bought.
     pub lines: Vec<Line>,
     /// Sum of the lines.
@@ -198,6 +204,7 @@ impl OrderRecord {
             created_at: at,
             status_since: at,
             wait_until: None,
+            approve_within_ms: None,
             lines: Vec::new(),
             subtotal_cents: Cents::ZERO,
             shipping_cents: Cents::ZERO,
@@ -240,6 +247,7 @@ impl OrderRecord {
         self.status = OrderStatus::AwaitingPayment;
         self.status_since = at;
         self.wait_until = Some(placement.pay_until);
+        self.approve_within_ms = placement.approve_within_ms;
         self.failure_reason = None;
         self.subtotal_cents = placement.subtotal();
         self.shipping_cents = placement.shipping.cost_cents;
@@ -276,6 +284,37 @@ impl OrderRecord {
         self.updated_at = at;
         self.take(step, at);
         Ok(self)
+    }
+
+    /// The current try with its awakeable, if it had none: part of the next step.
+    pub(crate) fn with_awakeable(mut self, awakeable_id: String) -> Self {
+        self.payment_mut().awakeable_id.get_or_insert(awakeable_id);
+        self
+    }
+
+    /// The awakeable of a try that has ended before anybody knew it; `None` when it is
+    /// known.
+    pub(crate) fn with_late_awakeable(
+        mut self,
+        attempt: u32,
+        awakeable_id: String,
+        at: Timestamp,
+    ) -> Option<Self> {
+        let mut payments = self.payments.iter_mut();
+        let payment = payments.find(|it| it.attempt == attempt && it.awakeable_id.is_none())?;
+        payment.awakeable_id = Some(awakeable_id);
+        self.updated_at = self.not_before(at);
+        self.version += 1;
+        Some(self)
+    }
+
+    /// Waits for an admin from now on, if it is known for how long.
+    pub fn approval_requested(self, at: Timestamp) -> Result<Self, IllegalStep> {
+        let Some(within) = self.approve_within_ms else {
+            return Ok(self);
+        };
+        let until = self.not_before(at) + Duration::from_millis(within);
+        self.apply(Step::ApprovalRequested { until }, at)
     }
 
     /// The time of the next step. Services on other machines may have clocks
@@ -576,15 +615,6 @@ impl OrderRecord {
         }
     }
 
-    /// The small state that says how new the record is.
-    pub fn head(&self) -> Head {
-        Head {
-            version: self.version,
-            status: self.status,
-            updated_at: self.updated_at,
-        }
-    }
-
     /// Whether checking out again starts a new payment. A capture that was
     /// refused has ended the order's workflow: its id cannot run again.
     pub fn may_be_paid_again(&self) -> bool {
@@ -614,17 +644,6 @@ impl OrderRecord {
             _ => "None",
         }
     }
-}
-
-/// Small state beside the record: how new it is, without its weight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// The record's version.
-    pub version: u64,
-    /// The record's status.
-    pub status: OrderStatus,
-    /// Time of its last step.
-    pub updated_at: Timestamp,
 }
 
 fn because(what: String, reason: Option<String>) -> String {
@@ -663,6 +682,7 @@ mod tests {
                 address: "1 Main St".into(),
             },
             pay_until: at(900),
+            approve_within_ms: Some(60_000),
         }
     }
 

@@ -353,7 +353,11 @@ pub enum PaymentRequested {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Capture {
     /// The money is ours.
-    Captured,
+    Captured {
+        /// When the provider said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
+    },
     /// It is not and will not be.
     Refused {
         /// The provider's words.

@@ -21,7 +21,25 @@ pub struct Shipping {
     pub address: String,
 }
 
-/// What is bought, frozen at checkout.
+/// What a cart costs at the prices of now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    /// The lines at the catalog's prices.
+    pub lines: Vec<Line>,
+    /// Where to.
+    pub shipping: Shipping,
+}
+
+/// How long stock is kept for an order, as its reservation says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Until when it must be paid.
+    pub pay_until: Timestamp,
+    /// Milliseconds from the payment until an admin must have decided.
+    pub approve_within_ms: u64,
+}
+
+/// What is bought, frozen at checkout, with its stock reserved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     /// The lines at the prices of the checkout.
@@ -30,6 +48,30 @@ pub struct Placement {
     pub shipping: Shipping,
     /// Until when it can be paid.
     pub pay_until: Timestamp,
+    /// Milliseconds from the payment until an admin must have decided. `None`: the
+    /// workflow says.
+    pub approve_within_ms: Option<u64>,
+}
+
+impl Quote {
+    /// What is to be paid: the lines and the shipping.
+    pub fn total(&self) -> Cents {
+        self.lines
+            .iter()
+            .map(|line| line.line_total_cents)
+            .sum::<Cents>()
+            + self.shipping.cost_cents
+    }
+
+    /// Placed, now that its stock is reserved.
+    pub fn held(self, hold: Hold) -> Placement {
+        Placement {
+            lines: self.lines,
+            shipping: self.shipping,
+            pay_until: hold.pay_until,
+            approve_within_ms: Some(hold.approve_within_ms),
+        }
+    }
 }
 
 impl Placement {

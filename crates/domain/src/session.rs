@@ -25,9 +25,9 @@ use crate::money::Cents;
 use crate::order::{Compensable, IllegalStep, OrderRecord, OrderStatus, Step};
 use crate::payment::{
     LateMoney, LatePayment, PaymentAttempt, PaymentOrder, PaymentOutcome, PaymentReceipt,
-    PaymentRequested, PaymentStatus, ReceiptStatus, TransactionClaim, TransactionOwner,
+    PaymentStatus, ReceiptStatus, TransactionClaim, TransactionOwner,
 };
-use crate::placement::{Placement, ProviderPage};
+use crate::placement::Placement;
 use crate::refusal::Refusal;
 
 /// What follows from a decision.
@@ -37,8 +37,11 @@ pub enum Effect {
     Write(Box<OrderRecord>),
     /// The basket is kept and said aloud.
     Keep(Basket),
-    /// The marker of an order that the workflow has.
-    HandOver(OrderId, HandedOver),
+    /// The order is with its workflow: its marker keeps what a late callback needs,
+    /// and the record is said aloud.
+    HandOver(Box<OrderRecord>),
+    /// What is left of the marker of an order that its workflow has.
+    Remember(OrderId, HandedOver),
     /// Late money is noted and said aloud.
     NoteLate(LateMoney),
     /// `AwaitPayment` is sent.
@@ -67,8 +70,6 @@ pub enum Effect {
     Run(Box<OrderRecord>),
     /// The marker and its late money are forgotten.
     Forget(OrderId),
-    /// The marker is looked at again in a retention's time.
-    ForgetLater(OrderId),
 }
 
 /// A decision: what follows, and what whoever asked is told.
@@ -174,6 +175,7 @@ impl NextAttempt {
     pub fn place(
         self,
         placement: Placement,
+        provider_is_away: bool,
         now: Timestamp,
     ) -> Result<Decided<CheckoutAnswer>, Refusal> {
         let pay_until = placement.pay_until;
@@ -190,6 +192,7 @@ impl NextAttempt {
             attempt: self.id,
             amount_cents: record.total_cents,
             pay_until,
+            provider_is_away,
         };
         Ok(Decided {
             effects: vec![Effect::Write(Box::new(record.clone())), Effect::Await(wait)],
@@ -216,16 +219,32 @@ impl Attempt {
         }
     }
 
-    /// Notes its awakeable, or the provider's page.
-    pub fn opened(self, opened: PaymentOpened, now: Timestamp) -> Result<Vec<Effect>, IllegalStep> {
-        let step = match opened.provider {
-            Some(page) => Step::PaymentPageReady(page),
-            None => Step::PaymentOpened {
-                awakeable_id: opened.awakeable_id,
-            },
-        };
-        let record = self.0.apply(step, now)?;
-        Ok(vec![Effect::Write(Box::new(record))])
+    /// Its awakeable, from whoever has it: a callback that comes later still finds it.
+    fn knowing(self, awakeable_id: Option<String>) -> Self {
+        match awakeable_id {
+            Some(awakeable_id) => Self(self.0.with_awakeable(awakeable_id)),
+            None => self,
+        }
+    }
+
+    /// Notes its awakeable and the provider's page, as far as they are news.
+    fn opened(self, opened: PaymentOpened, now: Timestamp) -> Result<Vec<Effect>, IllegalStep> {
+        let version = self.0.version;
+        let mut record = self.0;
+        if record.payment().awakeable_id.is_none() {
+            let awakeable_id = opened.awakeable_id;
+            record = record.apply(Step::PaymentOpened { awakeable_id }, now)?;
+        }
+        if let Some(page) = opened.provider
+            && record.payment().payment_id.is_none()
+        {
+            record = record.apply(Step::PaymentPageReady(page), now)?;
+        }
+        let is_news = record.version > version;
+        Ok(is_news
+            .then(|| Effect::Write(Box::new(record)))
+            .into_iter()
+            .collect())
     }
 
     /// Writes a receipt down, does at once what follows from it, so that it
@@ -286,10 +305,10 @@ impl Attempt {
             let step = Step::PaymentConfirmed {
                 transaction_id: transaction.unwrap_or_default(),
             };
-            let record = record.apply(step, now)?;
+            let record = record.apply(step, now)?.approval_requested(now)?;
             return Ok(Decided {
                 effects: vec![
-                    Effect::Write(Box::new(record.clone())),
+                    Effect::HandOver(Box::new(record.clone())),
                     Effect::Keep(basket.without(&record.lines)),
                     Effect::Run(Box::new(record.clone())),
                 ],
@@ -298,27 +317,61 @@ impl Attempt {
         };
         let mut money = record.payment_order();
         money.transaction_id = transaction;
-        let provider_knows = record.payment().awakeable_id.is_some();
         let record = record
             .apply(turn, now)?
             .apply(Step::Undone(Compensable::Reserved), now)?
             .apply(Step::Ended, now)?;
-        let mut effects = vec![
-            Effect::Write(Box::new(record.clone())),
-            Effect::Release {
-                attempt: record.attempt(),
-                lines: record.lines.clone(),
-            },
-        ];
-        if provider_knows {
-            effects.push(Effect::Close(money));
-        }
-        effects.push(Effect::ForgetLater(record.order_id.clone()));
         Ok(Decided {
-            effects,
+            effects: vec![
+                Effect::Write(Box::new(record.clone())),
+                Effect::Release {
+                    attempt: record.attempt(),
+                    lines: record.lines.clone(),
+                },
+                // Also when nobody knows whether the provider was asked.
+                Effect::Close(money),
+            ],
             answer: record,
         })
     }
+}
+
+/// Notes the awakeable and the provider's page of an attempt; answers whether it is
+/// still open. One that has ended keeps its awakeable, so that money which comes for
+/// it is known, and its wait is ended.
+pub fn opened(
+    marker: Option<Marker>,
+    opened: PaymentOpened,
+    now: Timestamp,
+) -> Result<Decided<bool>, IllegalStep> {
+    if let Some(attempt) = Attempt::open(marker.clone(), &opened.attempt) {
+        return Ok(Decided {
+            effects: attempt.opened(opened, now)?,
+            answer: true,
+        });
+    }
+    let PaymentOpened {
+        attempt,
+        awakeable_id,
+        ..
+    } = opened;
+    let noted = match marker {
+        Some(Marker::Here(record)) => record
+            .with_late_awakeable(attempt.attempt, awakeable_id.clone(), now)
+            .map(|record| Effect::Write(Box::new(record))),
+        Some(Marker::HandedOver(marker)) => marker
+            .with_late_awakeable(attempt.attempt, awakeable_id.clone())
+            .map(|marker| Effect::Remember(attempt.order_id, marker)),
+        None => None,
+    };
+    let ended = Effect::Reject {
+        awakeable_id,
+        reason: "the attempt had ended".to_owned(),
+    };
+    Ok(Decided {
+        effects: noted.into_iter().chain([ended]).collect(),
+        answer: false,
+    })
 }
 
 /// The step that a bad outcome is.
@@ -372,17 +425,26 @@ impl Callback {
 
 /// What a callback is, or why it is not taken.
 pub fn called_back(marker: Option<Marker>, callback: PaymentCallback) -> Result<Callback, Refusal> {
-    let PaymentCallback { order_id, receipt } = callback;
+    let PaymentCallback {
+        order_id, receipt, ..
+    } = callback;
     let marker = marker.ok_or(Refusal::UnknownPayment)?;
     let attempts = match &marker {
         Marker::Here(record) => &record.payments,
         Marker::HandedOver(marker) => &marker.attempts,
     };
-    let attempt = attempts
+    let known = attempts
         .iter()
-        .find(|attempt| attempt.awakeable_id.as_deref() == Some(&receipt.awakeable_id))
-        .cloned()
-        .ok_or(Refusal::UnknownPayment)?;
+        .find(|attempt| attempt.awakeable_id.as_deref() == Some(&receipt.awakeable_id));
+    let Some(attempt) = known.cloned() else {
+        // The provider is faster than its own answer to our question.
+        let may_come = attempts.iter().any(|it| it.awakeable_id.is_none());
+        return Err(if may_come {
+            Refusal::NotReady { order_id }
+        } else {
+            Refusal::UnknownPayment
+        });
+    };
     receipt.fits(&order_id, attempt.amount_cents)?;
     let paid = receipt.status == ReceiptStatus::Success;
     Ok(match marker {
@@ -454,9 +516,14 @@ impl Settling {
 
 /// What the end of a wait for money is to the session.
 pub fn settle(marker: Option<Marker>, settle: Settle) -> Settling {
-    let Settle { attempt, outcome } = settle;
+    let Settle {
+        attempt,
+        outcome,
+        awakeable_id,
+        ..
+    } = settle;
     if let Some(open) = Attempt::open(marker.clone(), &attempt) {
-        return Settling::Ends(open, outcome);
+        return Settling::Ends(open.knowing(awakeable_id), outcome);
     }
     let attempts = match marker {
         Some(Marker::Here(record)) => record.payments,
@@ -551,20 +618,11 @@ impl Attempt {
     }
 }
 
-/// The workflow has the order: what is left of its marker, if that was not
-/// done before.
-pub fn hand_over(marker: Option<Marker>, order_id: OrderId) -> Vec<Effect> {
+/// The workflow has an order that was taken back, or that an older version has
+/// not handed over when it was paid.
+pub fn hand_over(marker: Option<Marker>) -> Vec<Effect> {
     match marker {
-        Some(Marker::Here(record)) => vec![
-            Effect::HandOver(
-                order_id.clone(),
-                HandedOver {
-                    paid_at: record.updated_at,
-                    attempts: record.payments,
-                },
-            ),
-            Effect::ForgetLater(order_id),
-        ],
+        Some(Marker::Here(record)) => vec![Effect::HandOver(record)],
         _ => Vec::new(),
     }
 }
@@ -612,21 +670,12 @@ impl TakenBack {
 }
 
 /// Since when an order has ended as far as its session goes: paid, or failed.
-/// `None`: it arranges its own forgetting when it ends.
+/// `None`: it has not.
 pub fn ended_at(marker: &Marker) -> Option<Timestamp> {
     match marker {
         Marker::HandedOver(marker) => Some(marker.paid_at),
         Marker::Here(record) => record.status.is_terminal().then_some(record.updated_at),
     }
-}
-
-/// Forgets an order, or looks at it again later.
-pub fn forget(may_go: bool, order_id: OrderId) -> Vec<Effect> {
-    vec![if may_go {
-        Effect::Forget(order_id)
-    } else {
-        Effect::ForgetLater(order_id)
-    }]
 }
 
 /// Money that somebody moved.
@@ -746,50 +795,25 @@ fn is_money_of(attempt: &PaymentAttempt, transaction_id: &str) -> bool {
             }))
 }
 
-/// What the wait for a payment hears.
+/// What ends the wait for a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// The provider's answer, or why there is none.
-    Provider(Result<PaymentRequested, String>),
     /// What the awakeable was resolved with, or why it is no receipt.
     Receipt(Result<PaymentReceipt, String>),
     /// The payment window has ended.
     Deadline,
 }
 
-/// What the wait for a payment does next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Stores the provider's page and goes on waiting.
-    Store(ProviderPage),
-    /// Settles.
-    Settle(PaymentOutcome),
-}
-
 impl AwaitPayment {
-    /// What follows from what the wait has heard.
-    pub fn hear(&self, heard: Heard) -> Next {
-        let declined = |reason| PaymentOutcome::Declined { reason };
-        Next::Settle(match heard {
+    /// What the wait has come to.
+    pub fn hear(&self, heard: Heard) -> PaymentOutcome {
+        match heard {
             Heard::Receipt(Ok(receipt)) => {
                 receipt.outcome(&self.attempt.order_id, self.amount_cents)
             }
-            Heard::Receipt(Err(reason))
-            | Heard::Provider(Ok(PaymentRequested::Refused { reason })) => declined(reason),
+            Heard::Receipt(Err(reason)) => PaymentOutcome::Declined { reason },
             Heard::Deadline => PaymentOutcome::Expired,
-            Heard::Provider(Ok(PaymentRequested::Pending {
-                payment_id,
-                pay_url,
-            })) => {
-                return Next::Store(ProviderPage {
-                    payment_id,
-                    pay_url,
-                });
-            }
-            Heard::Provider(Err(reason)) => {
-                declined(format!("the provider was not asked: {reason}"))
-            }
-        })
+        }
     }
 }
 
@@ -799,7 +823,8 @@ mod tests {
     use crate::basket::Product;
     use crate::checkout::NamedTerms;
     use crate::ids::{Sku, Username};
-    use crate::placement::Shipping;
+    use crate::order::EventKind;
+    use crate::placement::{ProviderPage, Shipping};
 
     const DUE: i64 = 1_500;
 
@@ -833,6 +858,8 @@ mod tests {
                 address: address.is_some(),
             },
             known_as_paid: false,
+            provider_is_away: false,
+            at: None,
         }
     }
 
@@ -844,8 +871,10 @@ mod tests {
             lines: basket().items,
             shipping: asked.shipping,
             pay_until: at(),
+            approve_within_ms: Some(0),
         };
-        let CheckoutAnswer::Placed { record } = next.place(placement, at()).unwrap().answer else {
+        let placed = next.place(placement, false, at()).unwrap();
+        let CheckoutAnswer::Placed { record } = placed.answer else {
             panic!("it is placed");
         };
         let opened = Step::PaymentOpened {
@@ -885,6 +914,7 @@ mod tests {
             order_id: record.order_id.clone(),
             by: "alice".into(),
             reason: None,
+            at: None,
         };
         let Ok(Cancelling::Ends(attempt, cancel_it)) = cancel(Some(here(&record)), cancel_it)
         else {
@@ -896,6 +926,8 @@ mod tests {
         let settle_it = Settle {
             attempt: record.attempt(),
             outcome: PaymentOutcome::Expired,
+            awakeable_id: None,
+            at: None,
         };
         let settling = settle(Some(here(&record)), settle_it);
         assert_eq!(settling.claim(), None, "it was accepted before claims were");
@@ -913,6 +945,7 @@ mod tests {
             let callback = PaymentCallback {
                 order_id: OrderId::parse("alice.1").unwrap(),
                 receipt: receipt(transaction),
+                at: None,
             };
             called_back(Some(here(&noted())), callback).unwrap()
         };
@@ -978,14 +1011,9 @@ mod tests {
     #[test]
     fn the_newest_of_a_paid_order_is_taken_back_and_turned_once() {
         let paid = paid();
-        let handed_over = Marker::HandedOver(HandedOver {
-            paid_at: at(),
-            attempts: paid.payments.clone(),
-        });
-        let later = paid
-            .clone()
-            .apply(Step::ApprovalRequested { until: at() }, at())
-            .unwrap();
+        let handed_over = Marker::HandedOver(HandedOver::from(&paid));
+        let by = "admin".to_owned();
+        let later = paid.apply(Step::Approved { by }, at()).unwrap();
         let taken = |marker: Marker, left: &OrderRecord| take_back(Some(marker), back(left));
         let turned = taken(handed_over, &later).unwrap().turned(at()).unwrap();
         assert_eq!(turned.undoing, Some(OrderStatus::Cancelled));
@@ -1017,7 +1045,6 @@ mod tests {
     fn an_order_is_forgotten_only_after_its_end() {
         let unpaid = placed(asked(None, None));
         assert_eq!(ended_at(&here(&unpaid)), None);
-        assert_eq!(ended_at(&here(&paid())), None, "the workflow begins");
         let failed = Attempt::open(Some(here(&unpaid)), &unpaid.attempt())
             .unwrap()
             .end(PaymentOutcome::Expired, basket(), at())
@@ -1029,9 +1056,143 @@ mod tests {
             attempts: Vec::new(),
         };
         assert_eq!(ended_at(&Marker::HandedOver(handed_over)), Some(at()));
-        let id = unpaid.order_id;
-        assert_eq!(forget(true, id.clone()), [Effect::Forget(id.clone())]);
-        assert_eq!(forget(false, id.clone()), [Effect::ForgetLater(id)]);
+    }
+
+    #[test]
+    fn a_paid_order_waits_for_an_admin_at_once() {
+        let record = paid();
+        assert_eq!(record.status, OrderStatus::AwaitingApproval);
+        assert_eq!(record.wait_until, Some(at()));
+        assert_eq!(
+            record.events.last().unwrap().kind,
+            EventKind::ApprovalRequested
+        );
+        // Services that are older than this have not said for how long.
+        let open = placed(asked(None, None));
+        let open = OrderRecord {
+            approve_within_ms: None,
+            ..open
+        };
+        let open = Attempt::open(Some(here(&open)), &open.attempt()).unwrap();
+        let paid = PaymentOutcome::Paid {
+            transaction_id: "txn-1".into(),
+        };
+        let record = open.end(paid, basket(), at()).unwrap().answer;
+        assert_eq!(
+            (record.status, record.wait_until),
+            (OrderStatus::AwaitingApproval, None)
+        );
+    }
+
+    /// An attempt whose awakeable nobody has told of yet.
+    fn unopened() -> OrderRecord {
+        let mut record = placed(asked(None, None));
+        record.payments[0].awakeable_id = None;
+        record
+    }
+
+    fn opened_now(record: &OrderRecord, with_page: bool) -> Decided<bool> {
+        let told = PaymentOpened {
+            attempt: record.attempt(),
+            awakeable_id: "sign_1".into(),
+            provider: with_page.then(|| ProviderPage {
+                payment_id: "pay_1".into(),
+                pay_url: "http://provider/pay_1".into(),
+            }),
+            at: None,
+        };
+        opened(Some(here(record)), told, at()).unwrap()
+    }
+
+    #[test]
+    fn an_awakeable_and_a_page_are_noted_once() {
+        let Decided { effects, answer } = opened_now(&unopened(), true);
+        let [Effect::Write(both)] = &effects[..] else {
+            panic!("one write: {effects:?}");
+        };
+        assert!(answer);
+        assert_eq!(both.payment().awakeable_id.as_deref(), Some("sign_1"));
+        assert_eq!(both.payment().payment_id.as_deref(), Some("pay_1"));
+        for with_page in [false, true] {
+            assert_eq!(opened_now(both, with_page).effects, []);
+        }
+    }
+
+    #[test]
+    fn a_callback_before_the_awakeable_is_known_comes_again() {
+        let refused = |record: &OrderRecord| {
+            let callback = PaymentCallback {
+                order_id: record.order_id.clone(),
+                receipt: PaymentReceipt {
+                    awakeable_id: "sign_other".into(),
+                    ..receipt("txn-1")
+                },
+                at: None,
+            };
+            called_back(Some(here(record)), callback)
+                .unwrap_err()
+                .kind()
+        };
+        assert_eq!(refused(&unopened()), "not_ready");
+        assert_eq!(refused(&placed(asked(None, None))), "unknown_payment");
+    }
+
+    #[test]
+    fn an_attempt_that_ended_before_its_awakeable_was_known_still_has_one() {
+        let unopened = unopened();
+        let open = Attempt::open(Some(here(&unopened)), &unopened.attempt()).unwrap();
+        let ended = open.end(PaymentOutcome::Expired, basket(), at()).unwrap();
+        assert!(
+            ended
+                .effects
+                .iter()
+                .any(|it| matches!(it, Effect::Close(_)))
+        );
+        let record = ended.answer;
+        let Decided { effects, answer } = opened_now(&record, true);
+        let [Effect::Write(noted), Effect::Reject { awakeable_id, .. }] = &effects[..] else {
+            panic!("a write, and the wait is ended: {effects:?}");
+        };
+        assert!(!answer);
+        assert_eq!(awakeable_id, "sign_1");
+        assert_eq!(noted.payment().awakeable_id.as_deref(), Some("sign_1"));
+        assert_eq!(
+            (noted.status, noted.version),
+            (record.status, record.version + 1)
+        );
+        let again = opened_now(noted, true).effects;
+        assert!(matches!(&again[..], [Effect::Reject { .. }]), "{again:?}");
+
+        let told = PaymentOpened {
+            attempt: record.attempt(),
+            awakeable_id: "sign_1".into(),
+            provider: None,
+            at: None,
+        };
+        let marker = Marker::HandedOver(HandedOver::from(&record));
+        let effects = opened(Some(marker), told, at()).unwrap().effects;
+        let [Effect::Remember(_, marker), Effect::Reject { .. }] = &effects[..] else {
+            panic!("it is remembered: {effects:?}");
+        };
+        assert_eq!(marker.attempts[0].awakeable_id.as_deref(), Some("sign_1"));
+    }
+
+    #[test]
+    fn whoever_settles_knows_the_awakeable() {
+        let unopened = unopened();
+        let refused = Settle {
+            attempt: unopened.attempt(),
+            outcome: PaymentOutcome::Declined {
+                reason: "no".into(),
+            },
+            awakeable_id: Some("sign_1".into()),
+            at: None,
+        };
+        let Settling::Ends(attempt, outcome) = settle(Some(here(&unopened)), refused) else {
+            panic!("it is pending");
+        };
+        let ended = attempt.end(outcome, basket(), at()).unwrap().answer;
+        assert_eq!(ended.payment().awakeable_id.as_deref(), Some("sign_1"));
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub enum Booking {
     Booked {
         /// The parcel.
         shipment: Shipment,
+        /// When the carrier said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
+        /// How long it travels, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        travels_ms: Option<u64>,
     },
     /// The carrier does not have it and will not.
     Refused {

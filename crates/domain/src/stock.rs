@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, Sku};
+use crate::placement::Hold;
 use crate::refusal::Refusal;
 
 /// Most pieces that one restock may add.
@@ -132,6 +133,22 @@ pub struct Reserve {
     pub attempt: AttemptId,
     /// Pieces.
     pub quantity: u32,
+    /// When it happened: whoever asks says so, which costs no step of the journal.
+    /// Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// Input of `Inventory.Release` and `Inventory.Commit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndReservation {
+    /// Whose pieces.
+    #[serde(flatten)]
+    pub attempt: AttemptId,
+    /// When it happened: whoever asks says so, which costs no step of the journal.
+    /// Left out, the services' clock is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// What `Inventory.Reserve` answers: a shortage is a value, not an error.
@@ -139,7 +156,11 @@ pub struct Reserve {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Reservation {
     /// The pieces are kept for the order.
-    Reserved,
+    Reserved {
+        /// How long. Services that are older than this field do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hold: Option<Hold>,
+    },
     /// There are not enough.
     Short {
         /// What is left.

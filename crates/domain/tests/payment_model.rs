@@ -20,20 +20,20 @@ use std::rc::Rc;
 use waybill_domain::Timestamp;
 use waybill_domain::basket::{Basket, Product};
 use waybill_domain::checkout::{
-    AwaitPayment, CallbackAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker, NamedTerms,
-    PaymentCallback, PaymentOpened, Settle,
+    AwaitPayment, CallbackAnswer, CancelOrder, Checkout, CheckoutAnswer, HandedOver, Marker,
+    NamedTerms, PaymentCallback, PaymentOpened, Settle,
 };
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::money::Cents;
 use waybill_domain::notification::Notification;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::payment::{
-    Claimed, LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, PaymentRequested,
-    ReceiptStatus, TransactionClaim, TransactionOwner,
+    Claimed, LateMoney, PaymentOrder, PaymentOutcome, PaymentReceipt, ReceiptStatus,
+    TransactionClaim, TransactionOwner,
 };
 use waybill_domain::placement::{Placement, ProviderPage, Shipping};
 use waybill_domain::session::{
-    self, Attempt, Callback, Cancelling, CheckoutFinds, Effect, Heard, Next, Settling, Stray,
+    self, Callback, Cancelling, CheckoutFinds, Effect, Heard, Settling, Stray,
 };
 
 /// What can happen from outside. A number is the attempt it happens to.
@@ -65,19 +65,21 @@ enum Event {
     Rejects(u32),
     /// The customer takes the order back.
     Cancels,
+    /// The provider does not take the payment.
+    ProviderRefuses(u32),
     /// An operator cancels the wait in Restate.
     WaitIsCancelled(u32),
 }
 
 use Event::{
     BorrowedCallback, Cancels, ChecksOutAgain, Declines, FailedCallback, OtherCallback, Pays,
-    PaysInSilence, PaysTwiceTold, Rejects, Resolves, ResolvesWrongly, WaitIsCancelled,
-    WrongCallback,
+    PaysInSilence, PaysTwiceTold, ProviderRefuses, Rejects, Resolves, ResolvesWrongly,
+    WaitIsCancelled, WrongCallback,
 };
 
 /// Everything that may happen in a bag. To the second attempt less: what
 /// differs there is that there was a first.
-const EVENTS: [Event; 19] = [
+const EVENTS: [Event; 20] = [
     ChecksOutAgain,
     Pays(1),
     PaysTwiceTold(1),
@@ -90,6 +92,7 @@ const EVENTS: [Event; 19] = [
     ResolvesWrongly(1),
     Rejects(1),
     Cancels,
+    ProviderRefuses(1),
     WaitIsCancelled(1),
     Pays(2),
     OtherCallback(2),
@@ -102,21 +105,11 @@ const EVENTS: [Event; 19] = [
 /// The wait for one attempt's payment: `AwaitPayment`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Wait {
-    /// Has made its awakeable.
-    Begun(Keyed<AwaitPayment>),
     /// The provider is being asked, or has answered.
-    Waiting(Keyed<AwaitPayment>, Asked),
+    Waiting(Keyed<AwaitPayment>),
     /// Has heard how it ended.
     Settling(Keyed<PaymentOutcome>),
     Done,
-}
-
-/// The question to the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Asked {
-    UnderWay,
-    Answered,
-    Heard,
 }
 
 /// Wire types know no hash: their debug text stands for them.
@@ -164,7 +157,7 @@ impl<T> Hash for Keyed<T> {
     }
 }
 
-/// What is under way to somebody outside the session.
+/// What is under way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Message {
     /// `PaymentService.RequestPayment`.
@@ -173,8 +166,10 @@ enum Message {
     Void(u32, String),
     /// `PaymentService.Close`: attempt, transaction if it is known.
     Close(u32, Option<String>),
-    /// The first step of `OrderFulfillmentWorkflow.Run`.
-    HandedOver,
+    /// `UserSession.PaymentOpened`: attempt, and whether with the provider's page.
+    Opened(u32, bool),
+    /// `UserSession.Settle`, after the provider has refused.
+    Refused(u32),
     /// The provider's webhook: attempt, transaction, paid or declined.
     Callback(u32, String, bool),
 }
@@ -269,6 +264,7 @@ fn placement() -> Placement {
             address: "1 Main St".into(),
         },
         pay_until: at(),
+        approve_within_ms: Some(0),
     }
 }
 
@@ -281,6 +277,8 @@ fn asked() -> Checkout {
         expected_total_cents: None,
         named: NamedTerms::default(),
         known_as_paid: false,
+        provider_is_away: false,
+        at: None,
     }
 }
 
@@ -349,6 +347,21 @@ impl World {
             }
         }
         for (n, message) in self.under_way.iter().enumerate() {
+            // A callback for an awakeable that is not known is refused, and comes again.
+            if let Message::Callback(attempt, ..) = message
+                && !self.attempts().contains(&(*attempt, true))
+            {
+                continue;
+            }
+            // Before it has an answer, the awakeable alone may be told of.
+            if let Message::Request(attempt) = *message
+                && self.attempts().contains(&(attempt, false))
+                && !self.under_way.contains(&Message::Opened(attempt, false))
+            {
+                way(&|world: &mut World| {
+                    world.under_way.push(Message::Opened(attempt, false));
+                });
+            }
             // Two of the same are one way on.
             if n == 0 || self.under_way[n - 1] != *message {
                 way(&|world: &mut World| {
@@ -361,20 +374,16 @@ impl World {
             let attempt = *attempt;
             match wait {
                 Wait::Done => {}
-                Wait::Begun(_) => way(&|world: &mut World| world.open(attempt)),
                 Wait::Settling(outcome) => way(&|world: &mut World| {
                     world.waits.insert(attempt, Wait::Done);
                     world.settle(attempt, PaymentOutcome::clone(&outcome.value));
                 }),
-                Wait::Waiting(_, asked) => {
+                Wait::Waiting(_) => {
                     way(&|world: &mut World| world.hear(attempt, Heard::Deadline));
                     if let Some(resolved) = self.awakeables.get(&attempt) {
                         way(&|world: &mut World| {
                             world.hear(attempt, Heard::Receipt(Result::clone(&resolved.value)));
                         });
-                    }
-                    if *asked == Asked::Answered {
-                        way(&|world: &mut World| world.hear(attempt, Heard::Provider(Ok(page()))));
                     }
                 }
             }
@@ -390,9 +399,8 @@ impl World {
             }
             OtherCallback(n) | BorrowedCallback(n) | FailedCallback(n) | WrongCallback(n)
             | Resolves(n) | ResolvesWrongly(n) | Rejects(n) => self.attempts().contains(&(n, true)),
-            WaitIsCancelled(n) => {
-                matches!(self.waits.get(&n), Some(Wait::Begun(_) | Wait::Waiting(..)))
-            }
+            ProviderRefuses(n) => self.under_way.contains(&Message::Request(n)),
+            WaitIsCancelled(n) => matches!(self.waits.get(&n), Some(Wait::Waiting(_))),
         }
     }
 
@@ -431,6 +439,10 @@ impl World {
             ResolvesWrongly(n) => self.resolve(n, Ok(receipt(n, &format!("wrong-{n}"), DUE - 1))),
             Rejects(n) => self.resolve(n, Err("card stolen".into())),
             Cancels => self.cancel(),
+            ProviderRefuses(n) => {
+                self.under_way.retain(|it| *it != Message::Request(n));
+                self.under_way.push(Message::Refused(n));
+            }
             WaitIsCancelled(n) => {
                 let outcome = PaymentOutcome::Cancelled {
                     by: "restate".into(),
@@ -468,9 +480,12 @@ impl World {
         match message {
             Message::Request(n) => {
                 self.provider.entry(n).or_default();
-                if let Some(Wait::Waiting(_, asked)) = self.waits.get_mut(&n) {
-                    *asked = Asked::Answered;
-                }
+                self.under_way.push(Message::Opened(n, true));
+            }
+            Message::Opened(n, with_page) => self.opened(n, with_page.then(page)),
+            Message::Refused(n) => {
+                let reason = "the card is not accepted".into();
+                self.settle(n, PaymentOutcome::Declined { reason });
             }
             Message::Void(n, transaction) => {
                 let payment = self.provider.entry(n).or_default();
@@ -482,7 +497,6 @@ impl World {
                 payment.held.extend(transaction.map(|it| (it, false)));
                 payment.held.values_mut().for_each(|held| *held = false);
             }
-            Message::HandedOver => self.perform(session::hand_over(self.marker(), order_id())),
             Message::Callback(n, transaction, paid) => {
                 self.call_back(receipt(n, &transaction, if paid { DUE } else { 0 }));
             }
@@ -490,8 +504,8 @@ impl World {
     }
 }
 
-fn page() -> PaymentRequested {
-    PaymentRequested::Pending {
+fn page() -> ProviderPage {
+    ProviderPage {
         payment_id: "pay_1".into(),
         pay_url: "http://provider/pay_1".into(),
     }
@@ -516,7 +530,8 @@ impl World {
             return self.wrong.push("a second attempt finds no cart".into());
         }
         self.reserved.insert(next.id.attempt);
-        let decided = next.place(placement(), at()).expect("it was looked at");
+        let placed = next.place(placement(), false, at());
+        let decided = placed.expect("it was looked at");
         assert!(matches!(decided.answer, CheckoutAnswer::Placed { .. }));
         self.perform(decided.effects);
     }
@@ -526,6 +541,7 @@ impl World {
         let callback = PaymentCallback {
             order_id: order_id(),
             receipt,
+            at: None,
         };
         let Ok(callback) = session::called_back(self.marker(), callback) else {
             return;
@@ -579,6 +595,7 @@ impl World {
             order_id: order_id(),
             by: "alice".into(),
             reason: None,
+            at: None,
         };
         if let Ok(Cancelling::Ends(attempt, cancel)) = session::cancel(self.marker(), cancel) {
             let decided = attempt.cancel(cancel, self.cart(), at()).expect("it fits");
@@ -586,51 +603,25 @@ impl World {
         }
     }
 
-    /// `AwaitPayment` stores its awakeable before the provider hears of it.
-    fn open(&mut self, attempt: u32) {
-        let Some(Wait::Begun(wait)) = self.waits.get(&attempt).cloned() else {
-            unreachable!("it has begun");
-        };
-        let next = if self.opened(attempt, None) {
-            self.under_way.push(Message::Request(attempt));
-            Wait::Waiting(wait, Asked::UnderWay)
-        } else {
-            Wait::Done
-        };
-        self.waits.insert(attempt, next);
-    }
-
     /// `PaymentOpened`.
-    fn opened(&mut self, attempt: u32, provider: Option<ProviderPage>) -> bool {
-        let Some(open) = Attempt::open(self.marker(), &attempt_id(attempt)) else {
-            return false;
-        };
+    fn opened(&mut self, attempt: u32, provider: Option<ProviderPage>) {
         let opened = PaymentOpened {
             attempt: attempt_id(attempt),
             awakeable_id: awakeable(attempt),
             provider,
+            at: None,
         };
-        self.perform(open.opened(opened, at()).expect("it fits"));
-        true
+        let decided = session::opened(self.marker(), opened, at()).expect("it fits");
+        self.perform(decided.effects);
     }
 
     /// `AwaitPayment` hears something.
     fn hear(&mut self, attempt: u32, heard: Heard) {
-        let Some(Wait::Waiting(wait, asked)) = self.waits.get_mut(&attempt) else {
+        let Some(Wait::Waiting(wait)) = self.waits.get(&attempt) else {
             unreachable!("only who waits hears");
         };
-        if matches!(heard, Heard::Provider(_)) {
-            *asked = Asked::Heard;
-        }
-        match wait.value.hear(heard) {
-            Next::Settle(outcome) => {
-                let settling = Wait::Settling(Keyed::new(outcome));
-                self.waits.insert(attempt, settling);
-            }
-            Next::Store(page) => {
-                self.opened(attempt, Some(page));
-            }
-        }
+        let settling = Wait::Settling(Keyed::new(wait.value.hear(heard)));
+        self.waits.insert(attempt, settling);
     }
 
     /// `Settle`.
@@ -638,7 +629,10 @@ impl World {
         let asked = Settle {
             attempt: attempt_id(attempt),
             outcome,
+            awakeable_id: Some(awakeable(attempt)),
+            at: None,
         };
+        let number = attempt;
         let settling = session::settle(self.marker(), asked);
         let settling = match settling.claim() {
             Some(claim) if !self.claims(&claim) => settling.without_money(),
@@ -653,6 +647,7 @@ impl World {
             }
             Settling::Ended { stray, .. } => self.send_back(stray),
         }
+        self.resolve(number, Err("it has ended".into()));
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
@@ -666,13 +661,18 @@ impl World {
                 Effect::Keep(_) if planted == Planted::KeepsTheCart => {}
                 Effect::Write(record) => self.write(record),
                 Effect::Keep(basket) => self.basket = Keyed::new(basket),
-                Effect::HandOver(_, marker) => {
+                Effect::HandOver(record) => {
+                    let marker = HandedOver::from(&*record);
+                    self.marker = Some(Keyed::new(Marker::HandedOver(marker)));
+                }
+                Effect::Remember(_, marker) => {
                     self.marker = Some(Keyed::new(Marker::HandedOver(marker)));
                 }
                 Effect::NoteLate(late) => self.late = Some(Keyed::new(late)),
                 Effect::Await(wait) => {
                     let attempt = wait.attempt.attempt;
-                    self.waits.insert(attempt, Wait::Begun(Keyed::new(wait)));
+                    self.waits.insert(attempt, Wait::Waiting(Keyed::new(wait)));
+                    self.under_way.push(Message::Request(attempt));
                 }
                 Effect::Resolve(receipt) => {
                     self.resolve(attempt_of(&receipt.awakeable_id), Ok(receipt));
@@ -693,9 +693,8 @@ impl World {
                 Effect::Run(record) => {
                     let paid_by = record.payment().transaction_id.clone();
                     self.runs.push(paid_by.unwrap_or_default());
-                    self.under_way.push(Message::HandedOver);
                 }
-                Effect::Forget(_) | Effect::ForgetLater(_) => {}
+                Effect::Forget(_) => {}
             }
         }
     }
@@ -732,6 +731,7 @@ impl World {
         law(self.runs.len() <= 1, "handed over more than once");
         let ended = self.waits.values().all(|wait| *wait == Wait::Done);
         law(ended, "a wait has not ended");
+        law(self.under_way.is_empty(), "a callback is refused for ever");
         match (self.marker.as_ref().map(|it| &*it.value), winner) {
             (None, _) => law(false, "the marker is lost"),
             (Some(Marker::HandedOver(marker)), Some(winner)) => {
@@ -761,9 +761,9 @@ impl World {
             let counts = Some(accepted) == winner;
             law(counts, "a success was accepted and does not count");
         }
-        for (attempt, known) in self.attempts() {
+        for (attempt, _) in self.attempts() {
             let open = self.provider.get(&attempt).is_some_and(|it| !it.closed);
-            let failed = known && paid_attempt != Some(attempt);
+            let failed = paid_attempt != Some(attempt);
             law(!(failed && open), "a failed attempt can still be paid");
         }
         let mut attempts_of = BTreeMap::<&String, BTreeSet<u32>>::new();

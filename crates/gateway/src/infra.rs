@@ -62,6 +62,7 @@ impl Infra {
                 ingress.clone(),
                 admin_api.clone(),
                 metrics.clone(),
+                settings.order_retention,
             ),
             metrics,
             settings,

@@ -13,6 +13,7 @@
 //! | `baskets` | remembers the newest basket of each user |
 //! | `health` | how well all this is |
 //! | [`catch_up`] | compares the read model with Restate and fetches what is missing |
+//! | `retention` | lets sessions forget what ended long ago |
 //! | [`sse`] | keeps one browser's view right |
 //!
 //! Invariants: an update is applied by its own version, so duplicates and
@@ -29,6 +30,7 @@ mod health;
 mod lines;
 pub mod listener;
 pub mod projector;
+mod retention;
 pub mod sse;
 pub mod state;
 mod topics;

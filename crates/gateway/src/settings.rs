@@ -6,11 +6,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 use process::settings::{
-    OptionalUrl, SecretFile, WrongSetting, address, base_url, check_writable, optional_url, secret,
-    secret_file, sqlite_url,
+    OptionalUrl, SecretFile, WrongSetting, address, base_url, check_writable, duration,
+    optional_url, secret, secret_file, sqlite_url,
 };
 use process::telemetry::TelemetrySettings;
 
@@ -60,6 +61,11 @@ pub struct Settings {
         value_parser = base_url
     )]
     pub services_updates_urls: Vec<String>,
+
+    /// How long an ended order is remembered by Restate: the services' own setting. A
+    /// gateway that says another time only asks too early, or too late.
+    #[arg(long, env, global = true, default_value = "30d", value_parser = duration)]
+    pub order_retention: Duration,
 
     /// The sandbox, for the demo's world panel. Without it there is no panel.
     #[arg(long, env, global = true, value_parser = optional_url)]

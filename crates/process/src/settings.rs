@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -239,6 +240,15 @@ pub fn check_writable(variable: &str, url: &str) -> Result<(), WrongSetting> {
                 file.display()
             ))
         })
+}
+
+/// A time such as `500ms`, `15m` or `30d`.
+///
+/// # Errors
+/// What it should look like.
+pub fn duration(raw: &str) -> Result<Duration, String> {
+    humantime::parse_duration(raw)
+        .map_err(|_| "it must be a time such as 500ms, 5s, 15m, 24h or 30d".to_owned())
 }
 
 #[cfg(test)]

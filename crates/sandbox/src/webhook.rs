@@ -165,7 +165,7 @@ pub(crate) async fn enqueue(
     if faults.silent {
         return Ok(());
     }
-    let real = news.body(&payment.awakeable_id);
+    let real = news.body(payment);
     let forged = faults.forge.then(|| forged_body(payment));
     let copies = 1 + usize::from(faults.duplicate);
     let due = now_ms() + i64::from(delay_ms);
@@ -315,23 +315,26 @@ fn forged_body(payment: &Payment) -> String {
         transaction_id: format!("txn_forged_{:08x}", rand::random::<u32>()),
         amount: wrong_amount,
     };
-    news.body(&payment.awakeable_id)
+    news.body(payment)
 }
 
 impl News {
-    fn body(&self, awakeable_id: &str) -> String {
+    fn body(&self, payment: &Payment) -> String {
+        let (awakeable_id, order_id) = (&payment.awakeable_id, &payment.order_id);
         let body = match self {
             Self::Paid {
                 transaction_id,
                 amount,
             } => json!({
                 "awakeable_id": awakeable_id,
+                "order_id": order_id,
                 "transaction_id": transaction_id,
                 "amount": amount,
                 "status": "success",
             }),
             Self::Declined { transaction_id } => json!({
                 "awakeable_id": awakeable_id,
+                "order_id": order_id,
                 "transaction_id": transaction_id,
                 "amount": 0,
                 "status": "failed",

@@ -1,4 +1,8 @@
-//! Time, journaled: a replay sees the time of the first run.
+//! Time, the same for every replay.
+//!
+//! A time that a message brings costs nothing: whoever asks has stamped it, and a
+//! stranger's answer is stamped in the `run` that fetched it ([`stamp`]). Only where
+//! nobody has, the clock is read into the journal, which costs two of its entries.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,6 +15,12 @@ pub trait Clock {
     /// The time of now, in whole milliseconds. An error means only that the
     /// invocation is cancelled.
     fn now(&self) -> impl Future<Output = Result<Timestamp, TerminalError>> + Send;
+
+    /// The time that a message brings, or else that of now.
+    fn time_of(
+        &self,
+        said: Option<Timestamp>,
+    ) -> impl Future<Output = Result<Timestamp, TerminalError>> + Send;
 
     /// The time after `wait` from now. Journaled as a whole: services that come
     /// back with another setting must not compute another end of the wait.
@@ -33,14 +43,24 @@ macro_rules! clock {
     ($($context:ident),*) => {$(
         impl Clock for $context<'_> {
             async fn now(&self) -> Result<Timestamp, TerminalError> {
-                self.run(|| async { Ok(Json(wall_clock())) })
+                self.run(|| async { Ok(Json(stamp())) })
                     .name("now")
                     .await
                     .map(Json::into_inner)
             }
 
+            async fn time_of(
+                &self,
+                said: Option<Timestamp>,
+            ) -> Result<Timestamp, TerminalError> {
+                match said {
+                    Some(said) => Ok(said),
+                    None => self.now().await,
+                }
+            }
+
             async fn later(&self, wait: Duration) -> Result<Timestamp, TerminalError> {
-                self.run(|| async move { Ok(Json(wall_clock() + wait)) })
+                self.run(|| async move { Ok(Json(stamp() + wait)) })
                     .name("later")
                     .await
                     .map(Json::into_inner)
@@ -51,7 +71,7 @@ macro_rules! clock {
                 wait: Duration,
                 since: Timestamp,
             ) -> Result<bool, TerminalError> {
-                self.run(|| async move { Ok(wall_clock() >= since + wait) })
+                self.run(|| async move { Ok(stamp() >= since + wait) })
                     .name("has_passed")
                     .await
             }
@@ -61,11 +81,18 @@ macro_rules! clock {
 
 clock!(ObjectContext, SharedObjectContext, WorkflowContext);
 
+/// The time of now, in whole milliseconds: for what is journaled, and nowhere else.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that reads the clock; its callers journal the answer"
 )]
-fn wall_clock() -> Timestamp {
+pub(crate) fn stamp() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// How long to sleep until `end`. Not journaled, and need not be: Restate keeps the
+/// end of the first sleep, whatever a replay computes.
+pub(crate) fn left_until(end: Timestamp) -> Duration {
+    end.duration_since(stamp()).try_into().unwrap_or_default()
 }

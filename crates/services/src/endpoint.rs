@@ -39,7 +39,6 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
     let mut builder = Endpoint::builder()
         .bind(UserSession {
             updates: updates.clone(),
-            payment_window: settings.payment_window,
             order_retention: settings.order_retention,
         })
         .bind(
@@ -60,6 +59,8 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
         )
         .bind(Inventory {
             updates: updates.clone(),
+            payment_window: settings.payment_window,
+            approval_window: settings.approval_window,
         })
         .bind(PaymentTransaction)
         .bind(PaymentService {
@@ -67,6 +68,7 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
         })
         .bind(ShippingService {
             carrier: ProviderClient::at(settings.carrier_url.clone())?,
+            delivery_time: settings.delivery_time,
         });
     if let Some(key) = settings.restate_identity_key() {
         builder = builder.identity_key(key).map_err(|error| {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::wire::{
-    DECISION, HEAD, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, inventory,
+    DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, inventory,
     order_fulfillment, payment, shipping, transaction, user_session,
 };
 
@@ -141,7 +141,7 @@ const VERBS: &[(Handler, About, &str, &str)] = &[
         order_fulfillment::RUN,
         About::Call(user_session::HANDED_OVER),
         WORKFLOW,
-        "await_approval",
+        "hand_over",
     ),
     (
         order_fulfillment::RUN,
@@ -159,13 +159,7 @@ const VERBS: &[(Handler, About, &str, &str)] = &[
         order_fulfillment::RUN,
         About::Write(RECORD),
         WORKFLOW,
-        "write",
-    ),
-    (
-        order_fulfillment::RUN,
-        About::Write(HEAD),
-        WORKFLOW,
-        "write",
+        "keep",
     ),
     (
         order_fulfillment::APPROVE,
@@ -207,19 +201,25 @@ const VERBS: &[(Handler, About, &str, &str)] = &[
         user_session::AWAIT_PAYMENT,
         About::Call(payment::REQUEST_PAYMENT),
         ATTEMPT,
-        "await_outcome",
+        "await_payment",
     ),
     (
         user_session::AWAIT_PAYMENT,
         About::Call(user_session::PAYMENT_OPENED),
         ATTEMPT,
-        "await_outcome",
+        "await_payment",
+    ),
+    (
+        user_session::AWAIT_PAYMENT,
+        About::Call(user_session::SETTLE),
+        ATTEMPT,
+        "ended",
     ),
     (
         user_session::AWAIT_PAYMENT,
         About::Receipt,
         ATTEMPT,
-        "await_outcome",
+        "await_payment",
     ),
     (
         user_session::PAYMENT_CALLBACK,
@@ -315,7 +315,7 @@ fn of_sleep(handler: Handler, before: Option<&str>) -> Option<Source> {
         (order_fulfillment::RUN, Some("promise")) => (WORKFLOW, "await_approval"),
         (order_fulfillment::RUN, Some("call")) => (WORKFLOW, "until_done"),
         (order_fulfillment::RUN, _) => (WORKFLOW, "deliver"),
-        (user_session::AWAIT_PAYMENT, _) => (ATTEMPT, "await_outcome"),
+        (user_session::AWAIT_PAYMENT, _) => (ATTEMPT, "await_payment"),
         (handler, _) if matches!(handler.service, PAYMENT_SERVICE | SHIPPING_SERVICE) => {
             ("outside.rs", "ask")
         }

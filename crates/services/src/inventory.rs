@@ -1,13 +1,21 @@
 //! Stock of one product: virtual object, key = SKU.
 //!
-//! Each open reservation is a state key of its own, loaded lazily: a popular
-//! product costs no more with ten thousand open orders than with one.
+//! Each open reservation is a state key of its own. What comes with a call is
+//! bounded (`eager-state-size-limit` in restate.toml), and `level` is at its front;
+//! the rest is loaded when it is asked for. So a popular product costs little more
+//! with ten thousand open orders than with one.
+
+use std::time::Duration;
 
 use restate_sdk::prelude::*;
+use waybill_domain::Timestamp;
 use waybill_domain::idempotency::Answered;
-use waybill_domain::ids::{AttemptId, Sku};
+use waybill_domain::ids::Sku;
+use waybill_domain::placement::Hold;
 use waybill_domain::refusal::Refusal;
-use waybill_domain::stock::{InitialStock, Reservation, Reserve, Restock, StockLevel};
+use waybill_domain::stock::{
+    EndReservation, InitialStock, Reservation, Reserve, Restock, StockLevel,
+};
 use waybill_domain::update::Update;
 
 use crate::broadcast::UpdateBroadcaster;
@@ -21,9 +29,13 @@ use crate::wire::{LEVEL, RESERVATION, reservation_key};
 pub struct Inventory {
     /// Levels are said aloud.
     pub updates: UpdateBroadcaster,
+    /// How long pieces are kept for a customer who has not paid.
+    pub payment_window: Duration,
+    /// How long they are kept for an admin who has not decided.
+    pub approval_window: Duration,
 }
 
-#[restate_sdk::object(lazy_state)]
+#[restate_sdk::object]
 impl Inventory {
     /// Sets the first level. Later calls change nothing: the gateway tells its
     /// catalog at every start.
@@ -51,8 +63,12 @@ impl Inventory {
     ) -> HandlerResult<Json<Reservation>> {
         let key = reservation_key(&wanted.attempt);
         let kept = ctx.read::<u32>(&key).await?;
+        let now = ctx.time_of(wanted.at).await?;
+        let reserved = Reservation::Reserved {
+            hold: Some(self.hold(now)),
+        };
         if kept == Some(wanted.quantity) {
-            return Ok(Json(Reservation::Reserved));
+            return Ok(Json(reserved));
         }
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             // Not known is not zero.
@@ -61,7 +77,6 @@ impl Inventory {
                 unknown: true,
             }));
         };
-        let now = ctx.now().await?;
         let level = match kept {
             Some(quantity) => level.release(quantity, now),
             None => level,
@@ -71,7 +86,7 @@ impl Inventory {
             Ok(level) => {
                 ctx.set(&key, wanted.quantity);
                 self.write(&ctx, level);
-                Ok(Json(Reservation::Reserved))
+                Ok(Json(reserved))
             }
             Err(_) => Ok(Json(Reservation::Short {
                 available,
@@ -86,10 +101,9 @@ impl Inventory {
     async fn release(
         &self,
         ctx: ObjectContext<'_>,
-        Json(attempt): Json<AttemptId>,
+        Json(ended): Json<EndReservation>,
     ) -> HandlerResult<()> {
-        self.end_reservation(&ctx, &attempt, StockLevel::release)
-            .await
+        self.end_reservation(&ctx, ended, StockLevel::release).await
     }
 
     /// Books a payment attempt's pieces as delivered, once.
@@ -97,10 +111,9 @@ impl Inventory {
     async fn commit(
         &self,
         ctx: ObjectContext<'_>,
-        Json(attempt): Json<AttemptId>,
+        Json(ended): Json<EndReservation>,
     ) -> HandlerResult<()> {
-        self.end_reservation(&ctx, &attempt, StockLevel::commit)
-            .await
+        self.end_reservation(&ctx, ended, StockLevel::commit).await
     }
 
     /// Adds pieces.
@@ -166,20 +179,28 @@ impl Inventory {
 }
 
 impl Inventory {
+    /// How long pieces are kept that are reserved now.
+    fn hold(&self, now: Timestamp) -> Hold {
+        Hold {
+            pay_until: now + self.payment_window,
+            approve_within_ms: u64::try_from(self.approval_window.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
     async fn end_reservation(
         &self,
         ctx: &ObjectContext<'_>,
-        attempt: &AttemptId,
-        end: fn(StockLevel, u32, waybill_domain::Timestamp) -> StockLevel,
+        ended: EndReservation,
+        end: fn(StockLevel, u32, Timestamp) -> StockLevel,
     ) -> HandlerResult<()> {
-        let key = reservation_key(attempt);
+        let key = reservation_key(&ended.attempt);
         let Some(quantity) = ctx.read::<u32>(&key).await? else {
             return Ok(());
         };
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Ok(());
         };
-        let now = ctx.now().await?;
+        let now = ctx.time_of(ended.at).await?;
         ctx.clear(&key);
         self.write(ctx, end(level, quantity, now));
         Ok(())

@@ -11,21 +11,22 @@ use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
 use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
-use waybill_domain::order::{Compensable, Head, OrderRecord, OrderStatus, Step};
+use waybill_domain::order::{Compensable, OrderRecord, OrderStatus, Step};
 use waybill_domain::payment::{Capture, PaymentOrder};
 use waybill_domain::refusal::Refusal;
 use waybill_domain::shipment::Booking;
+use waybill_domain::stock::EndReservation;
 use waybill_domain::update::Update;
 
 use crate::broadcast::UpdateBroadcaster;
-use crate::clock::Clock;
+use crate::clock::{Clock, left_until};
 use crate::inventory::InventoryClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::{defect, is_cancellation, refuse};
 use crate::shipping::ShippingServiceClient;
 use crate::state::ReadState;
 use crate::user_session::UserSessionClient;
-use crate::wire::{DECISION, HEAD, RECORD};
+use crate::wire::{DECISION, RECORD};
 
 /// Between tries to undo something whose service was killed in mid-call.
 const UNDO_PAUSE: Duration = Duration::from_secs(5);
@@ -36,9 +37,9 @@ const ASK_AGAIN: u32 = 5;
 pub struct OrderFulfillmentWorkflow {
     /// Orders are said aloud.
     pub updates: UpdateBroadcaster,
-    /// How long an admin may take to decide.
+    /// How long an admin may take to decide, where the order does not say.
     pub approval_window: Duration,
-    /// How long a parcel travels.
+    /// How long a parcel travels, where the carrier does not say.
     pub delivery_time: Duration,
 }
 
@@ -56,11 +57,10 @@ impl OrderFulfillmentWorkflow {
         let mut order = Fulfilment::new(self, &ctx, order);
         if order.record.undoing.is_some() {
             order.finish_undoing().await?;
+            order.hand_over();
         } else if let Ended::Turned(turn) = order.fulfil().await? {
             order.undo(turn).await?;
         }
-        // Again: the first time may have been cancelled or killed.
-        order.hand_over();
         match order.record.status {
             OrderStatus::Delivered => Ok(Json(order.record)),
             _ => Err(order.failure()),
@@ -102,7 +102,7 @@ impl OrderFulfillmentWorkflow {
 /// Resolves the one promise and reads it back: what it then holds has won.
 async fn decide(ctx: &SharedWorkflowContext<'_>, decision: Decision) -> HandlerResult<Decision> {
     let order_id = OrderId::parse(ctx.key()).map_err(refuse)?;
-    if ctx.read::<Head>(HEAD).await?.is_none() {
+    if ctx.read::<OrderRecord>(RECORD).await?.is_none() {
         return Err(refuse(Refusal::NotReady { order_id }));
     }
     ctx.resolve_promise(DECISION, Json(decision.clone()));
@@ -161,9 +161,9 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     async fn fulfil(&mut self) -> HandlerResult<Ended> {
         let told = async {
             self.await_approval().await?;
-            self.ship().await?;
-            self.capture().await?;
-            self.deliver().await
+            let travels = self.ship().await?;
+            let captured_at = self.capture().await?;
+            self.deliver(captured_at, travels).await
         };
         match told.await {
             Ok(()) => Ok(Ended::Delivered),
@@ -172,7 +172,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    /// Tells the customer's session that the order is the workflow's.
+    /// Tells the customer's session that an order that was taken back has ended.
     fn hand_over(&self) {
         self.ctx
             .object_client::<UserSessionClient>(self.record.user_id.as_str())
@@ -181,15 +181,12 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     }
 
     async fn await_approval(&mut self) -> StepResult<()> {
-        let window = self.workflow.approval_window;
-        let until = self.later(window).await;
-        self.step(Step::ApprovalRequested { until }).await?;
-        self.hand_over();
+        let until = self.request_approval().await?;
         self.go_on_unless_cancelled()?;
 
         let heard = restate_sdk::select! {
             decided = self.ctx.promise::<Json<Decision>>(DECISION) => decided.map(Some),
-            slept = self.ctx.sleep(window) => slept.map(|()| None),
+            slept = self.ctx.sleep(left_until(until)) => slept.map(|()| None),
             on_cancel => Err(TerminalError::new_with_code(409, "cancelled"))
         };
         let decision = match heard {
@@ -200,16 +197,29 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 return Err(Self::cancellation().into());
             }
         };
-        let Decision { by, reason, .. } = decision;
+        let Decision { by, reason, at, .. } = decision;
         match decision.verdict {
-            Verdict::Approved => self.step(Step::Approved { by }).await,
+            Verdict::Approved => self.step_at(Step::Approved { by }, at).await,
             Verdict::Rejected => Err(Step::Rejected { by, reason }.into()),
             Verdict::Cancelled => Err(Step::Cancelled { by, reason }.into()),
             Verdict::Expired => Err(Step::ApprovalExpired.into()),
         }
     }
 
-    async fn ship(&mut self) -> StepResult<()> {
+    /// Waits for an admin from here on. An order that was paid before its session
+    /// asked for the approval itself gets its window now.
+    async fn request_approval(&mut self) -> StepResult<Timestamp> {
+        if let Some(until) = self.record.wait_until {
+            self.keep();
+            return Ok(until);
+        }
+        let until = self.later(self.workflow.approval_window).await;
+        self.step(Step::ApprovalRequested { until }).await?;
+        Ok(until)
+    }
+
+    /// Books the parcel; answers how long it travels.
+    async fn ship(&mut self) -> StepResult<Option<Duration>> {
         self.go_on_unless_cancelled()?;
         let ctx = self.ctx;
         let request = self.record.shipment_request();
@@ -223,7 +233,14 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             })
             .await;
         match booking {
-            Ok(Booking::Booked { shipment }) => self.step(Step::ShipmentBooked(shipment)).await,
+            Ok(Booking::Booked {
+                shipment,
+                at,
+                travels_ms,
+            }) => {
+                self.step_at(Step::ShipmentBooked(shipment), at).await?;
+                Ok(travels_ms.map(Duration::from_millis))
+            }
             Ok(Booking::Refused { .. }) if self.cancelled => Err(Self::cancellation().into()),
             Ok(Booking::Refused { reason }) => Err(Step::ShippingFailed { reason }.into()),
             // Nobody knows whether a parcel is booked: make sure that none is.
@@ -237,7 +254,8 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    async fn capture(&mut self) -> StepResult<()> {
+    /// Takes the money; answers when it was taken.
+    async fn capture(&mut self) -> StepResult<Option<Timestamp>> {
         self.go_on_unless_cancelled()?;
         let ctx = self.ctx;
         let payment = self.record.payment_order();
@@ -251,7 +269,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             })
             .await;
         match capture {
-            Ok(Capture::Captured) => self.step(Step::PaymentCaptured).await,
+            Ok(Capture::Captured { at }) => Ok(at),
             Ok(Capture::Refused { .. }) if self.cancelled => Err(Self::cancellation().into()),
             Ok(Capture::Refused { reason }) => Err(Step::CaptureRefused { reason }.into()),
             // Nobody knows whether the money is ours: make sure that it is not.
@@ -265,25 +283,39 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    async fn deliver(&mut self) -> StepResult<()> {
+    /// Sends the parcel off, paid, and waits until it has arrived.
+    async fn deliver(
+        &mut self,
+        captured_at: Option<Timestamp>,
+        travels: Option<Duration>,
+    ) -> StepResult<()> {
+        let captured_at = self.time_of(captured_at).await;
+        self.apply(Step::PaymentCaptured, captured_at)?;
+        if self.cancelled {
+            self.keep();
+            return Err(Self::cancellation().into());
+        }
+        let eta = match travels {
+            Some(travels) => captured_at + travels,
+            None => self.later(self.workflow.delivery_time).await,
+        };
+        self.write(Step::InTransit { eta }, captured_at)?;
         self.go_on_unless_cancelled()?;
-        let travel = self.workflow.delivery_time;
-        let eta = self.later(travel).await;
-        self.step(Step::InTransit { eta }).await?;
-        self.go_on_unless_cancelled()?;
-        if self.ctx.sleep(travel).await.is_err() {
+        if self.ctx.sleep(left_until(eta)).await.is_err() {
             self.cancelled = true;
         }
-        let now = self.now().await;
         self.go_on_unless_cancelled()?;
 
         // No await from here on: the order is delivered and its stock committed,
         // or neither. Killed in between it is delivered, and reconciling commits.
-        self.write(Step::Delivered, now)?;
+        self.write(Step::Delivered, eta)?;
         for line in &self.record.lines {
             self.ctx
                 .object_client::<InventoryClient>(line.sku.as_str())
-                .commit(Json(self.record.attempt()))
+                .commit(Json(EndReservation {
+                    attempt: self.record.attempt(),
+                    at: Some(self.record.updated_at),
+                }))
                 .send();
         }
         Ok(())
@@ -437,7 +469,10 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         for sku in skus {
             self.until_done(|| {
                 ctx.object_client::<InventoryClient>(sku.as_str())
-                    .release(Json(attempt.clone()))
+                    .release(Json(EndReservation {
+                        attempt: attempt.clone(),
+                        at: None,
+                    }))
                     .call()
             })
             .await;
@@ -453,6 +488,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 verdict,
                 by: by.to_owned(),
                 reason: None,
+                at: None,
             }),
         );
         loop {
@@ -515,6 +551,14 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
+    /// The time that an answer brings, or else the journaled one.
+    async fn time_of(&mut self, said: Option<Timestamp>) -> Timestamp {
+        match said {
+            Some(said) => said,
+            None => self.now().await,
+        }
+    }
+
     /// The journaled end of a wait that begins now; a cancellation is noted.
     async fn later(&mut self, wait: Duration) -> Timestamp {
         loop {
@@ -527,8 +571,13 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
 
     /// One step of the order: time, record, state, updates.
     async fn step(&mut self, step: Step) -> StepResult<()> {
-        let now = self.now().await;
-        self.write(step, now)
+        self.step_at(step, None).await
+    }
+
+    /// The same with the time that somebody has said.
+    async fn step_at(&mut self, step: Step, at: Option<Timestamp>) -> StepResult<()> {
+        let at = self.time_of(at).await;
+        self.write(step, at)
     }
 
     /// A step on the way back.
@@ -539,14 +588,25 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    fn write(&mut self, step: Step, now: Timestamp) -> StepResult<()> {
+    fn write(&mut self, step: Step, at: Timestamp) -> StepResult<()> {
+        self.apply(step, at)?;
+        self.keep();
+        Ok(())
+    }
+
+    /// Takes a step that is written together with the next one.
+    fn apply(&mut self, step: Step, at: Timestamp) -> StepResult<()> {
         self.record = self
             .record
             .clone()
-            .apply(step, now)
+            .apply(step, at)
             .map_err(|illegal| Interruption::Defect(defect(illegal)))?;
+        Ok(())
+    }
+
+    /// Writes the record and says it aloud.
+    fn keep(&self) {
         self.ctx.set(RECORD, Json(self.record.clone()));
-        self.ctx.set(HEAD, Json(self.record.head()));
         self.workflow
             .updates
             .publish(&Update::Order(Box::new(self.record.clone())));
@@ -556,7 +616,6 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             order.version = self.record.version,
             "order {} is {}", self.record.order_id, self.record.status
         );
-        Ok(())
     }
 
     fn go_on_unless_cancelled(&self) -> StepResult<()> {

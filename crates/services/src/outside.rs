@@ -15,8 +15,10 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use restate_sdk::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use waybill_domain::Timestamp;
 use waybill_domain::words::{self, MAX_REASON};
 
+use crate::clock::stamp;
 use crate::refuse::is_cancellation;
 
 /// One try ends after this: a hung one would hold its object key for ever.
@@ -84,6 +86,15 @@ pub enum ProviderReply<T> {
     No(String),
 }
 
+/// What a stranger finally said, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said<T> {
+    /// Its words.
+    pub reply: ProviderReply<T>,
+    /// When they came; `None` where the last of several tries decided.
+    pub at: Option<Timestamp>,
+}
+
 /// Why one try brought nothing final. Its text is what Restate stores of the
 /// last try, and [`AttemptError::read`] finds it there again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,15 +141,34 @@ pub async fn ask<T>(
 where
     T: Serialize + DeserializeOwned + Send + 'static,
 {
+    Ok(ask_when(ctx, step, request, || {}).await?.reply)
+}
+
+/// [`ask`], with the time of the answer; `is_away` is called when the first round has
+/// brought none.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_when<T>(
+    ctx: &Context<'_>,
+    step: &str,
+    request: impl Fn() -> RequestBuilder + Send + Sync,
+    is_away: impl FnOnce() + Send,
+) -> Result<Said<T>, TerminalError>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+{
+    let mut is_away = Some(is_away);
     let mut pause = FIRST_PAUSE;
     loop {
         let round = request();
         let asked = ctx
             .run(|| async move {
-                one_try::<T>(round)
-                    .await
-                    .map(Json)
-                    .map_err(HandlerError::from)
+                let reply = one_try::<T>(round).await.map_err(HandlerError::from)?;
+                Ok(Json(Said {
+                    reply,
+                    at: Some(stamp()),
+                }))
             })
             .name(step)
             .retry_policy(
@@ -152,8 +182,16 @@ where
             Ok(Json(said)) => return Ok(said),
             Err(error) if is_cancellation(&error) => return Err(error),
             Err(error) => match AttemptError::read(error.message()) {
-                AttemptError::SaidNo(words) => return Ok(ProviderReply::No(words)),
+                AttemptError::SaidNo(words) => {
+                    return Ok(Said {
+                        reply: ProviderReply::No(words),
+                        at: None,
+                    });
+                }
                 AttemptError::NoAnswer(cause) => {
+                    if let Some(is_away) = is_away.take() {
+                        is_away();
+                    }
                     tracing::warn!(
                         step,
                         pause_s = pause.as_secs(),

@@ -6,10 +6,13 @@ use restate_sdk::prelude::*;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
-use waybill_domain::payment::{Capture, PaymentOrder, PaymentRequested};
+use waybill_domain::checkout::{PaymentOpened, Settle};
+use waybill_domain::payment::{Capture, PaymentOrder, PaymentOutcome, PaymentRequested};
+use waybill_domain::placement::ProviderPage;
 use waybill_domain::words::MAX_FOREIGN_ID;
 
-use crate::outside::{ProviderClient, ProviderReply, ask, ask_in_any_case};
+use crate::outside::{ProviderClient, ProviderReply, Said, ask, ask_in_any_case, ask_when};
+use crate::user_session::UserSessionClient;
 
 /// See the module.
 pub struct PaymentService {
@@ -43,7 +46,8 @@ fn usable_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 
 #[restate_sdk::service]
 impl PaymentService {
-    /// Asks the provider to wait for the customer: *pending* or *refused*.
+    /// Asks the provider to wait for the customer: *pending* or *refused*. Tells the
+    /// customer's session which, and the awakeable alone when the provider is away.
     ///
     /// Cancelled, it answers refused at once and undoes nothing: whoever
     /// cancels it sends [`close`](Self::close), which finds out and undoes,
@@ -58,20 +62,53 @@ impl PaymentService {
         ctx: Context<'_>,
         Json(order): Json<PaymentOrder>,
     ) -> HandlerResult<Json<PaymentRequested>> {
-        let said = ask(&ctx, "provider.request", || self.creation(&order)).await;
-        Ok(Json(match said {
-            Ok(ProviderReply::Yes(ProviderPayment {
-                payment_id,
-                pay_url,
-            })) => PaymentRequested::Pending {
-                payment_id,
-                pay_url: pay_url.unwrap_or_default(),
-            },
-            Ok(ProviderReply::No(reason)) => PaymentRequested::Refused { reason },
-            Err(_cancelled) => PaymentRequested::Refused {
-                reason: "cancelled".to_owned(),
-            },
-        }))
+        let whose = order.attempt.order_id.owner();
+        let session = || ctx.object_client::<UserSessionClient>(whose.as_str());
+        let opened = |provider, at| PaymentOpened {
+            attempt: order.attempt.clone(),
+            awakeable_id: order.awakeable_id.clone(),
+            provider,
+            at,
+        };
+        // An awakeable that is known can be paid by hand meanwhile.
+        let is_away = || drop(session().payment_opened(Json(opened(None, None))).send());
+        let asked: Result<Said<ProviderPayment>, _> =
+            ask_when(&ctx, "provider.request", || self.creation(&order), is_away).await;
+        let (reason, at) = match asked {
+            Ok(Said {
+                reply: ProviderReply::Yes(said),
+                at,
+            }) => {
+                let (payment_id, pay_url) = (said.payment_id, said.pay_url.unwrap_or_default());
+                let page = ProviderPage {
+                    payment_id: payment_id.clone(),
+                    pay_url: pay_url.clone(),
+                };
+                session()
+                    .payment_opened(Json(opened(Some(page), at)))
+                    .send();
+                return Ok(Json(PaymentRequested::Pending {
+                    payment_id,
+                    pay_url,
+                }));
+            }
+            Ok(Said {
+                reply: ProviderReply::No(reason),
+                at,
+            }) => (reason, at),
+            Err(_cancelled) => ("the provider was not asked: cancelled".to_owned(), None),
+        };
+        session()
+            .settle(Json(Settle {
+                attempt: order.attempt.clone(),
+                outcome: PaymentOutcome::Declined {
+                    reason: reason.clone(),
+                },
+                awakeable_id: Some(order.awakeable_id.clone()),
+                at,
+            }))
+            .send();
+        Ok(Json(PaymentRequested::Refused { reason }))
     }
 
     /// Takes the money: *captured* or *refused*, never "perhaps". Cancelled
@@ -87,8 +124,14 @@ impl PaymentService {
         Json(order): Json<PaymentOrder>,
     ) -> HandlerResult<Json<Capture>> {
         Ok(Json(match self.take(&ctx, &order).await {
-            Ok(ProviderReply::Yes(_)) => Capture::Captured,
-            Ok(ProviderReply::No(reason)) => Capture::Refused { reason },
+            Ok(Said {
+                reply: ProviderReply::Yes(_),
+                at,
+            }) => Capture::Captured { at },
+            Ok(Said {
+                reply: ProviderReply::No(reason),
+                ..
+            }) => Capture::Refused { reason },
             Err(_cancelled) => {
                 self.leave_nothing_captured(&ctx, &order).await;
                 Capture::Refused {
@@ -137,15 +180,16 @@ impl PaymentService {
         &self,
         ctx: &Context<'_>,
         order: &PaymentOrder,
-    ) -> Result<ProviderReply<ProviderPayment>, TerminalError> {
+    ) -> Result<Said<ProviderPayment>, TerminalError> {
         let payment_id = match self.known_id(ctx, order).await? {
             ProviderReply::Yes(payment_id) => payment_id,
-            ProviderReply::No(reason) => return Ok(ProviderReply::No(reason)),
+            ProviderReply::No(reason) => {
+                let reply = ProviderReply::No(reason);
+                return Ok(Said { reply, at: None });
+            }
         };
-        ask(ctx, "provider.capture", || {
-            self.operation(order, &payment_id, "capture")
-        })
-        .await
+        let request = || self.operation(order, &payment_id, "capture");
+        ask_when(ctx, "provider.capture", request, || {}).await
     }
 
     /// The same question with the same key tells whether the money was taken.
@@ -155,7 +199,7 @@ impl PaymentService {
                 break found;
             }
         };
-        if matches!(found, ProviderReply::Yes(_)) {
+        if matches!(found.reply, ProviderReply::Yes(_)) {
             self.undo(ctx, order, "refund").await;
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use process::settings::{
-    AFTER_HELP, SecretFile, WrongSetting, address, http_url, secret, secret_file,
+    AFTER_HELP, SecretFile, WrongSetting, address, duration, http_url, secret, secret_file,
 };
 use process::telemetry::TelemetrySettings;
 use reqwest::Url;
@@ -161,11 +161,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-fn duration(raw: &str) -> Result<Duration, String> {
-    humantime::parse_duration(raw)
-        .map_err(|_| "it must be a time such as 500ms, 5s, 15m, 24h or 30d".to_owned())
 }
 
 #[cfg(test)]

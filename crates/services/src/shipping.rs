@@ -1,17 +1,22 @@
 //! The carrier: books parcels and calls them back. Every answer is definite.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use waybill_domain::Timestamp;
 use waybill_domain::shipment::{Booking, Shipment, ShipmentRequest};
 
-use crate::outside::{ProviderClient, ProviderReply, ask, ask_in_any_case};
+use crate::outside::{ProviderClient, ProviderReply, Said, ask_in_any_case, ask_when};
 
 /// See the module.
 pub struct ShippingService {
     /// The carrier's API.
     pub carrier: ProviderClient,
+    /// How long a parcel travels.
+    pub delivery_time: Duration,
 }
 
 /// The carrier's answer to a booking.
@@ -19,6 +24,20 @@ pub struct ShippingService {
 struct Booked {
     tracking_number: String,
     carrier: String,
+}
+
+impl Booked {
+    fn at(self, at: Option<Timestamp>, travels: Duration) -> Booking {
+        Booking::Booked {
+            shipment: Shipment {
+                carrier: self.carrier,
+                tracking_number: self.tracking_number,
+                eta: None,
+            },
+            at,
+            travels_ms: u64::try_from(travels.as_millis()).ok(),
+        }
+    }
 }
 
 /// The carrier's answer to a cancellation.
@@ -39,15 +58,17 @@ impl ShippingService {
         ctx: Context<'_>,
         Json(request): Json<ShipmentRequest>,
     ) -> HandlerResult<Json<Booking>> {
-        Ok(Json(match self.book(&ctx, &request).await {
-            Ok(ProviderReply::Yes(booked)) => Booking::Booked {
-                shipment: Shipment {
-                    carrier: booked.carrier,
-                    tracking_number: booked.tracking_number,
-                    eta: None,
-                },
-            },
-            Ok(ProviderReply::No(reason)) => Booking::Refused { reason },
+        let asked: Result<Said<Booked>, _> =
+            ask_when(&ctx, "carrier.book", || self.booking(&request), || {}).await;
+        Ok(Json(match asked {
+            Ok(Said {
+                reply: ProviderReply::Yes(booked),
+                at,
+            }) => booked.at(at, self.delivery_time),
+            Ok(Said {
+                reply: ProviderReply::No(reason),
+                ..
+            }) => Booking::Refused { reason },
             Err(_cancelled) => {
                 self.leave_nothing_behind(&ctx, &request).await;
                 Booking::Refused {
@@ -71,14 +92,6 @@ impl ShippingService {
 }
 
 impl ShippingService {
-    async fn book(
-        &self,
-        ctx: &Context<'_>,
-        request: &ShipmentRequest,
-    ) -> Result<ProviderReply<Booked>, TerminalError> {
-        ask(ctx, "carrier.book", || self.booking(request)).await
-    }
-
     /// The same question with the same key tells whether the booking is there,
     /// or makes it; then it is cancelled. A late repeat of the first question
     /// finds the key used and books nothing.

@@ -12,7 +12,7 @@ use crate::wire::OWNER;
 /// See the module.
 pub struct PaymentTransaction;
 
-#[restate_sdk::object(lazy_state)]
+#[restate_sdk::object]
 impl PaymentTransaction {
     /// Claims it for an attempt; answers whether it is that attempt's.
     #[handler(name = "Claim", ingress_private = true)]

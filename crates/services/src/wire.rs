@@ -33,8 +33,6 @@ pub const MARKER: &str = "checkout:exec:";
 pub const LATE: &str = "late:";
 /// State of a workflow: the order's record.
 pub const RECORD: &str = "record";
-/// State of a workflow: the record's version and status.
-pub const HEAD: &str = "head";
 /// Durable promise of a workflow: the one decision.
 pub const DECISION: &str = "admin_approval";
 /// State of a product's stock: its level.

@@ -56,6 +56,7 @@ fn placement() -> Placement {
             address: "1 Main Street\nSpringfield".into(),
         },
         pay_until: at(900),
+        approve_within_ms: Some(3_600_000),
     }
 }
 

@@ -300,7 +300,7 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 #[cfg(test)]
 mod tests {
     use services::wire::{
-        HEAD, INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, USER_SESSION,
+        INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION,
     };
 
     use super::*;
@@ -328,7 +328,7 @@ mod tests {
         };
         let rows = vec![
             row(INVENTORY, "P1", LEVEL, "{}"),
-            row(ORDER_FULFILLMENT_WORKFLOW, "no-dot", HEAD, "nonsense"),
+            row(ORDER_FULFILLMENT_WORKFLOW, "no-dot", RECORD, "nonsense"),
             row(USER_SESSION, "alice", "checkout:exec:alice.1", ""),
         ];
         assert!(read(rows, &mut done).is_empty());

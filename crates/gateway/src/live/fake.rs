@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use services::wire::{
-    BASKET, HEAD, MARKER, ORDER_FULFILLMENT_WORKFLOW, RECORD, USER_SESSION, marker_key,
+    BASKET, MARKER, ORDER_FULFILLMENT_WORKFLOW, RECORD, USER_SESSION, marker_key,
 };
 use tokio::sync::mpsc;
 use waybill_domain::order::OrderRecord;
@@ -68,7 +68,14 @@ impl Fake {
         let (folder, db) = crate::storage::db::temporary().await;
         let ingress = services::client::connect(&self.base).unwrap();
         let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
-        let live = LiveState::new(db.clone(), ingress, admin_api, Metrics::default());
+        let retention = Duration::from_hours(720);
+        let live = LiveState::new(
+            db.clone(),
+            ingress,
+            admin_api,
+            Metrics::default(),
+            retention,
+        );
         (folder, db, live)
     }
 
@@ -116,7 +123,6 @@ impl Fake {
     pub(super) fn hold_workflow(&self, record: &OrderRecord) {
         let of = record.order_id.as_str();
         self.hold(ORDER_FULFILLMENT_WORKFLOW, of, RECORD, record);
-        self.hold(ORDER_FULFILLMENT_WORKFLOW, of, HEAD, &record.head());
     }
 
     /// A marker of the user's session.

@@ -357,6 +357,7 @@ pub(super) mod tests {
                 address: "1 Main St".into(),
             },
             pay_until: at(900),
+            approve_within_ms: None,
         }
     }
 

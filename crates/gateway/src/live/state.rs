@@ -19,6 +19,7 @@ use super::catch_up::{self, CatchUp, CatchUpError, CatchUpHandle};
 use super::core::Core;
 use super::health::LiveHealth;
 use super::listener::Listener;
+use super::retention;
 use super::sse::Streams;
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
@@ -41,12 +42,25 @@ struct Inner {
 
 impl LiveState {
     /// The live side over one database. Nothing is heard before [`LiveState::listen`].
-    pub fn new(db: Db, ingress: Ingress, admin_api: AdminApi, metrics: Metrics) -> Self {
+    /// What ended `order_retention` ago is forgotten.
+    pub fn new(
+        db: Db,
+        ingress: Ingress,
+        admin_api: AdminApi,
+        metrics: Metrics,
+        order_retention: Duration,
+    ) -> Self {
         let tasks = TaskTracker::new();
         let (core, writer) = Core::new(db.clone(), metrics.clone());
         let core = Arc::new(core);
         tasks.spawn(writer);
         let (handle, requests) = catch_up::handle();
+        tasks.spawn(retention::keep_forgetting(
+            Arc::clone(&core),
+            admin_api.clone(),
+            ingress.clone(),
+            order_retention,
+        ));
         let catching_up = catch_up::keep_caught_up(Arc::clone(&core), admin_api, db, requests);
         tasks.spawn(catching_up);
         let streams = Streams::new(metrics, core.closing.clone());

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use services::client::{self, Body};
 use services::wire::order_fulfillment::RUN;
 use waybill_domain::checkout::{CancelOrder, TakeBack};
-use waybill_domain::ids::OrderId;
+use waybill_domain::ids::{AttemptId, OrderId};
 use waybill_domain::order::OrderRecord;
+use waybill_domain::stock::EndReservation;
 
 use super::difference::{About, Repair, Return};
 use super::snapshot;
@@ -81,14 +82,14 @@ impl Reconcile {
             Repair::Release(sku, attempt) => Ok(client::done(
                 ingress
                     .inventory(sku)
-                    .release(Body(attempt.clone()))
+                    .release(Body(ended(attempt)))
                     .call()
                     .await,
             )?),
             Repair::Commit(sku, attempt) => Ok(client::done(
                 ingress
                     .inventory(sku)
-                    .commit(Body(attempt.clone()))
+                    .commit(Body(ended(attempt)))
                     .call()
                     .await,
             )?),
@@ -148,6 +149,7 @@ impl Reconcile {
                 order_id: order.clone(),
                 by: OPERATOR.to_owned(),
                 reason: Some(KILLED.to_owned()),
+                at: None,
             }))
             .call()
             .await;
@@ -175,6 +177,13 @@ impl Reconcile {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+fn ended(attempt: &AttemptId) -> EndReservation {
+    EndReservation {
+        attempt: attempt.clone(),
+        at: None,
     }
 }
 

@@ -12,10 +12,10 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use services::wire::order_fulfillment::RUN;
-use services::wire::{HEAD, ORDER_FULFILLMENT_WORKFLOW};
+use services::wire::{ORDER_FULFILLMENT_WORKFLOW, RECORD};
 use tokio::sync::Mutex;
 use waybill_domain::ids::OrderId;
-use waybill_domain::order::Head;
+use waybill_domain::order::OrderStatus;
 
 use super::row_stream::RowSplitter;
 use crate::http::problem::Problem;
@@ -416,18 +416,22 @@ impl AdminApi {
             service_key: String,
             value: String,
         }
+        #[derive(Deserialize)]
+        struct Standing {
+            status: OrderStatus,
+        }
         let mut ended = HashSet::new();
         for orders in orders.chunks(IDS_AT_ONCE) {
             let sql = format!(
                 "SELECT service_key, value_utf8 AS value FROM state \
-                 WHERE service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{HEAD}' \
+                 WHERE service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}' \
                  AND service_key IN ({})",
                 literals(orders.iter().map(String::as_str))
             );
-            let heads: Vec<Row> = self.query(&sql).await?;
-            ended.extend(heads.into_iter().filter_map(|row| {
-                let head: Head = serde_json::from_str(&row.value).ok()?;
-                head.status.is_terminal().then_some(row.service_key)
+            let records: Vec<Row> = self.query(&sql).await?;
+            ended.extend(records.into_iter().filter_map(|row| {
+                let record: Standing = serde_json::from_str(&row.value).ok()?;
+                record.status.is_terminal().then_some(row.service_key)
             }));
         }
         Ok(ended)

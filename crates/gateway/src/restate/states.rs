@@ -3,13 +3,13 @@
 
 use serde::Deserialize;
 use services::wire::{
-    HEAD, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD,
-    USER_SESSION, marker_key,
+    INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION,
+    marker_key,
 };
 use waybill_domain::Timestamp;
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::OrderId;
-use waybill_domain::order::{Head, OrderRecord};
+use waybill_domain::order::OrderRecord;
 use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
@@ -21,22 +21,52 @@ use crate::storage::read_model::{StateKind, StateVersion, to_i64};
 /// them (0.3 s with 100,000 orders), however many are asked for; when more than
 /// a share of them is missing, everything is read in one pass.
 const BY_KEY: usize = 1_000;
+/// Characters at the beginning of an order's JSON that hold its version and time.
+const BEGINNING: usize = 96;
 /// See [`BY_KEY`].
 const MOST_QUERIES_BY_KEY: usize = 10;
 
-/// The one query that says what is newest. Small states come whole, orders of
-/// a session with what stands at their beginning.
+/// The one query that says what is newest. Small states come whole, orders with
+/// what stands at their beginning.
 pub fn versions_sql() -> String {
     format!(
         "SELECT service_name, service_key, key, \
-           CASE WHEN key LIKE '{MARKER}%' THEN substr(value_utf8, 1, 96) ELSE value_utf8 END AS value \
+           CASE WHEN key LIKE '{MARKER}%' OR key = '{RECORD}' \
+             THEN substr(value_utf8, 1, {BEGINNING}) ELSE value_utf8 END AS value \
          FROM state \
-         WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{HEAD}') \
+         WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}') \
             OR (service_name = '{INVENTORY}' AND key = '{LEVEL}') \
             OR (service_name = '{USER_SESSION}' AND ( \
                  (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
                  OR key LIKE '{LATE}%' OR key = '{READ_MARK}'))"
     )
+}
+
+/// The query for what sessions remember of their orders: when each was written.
+pub fn markers_sql() -> String {
+    format!(
+        "SELECT key, substr(value_utf8, 1, {BEGINNING}) AS value FROM state \
+         WHERE service_name = '{USER_SESSION}' AND key LIKE '{MARKER}%'"
+    )
+}
+
+/// What a session remembers of an order, as far as its beginning tells.
+#[derive(Debug, Deserialize)]
+pub struct MarkerRow {
+    key: String,
+    value: String,
+}
+
+impl MarkerRow {
+    /// The order, if it was written before then. What cannot be read is left alone:
+    /// catching up says so.
+    pub fn older_than(self, then: Timestamp) -> Option<OrderId> {
+        let order = OrderId::parse(self.key.strip_prefix(MARKER)?).ok()?;
+        // `"updated_at":"…"` of a record, `"paid_at":"…"` of what is left of one.
+        let (_, from) = self.value.split_once("_at\":\"")?;
+        let written: Timestamp = from.split_once('"')?.0.parse().ok()?;
+        (written < then).then_some(order)
+    }
 }
 
 /// A row of a query for whole records.
@@ -74,11 +104,11 @@ impl StateRow {
     pub fn state(&self) -> serde_json::Result<State> {
         match (self.service_name.as_str(), self.key.as_str()) {
             (ORDER_FULFILLMENT_WORKFLOW, _) => {
-                let head: Head = serde_json::from_str(&self.value)?;
+                let (version, updated_at) = beginning(&self.value)?;
                 let order = order_id(&self.service_key)?;
                 Ok(State::order(
-                    head.version,
-                    head.updated_at,
+                    version,
+                    updated_at,
                     Content::InWorkflow(order.clone()),
                     &order,
                 ))
@@ -273,13 +303,13 @@ mod tests {
 
     #[test]
     fn rows_are_told_apart() {
-        let head = row(
+        let record = row(
             ORDER_FULFILLMENT_WORKFLOW,
             "alice.1",
-            HEAD,
-            r#"{"version":3,"status":"shipping","updated_at":"1970-01-01T00:00:01Z"}"#,
+            RECORD,
+            r#"{"version":3,"updated_at":"1970-01-01T00:00:01Z","order_id":"ali"#,
         );
-        let state = head.state().unwrap();
+        let state = record.state().unwrap();
         assert_eq!(
             (
                 state.version.kind,
@@ -320,6 +350,27 @@ mod tests {
             (state.version.kind, state.version.version),
             (StateKind::Late, 2)
         );
+    }
+
+    #[test]
+    fn what_sessions_remember_has_an_age() {
+        let then: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let of = |value: &str| {
+            let (key, value) = ("checkout:exec:alice.1".to_owned(), value.to_owned());
+            MarkerRow { key, value }.older_than(then)
+        };
+        let alice = OrderId::parse("alice.1").ok();
+        let failed = r#"{"version":4,"updated_at":"2026-11-22T11:59:59.5Z","order_id":"al"#;
+        assert_eq!(of(failed), alice);
+        let paid = r#"{"paid_at":"2026-11-20T12:00:00Z","attempts":[{"attempt":1,"sta"#;
+        assert_eq!(of(paid), alice);
+        for other in [
+            r#"{"paid_at":"2026-11-22T12:00:00Z","attempts":[]}"#,
+            "{",
+            "",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

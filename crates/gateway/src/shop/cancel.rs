@@ -9,6 +9,7 @@ use waybill_domain::order::OrderStatus;
 
 use super::decide::decide;
 use super::orders::apply;
+use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
@@ -29,6 +30,7 @@ pub async fn cancel(
             order_id: order_id.clone(),
             by: by.to_string(),
             reason: reason.clone(),
+            at: Some(clock::now()),
         }));
     match outcome(keyed(asked, once).call().await)? {
         CancelAnswer::Cancelled { record } => {

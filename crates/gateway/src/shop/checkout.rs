@@ -15,6 +15,7 @@ use waybill_domain::words::{MAX_NAME, quoted};
 use super::orders::{apply, ask_restate, find, is_pending};
 use super::payment_wait::{PaymentPages, with_payment_details};
 use super::stock;
+use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -88,6 +89,8 @@ pub async fn checkout(
             address: wanted.address.is_some(),
         },
         known_as_paid,
+        provider_is_away: pages.are_missing(),
+        at: Some(clock::now()),
     };
     let asked = infra
         .ingress

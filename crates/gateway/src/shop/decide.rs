@@ -11,6 +11,7 @@ use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
 
 use super::orders::{ask_restate, find};
+use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
@@ -38,6 +39,7 @@ pub async fn decide(
         verdict,
         by: by.to_string(),
         reason,
+        at: Some(clock::now()),
     };
     let mut news = infra.live.order(id);
     let give_up = Instant::now() + BEGUN_WITHIN;

@@ -9,6 +9,7 @@ use waybill_domain::payment::PaymentReceipt;
 use waybill_domain::refusal::Refusal;
 
 use super::orders;
+use crate::clock;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
 use crate::storage::orders as queries;
@@ -36,7 +37,7 @@ pub enum CallbackResult {
 
 /// Hands on what the provider says; the answer is true once this returns.
 pub async fn receive(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback, Problem> {
-    let order_id = order_of(infra, &receipt.awakeable_id).await?;
+    let order_id = order_of(infra, &receipt).await?;
     // The session recognizes a repeated transaction itself.
     let asked = infra
         .ingress
@@ -44,6 +45,7 @@ pub async fn receive(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback,
         .payment_callback(Body(PaymentCallback {
             order_id: order_id.clone(),
             receipt,
+            at: Some(clock::now()),
         }))
         .call()
         .await;
@@ -66,14 +68,23 @@ fn to_provider(failure: Failure) -> Problem {
             Problem::unavailable("the callback was cut off: send it again in a moment")
                 .with_cause(message)
         }
+        Failure::Refused(Refusal::NotReady { .. }) => Problem::unavailable(
+            "this payment is not known here yet: send the callback again in a moment",
+        ),
         failure => failure.into(),
     }
 }
 
-/// Which order waits for that awakeable. One that is not known here is asked of
-/// Restate before it is a 404.
-async fn order_of(infra: &Infra, awakeable_id: &str) -> Result<OrderId, Problem> {
+/// Which order waits for that awakeable. One that is not known here is the order that
+/// the provider names, if it does, whose session knows better; otherwise Restate is
+/// asked before it is a 404.
+async fn order_of(infra: &Infra, receipt: &PaymentReceipt) -> Result<OrderId, Problem> {
+    let awakeable_id = &receipt.awakeable_id;
     if let Some(id) = queries::order_of_awakeable(&infra.db, awakeable_id).await? {
+        return Ok(id);
+    }
+    let named = receipt.order_id.as_deref().map(OrderId::parse);
+    if let Some(Ok(id)) = named {
         return Ok(id);
     }
     infra.live.catch_up().await.map_err(orders::cannot_tell)?;

@@ -88,6 +88,11 @@ impl PaymentPages {
         Patience { for_page }
     }
 
+    /// Whether the provider seems to be away.
+    pub fn are_missing(&self) -> bool {
+        self.missed_in_a_row.load(Ordering::Relaxed) >= MISSED_IN_A_ROW
+    }
+
     fn note(&self, came_in_time: bool) {
         if came_in_time {
             self.missed_in_a_row.store(0, Ordering::Relaxed);

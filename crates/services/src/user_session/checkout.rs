@@ -4,14 +4,15 @@
 //! finds what was done.
 
 use restate_sdk::prelude::*;
+use waybill_domain::Timestamp;
 use waybill_domain::checkout::{CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, TakeBack};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{AttemptId, OrderId};
 use waybill_domain::order::OrderRecord;
-use waybill_domain::placement::Placement;
+use waybill_domain::placement::{Hold, Quote};
 use waybill_domain::refusal::Refusal;
-use waybill_domain::session::{self, Cancelling, CheckoutFinds};
-use waybill_domain::stock::{Reservation, Reserve};
+use waybill_domain::session::{self, Cancelling, CheckoutFinds, Effect};
+use waybill_domain::stock::{EndReservation, Reservation, Reserve};
 
 use super::{UserSession, basket, marker};
 use crate::clock::Clock;
@@ -41,25 +42,28 @@ pub(super) async fn place(
     };
     let asked = next.terms(asked);
     let cart = basket(ctx).await?;
-    let now = ctx.now().await?;
-    let pay_until = ctx.later(session.payment_window).await?;
-    let placement = asked.freeze(&cart.items, pay_until).map_err(refuse)?;
-    reserve(ctx, &next.id, &placement).await?;
+    let quote = asked.freeze(&cart.items).map_err(refuse)?;
+    let now = ctx.time_of(asked.at).await?;
+    let hold = reserve(ctx, &next.id, &quote, now).await?;
+    let placement = quote.held(hold);
 
     // No await from here on: a cancellation finds all of this done or none.
-    let decided = next.place(placement, now).map_err(refuse)?;
+    let decided = next
+        .place(placement, asked.provider_is_away, now)
+        .map_err(refuse)?;
     session.perform(ctx, decided.effects);
     write.keep(ctx);
     Ok(Answered::now(decided.answer))
 }
 
-/// Reserves every line, or nothing.
+/// Reserves every line, or nothing; answers how long all of them are kept.
 async fn reserve(
     ctx: &ObjectContext<'_>,
     attempt: &AttemptId,
-    placement: &Placement,
-) -> HandlerResult<()> {
-    let asked: Vec<_> = placement
+    quote: &Quote,
+    now: Timestamp,
+) -> HandlerResult<Hold> {
+    let asked: Vec<_> = quote
         .lines
         .iter()
         .map(|line| {
@@ -68,15 +72,20 @@ async fn reserve(
                 .reserve(Json(Reserve {
                     attempt: attempt.clone(),
                     quantity: line.quantity,
+                    at: Some(now),
                 }))
                 .call();
             (line, reservation)
         })
         .collect();
+    let mut kept: Option<Hold> = None;
     let mut shortage: Option<HandlerError> = None;
     for (line, reservation) in asked {
         match reservation.await {
-            Ok(Json(Reservation::Reserved)) => {}
+            Ok(Json(Reservation::Reserved { hold: Some(hold) })) => {
+                kept = kept.into_iter().chain([hold]).min_by_key(|it| it.pay_until);
+            }
+            Ok(Json(Reservation::Reserved { hold: None })) => {}
             Ok(Json(Reservation::Short { available, unknown })) => {
                 let sku = line.sku.clone();
                 shortage.get_or_insert(refuse(if unknown {
@@ -96,11 +105,13 @@ async fn reserve(
             }
         }
     }
-    match shortage {
-        None => Ok(()),
-        Some(error) => {
-            release(ctx, attempt, &placement.lines);
-            Err(error)
+    match (shortage, kept) {
+        (None, Some(hold)) => Ok(hold),
+        (shortage, _) => {
+            release(ctx, attempt, &quote.lines);
+            Err(shortage.unwrap_or_else(|| {
+                TerminalError::new("a reservation does not say how long it holds").into()
+            }))
         }
     }
 }
@@ -114,7 +125,10 @@ pub(super) fn release(
 ) {
     for line in lines {
         ctx.object_client::<InventoryClient>(line.sku.as_str())
-            .release(Json(attempt.clone()))
+            .release(Json(EndReservation {
+                attempt: attempt.clone(),
+                at: None,
+            }))
             .send();
     }
 }
@@ -127,12 +141,13 @@ pub(super) async fn cancel(
 ) -> HandlerResult<CancelAnswer> {
     // Taking back twice is once by itself: only the key is looked at.
     let begun = Write::begin(ctx).await?;
+    let at = cancel.at;
     let marker = marker(ctx, &cancel.order_id).await?;
     let answer = match session::cancel(marker, cancel).map_err(refuse)? {
         Cancelling::Answer(answer) => answer,
         Cancelling::Ends(attempt, cancel) => {
             let basket = basket(ctx).await?;
-            let now = ctx.now().await?;
+            let now = ctx.time_of(at).await?;
 
             let decided = attempt.cancel(cancel, basket, now).map_err(defect)?;
             session.perform(ctx, decided.effects);
@@ -146,14 +161,16 @@ pub(super) async fn cancel(
     Ok(answer)
 }
 
-/// Shrinks the marker to "paid" and the attempts' ids.
+/// Shrinks the marker of an order that was taken back, once its workflow has undone
+/// it, and of one that was paid before [`called_back`](super::attempt::called_back)
+/// did that itself.
 pub(super) async fn handed_over(
     session: &UserSession,
     ctx: &ObjectContext<'_>,
     order_id: OrderId,
 ) -> HandlerResult<()> {
     let marker = marker(ctx, &order_id).await?;
-    session.perform(ctx, session::hand_over(marker, order_id));
+    session.perform(ctx, session::hand_over(marker));
     Ok(())
 }
 
@@ -174,21 +191,23 @@ pub(super) async fn take_back(
 
 /// Forgets an order that has ended a retention ago, but not before Restate has
 /// forgotten its workflow: until then the id cannot be used again, since the
-/// workflow would not run. One that is too young is looked at again later: it
-/// was tried again since, or is worked on for long, or settings have changed.
+/// workflow would not run. The gateway asks, and asks again where this is too
+/// early. Answers whether it is forgotten.
 pub(super) async fn forget(
     session: &UserSession,
     ctx: &ObjectContext<'_>,
     order_id: OrderId,
-) -> HandlerResult<()> {
+) -> HandlerResult<bool> {
     let marker = marker(ctx, &order_id).await?;
     let Some(ended_at) = marker.as_ref().and_then(session::ended_at) else {
-        return Ok(());
+        return Ok(marker.is_none());
     };
     let is_old = ctx.has_passed(session.order_retention, ended_at).await?;
-    let may_go = is_old && !has_workflow(ctx, &order_id).await?;
-    session.perform(ctx, session::forget(may_go, order_id));
-    Ok(())
+    if !is_old || has_workflow(ctx, &order_id).await? {
+        return Ok(false);
+    }
+    session.perform(ctx, vec![Effect::Forget(order_id)]);
+    Ok(true)
 }
 
 async fn has_workflow(ctx: &ObjectContext<'_>, order_id: &OrderId) -> HandlerResult<bool> {

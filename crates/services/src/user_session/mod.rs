@@ -13,8 +13,8 @@ use std::time::Duration;
 use restate_sdk::prelude::*;
 use waybill_domain::basket::{AddItem, Basket, RemoveItem, UpdateItem};
 use waybill_domain::checkout::{
-    AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, Marker,
-    PaymentCallback, PaymentOpened, Settle, TakeBack,
+    AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, HandedOver,
+    Marker, PaymentCallback, PaymentOpened, Settle, TakeBack,
 };
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{OrderId, Username};
@@ -35,13 +35,11 @@ use crate::wire::{BASKET, READ_MARK, late_key, marker_key};
 pub struct UserSession {
     /// Baskets and orders are said aloud.
     pub updates: UpdateBroadcaster,
-    /// How long a customer may take to pay.
-    pub payment_window: Duration,
     /// How long an ended order is remembered here.
     pub order_retention: Duration,
 }
 
-#[restate_sdk::object(lazy_state, idempotency_retention = "1 minute")]
+#[restate_sdk::object(idempotency_retention = "1 minute")]
 impl UserSession {
     /// Adds pieces of a product.
     #[handler(name = "AddItem")]
@@ -83,7 +81,7 @@ impl UserSession {
     }
 
     /// The basket of now.
-    #[handler(name = "GetBasket")]
+    #[handler(name = "GetBasket", lazy_state)]
     async fn get_basket(&self, ctx: SharedObjectContext<'_>) -> HandlerResult<Json<Basket>> {
         let basket = ctx.read::<Basket>(BASKET).await?;
         Ok(Json(match basket {
@@ -93,7 +91,7 @@ impl UserSession {
     }
 
     /// An order that is not with the workflow: pending, or ended before it.
-    #[handler(name = "GetOrder")]
+    #[handler(name = "GetOrder", lazy_state)]
     async fn get_order(
         &self,
         ctx: SharedObjectContext<'_>,
@@ -141,8 +139,8 @@ impl UserSession {
     }
 
     /// Waits for one attempt's payment: see [`attempt`]. Ends in a terminal
-    /// error when it fails.
-    #[handler(name = "AwaitPayment", ingress_private = true)]
+    /// error when it fails. What it reads at its end must be of then: lazily.
+    #[handler(name = "AwaitPayment", ingress_private = true, lazy_state)]
     async fn await_payment(
         &self,
         ctx: SharedObjectContext<'_>,
@@ -192,7 +190,7 @@ impl UserSession {
         checkout::cancel(self, &ctx, cancel).await.map(Json)
     }
 
-    /// The workflow has the order: from here on it is the only one to write it.
+    /// The workflow has an order that was taken back: it is the only one to write it.
     #[handler(name = "HandedOver", ingress_private = true)]
     async fn handed_over(
         &self,
@@ -216,14 +214,14 @@ impl UserSession {
         checkout::take_back(self, &ctx, left).await.map(Json)
     }
 
-    /// Forgets an order that ended a retention ago.
-    #[handler(name = "Forget", ingress_private = true)]
+    /// Forgets an order that ended a retention ago; answers whether it did.
+    #[handler(name = "Forget")]
     async fn forget(
         &self,
         ctx: ObjectContext<'_>,
         Json(order_id): Json<OrderId>,
-    ) -> HandlerResult<()> {
-        checkout::forget(self, &ctx, order_id).await
+    ) -> HandlerResult<Json<bool>> {
+        checkout::forget(self, &ctx, order_id).await.map(Json)
     }
 }
 
@@ -267,7 +265,12 @@ impl UserSession {
                 Effect::Keep(basket) => {
                     self.keep(ctx, basket);
                 }
-                Effect::HandOver(order_id, marker) => {
+                Effect::HandOver(record) => {
+                    let marker = Marker::HandedOver(HandedOver::from(&*record));
+                    ctx.set(&marker_key(&record.order_id), Json(marker));
+                    self.updates.publish(&Update::Order(record));
+                }
+                Effect::Remember(order_id, marker) => {
                     ctx.set(&marker_key(&order_id), Json(Marker::HandedOver(marker)));
                 }
                 Effect::NoteLate(late) => {
@@ -299,11 +302,6 @@ impl UserSession {
                 Effect::Forget(order_id) => {
                     ctx.clear(&marker_key(&order_id));
                     ctx.clear(&late_key(&order_id));
-                }
-                Effect::ForgetLater(order_id) => {
-                    session()
-                        .forget(Json(order_id))
-                        .send_after(self.order_retention);
                 }
             }
         }

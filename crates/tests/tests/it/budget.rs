@@ -7,7 +7,7 @@ use crate::shop::{SOON, Shop};
 use crate::world::{Setup, eventually, own_alone};
 
 /// What an order does not cause: the announcement of the catalog, and reads, whose
-/// number depends on who looks. `Forget` comes a retention later.
+/// number depends on who looks. `Forget` is asked for a retention later.
 const NOT_OF_AN_ORDER: &str = "'Stock', 'GetBasket', 'GetOrder', 'GetRecord', 'Forget'";
 
 /// What something costs.
@@ -30,9 +30,9 @@ impl Cost {
 
 /// From the cart to the delivery, one line, paid at the provider's page.
 const BUDGET: Cost = Cost {
-    invocations: 17,
-    entries: 175,
-    runs: 19,
+    invocations: 13,
+    entries: 95,
+    runs: 3,
 };
 
 /// The cost of each handler so far.

@@ -40,6 +40,7 @@ fn placed(id: &str) -> OrderRecord {
             address: "1 Test Street".to_owned(),
         },
         pay_until: at(900),
+        approve_within_ms: None,
     };
     OrderRecord::place(OrderId::parse(id).unwrap(), placement, at(0))
 }
