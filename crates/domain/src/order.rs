@@ -14,9 +14,7 @@
 mod event;
 pub mod status;
 
-use std::time::Duration;
-
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -313,7 +311,9 @@ impl OrderRecord {
         let Some(within) = self.approve_within_ms else {
             return Ok(self);
         };
-        let until = self.not_before(at) + Duration::from_millis(within);
+        let within = SignedDuration::from_millis(i64::try_from(within).unwrap_or(i64::MAX));
+        let at = self.not_before(at);
+        let until = at.saturating_add(within).unwrap_or(Timestamp::MAX);
         self.apply(Step::ApprovalRequested { until }, at)
     }
 
