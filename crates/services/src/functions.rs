@@ -83,7 +83,7 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
 /// Named steps, wherever they happen.
 const NAMED: &[(&str, &str, &str)] = &[
     ("now", "clock.rs", "now"),
-    ("carrier.book", SHIPPING, "book"),
+    ("carrier.book", SHIPPING, "initiate_shipment"),
     ("carrier.find_out", SHIPPING, "leave_nothing_behind"),
     ("carrier.cancel", SHIPPING, "call_back"),
     ("provider.request", PAYMENT, "request_payment"),
@@ -317,7 +317,7 @@ fn of_sleep(handler: Handler, before: Option<&str>) -> Option<Source> {
         (order_fulfillment::RUN, _) => (WORKFLOW, "deliver"),
         (user_session::AWAIT_PAYMENT, _) => (ATTEMPT, "await_payment"),
         (handler, _) if matches!(handler.service, PAYMENT_SERVICE | SHIPPING_SERVICE) => {
-            ("outside.rs", "ask")
+            ("outside.rs", "ask_when")
         }
         _ => return None,
     };

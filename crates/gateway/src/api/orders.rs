@@ -21,7 +21,7 @@ use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::restate::journal::{self, Journal};
 use crate::shop::orders::{document, elapsed_ms, find, list_document, named};
-use crate::storage::orders::{self as queries, Filter, Summary};
+use crate::storage::orders::{self as queries, Filter, Summary, Total};
 
 /// Orders on a page of the API.
 const PER_PAGE: u32 = 25;
@@ -71,7 +71,8 @@ impl OrderQuery {
 #[schema(as = Orders)]
 struct Listing {
     orders: Vec<Listed>,
-    total: i64,
+    #[serde(flatten)]
+    total: Total,
     #[serde(flatten)]
     page: Pagination,
 }

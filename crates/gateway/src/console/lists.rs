@@ -8,7 +8,7 @@ use super::shell::{order_href, short};
 use super::status_style::Chip;
 use crate::clock::timestamp;
 use crate::http::pagination::Pagination;
-use crate::storage::orders::Summary;
+use crate::storage::orders::{Summary, Total};
 
 /// An order in a table.
 #[derive(Debug, Clone, Serialize)]
@@ -54,8 +54,8 @@ impl OrderRow {
 pub struct Pages {
     /// From 1.
     pub page: u32,
-    /// The last one.
-    pub last: u32,
+    /// The last one, if so many are counted.
+    pub last: Option<u32>,
     /// Whether one is past it.
     pub is_past: bool,
     /// The page before; the last one, for who is past it.
@@ -66,15 +66,19 @@ pub struct Pages {
 
 impl Pages {
     /// `href` makes the address of a page.
-    pub fn of(page: Pagination, total: i64, href: impl Fn(u32) -> String) -> Self {
-        let last = (total.max(1) - 1) / page.limit() + 1;
-        let last = u32::try_from(last).unwrap_or(u32::MAX);
+    pub fn of(page: Pagination, total: Total, href: impl Fn(u32) -> String) -> Self {
+        let known = (total.total.max(1) - 1) / page.limit() + 1;
+        let known = u32::try_from(known).unwrap_or(u32::MAX);
+        // More than are counted: there may be a next page, and nobody knows the last.
+        let last = total.total_exact.then_some(known);
         Self {
             page: page.page,
             last,
-            is_past: total > 0 && page.page > last,
-            previous: (page.page > 1).then(|| href((page.page - 1).min(last))),
-            next: (page.page < last).then(|| href(page.page + 1)),
+            is_past: total.total > 0 && last.is_some_and(|last| page.page > last),
+            previous: (page.page > 1).then(|| href((page.page - 1).min(last.unwrap_or(u32::MAX)))),
+            next: last
+                .is_none_or(|last| page.page < last)
+                .then(|| href(page.page + 1)),
         }
     }
 }
@@ -99,12 +103,20 @@ mod tests {
 
     #[test]
     fn pages_know_their_neighbours() {
-        let pages = |page, total| {
+        let pages_of = |page, total| {
             Pages::of(Pagination { page, per_page: 25 }, total, |n| {
                 href("/orders", &[("q", "a b"), ("page", &n.to_string())])
             })
         };
-        assert_eq!(pages(1, 0).last, 1);
+        let pages = |page, total| pages_of(page, Total::exactly(total));
+        let many = Total {
+            total: 10_000,
+            total_exact: false,
+        };
+        let beyond = pages_of(401, many);
+        assert_eq!((beyond.last, beyond.is_past), (None, false));
+        assert_eq!(beyond.next.as_deref(), Some("/orders?q=a+b&page=402"));
+        assert_eq!(pages(1, 0).last, Some(1));
         assert!(pages(3, 26).is_past && !pages(2, 26).is_past);
         assert!(
             !pages(9, 0).is_past,

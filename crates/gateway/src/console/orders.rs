@@ -12,7 +12,7 @@ use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::shop::orders;
-use crate::storage::orders as queries;
+use crate::storage::orders::{self as queries, Total};
 
 /// Orders on a page.
 const PER_PAGE: u32 = 25;
@@ -44,6 +44,8 @@ pub struct OrderList {
     pub orders: Vec<OrderRow>,
     /// How many there are.
     pub total: i64,
+    /// Whether there are no more than that.
+    pub total_exact: bool,
     /// Where one is in the list.
     pub pages: Pages,
 }
@@ -66,10 +68,10 @@ impl OrderList {
         status: Option<OrderStatus>,
         page: Pagination,
         orders: Vec<OrderRow>,
-        total: i64,
+        total: Total,
     ) -> Self {
         let status = status.map_or("", OrderStatus::as_str).to_owned();
-        let pages = Pages::of(page, total, |number| {
+        let href = |number: u32| {
             lists::href(
                 action,
                 &[
@@ -78,7 +80,12 @@ impl OrderList {
                     ("page", &number.to_string()),
                 ],
             )
-        });
+        };
+        let mut pages = Pages::of(page, total, href);
+        if orders.is_empty() && total.total > 0 && pages.last.is_none() {
+            pages.is_past = true;
+            pages.previous = Some(href(1));
+        }
         Self {
             action,
             q,
@@ -92,7 +99,8 @@ impl OrderList {
                 .collect(),
             with_user,
             orders,
-            total,
+            total: total.total,
+            total_exact: total.total_exact,
             pages,
         }
     }
@@ -178,7 +186,7 @@ pub(super) mod tests {
                 per_page: 5,
             };
             let list = |action, with_user, q: &str, status, orders: Vec<OrderRow>| {
-                let total = i64::try_from(orders.len()).unwrap();
+                let total = Total::exactly(i64::try_from(orders.len()).unwrap());
                 Self::of(action, with_user, q.into(), status, page, orders, total)
             };
             vec![

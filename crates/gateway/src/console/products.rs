@@ -13,6 +13,7 @@ use crate::http::problem::Problem;
 use crate::shop::catalog;
 use crate::storage::catalog as queries;
 use crate::storage::catalog::{Filter, Product};
+use crate::storage::orders::Total;
 
 /// Products on a page.
 const PER_PAGE: u32 = 24;
@@ -135,7 +136,7 @@ impl ProductList {
     ) -> Self {
         let q = filter.q.clone().unwrap_or_default();
         let category = filter.category.clone().unwrap_or_default();
-        let pages = Pages::of(page, total, |number| {
+        let pages = Pages::of(page, Total::exactly(total), |number| {
             lists::href(
                 "/products",
                 &[

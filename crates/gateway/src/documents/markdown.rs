@@ -232,8 +232,9 @@ fn past_end(out: &mut String, shown: usize, total: i64, list: &str) {
 }
 
 /// A list of orders.
-pub fn orders(rows: &[OrderRow<'_>], total: i64) -> String {
-    let mut out = format!("# Orders\n\n{} of {total} shown.\n\n", rows.len());
+pub fn orders(rows: &[OrderRow<'_>], total: i64, is_exact: bool) -> String {
+    let more = if is_exact { "" } else { "more than " };
+    let mut out = format!("# Orders\n\n{} of {more}{total} shown.\n\n", rows.len());
     past_end(&mut out, rows.len(), total, "/orders");
     line(
         &mut out,
@@ -614,7 +615,7 @@ mod tests {
             total: Cents(1),
             since: samples::at(0),
         };
-        assert_isolated(&orders(&[row()], 1));
+        assert_isolated(&orders(&[row()], 1, true));
         assert_isolated(&approvals(&[row()]));
         let tiles = [(HOSTILE, HOSTILE)];
         assert_isolated(&dashboard(tiles.into_iter(), std::iter::empty()));
@@ -629,9 +630,10 @@ mod tests {
 
     #[test]
     fn a_page_past_the_end_leads_back() {
-        assert!(orders(&[], 26).contains("[back to the first](/orders)"));
+        assert!(orders(&[], 26, true).contains("[back to the first](/orders)"));
         assert!(products(&[], 26).contains("[back to the first](/products)"));
-        assert!(!orders(&[], 0).contains("past the end"));
+        assert!(orders(&[], 10, false).contains("0 of more than 10 shown"));
+        assert!(!orders(&[], 0, true).contains("past the end"));
     }
 
     #[test]

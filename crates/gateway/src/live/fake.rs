@@ -119,7 +119,7 @@ impl Fake {
         self.inner.lock().unwrap().state.insert(key, value);
     }
 
-    /// A workflow's record and head.
+    /// A workflow's record.
     pub(super) fn hold_workflow(&self, record: &OrderRecord) {
         let of = record.order_id.as_str();
         self.hold(ORDER_FULFILLMENT_WORKFLOW, of, RECORD, record);
@@ -167,7 +167,7 @@ async fn query(State(fake): State<Fake>, Json(question): Json<Value>) -> Respons
         .iter()
         .filter(|((service, of, key), _)| {
             if versions {
-                return key != RECORD && key != BASKET;
+                return key != BASKET;
             }
             let by_key = sql.contains("service_key IN");
             sql.contains(service)
@@ -176,7 +176,7 @@ async fn query(State(fake): State<Fake>, Json(question): Json<Value>) -> Respons
                 && (!sql.contains("AND key IN") || sql.contains(&format!("'{key}'")))
         })
         .map(|((service, of, key), value)| {
-            let beginning = versions && key.starts_with(MARKER);
+            let beginning = versions && (key == RECORD || key.starts_with(MARKER));
             let value = if beginning {
                 &value[..value.len().min(96)]
             } else {

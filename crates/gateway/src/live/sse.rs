@@ -2,8 +2,8 @@
 //! whenever what it shows has changed.
 //!
 //! A stream holds no queue. When it is woken it renders the state of now and
-//! sends the parts that differ from what it sent last, at most about ten times
-//! a second; a slow reader skips what lies between. So a stream that is opened
+//! sends the parts that differ from what it sent last, at once after some quiet and
+//! about ten times a second when there is none; a slow reader skips what lies between. So a stream that is opened
 //! again, at any gateway and at any time, shows the truth.
 //!
 //! [`show`] keeps one view right; [`show_windows`] does so for several windows of
@@ -14,6 +14,7 @@
 //! Streams are not compressed (tower-http leaves `text/event-stream` alone):
 //! each event leaves at once.
 
+mod pace;
 mod permits;
 mod triggers;
 mod view;
@@ -28,7 +29,6 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, StreamExt as _};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::problem::Problem;
@@ -86,7 +86,7 @@ where
     state.first = false;
     state.due = None;
     state.ready = Some(first);
-    state.rendered_at = Some(Instant::now());
+    state.painted();
     // What is refused later ends the stream: it is said when it is opened again.
     let events = state
         .news()
@@ -137,6 +137,7 @@ mod tests {
     use tokio::sync::watch;
     use waybill_domain::ids::Username;
 
+    use super::pace::EACH;
     use super::permits::*;
     use super::view::*;
     use super::*;
@@ -330,7 +331,7 @@ mod tests {
         // Nothing changes any more, and nothing is painted.
         let painted = board.painted.load(Ordering::SeqCst);
         assert_eq!(painted, 4);
-        assert!(timeout(5 * COALESCE, stream.next()).await.is_err());
+        assert!(timeout(5 * EACH, stream.next()).await.is_err());
         assert_eq!(board.painted.load(Ordering::SeqCst), painted);
         live.close().await;
     }
@@ -539,7 +540,7 @@ mod tests {
         heard_until(&mut stream, &["window a", "sign in"]).await;
         assert_eq!(board.painted.load(Ordering::SeqCst), 0);
         // It is not asked for again and again.
-        assert!(timeout(5 * COALESCE, stream.next()).await.is_err());
+        assert!(timeout(5 * EACH, stream.next()).await.is_err());
         live.close().await;
     }
 

@@ -569,17 +569,17 @@ mod tests {
         assert_eq!(
             functions("OrderFulfillmentWorkflow.Run"),
             [
-                "crates/services/src/shipping.rs book".to_owned(),
+                "crates/services/src/shipping.rs initiate_shipment".to_owned(),
                 format!("{of_run} capture"),
                 format!("{of_run} until_done"),
                 format!("{of_run} run"),
-                format!("{of_run} write"),
+                format!("{of_run} keep"),
                 format!("{of_run} await_approval"),
             ]
         );
         assert_eq!(
             functions("UserSession.AwaitPayment")[3],
-            "crates/services/src/user_session/attempt.rs await_outcome"
+            "crates/services/src/user_session/attempt.rs await_payment"
         );
     }
 

@@ -14,7 +14,7 @@ use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Infra;
-use crate::storage::orders::{self as queries, Summary};
+use crate::storage::orders::{self as queries, Summary, Total};
 use crate::storage::users;
 
 /// The full id of what a caller names: their own orders also without their
@@ -116,8 +116,8 @@ pub fn rows(orders: &[Summary]) -> Vec<markdown::OrderRow<'_>> {
 }
 
 /// A list of orders as a Markdown document.
-pub fn list_document(orders: &[Summary], total: i64) -> String {
-    markdown::orders(&rows(orders), total)
+pub fn list_document(orders: &[Summary], total: Total) -> String {
+    markdown::orders(&rows(orders), total.total, total.total_exact)
 }
 
 /// An order as a Markdown document.

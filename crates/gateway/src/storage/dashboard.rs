@@ -31,8 +31,8 @@ pub struct Overdue {
     pub undoing: Option<String>,
 }
 
-const REVENUE: &str = "SELECT (SELECT coalesce(sum(total_cents), 0) FROM orders
-             WHERE status = 'delivered' AND ended_at IS NOT NULL),
+const REVENUE: &str = "SELECT coalesce(
+                (SELECT total_cents FROM order_totals WHERE status = 'delivered'), 0),
             (SELECT coalesce(sum(amount_cents), 0) FROM orders
              JOIN order_payments USING (order_id)
              WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit')
@@ -56,7 +56,7 @@ pub async fn delivery_times(db: &Db, latest: i64) -> sqlx::Result<Vec<i64>> {
 }
 
 const PLACED_PER_MINUTE: &str =
-    "SELECT created_at / 60000, count(*) FROM orders WHERE created_at >= ? * 60000 GROUP BY 1";
+    "SELECT created_at / 60000, count(*) FROM orders WHERE id >= ? * 60000 << 20 GROUP BY 1";
 
 /// Orders placed in each minute since `first`, a minute since the epoch.
 pub async fn placed_per_minute(db: &Db, first: i64) -> sqlx::Result<Vec<(i64, i64)>> {
@@ -128,16 +128,15 @@ pub async fn with_a_workflow(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::orders::COUNTS;
 
     /// 20,000 orders: most delivered, the newest under way.
     async fn a_shop() -> (tempfile::TempDir, Db) {
         let (folder, db) = crate::storage::db::temporary().await;
         sqlx::query(
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
-             INSERT INTO orders (order_id, user_id, version, status, created_at, updated_at, status_since,
+             INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at, status_since,
                                  wait_until, ended_at, total_cents, pieces, search_text, record)
-             SELECT 'alice.' || n, 'alice', 1, iif(n > 19900, 'in_transit', 'delivered'), n * 1000, 0,
+             SELECT n * 1000 << 20, 'alice.' || n, 'alice', 1, iif(n > 19900, 'in_transit', 'delivered'), n * 1000, 0,
                     n * 1000, iif(n > 19900, n * 1000 + 5000, NULL),
                     iif(n > 19900, NULL, n * 1000 + 8000), 100, 1, 'x', '{}'
              FROM numbers",
@@ -147,7 +146,7 @@ mod tests {
         .unwrap();
         sqlx::query(
             "INSERT INTO order_payments (order_id, attempt, status, amount_cents)
-             SELECT order_id, 1, iif(id % 2, 'captured', 'authorized'), 100 FROM orders",
+             SELECT order_id, 1, iif(created_at / 1000 % 2, 'captured', 'authorized'), 100 FROM orders",
         )
         .execute(&db.write)
         .await
@@ -196,7 +195,6 @@ mod tests {
     async fn every_number_comes_from_an_index() {
         let (_folder, db) = a_shop().await;
         for sql in [
-            COUNTS,
             REVENUE,
             DELIVERY_TIMES,
             PLACED_PER_MINUTE,
@@ -209,7 +207,9 @@ mod tests {
                     .await
                     .unwrap();
             let plan: Vec<_> = plan.into_iter().map(|row| row.3).collect();
-            let indexed = plan.iter().any(|step| step.contains("INDEX"));
+            let indexed = plan
+                .iter()
+                .any(|step| step.contains("INDEX") || step.contains("PRIMARY KEY"));
             let scans = plan
                 .iter()
                 .any(|step| step.starts_with("SCAN orders") && !step.contains("COVERING INDEX"));

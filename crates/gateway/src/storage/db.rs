@@ -152,6 +152,84 @@ pub(crate) async fn temporary() -> (tempfile::TempDir, Db) {
 mod tests {
     use super::*;
 
+    /// A file of before 0003 keeps its orders, in the order in which they were placed.
+    #[tokio::test]
+    async fn orders_of_an_older_file_are_numbered_by_their_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&file)
+            .create_if_missing(true)
+            .foreign_keys(true);
+        let mut old = options.connect().await.unwrap();
+        for migration in MIGRATIONS.iter().filter(|it| it.version < 3) {
+            sqlx::raw_sql(migration.sql.clone())
+                .execute(&mut old)
+                .await
+                .unwrap();
+        }
+        for (order, status, created_at) in [
+            ("alice.second", "delivered", 2000),
+            ("alice.first", "delivered", 1000),
+            ("bob.with-it", "in_transit", 2000),
+        ] {
+            sqlx::query(
+                "INSERT INTO orders (order_id, user_id, version, status, created_at, updated_at,
+                                     status_since, total_cents, pieces, search_text, record)
+                 VALUES (?1, 'alice', 1, ?2, ?3, 0, 0, 100, 1, 'widget ' || ?1, '{}')",
+            )
+            .bind(order)
+            .bind(status)
+            .bind(created_at)
+            .execute(&mut old)
+            .await
+            .unwrap();
+            sqlx::query("INSERT INTO order_events VALUES (?, 1, 0, 'order_placed', '')")
+                .bind(order)
+                .execute(&mut old)
+                .await
+                .unwrap();
+        }
+        let third = MIGRATIONS.iter().find(|it| it.version == 3).unwrap();
+        sqlx::raw_sql(third.sql.clone())
+            .execute(&mut old)
+            .await
+            .unwrap();
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, order_id FROM orders ORDER BY id")
+                .fetch_all(&mut old)
+                .await
+                .unwrap();
+        let number = |at: i64, of: i64| (at << 20) + of;
+        let expected = [
+            (number(1000, 0), "alice.first".to_owned()),
+            (number(2000, 0), "alice.second".to_owned()),
+            (number(2000, 1), "bob.with-it".to_owned()),
+        ];
+        assert_eq!(rows, expected);
+        let found: Vec<i64> = sqlx::query_scalar(
+            "SELECT rowid FROM orders_search
+             WHERE orders_search MATCH '{search_text} : \"wid\"* AND {search_status} : \"delivered\"'
+             ORDER BY rowid DESC",
+        )
+        .fetch_all(&mut old)
+        .await
+        .unwrap();
+        assert_eq!(found, [expected[1].0, expected[0].0]);
+        let totals: Vec<(String, i64, i64)> =
+            sqlx::query_as("SELECT * FROM order_totals ORDER BY status")
+                .fetch_all(&mut old)
+                .await
+                .unwrap();
+        let total = |status: &str, orders| (status.to_owned(), orders, orders * 100);
+        assert_eq!(totals, [total("delivered", 2), total("in_transit", 1)]);
+        let events: i64 = sqlx::query_scalar("SELECT count(*) FROM order_events")
+            .fetch_one(&mut old)
+            .await
+            .unwrap();
+        assert_eq!(events, 3, "nothing of an order is lost");
+    }
+
     #[tokio::test]
     async fn a_missing_folder_is_created_and_the_file_is_in_wal_mode() {
         let folder = tempfile::tempdir().unwrap();

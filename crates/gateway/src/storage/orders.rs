@@ -45,10 +45,42 @@ pub struct Filter {
     pub q: Option<String>,
 }
 
-/// Matches of a search that are looked up and sorted one by one. When there are
-/// more it is cheaper to walk the newest orders and ask of each whether it is
-/// one of them (at 100,000 orders and 50,000 matches: 20 times).
-const FEW_MATCHES: i64 = 1_000;
+/// Orders are counted so far: nobody pages further, and counting costs as much as there
+/// is to count.
+const COUNTED: i64 = 10_000;
+/// Letters of a word that its index knows (`prefix` in the migration). Of a longer
+/// word the first so many have to match.
+const LETTERS: usize = 12;
+
+/// How many there are, as far as they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Total {
+    /// So many.
+    pub total: i64,
+    /// Whether these are all. If not, there are more than `total`.
+    pub total_exact: bool,
+}
+
+impl Total {
+    /// All of them.
+    pub fn exactly(total: i64) -> Self {
+        Self {
+            total,
+            total_exact: true,
+        }
+    }
+
+    /// What a count says that ends one past [`COUNTED`].
+    fn of(counted: i64) -> Self {
+        Self {
+            total: counted.min(COUNTED),
+            total_exact: counted <= COUNTED,
+        }
+    }
+}
+
+const SUMMARY: &str = "SELECT order_id, user_id, status, undoing, total_cents, pieces, created_at, \
+     updated_at, status_since, wait_until FROM orders";
 
 /// One page of the orders that `filter` lets through, newest first, and how
 /// many there are.
@@ -56,97 +88,111 @@ pub async fn orders(
     db: &Db,
     filter: &Filter,
     page: Pagination,
-) -> sqlx::Result<(Vec<Summary>, i64)> {
-    let search = match &filter.q {
-        Some(q) => match Search::new(db, q).await? {
-            Some(search) => Some(search),
-            None => return Ok((Vec::new(), 0)),
+) -> sqlx::Result<(Vec<Summary>, Total)> {
+    let (mut orders, mut count) = match &filter.q {
+        Some(q) => match all_words(q) {
+            Some(words) => {
+                let search = matching(filter, &words);
+                (found(&search, page), matches(&search))
+            }
+            // Nothing in it is a word.
+            None => return Ok((Vec::new(), Total::exactly(0))),
         },
-        None => None,
+        None => (listed(filter, page), number(filter)),
     };
-    let total = match &search {
-        Some(search) if filter.owner.is_none() && filter.status.is_none() => search.matches,
-        _ => {
-            narrowed("SELECT count(*) FROM orders", filter, search.as_ref())
-                .build_query_scalar()
-                .fetch_one(&db.read)
-                .await?
-        }
+    let orders = orders.build_query_as().fetch_all(&db.read);
+    let count = count.build_query_scalar::<i64>().fetch_one(&db.read);
+    let (orders, count) = tokio::try_join!(orders, count)?;
+    let is_sum = filter.q.is_none() && filter.owner.is_none();
+    let total = if is_sum {
+        Total::exactly(count)
+    } else {
+        Total::of(count)
     };
-    let orders = selected(filter, search.as_ref(), page)
-        .build_query_as()
-        .fetch_all(&db.read)
-        .await?;
     Ok((orders, total))
 }
 
-/// Words to search for, and how many orders have them all.
-struct Search {
-    words: String,
-    matches: i64,
-}
-
-impl Search {
-    /// `None` when there is nothing to find: no word in `q`, or no match.
-    async fn new(db: &Db, q: &str) -> sqlx::Result<Option<Self>> {
-        let Some(words) = all_words(q) else {
-            return Ok(None);
-        };
-        let matches: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM orders_search WHERE orders_search MATCH ?")
-                .bind(&words)
-                .fetch_one(&db.read)
-                .await?;
-        Ok((matches > 0).then_some(Self { words, matches }))
-    }
-}
-
-fn selected(filter: &Filter, search: Option<&Search>, page: Pagination) -> QueryBuilder<Sqlite> {
-    let mut query = narrowed(
-        "SELECT order_id, user_id, status, undoing, total_cents, pieces, created_at, updated_at,
-                status_since, wait_until FROM orders",
-        filter,
-        search,
-    );
+/// Orders by their index.
+fn listed(filter: &Filter, page: Pagination) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(SUMMARY);
+    narrow(&mut query, filter);
     query
-        .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+        .push(" ORDER BY id DESC LIMIT ")
         .push_bind(page.limit())
         .push(" OFFSET ")
         .push_bind(page.offset());
     query
 }
 
-/// `select` with what `filter` asks for. A `+` keeps the planner, which knows
-/// nothing of how many match, from taking the index of that column.
-fn narrowed(
-    select: &'static str,
-    filter: &Filter,
-    search: Option<&Search>,
-) -> QueryBuilder<Sqlite> {
-    let few = search.is_some_and(|search| search.matches <= FEW_MATCHES);
-    let mut query = QueryBuilder::new(select);
+/// How many of those there are: a customer's are counted, everybody's are known.
+fn number(filter: &Filter) -> QueryBuilder<Sqlite> {
+    let mut query;
+    if filter.owner.is_some() {
+        query = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM orders");
+        narrow(&mut query, filter);
+        query.push(" LIMIT ").push_bind(COUNTED + 1).push(")");
+    } else {
+        query = QueryBuilder::new("SELECT coalesce(sum(orders), 0) FROM order_totals");
+        narrow(&mut query, filter);
+    }
+    query
+}
+
+fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &Filter) {
     let mut glue = " WHERE ";
     if let Some(owner) = &filter.owner {
         query
             .push(glue)
-            .push(if few { "+user_id = " } else { "user_id = " })
-            .push_bind(owner.as_str().to_owned());
+            .push("user_id = ")
+            .push_bind(owner.to_string());
         glue = " AND ";
     }
     if let Some(status) = filter.status {
         query
             .push(glue)
-            .push(if few { "+status = " } else { "status = " })
+            .push("status = ")
             .push_bind(status.as_str());
-        glue = " AND ";
     }
-    if let Some(search) = search {
-        query
-            .push(glue)
-            .push(if few { "id" } else { "+id" })
-            .push(" IN (SELECT rowid FROM orders_search WHERE orders_search MATCH ")
-            .push_bind(search.words.clone())
-            .push(")");
+}
+
+/// Orders by the search, whose rows stand in the order of their numbers, too.
+fn found(search: &str, page: Pagination) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(SUMMARY);
+    query
+        .push(" WHERE id IN (SELECT rowid FROM orders_search WHERE orders_search MATCH ")
+        .push_bind(search.to_owned())
+        .push(" ORDER BY rowid DESC LIMIT ")
+        .push_bind(page.limit())
+        .push(" OFFSET ")
+        .push_bind(page.offset())
+        .push(") ORDER BY id DESC");
+    query
+}
+
+/// How many of those there are, as far as they are counted.
+fn matches(search: &str) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(
+        "SELECT count(*) FROM (SELECT 1 FROM orders_search WHERE orders_search MATCH ",
+    );
+    query
+        .push_bind(search.to_owned())
+        .push(" LIMIT ")
+        .push_bind(COUNTED + 1)
+        .push(")");
+    query
+}
+
+/// The FTS5 query for orders with these words, of that owner and status. Owner and
+/// status are one word each, as the migration makes them.
+fn matching(filter: &Filter, words: &str) -> String {
+    let mut query = format!("{{search_text}} : ({words})");
+    if let Some(owner) = &filter.owner {
+        let owner = hex::encode(owner.as_str());
+        query.push_str(&format!(" AND {{search_owner}} : \"u{owner}\""));
+    }
+    if let Some(status) = filter.status {
+        let status = status.as_str().replace('_', "");
+        query.push_str(&format!(" AND {{search_status}} : \"{status}\""));
     }
     query
 }
@@ -157,7 +203,8 @@ fn all_words(q: &str) -> Option<String> {
     let words: Vec<_> = q
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
-        .map(|word| format!("\"{word}\"*"))
+        .map(|word| word.chars().take(LETTERS).collect::<String>())
+        .map(|beginning| format!("\"{beginning}\"*"))
         .collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
@@ -186,7 +233,7 @@ pub async fn order_of_awakeable(db: &Db, awakeable_id: &str) -> sqlx::Result<Opt
 }
 
 /// How many orders have each status.
-pub(super) const COUNTS: &str = "SELECT status, count(*) FROM orders GROUP BY status";
+const COUNTS: &str = "SELECT status, orders FROM order_totals";
 
 /// How many orders have each status; of one user, or of everybody.
 pub async fn counts(db: &Db, owner: Option<&Username>) -> sqlx::Result<Vec<(String, i64)>> {
@@ -237,7 +284,7 @@ pub async fn newest_open(db: &Db, whose: Option<&Username>) -> sqlx::Result<Opti
     };
     let sql = format!(
         "SELECT record FROM orders WHERE id =
-             (SELECT id FROM orders WHERE {of} {open} ORDER BY created_at DESC LIMIT 1)"
+             (SELECT id FROM orders WHERE {of} {open} ORDER BY id DESC LIMIT 1)"
     );
     let mut query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql));
     if let Some(user) = whose {
@@ -261,9 +308,9 @@ mod tests {
         let (folder, db) = db::temporary().await;
         sqlx::query(
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
-             INSERT INTO orders (order_id, user_id, version, status, created_at, updated_at,
+             INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at,
                                  status_since, total_cents, pieces, search_text, record)
-             SELECT iif(n % 3 = 0, 'bob', 'alice') || '.ord-' || n, iif(n % 3 = 0, 'bob', 'alice'), 1,
+             SELECT n * 1000 << 20, iif(n % 3 = 0, 'bob', 'alice') || '.ord-' || n, iif(n % 3 = 0, 'bob', 'alice'), 1,
                     iif(n % 4 = 0, 'delivered', 'awaiting_approval'), n * 1000, 0, 0, 100, 1,
                     'ord-' || n || iif(n % 3 = 0, ' bob', ' alice') || ' P001 Widget A, déjà vu 50% txn-' || n, '{}'
              FROM numbers",
@@ -295,8 +342,9 @@ mod tests {
 
     async fn ids(db: &Db, filter: &Filter, page: Pagination) -> (Vec<String>, i64) {
         let (orders, total) = orders(db, filter, page).await.unwrap();
+        assert!(total.total_exact);
         let ids = orders.into_iter().map(|order| order.order_id).collect();
-        (ids, total)
+        (ids, total.total)
     }
 
     #[tokio::test]
@@ -358,14 +406,75 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_matches_and_few_give_the_same_orders() {
-        let (_folder, db) = with_orders(FEW_MATCHES + 500).await;
-        let (many, total) = ids(&db, &searching("widget"), page(1, 20)).await;
-        assert_eq!(total, FEW_MATCHES + 500);
-        assert_eq!(many, ids(&db, &Filter::default(), page(1, 20)).await.0);
-        let (few, total) = ids(&db, &searching("bob"), page(1, 20)).await;
-        assert_eq!(total, 500);
-        assert_eq!(few, ids(&db, &bobs(), page(1, 20)).await.0);
+    async fn many_are_counted_so_far_and_shown_from_the_newest() {
+        let (_folder, db) = with_orders(COUNTED * 2).await;
+        for (filter, counted) in [
+            (Filter::default(), Total::exactly(COUNTED * 2)),
+            (searching("widget"), Total::of(COUNTED + 1)),
+            (bobs(), Total::exactly(COUNTED * 2 / 3)),
+            (
+                Filter {
+                    q: Some("widget".into()),
+                    ..bobs()
+                },
+                Total::exactly(COUNTED * 2 / 3),
+            ),
+        ] {
+            let (found, total) = orders(&db, &filter, page(2, 20)).await.unwrap();
+            assert_eq!(total, counted, "{filter:?}");
+            let everything = Filter { q: None, ..filter };
+            let (all, _) = orders(&db, &everything, page(2, 20)).await.unwrap();
+            assert_eq!(found, all);
+        }
+        let more = Total::of(COUNTED + 1);
+        assert_eq!((more.total, more.total_exact), (COUNTED, false));
+    }
+
+    #[tokio::test]
+    async fn search_keeps_to_one_customer_and_status() {
+        let (_folder, db) = with_orders(24).await;
+        sqlx::query(
+            "INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at,
+                                 status_since, total_cents, pieces, search_text, record)
+             SELECT id + 1, 'bob-b.1', 'bob-b', 1, status, created_at, 0, 0, 100, 1, search_text, '{}'
+             FROM orders WHERE order_id = 'bob.ord-24'",
+        )
+        .execute(&db.write)
+        .await
+        .unwrap();
+        let of = |owner: &str, status| Filter {
+            owner: Some(Username::parse(owner).unwrap()),
+            status: Some(status),
+            q: Some("widget".into()),
+        };
+        let delivered = OrderStatus::Delivered;
+        let found = ids(&db, &of("bob-b", delivered), page(1, 9)).await;
+        assert_eq!(found, (vec!["bob-b.1".to_owned()], 1));
+        let found = ids(&db, &of("bob", delivered), page(1, 9)).await;
+        let bobs = ["bob.ord-24", "bob.ord-12"].map(str::to_owned);
+        assert_eq!(found, (bobs.to_vec(), 2));
+        sqlx::query("UPDATE orders SET status = 'in_transit' WHERE order_id = 'bob.ord-12'")
+            .execute(&db.write)
+            .await
+            .unwrap();
+        assert_eq!(ids(&db, &of("bob", delivered), page(1, 9)).await.1, 1);
+        let moving = of("bob", OrderStatus::InTransit);
+        assert_eq!(ids(&db, &moving, page(1, 9)).await.1, 1);
+    }
+
+    #[tokio::test]
+    async fn of_a_long_word_the_first_letters_count() {
+        let (_folder, db) = with_orders(1).await;
+        let text = "UPDATE orders SET search_text = 'Internationally'";
+        sqlx::query(text).execute(&db.write).await.unwrap();
+        for (q, total) in [
+            ("international", 1),
+            ("internationally", 1),
+            ("internationalized", 1),
+            ("internet", 0),
+        ] {
+            assert_eq!(ids(&db, &searching(q), page(1, 5)).await.1, total, "{q}");
+        }
     }
 
     #[tokio::test]
@@ -383,44 +492,16 @@ mod tests {
         assert_eq!(ids(&db, &searching("renamed"), page(1, 5)).await.1, 1);
     }
 
-    /// Lists must stay fast at 100,000 orders: each way through them has its
-    /// index, and only few rows are ever sorted.
+    /// Lists must take the same time with a million orders: each way through them
+    /// has its index, and nothing is ever sorted or read to its end.
     #[tokio::test]
     async fn no_list_scans_or_sorts_the_table() {
         let (_folder, db) = db::temporary().await;
-        let many = Search {
-            words: "\"a\"*".into(),
-            matches: FEW_MATCHES + 1,
-        };
-        let few = Search {
-            words: "\"a\"*".into(),
-            matches: 1,
-        };
         let delivered = |filter: Filter| Filter {
             status: Some(OrderStatus::Delivered),
             ..filter
         };
-        for (filter, search, index, sorts) in [
-            (Filter::default(), None, "orders_by_created", false),
-            (
-                delivered(Filter::default()),
-                None,
-                "orders_by_status",
-                false,
-            ),
-            (bobs(), None, "orders_by_user", false),
-            (delivered(bobs()), None, "orders_by_user_and_status", false),
-            (Filter::default(), Some(&many), "orders_by_created", false),
-            (
-                delivered(bobs()),
-                Some(&many),
-                "orders_by_user_and_status",
-                false,
-            ),
-            (Filter::default(), Some(&few), "INTEGER PRIMARY KEY", true),
-            (delivered(bobs()), Some(&few), "INTEGER PRIMARY KEY", true),
-        ] {
-            let query = selected(&filter, search, page(1, 25));
+        let plan_of = async |query: &QueryBuilder<Sqlite>| {
             let explained = format!("EXPLAIN QUERY PLAN {}", query.sql().as_str());
             let plan: Vec<String> = sqlx::query(sqlx::AssertSqlSafe(explained))
                 .fetch_all(&db.read)
@@ -429,10 +510,33 @@ mod tests {
                 .iter()
                 .map(|row| row.get("detail"))
                 .collect();
-            let plan = plan.join("\n");
+            plan.join("\n")
+        };
+        for (filter, index) in [
+            (Filter::default(), "SCAN orders"),
+            (delivered(Filter::default()), "orders_by_status (status=?)"),
+            (bobs(), "orders_by_user (user_id=?)"),
+            (
+                delivered(bobs()),
+                "orders_by_user_and_status (user_id=? AND status=?)",
+            ),
+        ] {
+            let plan = plan_of(&listed(&filter, page(1, 25))).await;
             assert!(plan.contains(index), "{filter:?}: {plan}");
-            assert_eq!(plan.contains("TEMP B-TREE"), sorts, "{filter:?}: {plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
         }
+        for (query, index) in [
+            (number(&Filter::default()), "order_totals"),
+            (number(&bobs()), "COVERING INDEX orders_by_user"),
+            (matches("\"a\"*"), "orders_search VIRTUAL TABLE"),
+            (found("\"a\"*", page(1, 25)), "INTEGER PRIMARY KEY"),
+        ] {
+            let plan = plan_of(&query).await;
+            assert!(plan.contains(index), "{plan}");
+        }
+        // The matches come from the index in their order: only a page is put together.
+        let plan = plan_of(&found("\"a\"*", page(1, 25))).await;
+        assert!(!plan.contains("ORDER BY"), "{plan}");
     }
 
     #[tokio::test]

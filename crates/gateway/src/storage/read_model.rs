@@ -284,9 +284,11 @@ async fn upsert_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::
         .map(|line| i64::from(line.quantity))
         .sum();
     sqlx::query(
-        "INSERT INTO orders (order_id, user_id, version, status, undoing, created_at, updated_at,
+        "INSERT INTO orders (id, order_id, user_id, version, status, undoing, created_at, updated_at,
                              status_since, wait_until, ended_at, total_cents, pieces, search_text, record)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         VALUES ((SELECT coalesce(max(id) + 1, ?6 << 20) FROM orders
+                  WHERE id >= ?6 << 20 AND id < (?6 + 1) << 20),
+                 ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          ON CONFLICT (order_id) DO UPDATE SET
              version = ?3, status = ?4, undoing = ?5, updated_at = ?7, status_since = ?8,
              wait_until = ?9, ended_at = ?10, total_cents = ?11, pieces = ?12, search_text = ?13,

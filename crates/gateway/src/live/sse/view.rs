@@ -9,13 +9,12 @@ use datastar::DatastarEvent;
 use futures::stream;
 use tokio::time::{Instant, sleep_until};
 
+use super::pace::Pace;
 use super::permits::StreamPermit;
 use super::triggers::Triggers;
 use crate::http::problem::Problem;
 use crate::live::backoff::Backoff;
 
-/// Least time between two renderings of one stream.
-pub(super) const COALESCE: Duration = Duration::from_millis(100);
 /// A stream ends after this and its client opens it again: rights are checked
 /// anew, and gateways that were added get their share.
 pub(super) const LONGEST_LIFE: Duration = Duration::from_mins(10);
@@ -70,7 +69,7 @@ pub(super) struct StreamState<R> {
     /// When it is painted without being woken.
     pub(super) due: Option<Instant>,
     backoff: Backoff,
-    pub(super) rendered_at: Option<Instant>,
+    pace: Option<Pace>,
     ends_at: Instant,
     is_over: bool,
     _permit: StreamPermit,
@@ -112,7 +111,7 @@ where
             first: true,
             due: Some(now),
             backoff: Backoff::new(),
-            rendered_at: None,
+            pace: None,
             ends_at: now + LONGEST_LIFE,
             is_over: false,
             _permit: permit,
@@ -140,11 +139,11 @@ where
                 () = sleep_until(self.ends_at) => return None,
             }
             self.due = None;
-            if let Some(rendered_at) = self.rendered_at {
-                sleep_until(rendered_at + COALESCE).await;
+            if let Some(pace) = &self.pace {
+                sleep_until(pace.next(Instant::now())).await;
             }
             self.triggers.settle();
-            self.rendered_at = Some(Instant::now());
+            self.painted();
             let context = RenderContext {
                 first: self.first,
                 after: self.after.clone(),
@@ -169,6 +168,15 @@ where
                     return Some((Err(problem), self));
                 }
             }
+        }
+    }
+
+    /// It is painted now.
+    pub(super) fn painted(&mut self) {
+        let now = Instant::now();
+        match &mut self.pace {
+            Some(pace) => pace.painted(now),
+            None => self.pace = Some(Pace::from(now)),
         }
     }
 
