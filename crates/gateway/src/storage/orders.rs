@@ -185,16 +185,17 @@ fn matches(search: &str) -> QueryBuilder<Sqlite> {
 /// The FTS5 query for orders with these words, of that owner and status. Owner and
 /// status are one word each, as the migration makes them.
 fn matching(filter: &Filter, words: &str) -> String {
-    let mut query = format!("{{search_text}} : ({words})");
-    if let Some(owner) = &filter.owner {
+    let text = format!("{{search_text}} : ({words})");
+    let owner = filter.owner.as_ref().map(|owner| {
         let owner = hex::encode(owner.as_str());
-        query.push_str(&format!(" AND {{search_owner}} : \"u{owner}\""));
-    }
-    if let Some(status) = filter.status {
+        format!("{{search_owner}} : \"u{owner}\"")
+    });
+    let status = filter.status.map(|status| {
         let status = status.as_str().replace('_', "");
-        query.push_str(&format!(" AND {{search_status}} : \"{status}\""));
-    }
-    query
+        format!("{{search_status}} : \"{status}\"")
+    });
+    let all: Vec<_> = [Some(text), owner, status].into_iter().flatten().collect();
+    all.join(" AND ")
 }
 
 /// The FTS5 query for texts that have, for each word of `q`, a word that begins

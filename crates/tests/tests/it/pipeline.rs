@@ -9,19 +9,21 @@
 //!
 //! - **cart**: `POST /api/cart/add` against the bare handler;
 //! - **orders**: cart, checkout, payment (the sandbox pays by itself), approval,
-//!   booking, capture, delivery, against one bare call for each order.
+//!   booking, capture, delivery, against one bare call for each order: all of one
+//!   SKU, and spread over all of them; with the processor time of each process.
 //!
 //! Then the carrier and the provider go away, with orders waiting for each: what
 //! everybody else does takes as long as before and after, in the same run.
 //!
 //! Arguments: `--seconds N` for each cart measurement (default 5), `--orders N`
 //! for each order measurement (default 200), `--rounds N` (default 3),
-//! `--outage N` seconds (default 30), `--waiting N` orders in it (default 200).
+//! `--outage N` seconds (default 30, 0 leaves it out), `--waiting N` orders in it (default 200).
 
 // The tests' world is used in part.
 #![allow(dead_code, clippy::print_stdout, missing_docs)]
 
 mod checker;
+mod driver;
 mod outside;
 mod restate;
 mod shop;
@@ -36,6 +38,7 @@ use futures::stream as futures_stream;
 use restate_sdk::prelude::*;
 use serde_json::json;
 
+use crate::driver::{Driven, drive};
 use crate::shop::Shop;
 use crate::world::{Setup, World, eventually, own_alone};
 
@@ -106,7 +109,12 @@ async fn measure(shop: &Shop, arguments: &Arguments) {
     restock(shop, arguments).await;
 
     let mut cart = Ratios::default();
-    let mut orders = Ratios::default();
+    let (mut one_sku, mut spread) = (Ratios::default(), Ratios::default());
+    let skus: Vec<&str> = shop
+        .catalog
+        .iter()
+        .map(|product| &product.sku[..])
+        .collect();
     let time = Duration::from_secs(arguments.seconds);
     // Warm up: connections, caches, the first page of every file.
     calls_for(Duration::from_secs(1), |caller| bare_call(shop, caller)).await;
@@ -120,17 +128,40 @@ async fn measure(shop: &Shop, arguments: &Arguments) {
         let started = Instant::now();
         batch(arguments.orders, |n| bare_call(shop, n % CALLERS)).await;
         let bare = rate(arguments.orders, started.elapsed());
-        let started = Instant::now();
-        order_batch(shop, round, arguments.orders).await;
-        let ours = rate(arguments.orders, started.elapsed());
-        println!("round {round}: orders {ours:.1}/s, bare handler {bare:.0}/s");
-        orders.add(ours, bare);
+        for (skus, ratios, what) in [
+            (&skus[..1], &mut one_sku, "on one SKU"),
+            (&skus[..], &mut spread, "spread"),
+        ] {
+            let name = format!("buyer{round}x{}x", skus.len());
+            let within = batch_within(arguments.orders);
+            let driven = drive(shop, &name, arguments.orders, CALLERS, skus, within).await;
+            println!(
+                "round {round}: orders {what} {:.1}/s, bare handler {bare:.0}/s; {}",
+                driven.per_second,
+                work(&driven)
+            );
+            ratios.add(driven.per_second, bare);
+        }
     }
     println!();
     println!("{CALLERS} callers, {} rounds, medians:", arguments.rounds);
     println!("cart additions: {cart}");
-    println!("whole orders:   {orders}");
-    outage(shop, arguments).await;
+    println!("orders, one SKU: {one_sku}");
+    println!("orders, spread over {} SKUs: {spread}", skus.len());
+    if !arguments.outage.is_zero() {
+        outage(shop, arguments).await;
+    }
+}
+
+/// What a run of orders has cost each process.
+fn work(driven: &Driven) -> String {
+    let each: Vec<_> = driven
+        .processor_ms
+        .iter()
+        .map(|(name, ms)| format!("{name} {ms:.1}"))
+        .collect();
+    let sum: f64 = driven.processor_ms.iter().map(|(_, ms)| ms).sum();
+    format!("{sum:.1} ms of a processor an order ({})", each.join(", "))
 }
 
 /// What everybody else does takes as long as before while others are away.
@@ -332,15 +363,12 @@ async fn serve_bare(shop: &Shop) {
 }
 
 async fn restock(shop: &Shop, arguments: &Arguments) {
-    let id = shop.product("P001").id;
-    let pieces = arguments.orders * (arguments.rounds + 1) + arguments.waiting + 5 * VISITS;
-    shop.admin()
-        .post(
-            &format!("/api/products/{id}/restock"),
-            &json!({ "quantity": pieces }),
-        )
-        .await
-        .expect(200);
+    let pieces = arguments.orders * (2 * arguments.rounds + 1) + arguments.waiting + 5 * VISITS;
+    for product in &shop.catalog {
+        let path = format!("/api/products/{}/restock", product.id);
+        let body = json!({ "quantity": pieces });
+        shop.admin().post(&path, &body).await.expect(200);
+    }
 }
 
 fn user(caller: usize) -> String {
@@ -408,33 +436,6 @@ where
         .buffer_unordered(CALLERS)
         .collect::<Vec<()>>()
         .await;
-}
-
-/// Places orders, approves them as they are paid, and waits for the last
-/// delivery.
-async fn order_batch(shop: &Shop, round: usize, count: usize) {
-    let name = format!("buyer{round}x");
-    let placed = batch(count, |n| place(shop, &name, n));
-    let approved = approve_all(shop, count);
-    futures::future::join(placed, approved).await;
-    eventually(
-        "every order is delivered",
-        batch_within(count),
-        async || {
-            let list = shop
-                .admin()
-                .get("/api/orders?status=delivered&per_page=1")
-                .await
-                .expect(200);
-            let delivered = list["total"].as_u64().unwrap_or_default();
-            if delivered >= (count * round) as u64 {
-                Ok(())
-            } else {
-                Err(format!("{delivered} delivered"))
-            }
-        },
-    )
-    .await;
 }
 
 async fn place(shop: &Shop, name: &str, n: usize) {
