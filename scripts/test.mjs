@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { cargoBinDirectory, restateCli, restateServer, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
+import { oldServices } from "./old-services.mjs";
 import { countNode, countPlaywright, countRust } from "./test-counts.mjs";
 
 const MARK = "WAYBILL_TEST_RUN";
@@ -50,6 +51,10 @@ async function testRust() {
     fail("the build failed");
     return;
   }
+  const isWhole = runnerArguments.length === 0;
+  if (isWhole || runnerArguments.some((argument) => argument.includes("code_change"))) {
+    environment.OLD_SERVICES_BIN = oldServices() ?? "";
+  }
   // Whoever waits for a table wants to see it, and how far it has come.
   const showsOutput = process.env.SHOW_OUTPUT === "1";
   if (!hasNextest()) {
@@ -58,7 +63,7 @@ async function testRust() {
     return;
   }
   // nextest leaves out the examples in doc comments.
-  if (runnerArguments.length === 0) {
+  if (isWhole) {
     await runRust(["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]);
   }
   await runRust([

@@ -426,6 +426,9 @@ pub fn program(plan: &Plan, component: Component) -> Result<Program, String> {
             let arguments = vec!["--no-logo", "--config-file", &config];
             (binaries::restate_server()?, arguments)
         }
+        Component::Services if plan.old_services.is_some() => {
+            (plan.old_services.clone().unwrap_or_default(), vec![])
+        }
         Component::Services | Component::Services2 => (ours("services")?, vec![]),
         Component::Sandbox => (ours("gateway")?, vec!["sandbox"]),
         Component::Gateway | Component::Gateway2 => (ours("gateway")?, vec!["serve"]),

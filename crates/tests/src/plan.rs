@@ -87,6 +87,8 @@ pub struct Plan {
     pub works_in: PathBuf,
     /// What else they know.
     pub environment: Environment,
+    /// Another program for [`Component::Services`]: of older code.
+    pub old_services: Option<PathBuf>,
     /// Gateways listen to [`Component::Services2`], too.
     pub hears_both: bool,
     /// Longest that one may take until it serves.
@@ -106,6 +108,7 @@ impl Plan {
             logs: folder.to_owned(),
             works_in: folder.to_owned(),
             environment: Environment::Clean,
+            old_services: None,
             hears_both: false,
             ready_within: Duration::from_secs(30),
             is_supervised: false,
@@ -131,6 +134,7 @@ impl Plan {
             folder,
             works_in: PathBuf::from("."),
             environment: Environment::Inherited,
+            old_services: None,
             hears_both: false,
             ready_within: Duration::from_mins(1),
             is_supervised: true,

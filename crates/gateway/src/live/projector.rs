@@ -516,6 +516,47 @@ pub(super) mod tests {
         );
     }
 
+    /// The read model derives them from the record in SQL; what they are is said by
+    /// the domain.
+    #[tokio::test]
+    async fn people_are_told_what_the_domain_says_however_much_was_missed() {
+        let records = delivered("alice.1");
+        let last = records.last().unwrap().clone();
+        let told = Notification::of_order(&last).into_iter().map(|it| {
+            let order = it.order_id.map(|id| id.to_string());
+            let at = it.at.as_millisecond();
+            (it.id, it.user_id.to_string(), order, it.kind, it.text, at)
+        });
+        let told: Vec<(String, String, Option<String>, String, String, i64)> = told.collect();
+        for seen in [
+            vec![last.clone()],
+            vec![records[5].clone(), last.clone()],
+            records,
+        ] {
+            let (_folder, db) = crate::storage::db::temporary().await;
+            for record in seen {
+                apply_all(&db, orders(vec![record])).await;
+            }
+            let rows: Vec<(String, String, Option<String>, String, String, i64)> = sqlx::query_as(
+                "SELECT id, user_id, order_id, kind, text, at FROM notifications ORDER BY nr",
+            )
+            .fetch_all(&db.read)
+            .await
+            .unwrap();
+            assert_eq!(rows, told);
+            let events: Vec<(i64, i64, String, String)> =
+                sqlx::query_as("SELECT seq, at, kind, detail FROM order_events ORDER BY seq")
+                    .fetch_all(&db.read)
+                    .await
+                    .unwrap();
+            let expected = last.events.iter().map(|it| {
+                let (seq, at) = (i64::try_from(it.seq).unwrap(), it.at.as_millisecond());
+                (seq, at, it.kind.as_str().to_owned(), it.detail.clone())
+            });
+            assert_eq!(events, expected.collect::<Vec<_>>());
+        }
+    }
+
     #[tokio::test]
     async fn what_is_old_is_not_news() {
         let (_folder, db) = crate::storage::db::temporary().await;

@@ -53,6 +53,8 @@ impl Db {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A file does not go away: asking each time costs as much as a query.
+            .test_before_acquire(false)
             // Lets SQLite refresh the statistics that its planner lacks.
             .connect_with(options.clone().optimize_on_close(true, 400))
             .await
@@ -66,6 +68,8 @@ impl Db {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A file does not go away: asking each time costs as much as a query.
+            .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "true"))
             .await
             .map_err(|error| cannot_open(&file, &error))?;

@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::{Sku, Username};
 use waybill_domain::notification::Notification;
-use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
+use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
@@ -46,49 +46,12 @@ pub struct StateVersion {
 /// Writes an update if it is news.
 pub async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::Result<bool> {
     match update {
-        Update::Order(record) => write_order(db, record).await,
+        Update::Order(record) => upsert_order(db, record).await,
         Update::Stock(level) => upsert_stock(db, level).await,
         Update::Late(late) => write_late_money(db, late).await,
         Update::Read(mark) => upsert_read_mark(db, mark).await,
         Update::Basket(_) | Update::Heartbeat => Ok(false),
     }
-}
-
-async fn write_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<bool> {
-    let mut known = known_order(db, record).await?;
-    if let Some(order) = &known {
-        match record.created_at.as_millisecond().cmp(&order.created_at) {
-            std::cmp::Ordering::Less => return Ok(false),
-            std::cmp::Ordering::Equal if to_i64(record.version) <= order.version => {
-                return Ok(false);
-            }
-            std::cmp::Ordering::Equal => {}
-            // Restate has forgotten the old order (ORDER_RETENTION) and its
-            // customer has used the id again: versions begin anew.
-            std::cmp::Ordering::Greater => {
-                forget_order(db, record.order_id.as_str()).await?;
-                known = None;
-            }
-        }
-    }
-    let (events_known, attempts_known) =
-        known.map_or((0, 0), |order| (order.events, order.attempts));
-    upsert_order(db, record).await?;
-    // Lines change only with a new attempt to pay.
-    if attempts_known != to_i64(record.payments.len() as u64) {
-        replace_lines(db, record).await?;
-    }
-    upsert_payments(db, record).await?;
-    let new = record
-        .events
-        .iter()
-        .filter(|event| to_i64(event.seq) > events_known);
-    insert_events(db, record, new.clone()).await?;
-    let told: Vec<_> = new
-        .filter_map(|event| Notification::of_event(record, event))
-        .collect();
-    insert_notifications(db, &told).await?;
-    Ok(true)
 }
 
 async fn write_late_money(db: &mut SqliteConnection, late: &LateMoney) -> sqlx::Result<bool> {
@@ -211,30 +174,6 @@ pub async fn empty(db: &Db) -> sqlx::Result<()> {
     transaction.commit().await
 }
 
-/// What the read model has of an order.
-#[derive(Debug, sqlx::FromRow)]
-struct KnownOrder {
-    version: i64,
-    created_at: i64,
-    events: i64,
-    attempts: i64,
-}
-
-async fn known_order(
-    db: &mut SqliteConnection,
-    record: &OrderRecord,
-) -> sqlx::Result<Option<KnownOrder>> {
-    sqlx::query_as(
-        "SELECT version, created_at,
-                (SELECT coalesce(max(seq), 0) FROM order_events WHERE order_id = ?1) AS events,
-                (SELECT count(*) FROM order_payments WHERE order_id = ?1) AS attempts
-         FROM orders WHERE order_id = ?1",
-    )
-    .bind(record.order_id.as_str())
-    .fetch_optional(db)
-    .await
-}
-
 /// The version of an order that is here.
 pub async fn order_version(db: &mut SqliteConnection, order_id: &str) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("SELECT version FROM orders WHERE order_id = ?")
@@ -276,14 +215,16 @@ pub async fn forget_read_mark(db: &mut SqliteConnection, user: &Username) -> sql
     Ok(())
 }
 
-async fn upsert_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
+/// The order with all that hangs on it: lines, payments, events and what people are
+/// told follow from its record (`migrations/0004`).
+async fn upsert_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<bool> {
     let ended_at = record.status.is_terminal().then_some(record.status_since);
     let pieces: i64 = record
         .lines
         .iter()
         .map(|line| i64::from(line.quantity))
         .sum();
-    sqlx::query(
+    let written = sqlx::query(
         "INSERT INTO orders (id, order_id, user_id, version, status, undoing, created_at, updated_at,
                              status_since, wait_until, ended_at, total_cents, pieces, search_text, record)
          VALUES ((SELECT coalesce(max(id) + 1, ?6 << 20) FROM orders
@@ -292,7 +233,8 @@ async fn upsert_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::
          ON CONFLICT (order_id) DO UPDATE SET
              version = ?3, status = ?4, undoing = ?5, updated_at = ?7, status_since = ?8,
              wait_until = ?9, ended_at = ?10, total_cents = ?11, pieces = ?12, search_text = ?13,
-             record = ?14",
+             record = ?14
+         WHERE created_at = ?6 AND version < ?3",
     )
     .bind(record.order_id.as_str())
     .bind(record.user_id.as_str())
@@ -310,74 +252,7 @@ async fn upsert_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::
     .bind(to_json(record)?)
     .execute(db)
     .await?;
-    Ok(())
-}
-
-async fn replace_lines(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM order_lines WHERE order_id = ?")
-        .bind(record.order_id.as_str())
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(
-        "INSERT INTO order_lines (order_id, position, sku, product_id, name, quantity,
-                                  unit_price_cents, line_total_cents)
-         SELECT ?1, key + 1, value ->> 'sku', value ->> 'product_id', value ->> 'name',
-                value ->> 'quantity', value ->> 'unit_price_cents', value ->> 'line_total_cents'
-         FROM json_each(?2)",
-    )
-    .bind(record.order_id.as_str())
-    .bind(to_json(&record.lines)?)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-async fn upsert_payments(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO order_payments (order_id, attempt, awakeable_id, payment_id, transaction_id,
-                                     status, amount_cents)
-         SELECT ?1, value ->> 'attempt', value ->> 'awakeable_id', value ->> 'payment_id',
-                value ->> 'transaction_id', value ->> 'status', value ->> 'amount_cents'
-         FROM json_each(?2) WHERE true
-         ON CONFLICT (order_id, attempt) DO UPDATE SET
-             awakeable_id = excluded.awakeable_id, payment_id = excluded.payment_id,
-             transaction_id = excluded.transaction_id, status = excluded.status,
-             amount_cents = excluded.amount_cents",
-    )
-    .bind(record.order_id.as_str())
-    .bind(to_json(&record.payments)?)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-async fn insert_events<'a>(
-    db: &mut SqliteConnection,
-    record: &OrderRecord,
-    events: impl Iterator<Item = &'a OrderEvent>,
-) -> sqlx::Result<()> {
-    let rows: Vec<_> = events
-        .map(|event| {
-            json!([
-                event.seq,
-                event.at.as_millisecond(),
-                event.kind.as_str(),
-                event.detail
-            ])
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO order_events (order_id, seq, at, kind, detail)
-         SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)",
-    )
-    .bind(record.order_id.as_str())
-    .bind(to_json(&rows)?)
-    .execute(db)
-    .await?;
-    Ok(())
+    Ok(written.rows_affected() > 0)
 }
 
 /// Tells people; answers how many of these were new.

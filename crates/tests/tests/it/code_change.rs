@@ -5,6 +5,7 @@
 //! One can see who served what: Restate pins an invocation to a deployment.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -20,7 +21,25 @@ const AFTER_AN_OUTAGE: Duration = Duration::from_mins(1);
 
 #[test]
 fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {
-    let setup = Setup::default()
+    orders_survive_the_change(&Setup::default());
+}
+
+/// The same with the services of before an order was made cheaper: other journals,
+/// other messages. `just test` builds them (scripts/old-services.mjs).
+#[expect(clippy::print_stderr, reason = "why it is not tested")]
+#[test]
+fn orders_of_services_with_other_journals_survive_the_change() {
+    match std::env::var_os("OLD_SERVICES_BIN").filter(|it| !it.is_empty()) {
+        Some(old) => {
+            orders_survive_the_change(&Setup::default().with_old_services(Path::new(&old)));
+        }
+        None => eprintln!("not tested: there are no older services (OLD_SERVICES_BIN)"),
+    }
+}
+
+fn orders_survive_the_change(setup: &Setup) {
+    let setup = setup
+        .clone()
         .only_for(Component::Services, "DELIVERY_TIME", "10s")
         .only_for(
             Component::Restate,

@@ -7,17 +7,20 @@
 //! (the same number of callers and of keys) in the same run, measured in
 //! alternation, so that a busy machine slows both:
 //!
-//! - **cart**: `POST /api/cart/add` against the bare handler;
+//! - **cart**: `POST /api/cart/add` against the handler that it calls, asked at
+//!   Restate's ingress, and against the bare one;
 //! - **orders**: cart, checkout, payment (the sandbox pays by itself), approval,
 //!   booking, capture, delivery, against one bare call for each order: all of one
-//!   SKU, and spread over all of them; with the processor time of each process.
+//!   SKU, and spread over all of them; with the processor time of each process;
+//! - **pages**: lists and pages against the gateway's own `/healthz`;
+//! - **streams**: what `--streams N` (default 1,000) open ones hold of memory, and how
+//!   soon a callback shows on an order's own;
+//! - **outage**: the carrier and the provider go away, with orders waiting for each:
+//!   what everybody else does takes as long as before and after, in the same run.
 //!
-//! Then the carrier and the provider go away, with orders waiting for each: what
-//! everybody else does takes as long as before and after, in the same run.
-//!
-//! Arguments: `--seconds N` for each cart measurement (default 5), `--orders N`
+//! Arguments: `--parts` (all, or some with commas between), `--seconds N` for each cart measurement (default 5), `--orders N`
 //! for each order measurement (default 200), `--rounds N` (default 3),
-//! `--outage N` seconds (default 30, 0 leaves it out), `--waiting N` orders in it (default 200).
+//! `--outage N` seconds (default 30), `--waiting N` orders in it (default 200).
 
 // The tests' world is used in part.
 #![allow(dead_code, clippy::print_stdout, missing_docs)]
@@ -40,10 +43,15 @@ use serde_json::json;
 
 use crate::driver::{Driven, drive};
 use crate::shop::Shop;
-use crate::world::{Setup, World, eventually, own_alone};
+use crate::world::{Component, Setup, World, eventually, own_alone};
 
 /// Callers at a time, and users: each caller is a user of its own.
 const CALLERS: usize = 16;
+/// Callers of the cart: as many as a busy gateway has.
+const MANY_CALLERS: usize = 64;
+/// Orders that are looked at while streams are open.
+const LOOKS: usize = 40;
+
 /// Longest that a batch of orders may take.
 fn batch_within(orders: usize) -> Duration {
     Duration::from_secs(120 + orders as u64 / 2)
@@ -62,7 +70,12 @@ impl Bare {
     }
 }
 
+/// What can be measured, in this order.
+const PARTS: [&str; 5] = ["cart", "orders", "pages", "streams", "outage"];
+
 struct Arguments {
+    parts: Vec<String>,
+    streams: usize,
     seconds: u64,
     orders: usize,
     rounds: usize,
@@ -85,7 +98,17 @@ impl Arguments {
         let count = |name: &str, default: u64| {
             usize::try_from(number(name, default)).expect("a number that fits")
         };
+        let parts = words
+            .iter()
+            .position(|word| word == "--parts")
+            .map_or_else(|| PARTS.join(","), |at| words[at + 1].clone());
+        let parts: Vec<String> = parts.split(',').map(str::to_owned).collect();
+        for part in &parts {
+            assert!(PARTS.contains(&&part[..]), "--parts are some of {PARTS:?}");
+        }
         Self {
+            parts,
+            streams: count("--streams", 1_000),
             seconds: number("--seconds", 5),
             orders: count("--orders", 200),
             rounds: count("--rounds", 3),
@@ -104,27 +127,60 @@ fn main() {
 }
 
 async fn measure(shop: &Shop, arguments: &Arguments) {
+    let wanted = |part: &str| arguments.parts.iter().any(|it| it == part);
+    println!("the gateway idle: {:.0} MB", resident_mb(shop));
     serve_bare(shop).await;
-    shop.faults(json!({ "payments": { "auto": "pay" } })).await;
     restock(shop, arguments).await;
-
-    let mut cart = Ratios::default();
-    let (mut one_sku, mut spread) = (Ratios::default(), Ratios::default());
-    let skus: Vec<&str> = shop
-        .catalog
-        .iter()
-        .map(|product| &product.sku[..])
-        .collect();
-    let time = Duration::from_secs(arguments.seconds);
     // Warm up: connections, caches, the first page of every file.
-    calls_for(Duration::from_secs(1), |caller| bare_call(shop, caller)).await;
-    calls_for(Duration::from_secs(1), |caller| cart_call(shop, caller)).await;
-    for round in 1..=arguments.rounds {
-        let bare = calls_for(time, |caller| bare_call(shop, caller)).await;
-        let ours = calls_for(time, |caller| cart_call(shop, caller)).await;
-        println!("round {round}: cart additions {ours:.0}/s, bare handler {bare:.0}/s");
-        cart.add(ours, bare);
+    calls_for(Duration::from_secs(1), CALLERS, |n| bare_call(shop, n)).await;
+    calls_for(Duration::from_secs(1), CALLERS, |n| cart_call(shop, n)).await;
+    if wanted("cart") {
+        cart(shop, arguments).await;
+    }
+    if wanted("orders") {
+        orders(shop, arguments).await;
+    }
+    if wanted("pages") {
+        pages(shop, arguments).await;
+    }
+    if wanted("streams") {
+        streams(shop, arguments).await;
+    }
+    if wanted("outage") {
+        shop.faults(json!({ "payments": { "auto": "pay" } })).await;
+        outage(shop, arguments).await;
+    }
+}
 
+/// Additions to carts through the gateway, against the same handler at Restate's
+/// ingress and against the bare one.
+async fn cart(shop: &Shop, arguments: &Arguments) {
+    let time = Duration::from_secs(arguments.seconds);
+    let (mut at_ingress, mut bare) = (Ratios::default(), Ratios::default());
+    for round in 1..=arguments.rounds {
+        let least = calls_for(time, MANY_CALLERS, |n| bare_call(shop, n)).await;
+        let handler = calls_for(time, MANY_CALLERS, |n| handler_call(shop, n)).await;
+        let ours = calls_for(time, MANY_CALLERS, |n| cart_call(shop, n)).await;
+        println!(
+            "round {round}: cart additions {ours:.0}/s, their handler at the ingress \
+             {handler:.0}/s, bare handler {least:.0}/s"
+        );
+        at_ingress.add(ours, handler);
+        bare.add(ours, least);
+    }
+    println!(
+        "cart additions ({MANY_CALLERS} callers): {at_ingress} (their handler at the ingress)"
+    );
+    println!("cart additions ({MANY_CALLERS} callers): {bare} (bare handler)\n");
+}
+
+/// Whole orders, on one SKU and spread over all.
+async fn orders(shop: &Shop, arguments: &Arguments) {
+    shop.faults(json!({ "payments": { "auto": "pay" } })).await;
+    let (mut one_sku, mut spread) = (Ratios::default(), Ratios::default());
+    let catalog = shop.catalog.iter();
+    let skus: Vec<&str> = catalog.map(|product| &product.sku[..]).collect();
+    for round in 1..=arguments.rounds {
         let started = Instant::now();
         batch(arguments.orders, |n| bare_call(shop, n % CALLERS)).await;
         let bare = rate(arguments.orders, started.elapsed());
@@ -143,14 +199,89 @@ async fn measure(shop: &Shop, arguments: &Arguments) {
             ratios.add(driven.per_second, bare);
         }
     }
-    println!();
-    println!("{CALLERS} callers, {} rounds, medians:", arguments.rounds);
-    println!("cart additions: {cart}");
-    println!("orders, one SKU: {one_sku}");
-    println!("orders, spread over {} SKUs: {spread}", skus.len());
-    if !arguments.outage.is_zero() {
-        outage(shop, arguments).await;
+    println!("orders, one SKU ({CALLERS} callers): {one_sku} (bare handler)");
+    println!(
+        "orders, {} SKUs ({CALLERS} callers): {spread} (bare handler)\n",
+        skus.len()
+    );
+}
+
+/// Lists and pages against the gateway's own `/healthz`.
+async fn pages(shop: &Shop, arguments: &Arguments) {
+    let time = Duration::from_secs(arguments.seconds);
+    let page = async |path: &str, caller: usize| {
+        let buyer = shop.person(&user(caller));
+        let accept = if path.starts_with("/api") {
+            "application/json"
+        } else {
+            "text/html"
+        };
+        let request = buyer
+            .request(reqwest::Method::GET, path)
+            .header("accept", accept);
+        assert_eq!(shop::send(request).await.status, 200, "{path}");
+    };
+    for path in ["/api/products", "/products", "/orders"] {
+        let mut ratios = Ratios::default();
+        for _ in 0..arguments.rounds {
+            let least = calls_for(time, CALLERS, |n| page("/healthz", n)).await;
+            let ours = calls_for(time, CALLERS, |n| page(path, n)).await;
+            ratios.add(ours, least);
+        }
+        println!("{path} ({CALLERS} callers): {ratios} (/healthz)");
     }
+    println!();
+}
+
+/// What open streams hold, and how soon an order's own says that it is paid while
+/// all the others are open.
+async fn streams(shop: &Shop, arguments: &Arguments) {
+    shop.faults(json!({ "payments": { "auto": "off" } })).await;
+    let before = resident_mb(shop);
+    let mut open = Vec::new();
+    for n in 0..arguments.streams {
+        let watcher = shop.person(&format!("watcher{n}"));
+        open.push(watcher.stream("/stream/notifications").await);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let each = (resident_mb(shop) - before) * 1_024.0 / open.len() as f64;
+    let mut times = Vec::new();
+    for n in 0..LOOKS {
+        let buyer = shop.person(&format!("looker{n}"));
+        buyer.add("P001", 1).await;
+        let order = buyer.checkout("look").await;
+        let mut stream = buyer
+            .stream(&format!("/stream/workflow/{}", order.id))
+            .await;
+        stream.until("awaiting_payment").await;
+        let called = Instant::now();
+        order.call_back(&format!("look-{n}")).await.expect(200);
+        let event = stream.until("awaiting_approval").await;
+        times.push(event.at.expect("it is heard").duration_since(called));
+    }
+    times.sort();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
+    println!(
+        "{} streams: {each:.0} KB each; a callback is shown after {:.1} ms (p50), {:.1} ms (p95)",
+        open.len(),
+        at(50),
+        at(95)
+    );
+    drop(open);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    println!(
+        "the gateway after they are closed: {:.0} MB, before {before:.0} MB\n",
+        resident_mb(shop)
+    );
+}
+
+/// Memory that the gateway holds.
+fn resident_mb(shop: &Shop) -> f64 {
+    let pid = shop.process_id(Component::Gateway);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kb = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kb.expect("its memory").parse::<f64>().expect("a number") / 1_024.0
 }
 
 /// What a run of orders has cost each process.
@@ -405,13 +536,39 @@ async fn cart_call(shop: &Shop, caller: usize) {
     }
 }
 
-/// Calls per second of [`CALLERS`] callers, each waiting for its answer.
-async fn calls_for<F>(time: Duration, call: impl Fn(usize) -> F) -> f64
+/// The handler behind [`cart_call`], asked at Restate's ingress.
+async fn handler_call(shop: &Shop, caller: usize) {
+    let session = format!("{}/restate/call/UserSession/direct{caller}", shop.ingress);
+    let product = shop.product("P002");
+    let item = json!({
+        "product": {
+            "sku": product.sku,
+            "product_id": product.id,
+            "name": product.sku,
+            "unit_price_cents": product.price_cents,
+        },
+        "quantity": 1,
+    });
+    let added = shop
+        .http
+        .post(format!("{session}/AddItem"))
+        .json(&item)
+        .send();
+    if !added.await.expect("Restate answers").status().is_success() {
+        // At most 999 pieces fit.
+        let cleared = shop.http.post(format!("{session}/ClearBasket")).send();
+        let cleared = cleared.await.expect("Restate answers");
+        assert!(cleared.status().is_success(), "{cleared:?}");
+    }
+}
+
+/// Calls per second of so many callers, each waiting for its answer.
+async fn calls_for<F>(time: Duration, callers: usize, call: impl Fn(usize) -> F) -> f64
 where
     F: Future<Output = ()>,
 {
     let started = Instant::now();
-    let callers = (0..CALLERS).map(|caller| {
+    let callers = (0..callers).map(|caller| {
         let call = &call;
         async move {
             let mut calls = 0;

@@ -148,7 +148,8 @@ where
                 first: self.first,
                 after: self.after.clone(),
             };
-            match (self.render)(context).await {
+            // On the heap while it paints: a stream that waits holds none of it.
+            match Box::pin((self.render)(context)).await {
                 Ok(frame) => {
                     self.first = false;
                     self.backoff.reset();

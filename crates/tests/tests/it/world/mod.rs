@@ -42,6 +42,7 @@ pub struct Setup {
     /// Of one process only.
     own_variables: Vec<(Component, String, String)>,
     hears_both: bool,
+    old_services: Option<PathBuf>,
     has_sessions: bool,
     within: Option<Duration>,
 }
@@ -64,6 +65,13 @@ impl Setup {
     pub fn only_for(mut self, part: Component, name: &str, value: &str) -> Self {
         self.own_variables
             .push((part, name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// [`Component::Services`] is this program, of older code.
+    #[must_use]
+    pub fn with_old_services(mut self, program: &Path) -> Self {
+        self.old_services = Some(program.to_owned());
         self
     }
 
@@ -93,6 +101,7 @@ impl Setup {
     fn plan(&self, folder: &Path) -> Plan {
         let mut plan = Plan::apart(folder);
         plan.hears_both = self.hears_both;
+        plan.old_services.clone_from(&self.old_services);
         plan.set("DELIVERY_TIME", "300ms");
         for (name, value) in &self.variables {
             plan.set(name, value);
