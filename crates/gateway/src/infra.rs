@@ -8,7 +8,7 @@ use anyhow::Context;
 use services::client::Ingress;
 
 use crate::identity::auth::Auth;
-use crate::live::LiveState;
+use crate::live::{Bounds, LiveState};
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::settings::Settings;
@@ -62,7 +62,10 @@ impl Infra {
                 ingress.clone(),
                 admin_api.clone(),
                 metrics.clone(),
-                settings.order_retention,
+                Bounds {
+                    order_retention: settings.order_retention,
+                    streams: settings.max_streams,
+                },
             ),
             metrics,
             settings,

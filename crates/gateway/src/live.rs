@@ -36,4 +36,4 @@ pub mod state;
 mod topics;
 
 pub use self::health::{CatchUpHealth, LiveHealth, SourceHealth};
-pub use self::state::LiveState;
+pub use self::state::{Bounds, LiveState};

@@ -67,6 +67,11 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "30d", value_parser = duration)]
     pub order_retention: Duration,
 
+    /// Live pages and streams that may be open at a time. One holds some 25 KB; whoever
+    /// comes when all are taken is told to come again (503 with Retry-After).
+    #[arg(long, env, global = true, default_value_t = 4_000, value_parser = max_streams)]
+    pub max_streams: usize,
+
     /// The sandbox, for the demo's world panel. Without it there is no panel.
     #[arg(long, env, global = true, value_parser = optional_url)]
     pub sandbox_url: Option<OptionalUrl>,
@@ -211,6 +216,13 @@ fn on_loopback(url: &str) -> bool {
                     .is_ok_and(|ip| ip.is_loopback())
         })
     })
+}
+
+fn max_streams(raw: &str) -> Result<usize, String> {
+    let number = raw.parse().ok();
+    number
+        .filter(|number| (1..=100_000).contains(number))
+        .ok_or_else(|| "it must be a number from 1 to 100000".to_owned())
 }
 
 #[cfg(test)]

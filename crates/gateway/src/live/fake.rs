@@ -20,11 +20,13 @@ use tokio::sync::mpsc;
 use waybill_domain::order::OrderRecord;
 use waybill_domain::update::Update;
 
-use super::LiveState;
+use super::{Bounds, LiveState};
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
 
+/// Streams that may be open at a time.
+pub(super) const STREAMS: usize = 200;
 /// The token that listeners must show.
 pub(super) const TOKEN: &str = "internal-token";
 
@@ -68,14 +70,11 @@ impl Fake {
         let (folder, db) = crate::storage::db::temporary().await;
         let ingress = services::client::connect(&self.base).unwrap();
         let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
-        let retention = Duration::from_hours(720);
-        let live = LiveState::new(
-            db.clone(),
-            ingress,
-            admin_api,
-            Metrics::default(),
-            retention,
-        );
+        let bounds = Bounds {
+            order_retention: Duration::from_hours(720),
+            streams: STREAMS,
+        };
+        let live = LiveState::new(db.clone(), ingress, admin_api, Metrics::default(), bounds);
         (folder, db, live)
     }
 

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::identity::caller::Role;
     use crate::live::LiveState;
-    use crate::live::fake::Fake;
+    use crate::live::fake::{Fake, STREAMS};
 
     fn alice() -> Caller {
         Caller {
@@ -376,6 +376,25 @@ mod tests {
         live.closing().cancel();
         let ended = timeout(Duration::from_millis(500), stream.next()).await;
         assert!(ended.expect("no waiting").is_none());
+        live.close().await;
+    }
+
+    #[tokio::test]
+    async fn all_together_are_bounded_and_whoever_comes_then_comes_again() {
+        let fake = Fake::start().await;
+        let (_folder, _db, live) = fake.live().await;
+        let mut permits = Vec::new();
+        for n in 0..STREAMS {
+            let user = Username::parse(&format!("user{n}")).unwrap();
+            permits.push(live.streams().permit(&user).unwrap());
+        }
+        let late = Username::parse("late").unwrap();
+        let refused = live.streams().permit(&late).err().unwrap();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        let answer = refused.into_response();
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+        permits.pop();
+        assert!(live.streams().permit(&late).is_ok());
         live.close().await;
     }
 

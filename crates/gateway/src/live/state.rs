@@ -28,6 +28,15 @@ use crate::storage::db::Db;
 /// How long a page waits for a basket.
 const BASKET_SOON: Duration = Duration::from_secs(2);
 
+/// How far the live side goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// What ended so long ago, sessions forget.
+    pub order_retention: Duration,
+    /// Streams that may be open at a time.
+    pub streams: usize,
+}
+
 /// The live side of the gateway. A cheap clone.
 #[derive(Clone)]
 pub struct LiveState(Arc<Inner>);
@@ -42,13 +51,12 @@ struct Inner {
 
 impl LiveState {
     /// The live side over one database. Nothing is heard before [`LiveState::listen`].
-    /// What ended `order_retention` ago is forgotten.
     pub fn new(
         db: Db,
         ingress: Ingress,
         admin_api: AdminApi,
         metrics: Metrics,
-        order_retention: Duration,
+        bounds: Bounds,
     ) -> Self {
         let tasks = TaskTracker::new();
         let (core, writer) = Core::new(db.clone(), metrics.clone());
@@ -59,11 +67,11 @@ impl LiveState {
             Arc::clone(&core),
             admin_api.clone(),
             ingress.clone(),
-            order_retention,
+            bounds.order_retention,
         ));
         let catching_up = catch_up::keep_caught_up(Arc::clone(&core), admin_api, db, requests);
         tasks.spawn(catching_up);
-        let streams = Streams::new(metrics, core.closing.clone());
+        let streams = Streams::new(metrics, core.closing.clone(), bounds.streams);
         Self(Arc::new(Inner {
             core,
             ingress,

@@ -10,8 +10,9 @@
 //! - **cart**: `POST /api/cart/add` against the handler that it calls, asked at
 //!   Restate's ingress, and against the bare one;
 //! - **orders**: cart, checkout, payment (the sandbox pays by itself), approval,
-//!   booking, capture, delivery, against one bare call for each order: all of one
-//!   SKU, and spread over all of them; with the processor time of each process;
+//!   booking, capture, delivery, against orders of as many durable operations without
+//!   any of our rules (`bare.rs`): all of one SKU, and spread over all of them; with
+//!   the processor time of each process;
 //! - **pages**: lists and pages against the gateway's own `/healthz`;
 //! - **streams**: what `--streams N` (default 1,000) open ones hold of memory, and how
 //!   soon a callback shows on an order's own;
@@ -25,6 +26,7 @@
 // The tests' world is used in part.
 #![allow(dead_code, clippy::print_stdout, missing_docs)]
 
+mod bare;
 mod checker;
 mod driver;
 mod outside;
@@ -41,6 +43,9 @@ use futures::stream as futures_stream;
 use restate_sdk::prelude::*;
 use serde_json::json;
 
+use crate::bare::{
+    Bare, BareOrder, BareProvider, BareSession, BareStock, BareTransaction, Reached,
+};
 use crate::driver::{Driven, drive};
 use crate::shop::Shop;
 use crate::world::{Component, Setup, World, eventually, own_alone};
@@ -55,19 +60,6 @@ const LOOKS: usize = 40;
 /// Longest that a batch of orders may take.
 fn batch_within(orders: usize) -> Duration {
     Duration::from_secs(120 + orders as u64 / 2)
-}
-
-/// The least that Restate can do for a key: read, add, write.
-struct Bare;
-
-#[restate_sdk::object]
-impl Bare {
-    #[handler(name = "Add")]
-    async fn add(&self, ctx: ObjectContext<'_>, pieces: u64) -> HandlerResult<u64> {
-        let sum = ctx.get::<u64>("sum").await?.unwrap_or_default() + pieces;
-        ctx.set("sum", sum);
-        Ok(sum)
-    }
 }
 
 /// What can be measured, in this order.
@@ -181,9 +173,8 @@ async fn orders(shop: &Shop, arguments: &Arguments) {
     let catalog = shop.catalog.iter();
     let skus: Vec<&str> = catalog.map(|product| &product.sku[..]).collect();
     for round in 1..=arguments.rounds {
-        let started = Instant::now();
-        batch(arguments.orders, |n| bare_call(shop, n % CALLERS)).await;
-        let bare = rate(arguments.orders, started.elapsed());
+        let name = format!("bare{round}x");
+        let bare = bare_orders(shop, &name, arguments.orders).await;
         for (skus, ratios, what) in [
             (&skus[..1], &mut one_sku, "on one SKU"),
             (&skus[..], &mut spread, "spread"),
@@ -192,18 +183,54 @@ async fn orders(shop: &Shop, arguments: &Arguments) {
             let within = batch_within(arguments.orders);
             let driven = drive(shop, &name, arguments.orders, CALLERS, skus, within).await;
             println!(
-                "round {round}: orders {what} {:.1}/s, bare handler {bare:.0}/s; {}",
+                "round {round}: orders {what} {:.1}/s, bare orders {bare:.1}/s; {}",
                 driven.per_second,
                 work(&driven)
             );
             ratios.add(driven.per_second, bare);
         }
     }
-    println!("orders, one SKU ({CALLERS} callers): {one_sku} (bare handler)");
+    println!("orders, one SKU ({CALLERS} callers): {one_sku} (bare orders)");
     println!(
-        "orders, {} SKUs ({CALLERS} callers): {spread} (bare handler)\n",
+        "orders, {} SKUs ({CALLERS} callers): {spread} (bare orders)\n",
         skus.len()
     );
+}
+
+/// Orders per second of the bare components ([`bare`]), one user each.
+async fn bare_orders(shop: &Shop, name: &str, count: usize) -> f64 {
+    let mut told = bare::hear();
+    let ask = async |path: String| {
+        let answer = shop.http.post(format!("{}/{path}", shop.ingress)).send();
+        let answer = answer.await.expect("Restate answers");
+        assert!(answer.status().is_success(), "{path}: {answer:?}");
+    };
+    let began = Instant::now();
+    let placed = batch(count, |n| async move {
+        ask(format!("BareSession/{name}{n}/AddItem")).await;
+        ask(format!("BareSession/{name}{n}/Checkout")).await;
+    });
+    let mut delivered = 0;
+    let steps = futures_stream::poll_fn(|context| told.poll_recv(context))
+        .map(|reached| async move {
+            match reached {
+                Reached::Opened(of) => ask(format!("BareSession/{of}/PaymentCallback")).await,
+                Reached::Approvable(of) => ask(format!("BareOrder/{of}/Approve")).await,
+                Reached::Delivered(_) => return true,
+            }
+            false
+        })
+        .buffer_unordered(2 * CALLERS);
+    let driven = async {
+        let mut steps = std::pin::pin!(steps);
+        while delivered < count {
+            delivered += usize::from(steps.next().await.expect("it goes on"));
+        }
+    };
+    let all = async { tokio::join!(placed, driven) };
+    let in_time = tokio::time::timeout(batch_within(count), all).await.is_ok();
+    assert!(in_time, "{delivered} of {count} bare orders were delivered");
+    rate(count, began.elapsed())
 }
 
 /// Lists and pages against the gateway's own `/healthz`.
@@ -475,7 +502,14 @@ async fn serve_bare(shop: &Shop) {
         .set_nonblocking(true)
         .expect("a listener for tokio");
     let port = listener.local_addr().expect("an address").port();
-    let endpoint = Endpoint::builder().bind(Bare).build();
+    let endpoint = Endpoint::builder()
+        .bind(Bare)
+        .bind(BareSession)
+        .bind(BareOrder)
+        .bind(BareProvider)
+        .bind(BareTransaction)
+        .bind(BareStock)
+        .build();
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
     tokio::spawn(services::endpoint::serve(
         listener,

@@ -12,22 +12,29 @@ use crate::metrics::Metrics;
 
 /// Streams that one user may have open: windows on several devices.
 pub const PER_USER: usize = 64;
-/// Streams that all users together may have open.
-const IN_ALL: usize = 4_000;
 
 /// Who has how many streams open.
 #[derive(Debug, Clone)]
 pub struct Streams {
-    open: Arc<Mutex<HashMap<Username, usize>>>,
+    open: Arc<Mutex<Open>>,
+    most: usize,
     metrics: Metrics,
     closing: CancellationToken,
 }
 
+#[derive(Debug, Default)]
+struct Open {
+    of: HashMap<Username, usize>,
+    in_all: usize,
+}
+
 impl Streams {
-    /// Nobody has one. All of them end when `closing` is cancelled.
-    pub(in crate::live) fn new(metrics: Metrics, closing: CancellationToken) -> Self {
+    /// Nobody has one, and all together may have `most`. All of them end when
+    /// `closing` is cancelled.
+    pub(in crate::live) fn new(metrics: Metrics, closing: CancellationToken, most: usize) -> Self {
         Self {
             open: Arc::default(),
+            most,
             metrics,
             closing,
         }
@@ -40,12 +47,12 @@ impl Streams {
 
     pub(super) fn permit(&self, user: &Username) -> Result<StreamPermit, Problem> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= IN_ALL {
+        if open.in_all >= self.most {
             return Err(Problem::unavailable(
                 "too many live pages are open on this gateway: reload in a moment",
             ));
         }
-        let mine = open.entry(user.clone()).or_default();
+        let mine = open.of.entry(user.clone()).or_default();
         if *mine >= PER_USER {
             return Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -55,6 +62,7 @@ impl Streams {
             ));
         }
         *mine += 1;
+        open.in_all += 1;
         self.metrics.stream_opened();
         Ok(StreamPermit {
             streams: self.clone(),
@@ -77,10 +85,11 @@ impl Drop for StreamPermit {
             .open
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(mine) = open.get_mut(&self.user) {
+        open.in_all -= 1;
+        if let Some(mine) = open.of.get_mut(&self.user) {
             *mine -= 1;
             if *mine == 0 {
-                open.remove(&self.user);
+                open.of.remove(&self.user);
             }
         }
         drop(open);
