@@ -19,7 +19,7 @@
 //! - **outage**: the carrier and the provider go away, with orders waiting for each:
 //!   what everybody else does takes as long as before and after, in the same run.
 //!
-//! Arguments: `--parts` (all, or some with commas between), `--seconds N` for each cart measurement (default 5), `--orders N`
+//! Arguments: `--json FILE` for the figures, `--parts` (all, or some with commas between), `--seconds N` for each cart measurement (default 5), `--orders N`
 //! for each order measurement (default 200), `--rounds N` (default 3),
 //! `--outage N` seconds (default 30), `--waiting N` orders in it (default 200).
 
@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::stream as futures_stream;
 use restate_sdk::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bare::{
     Bare, BareOrder, BareProvider, BareSession, BareStock, BareTransaction, Reached,
@@ -67,6 +67,7 @@ const PARTS: [&str; 5] = ["cart", "orders", "pages", "streams", "outage"];
 
 struct Arguments {
     parts: Vec<String>,
+    json: Option<String>,
     streams: usize,
     seconds: u64,
     orders: usize,
@@ -98,8 +99,10 @@ impl Arguments {
         for part in &parts {
             assert!(PARTS.contains(&&part[..]), "--parts are some of {PARTS:?}");
         }
+        let json = words.iter().position(|word| word == "--json");
         Self {
             parts,
+            json: json.map(|at| words.get(at + 1).expect("--json FILE").clone()),
             streams: count("--streams", 1_000),
             seconds: number("--seconds", 5),
             orders: count("--orders", 200),
@@ -118,25 +121,61 @@ fn main() {
     own_alone(&setup, async |shop| measure(shop, &arguments).await);
 }
 
+/// What was measured, said at once and kept for a file.
+#[derive(Default)]
+struct Report(serde_json::Map<String, Value>);
+
+impl Report {
+    fn say(&mut self, name: &str, words: &str, figures: Value) {
+        println!("{name}: {words}");
+        self.0.insert(name.to_owned(), figures);
+    }
+
+    /// Medians of ours and of what it is measured against.
+    fn ratios(&mut self, name: &str, against: &str, ratios: &Ratios) {
+        let figures = json!({
+            "per_second": ratios.median(|(ours, _)| *ours),
+            "against": against,
+            "against_per_second": ratios.median(|(_, other)| *other),
+            "ratio": ratios.median(|(ours, other)| ours / other),
+        });
+        self.say(name, &format!("{ratios} ({against})"), figures);
+    }
+}
+
 async fn measure(shop: &Shop, arguments: &Arguments) {
+    let mut report = Report::default();
+    measure_into(shop, arguments, &mut report).await;
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report.0).expect("figures are JSON");
+        std::fs::write(file, text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+}
+
+async fn measure_into(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let wanted = |part: &str| arguments.parts.iter().any(|it| it == part);
-    println!("the gateway idle: {:.0} MB", resident_mb(shop));
+    let idle = resident_mb(shop);
+    report.say(
+        "gateway, idle",
+        &format!("{idle:.0} MB"),
+        json!({ "mb": idle }),
+    );
     serve_bare(shop).await;
     restock(shop, arguments).await;
     // Warm up: connections, caches, the first page of every file.
     calls_for(Duration::from_secs(1), CALLERS, |n| bare_call(shop, n)).await;
     calls_for(Duration::from_secs(1), CALLERS, |n| cart_call(shop, n)).await;
     if wanted("cart") {
-        cart(shop, arguments).await;
+        cart(shop, arguments, report).await;
     }
     if wanted("orders") {
-        orders(shop, arguments).await;
+        orders(shop, arguments, report).await;
     }
     if wanted("pages") {
-        pages(shop, arguments).await;
+        pages(shop, arguments, report).await;
     }
     if wanted("streams") {
-        streams(shop, arguments).await;
+        streams(shop, arguments, report).await;
     }
     if wanted("outage") {
         shop.faults(json!({ "payments": { "auto": "pay" } })).await;
@@ -146,7 +185,7 @@ async fn measure(shop: &Shop, arguments: &Arguments) {
 
 /// Additions to carts through the gateway, against the same handler at Restate's
 /// ingress and against the bare one.
-async fn cart(shop: &Shop, arguments: &Arguments) {
+async fn cart(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let time = Duration::from_secs(arguments.seconds);
     let (mut at_ingress, mut bare) = (Ratios::default(), Ratios::default());
     for round in 1..=arguments.rounds {
@@ -160,24 +199,27 @@ async fn cart(shop: &Shop, arguments: &Arguments) {
         at_ingress.add(ours, handler);
         bare.add(ours, least);
     }
-    println!(
-        "cart additions ({MANY_CALLERS} callers): {at_ingress} (their handler at the ingress)"
+    report.ratios(
+        "cart additions",
+        "their handler at the ingress",
+        &at_ingress,
     );
-    println!("cart additions ({MANY_CALLERS} callers): {bare} (bare handler)\n");
+    report.ratios("cart additions, too", "a bare handler", &bare);
 }
 
 /// Whole orders, on one SKU and spread over all.
-async fn orders(shop: &Shop, arguments: &Arguments) {
+async fn orders(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     shop.faults(json!({ "payments": { "auto": "pay" } })).await;
     let (mut one_sku, mut spread) = (Ratios::default(), Ratios::default());
+    let mut work_of: [Vec<Driven>; 2] = [Vec::new(), Vec::new()];
     let catalog = shop.catalog.iter();
     let skus: Vec<&str> = catalog.map(|product| &product.sku[..]).collect();
     for round in 1..=arguments.rounds {
         let name = format!("bare{round}x");
         let bare = bare_orders(shop, &name, arguments.orders).await;
-        for (skus, ratios, what) in [
-            (&skus[..1], &mut one_sku, "on one SKU"),
-            (&skus[..], &mut spread, "spread"),
+        for (skus, ratios, what, works) in [
+            (&skus[..1], &mut one_sku, "on one SKU", 0),
+            (&skus[..], &mut spread, "spread", 1),
         ] {
             let name = format!("buyer{round}x{}x", skus.len());
             let within = batch_within(arguments.orders);
@@ -188,13 +230,24 @@ async fn orders(shop: &Shop, arguments: &Arguments) {
                 work(&driven)
             );
             ratios.add(driven.per_second, bare);
+            work_of[works].push(driven);
         }
     }
-    println!("orders, one SKU ({CALLERS} callers): {one_sku} (bare orders)");
-    println!(
-        "orders, {} SKUs ({CALLERS} callers): {spread} (bare orders)\n",
-        skus.len()
-    );
+    report.ratios("orders of one SKU", "bare orders", &one_sku);
+    report.ratios("orders of all SKUs", "bare orders", &spread);
+    for (what, of) in [("one SKU", &work_of[0]), ("all SKUs", &work_of[1])] {
+        let last = of.last().expect("a round");
+        let figures: serde_json::Map<_, _> = last
+            .processor_ms
+            .iter()
+            .map(|(name, ms)| ((*name).to_owned(), json!(ms)))
+            .collect();
+        report.say(
+            &format!("work of an order, {what}"),
+            &work(last),
+            figures.into(),
+        );
+    }
 }
 
 /// Orders per second of the bare components ([`bare`]), one user each.
@@ -234,7 +287,7 @@ async fn bare_orders(shop: &Shop, name: &str, count: usize) -> f64 {
 }
 
 /// Lists and pages against the gateway's own `/healthz`.
-async fn pages(shop: &Shop, arguments: &Arguments) {
+async fn pages(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let time = Duration::from_secs(arguments.seconds);
     let page = async |path: &str, caller: usize| {
         let buyer = shop.person(&user(caller));
@@ -255,14 +308,13 @@ async fn pages(shop: &Shop, arguments: &Arguments) {
             let ours = calls_for(time, CALLERS, |n| page(path, n)).await;
             ratios.add(ours, least);
         }
-        println!("{path} ({CALLERS} callers): {ratios} (/healthz)");
+        report.ratios(path, "/healthz", &ratios);
     }
-    println!();
 }
 
 /// What open streams hold, and how soon an order's own says that it is paid while
 /// all the others are open.
-async fn streams(shop: &Shop, arguments: &Arguments) {
+async fn streams(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     shop.faults(json!({ "payments": { "auto": "off" } })).await;
     let before = resident_mb(shop);
     let mut open = Vec::new();
@@ -288,18 +340,20 @@ async fn streams(shop: &Shop, arguments: &Arguments) {
     }
     times.sort();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
-    println!(
-        "{} streams: {each:.0} KB each; a callback is shown after {:.1} ms (p50), {:.1} ms (p95)",
-        open.len(),
+    let count = open.len();
+    let words = format!(
+        "{each:.0} KB each; a callback is shown after {:.1} ms (p50), {:.1} ms (p95)",
         at(50),
         at(95)
     );
+    let figures = json!({ "streams": count, "kb": each, "p50_ms": at(50), "p95_ms": at(95) });
+    report.say("streams", &format!("{count} of {words}"), figures);
     drop(open);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    println!(
-        "the gateway after they are closed: {:.0} MB, before {before:.0} MB\n",
-        resident_mb(shop)
-    );
+    let after = resident_mb(shop);
+    let words = format!("{after:.0} MB; it had {before:.0} MB before them");
+    let figures = json!({ "mb": after, "before_mb": before });
+    report.say("gateway, streams closed", &words, figures);
 }
 
 /// Memory that the gateway holds.
