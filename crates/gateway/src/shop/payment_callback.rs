@@ -1,8 +1,11 @@
 //! What the payment provider says of a payment, handed on to the session that
 //! waits for it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use services::client::{Body, Failure, outcome};
+use tokio::time::{Instant, timeout_at};
 use waybill_domain::checkout::{CallbackAnswer, PaymentCallback};
 use waybill_domain::ids::OrderId;
 use waybill_domain::payment::PaymentReceipt;
@@ -13,6 +16,10 @@ use crate::clock;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
 use crate::storage::orders as queries;
+
+/// How long a callback waits for its payment to be opened. Providers wait ten seconds
+/// and longer for an answer.
+const OPENED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a callback has come to.
 #[derive(Debug)]
@@ -75,6 +82,23 @@ fn to_provider(failure: Failure) -> Problem {
     }
 }
 
+/// Waits a moment while the order's payment is being opened: a provider that pays by
+/// itself calls back before its own answer is written down.
+async fn until_opened(infra: &Infra, id: &OrderId) -> Result<(), Problem> {
+    let mut news = infra.live.order(id);
+    let give_up = Instant::now() + OPENED_WITHIN;
+    loop {
+        news.mark_unchanged();
+        let record = queries::record(&infra.db, id).await?;
+        let is_opening =
+            record.is_some_and(|it| orders::is_pending(&it) && it.payment().awakeable_id.is_none());
+        // Too late, or closing: the session is asked all the same.
+        if !is_opening || !matches!(timeout_at(give_up, news.changed()).await, Ok(Ok(()))) {
+            return Ok(());
+        }
+    }
+}
+
 /// Which order waits for that awakeable. One that is not known here is the order that
 /// the provider names, if it does, whose session knows better; otherwise Restate is
 /// asked before it is a 404.
@@ -85,6 +109,7 @@ async fn order_of(infra: &Infra, receipt: &PaymentReceipt) -> Result<OrderId, Pr
     }
     let named = receipt.order_id.as_deref().map(OrderId::parse);
     if let Some(Ok(id)) = named {
+        until_opened(infra, &id).await?;
         return Ok(id);
     }
     infra.live.catch_up().await.map_err(orders::cannot_tell)?;
