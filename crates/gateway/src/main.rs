@@ -25,11 +25,6 @@ use tokio::net::TcpListener;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::{OrderId, Username};
 
-/// Threads that make and drop many small things: this one is quicker with them than the
-/// system's, and gives memory back that nobody uses any more.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Exit code of `reconcile` when differences are left.
 const DIFFERENT: u8 = 3;
 /// How long requests under way may take once a stop is asked for.

@@ -16,11 +16,6 @@ use tokio::net::TcpListener;
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::prelude::*;
 
-/// Threads that make and drop many small things: this one is quicker with them than the
-/// system's, and gives memory back that nobody uses any more.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     process::settings::exit_code("services", start().await)

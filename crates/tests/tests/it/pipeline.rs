@@ -538,7 +538,7 @@ impl std::fmt::Display for Ratios {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:.1}/s, {:.3} of the bare handler's {:.0}/s",
+            "{:.1}/s, {:.3} of {:.0}/s",
             self.median(|(ours, _)| *ours),
             self.median(|(ours, bare)| ours / bare),
             self.median(|(_, bare)| *bare),
