@@ -745,8 +745,14 @@ impl Stray {
             };
         }
         late.version += 1;
+        // Whoever asked first may come last: what is told keeps its order.
+        let at = late
+            .payments
+            .iter()
+            .map(|it| it.at)
+            .fold(now, Timestamp::max);
         late.payments.push(LatePayment {
-            at: now,
+            at,
             attempt: attempt.attempt,
             transaction_id: money.transaction_id.clone(),
             amount_cents: money.amount_cents,
@@ -954,6 +960,31 @@ mod tests {
             panic!("another one's money");
         };
         assert!(stray.send_back(None, at()).answer);
+    }
+
+    #[test]
+    fn late_money_is_told_in_the_order_in_which_it_is_noted() {
+        let record = noted();
+        let stray = |transaction: &str| {
+            let callback = PaymentCallback {
+                order_id: record.order_id.clone(),
+                receipt: receipt(transaction),
+                at: None,
+            };
+            match called_back(Some(here(&record)), callback).unwrap() {
+                Callback::Stray(stray) => stray,
+                other => panic!("another one's money: {other:?}"),
+            }
+        };
+        let second = |number| Timestamp::from_second(number).unwrap();
+        let noted = |decided: Decided<bool>| match &decided.effects[0] {
+            Effect::NoteLate(late) => late.clone(),
+            other => panic!("it is noted: {other:?}"),
+        };
+        let late = noted(stray("txn-2").send_back(None, second(9)));
+        let late = noted(stray("txn-3").send_back(Some(late), second(4)));
+        let times: Vec<_> = late.payments.iter().map(|it| it.at).collect();
+        assert_eq!(times, [second(9), second(9)]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ async fn a_payment_is_reported_at_once_and_signed() {
         callback.body,
         json!({
             "awakeable_id": "sign_o1",
+            "order_id": "o1",
             "transaction_id": "txn_1",
             "amount": 12_500,
             "status": "success",
