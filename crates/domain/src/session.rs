@@ -321,24 +321,27 @@ impl Attempt {
             .apply(turn, now)?
             .apply(Step::Undone(Compensable::Reserved), now)?
             .apply(Step::Ended, now)?;
+        let mut effects = vec![
+            Effect::Write(Box::new(record.clone())),
+            Effect::Release {
+                attempt: record.attempt(),
+                lines: record.lines.clone(),
+            },
+        ];
+        // The provider is asked in the words of the first question, which name the
+        // awakeable. Where that is not known yet, whoever tells it closes (`opened`).
+        if record.payment().awakeable_id.is_some() {
+            effects.push(Effect::Close(money));
+        }
         Ok(Decided {
-            effects: vec![
-                Effect::Write(Box::new(record.clone())),
-                Effect::Release {
-                    attempt: record.attempt(),
-                    lines: record.lines.clone(),
-                },
-                // Also when nobody knows whether the provider was asked.
-                Effect::Close(money),
-            ],
+            effects,
             answer: record,
         })
     }
 }
 
 /// Notes the awakeable and the provider's page of an attempt; answers whether it is
-/// still open. One that has ended keeps its awakeable, so that money which comes for
-/// it is known, and its wait is ended.
+/// still open. For one that has ended see [`told_too_late`].
 pub fn opened(
     marker: Option<Marker>,
     opened: PaymentOpened,
@@ -350,28 +353,53 @@ pub fn opened(
             answer: true,
         });
     }
-    let PaymentOpened {
-        attempt,
-        awakeable_id,
-        ..
-    } = opened;
-    let noted = match marker {
-        Some(Marker::Here(record)) => record
-            .with_late_awakeable(attempt.attempt, awakeable_id.clone(), now)
-            .map(|record| Effect::Write(Box::new(record))),
-        Some(Marker::HandedOver(marker)) => marker
-            .with_late_awakeable(attempt.attempt, awakeable_id.clone())
-            .map(|marker| Effect::Remember(attempt.order_id, marker)),
-        None => None,
-    };
-    let ended = Effect::Reject {
-        awakeable_id,
-        reason: "the attempt had ended".to_owned(),
-    };
     Ok(Decided {
-        effects: noted.into_iter().chain([ended]).collect(),
+        effects: told_too_late(marker, opened.attempt, opened.awakeable_id, now),
         answer: false,
     })
+}
+
+/// The awakeable of an attempt that has ended: its wait is ended, too. If nobody knew
+/// it before, the attempt keeps it, so that money which comes for it is recognized,
+/// and its payment is closed now.
+pub fn told_too_late(
+    marker: Option<Marker>,
+    attempt: AttemptId,
+    awakeable_id: String,
+    now: Timestamp,
+) -> Vec<Effect> {
+    let number = attempt.attempt;
+    let noted = match marker {
+        Some(Marker::Here(record)) => record
+            .with_late_awakeable(number, awakeable_id.clone(), now)
+            .map(|record| (record.payments.clone(), Effect::Write(Box::new(record)))),
+        Some(Marker::HandedOver(marker)) => marker
+            .with_late_awakeable(number, awakeable_id.clone())
+            .map(|marker| {
+                let order_id = attempt.order_id.clone();
+                (marker.attempts.clone(), Effect::Remember(order_id, marker))
+            }),
+        None => None,
+    };
+    let noted = noted.into_iter().flat_map(|(attempts, noted)| {
+        let payment = attempts.into_iter().find(|it| it.attempt == number);
+        let close = payment.map(|payment| {
+            Effect::Close(PaymentOrder {
+                attempt: attempt.clone(),
+                awakeable_id: awakeable_id.clone(),
+                amount_cents: payment.amount_cents,
+                payment_id: None,
+                transaction_id: None,
+            })
+        });
+        [Some(noted), close].into_iter().flatten()
+    });
+    let mut effects: Vec<_> = noted.collect();
+    effects.push(Effect::Reject {
+        awakeable_id,
+        reason: "the attempt had ended".to_owned(),
+    });
+    effects
 }
 
 /// The step that a bad outcome is.
@@ -1173,17 +1201,21 @@ mod tests {
         let unopened = unopened();
         let open = Attempt::open(Some(here(&unopened)), &unopened.attempt()).unwrap();
         let ended = open.end(PaymentOutcome::Expired, basket(), at()).unwrap();
-        assert!(
-            ended
-                .effects
-                .iter()
-                .any(|it| matches!(it, Effect::Close(_)))
-        );
+        let closes = |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Close(_)));
+        assert!(!closes(&ended.effects), "in which words?");
         let record = ended.answer;
         let Decided { effects, answer } = opened_now(&record, true);
-        let [Effect::Write(noted), Effect::Reject { awakeable_id, .. }] = &effects[..] else {
-            panic!("a write, and the wait is ended: {effects:?}");
+        let [
+            Effect::Write(noted),
+            Effect::Close(closed),
+            Effect::Reject { awakeable_id, .. },
+        ] = &effects[..]
+        else {
+            panic!("written, closed, and the wait is ended: {effects:?}");
         };
+        assert_eq!(closed.awakeable_id, "sign_1");
+        assert_eq!(closed.attempt, record.attempt());
+        assert_eq!(closed.amount_cents, record.payment().amount_cents);
         assert!(!answer);
         assert_eq!(awakeable_id, "sign_1");
         assert_eq!(noted.payment().awakeable_id.as_deref(), Some("sign_1"));
@@ -1202,8 +1234,13 @@ mod tests {
         };
         let marker = Marker::HandedOver(HandedOver::from(&record));
         let effects = opened(Some(marker), told, at()).unwrap().effects;
-        let [Effect::Remember(_, marker), Effect::Reject { .. }] = &effects[..] else {
-            panic!("it is remembered: {effects:?}");
+        let [
+            Effect::Remember(_, marker),
+            Effect::Close(_),
+            Effect::Reject { .. },
+        ] = &effects[..]
+        else {
+            panic!("it is remembered and closed: {effects:?}");
         };
         assert_eq!(marker.attempts[0].awakeable_id.as_deref(), Some("sign_1"));
     }

@@ -632,6 +632,7 @@ impl World {
             awakeable_id: Some(awakeable(attempt)),
             at: None,
         };
+        let marker = self.marker();
         let number = attempt;
         let settling = session::settle(self.marker(), asked);
         let settling = match settling.claim() {
@@ -645,7 +646,11 @@ impl World {
                 self.send_back(stray);
                 self.perform(ended.effects);
             }
-            Settling::Ended { stray, .. } => self.send_back(stray),
+            Settling::Ended { stray, .. } => {
+                self.send_back(stray);
+                let (attempt, awakeable) = (attempt_id(number), awakeable(number));
+                self.perform(session::told_too_late(marker, attempt, awakeable, at()));
+            }
         }
         self.resolve(number, Err("it has ended".into()));
     }
@@ -687,6 +692,10 @@ impl World {
                 }
                 Effect::Void(order) => self.under_way.push(void(order)),
                 Effect::Close(order) => {
+                    if order.awakeable_id != awakeable(order.attempt.attempt) {
+                        let words = "the provider is asked in other words than at first";
+                        self.wrong.push(words.into());
+                    }
                     let close = Message::Close(order.attempt.attempt, order.transaction_id);
                     self.under_way.push(close);
                 }

@@ -208,10 +208,10 @@ pub(super) async fn settle(
     ctx: &ObjectContext<'_>,
     settle: Settle,
 ) -> HandlerResult<OrderStatus> {
-    let (order_id, at) = (settle.attempt.order_id.clone(), settle.at);
-    let waits = settle.awakeable_id.clone();
+    let (attempt, at) = (settle.attempt.clone(), settle.at);
+    let (order_id, waits) = (attempt.order_id.clone(), settle.awakeable_id.clone());
     let marker = marker(ctx, &order_id).await?;
-    let mut settling = session::settle(marker, settle);
+    let mut settling = session::settle(marker.clone(), settle);
     // Money that came straight to the awakeable, past the webhook.
     if let Some(claim) = settling.claim()
         && !claim_transaction(ctx, &claim).await?
@@ -222,7 +222,7 @@ pub(super) async fn settle(
         Some(_) => ctx.read::<LateMoney>(&late_key(&order_id)).await,
         None => Ok(None),
     };
-    let status = match settling {
+    match settling {
         Settling::Ends(attempt, outcome) => {
             let stray = attempt.stray(&outcome);
             let basket = basket(ctx).await?;
@@ -235,22 +235,29 @@ pub(super) async fn settle(
                 session.perform(ctx, stray.send_back(late, now).effects);
             }
             session.perform(ctx, ended.effects);
-            ended.answer.status
+            let status = ended.answer.status;
+            if let Some(awakeable_id) = waits {
+                ctx.reject_awakeable(&awakeable_id, TerminalError::new(status.label()));
+            }
+            Ok(status)
         }
         Settling::Ended { status, stray } => {
             let late = late(&stray).await?;
-            if let Some(stray) = stray {
-                let now = ctx.time_of(at).await?;
+            if stray.is_none() && waits.is_none() {
+                return Ok(status);
+            }
+            let now = ctx.time_of(at).await?;
 
+            if let Some(stray) = stray {
                 session.perform(ctx, stray.send_back(late, now).effects);
             }
-            status
+            if let Some(awakeable_id) = waits {
+                let told = session::told_too_late(marker, attempt, awakeable_id, now);
+                session.perform(ctx, told);
+            }
+            Ok(status)
         }
-    };
-    if let Some(awakeable_id) = waits {
-        ctx.reject_awakeable(&awakeable_id, TerminalError::new(status.label()));
     }
-    Ok(status)
 }
 
 fn session<'ctx>(ctx: &SharedObjectContext<'ctx>) -> UserSessionClient<'ctx> {
