@@ -2,7 +2,7 @@
 // test lets orders begin there and finish beside today's. Built once, into the user's cache.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { root } from "./binaries.mjs";
@@ -30,7 +30,7 @@ export function oldServices() {
     stdio: ["ignore", "ignore", "inherit"],
   });
   if (built.status !== 0) return without("cannot be built");
-  spawnSync("cp", [join(cache, "target", "debug", "services"), program]);
+  renameSync(join(cache, "target", "debug", "services"), program);
   // What it was made from and with is not needed again.
   for (const folder of ["source", "target"]) rmSync(join(cache, folder), { recursive: true, force: true });
   return program;

@@ -35,13 +35,14 @@ impl Decision {
     /// What the decider of `self` is told when `standing` is what the promise
     /// holds. One key serves one decision with its reason.
     pub fn against(self, standing: Self, order_id: &OrderId) -> Result<Self, Refusal> {
-        let same = standing.id == self.id
-            && standing.verdict == self.verdict
-            && standing.by == self.by
-            && standing.reason == self.reason;
-        if same {
+        // Asked again it is the same, although it is asked later.
+        let asked = Self {
+            at: standing.at,
+            ..self
+        };
+        if standing == asked {
             Ok(standing)
-        } else if standing.id == self.id {
+        } else if standing.id == asked.id {
             Err(Refusal::IdempotencyKeyReused)
         } else {
             Err(Refusal::AlreadyDecided {
@@ -73,6 +74,11 @@ mod tests {
         let approve = decision("a", Verdict::Approved);
         let cancel = decision("b", Verdict::Cancelled);
         assert!(approve.clone().against(approve.clone(), &order).is_ok());
+        let later = Decision {
+            at: Some(Timestamp::UNIX_EPOCH),
+            ..approve.clone()
+        };
+        assert_eq!(later.against(approve.clone(), &order), Ok(approve.clone()));
         assert!(matches!(
             cancel.against(approve, &order),
             Err(Refusal::AlreadyDecided {

@@ -307,7 +307,7 @@ impl OrderRecord {
     }
 
     /// Waits for an admin from now on, if it is known for how long.
-    pub fn approval_requested(self, at: Timestamp) -> Result<Self, IllegalStep> {
+    pub(crate) fn approval_requested(self, at: Timestamp) -> Result<Self, IllegalStep> {
         let Some(within) = self.approve_within_ms else {
             return Ok(self);
         };

@@ -354,7 +354,7 @@ pub fn opened(
         });
     }
     Ok(Decided {
-        effects: told_too_late(marker, opened.attempt, opened.awakeable_id, now),
+        effects: told_too_late(marker, &opened.attempt, opened.awakeable_id, now),
         answer: false,
     })
 }
@@ -364,7 +364,7 @@ pub fn opened(
 /// and its payment is closed now.
 pub fn told_too_late(
     marker: Option<Marker>,
-    attempt: AttemptId,
+    attempt: &AttemptId,
     awakeable_id: String,
     now: Timestamp,
 ) -> Vec<Effect> {
@@ -1207,15 +1207,15 @@ mod tests {
         let Decided { effects, answer } = opened_now(&record, true);
         let [
             Effect::Write(noted),
-            Effect::Close(closed),
+            Effect::Close(payment),
             Effect::Reject { awakeable_id, .. },
         ] = &effects[..]
         else {
             panic!("written, closed, and the wait is ended: {effects:?}");
         };
-        assert_eq!(closed.awakeable_id, "sign_1");
-        assert_eq!(closed.attempt, record.attempt());
-        assert_eq!(closed.amount_cents, record.payment().amount_cents);
+        assert_eq!(payment.awakeable_id, "sign_1");
+        assert_eq!(payment.attempt, record.attempt());
+        assert_eq!(payment.amount_cents, record.payment().amount_cents);
         assert!(!answer);
         assert_eq!(awakeable_id, "sign_1");
         assert_eq!(noted.payment().awakeable_id.as_deref(), Some("sign_1"));

@@ -649,7 +649,7 @@ impl World {
             Settling::Ended { stray, .. } => {
                 self.send_back(stray);
                 let (attempt, awakeable) = (attempt_id(number), awakeable(number));
-                self.perform(session::told_too_late(marker, attempt, awakeable, at()));
+                self.perform(session::told_too_late(marker, &attempt, awakeable, at()));
             }
         }
         self.resolve(number, Err("it has ended".into()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use services::client::{Body, Ingress, outcome};
+use services::client::{Body, Failure, Ingress, outcome};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 
@@ -47,7 +47,8 @@ pub(super) async fn keep_forgetting(
     core.closing.run_until_cancelled(work).await;
 }
 
-/// How many were forgotten.
+/// How many were forgotten. One that cannot be is its own trouble alone; while the
+/// services cannot be reached there is nothing to go on with.
 async fn forget(
     admin_api: &AdminApi,
     ingress: &Ingress,
@@ -62,8 +63,13 @@ async fn forget(
     let mut forgotten = 0;
     for order in old {
         let session = ingress.user_session(&order.owner());
-        let is_forgotten: bool = outcome(session.forget(Body(order)).call().await)?;
-        forgotten += u64::from(is_forgotten);
+        match outcome(session.forget(Body(order.clone())).call().await) {
+            Ok(is_forgotten) => forgotten += u64::from(is_forgotten),
+            Err(error @ Failure::Unavailable(_)) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(order.id = %order, %error, "an old order could not be forgotten");
+            }
+        }
     }
     Ok(forgotten)
 }

@@ -212,7 +212,13 @@ async fn paid(infra: &Infra, id: &OrderId) -> Result<OrderRecord, Problem> {
         return Ok(known);
     }
     ask_restate(infra, id).await?;
-    find(infra, id).await
+    let known = find(infra, id).await?;
+    if known.status == OrderStatus::AwaitingPayment {
+        return Err(Problem::unavailable(
+            "the order is paid, and how it stands is not known here yet: ask again in a moment",
+        ));
+    }
+    Ok(known)
 }
 
 fn has_been_paid(record: &OrderRecord) -> bool {

@@ -1,6 +1,9 @@
 //! Orders: whom they may be shown, and where they are found.
 
-use services::client::{Body, outcome};
+use std::time::Duration;
+
+use services::client::{Body, Failure, outcome};
+use tokio::time::Instant;
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 use waybill_domain::money::Cents;
@@ -16,6 +19,11 @@ use crate::identity::caller::Caller;
 use crate::infra::Infra;
 use crate::storage::orders::{self as queries, Summary, Total};
 use crate::storage::users;
+
+/// How long a workflow may take to write down the order that it was given.
+const BEGINS_WITHIN: Duration = Duration::from_secs(2);
+/// How soon it is asked again meanwhile.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// The full id of what a caller names: their own orders also without their
 /// name, others' for admins only. What is not theirs to see is not there.
@@ -54,21 +62,27 @@ pub async fn find(infra: &Infra, id: &OrderId) -> Result<OrderRecord, Problem> {
     })
 }
 
-/// Shows an order as Restate has it, wherever it is kept there: for what cannot
-/// wait until it is heard of. No answer is no failure here.
+/// Shows an order that is known here as Restate has it, wherever it is kept there: for
+/// what cannot wait until it is heard of. No answer is no failure here.
 pub async fn ask_restate(infra: &Infra, id: &OrderId) -> Result<(), Problem> {
-    let session = infra.ingress.user_session(&id.owner());
-    let asked = session.get_order(Body(id.clone())).call().await;
-    let record = match outcome(asked) {
-        Ok(Some(record)) => Ok(Some(record)),
-        // Paid, or never placed.
-        Ok(None) => outcome(infra.ingress.workflow(id).get_record().call().await),
-        Err(failure) => Err(failure),
-    };
-    if let Ok(Some(record)) = record {
-        apply(infra, record).await?;
+    let give_up = Instant::now() + BEGINS_WITHIN;
+    loop {
+        match held(infra, id).await {
+            Ok(Some(record)) => return apply(infra, record).await,
+            // It has been paid a moment ago: the record is on its way to the workflow.
+            Ok(None) if Instant::now() < give_up => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+            Ok(None) | Err(_) => return Ok(()),
+        }
     }
-    Ok(())
+}
+
+/// The order's record, with its session or its workflow.
+async fn held(infra: &Infra, id: &OrderId) -> Result<Option<OrderRecord>, Failure> {
+    let session = infra.ingress.user_session(&id.owner());
+    match outcome(session.get_order(Body(id.clone())).call().await)? {
+        Some(record) => Ok(Some(record)),
+        None => outcome(infra.ingress.workflow(id).get_record().call().await),
+    }
 }
 
 /// What is missing here may be in Restate, which does not answer.

@@ -164,6 +164,7 @@ pub async fn empty(db: &Db) -> sqlx::Result<()> {
     let mut transaction = db.begin().await?;
     for statement in [
         "DELETE FROM orders",
+        "DELETE FROM order_totals",
         "DELETE FROM notifications WHERE order_id IS NOT NULL",
         "DELETE FROM stock_levels",
         "DELETE FROM late_money",

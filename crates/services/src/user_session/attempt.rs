@@ -252,7 +252,7 @@ pub(super) async fn settle(
                 session.perform(ctx, stray.send_back(late, now).effects);
             }
             if let Some(awakeable_id) = waits {
-                let told = session::told_too_late(marker, attempt, awakeable_id, now);
+                let told = session::told_too_late(marker, &attempt, awakeable_id, now);
                 session.perform(ctx, told);
             }
             Ok(status)

@@ -214,6 +214,53 @@ fn money_that_nobody_was_told_of_goes_back_with_its_order() {
     });
 }
 
+/// Its awakeable is known only afterwards: the wait ends, and the payment is closed as
+/// soon as anybody knows in which words it was asked for.
+#[test]
+fn an_order_that_is_cancelled_before_the_provider_has_answered_cannot_be_paid() {
+    shared(async |shop| {
+        let buyer = shop.person("hasty");
+        buyer.add("P004", 1).await;
+        let whole_id = format!("{}.early", buyer.name);
+        let slow = json!({ "payments": { "answer_delay_ms": 3000 } });
+        shop.faults_of(&whole_id, slow).await;
+        let cancels = async {
+            let path = format!("/api/orders/{whole_id}");
+            let pending = eventually("it is placed", SOON, async || {
+                let answer = buyer.get(&path).await;
+                (answer.status == 200)
+                    .then_some(answer)
+                    .ok_or_else(|| "it is not".to_owned())
+            });
+            let pending = pending.await.expect(200);
+            assert_eq!(pending["payment"]["awakeable_id"], Value::Null, "{pending}");
+            let cancelled = buyer.post(&format!("{path}/cancel"), &json!({})).await;
+            assert_eq!(cancelled.expect(202)["status"], "cancelled");
+        };
+        let (placed, ()) = tokio::join!(buyer.try_checkout("early"), cancels);
+        let order = buyer.accepted(&placed);
+        order.until("cancelled").await;
+        let wait = format!("UserSession/{}/AwaitPayment", buyer.name);
+        eventually(
+            "its payment is closed and its wait ended",
+            SOON,
+            async || {
+                let (ledger, waits) = (
+                    order.ledger().await,
+                    shop.open_invocations(&wait, None).await,
+                );
+                match ledger.payments.first() {
+                    Some(payment) if payment.status == "voided" && waits.is_empty() => Ok(()),
+                    payment => Err(format!("{payment:?}, {waits:?}")),
+                }
+            },
+        )
+        .await;
+        let order = order.json().await;
+        assert!(order["payment"]["awakeable_id"].is_string(), "{order}");
+    });
+}
+
 /// The same where other money had been captured for the order.
 #[test]
 fn money_beside_what_was_captured_goes_back_with_its_order() {
