@@ -11,7 +11,7 @@
 //!   Restate's ingress, and against the bare one;
 //! - **orders**: cart, checkout, payment (the sandbox pays by itself), approval,
 //!   booking, capture, delivery, against orders of as many durable operations without
-//!   any of our rules (`bare.rs`): all of one SKU, and spread over all of them; with
+//!   any of our rules (`pipeline/bare.rs`): all of one SKU, and spread over all of them; with
 //!   the processor time of each process;
 //! - **pages**: lists and pages against the gateway's own `/healthz`;
 //! - **streams**: what `--streams N` (default 1,000) open ones hold of memory, and how
@@ -26,8 +26,10 @@
 // The tests' world is used in part.
 #![allow(dead_code, clippy::print_stdout, missing_docs)]
 
+#[path = "pipeline/bare.rs"]
 mod bare;
 mod checker;
+#[path = "pipeline/driver.rs"]
 mod driver;
 mod outside;
 mod restate;
