@@ -238,15 +238,17 @@ async fn orders(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     report.ratios("orders of one SKU", "bare orders", &one_sku);
     report.ratios("orders of all SKUs", "bare orders", &spread);
     for (what, of) in [("one SKU", &work_of[0]), ("all SKUs", &work_of[1])] {
-        let last = of.last().expect("a round");
-        let figures: serde_json::Map<_, _> = last
+        let mut rounds: Vec<_> = of.iter().collect();
+        rounds.sort_by(|one, other| one.all_ms().total_cmp(&other.all_ms()));
+        let median = rounds[rounds.len() / 2];
+        let figures: serde_json::Map<_, _> = median
             .processor_ms
             .iter()
             .map(|(name, ms)| ((*name).to_owned(), json!(ms)))
             .collect();
         report.say(
             &format!("work of an order, {what}"),
-            &work(last),
+            &work(median),
             figures.into(),
         );
     }
@@ -376,7 +378,7 @@ fn work(driven: &Driven) -> String {
         .iter()
         .map(|(name, ms)| format!("{name} {ms:.1}"))
         .collect();
-    let sum: f64 = driven.processor_ms.iter().map(|(_, ms)| ms).sum();
+    let sum = driven.all_ms();
     format!("{sum:.1} ms of a processor an order ({})", each.join(", "))
 }
 

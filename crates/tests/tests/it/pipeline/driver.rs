@@ -30,6 +30,13 @@ pub struct Driven {
     pub processor_ms: Vec<(&'static str, f64)>,
 }
 
+impl Driven {
+    /// Of all processes together.
+    pub fn all_ms(&self) -> f64 {
+        self.processor_ms.iter().map(|(_, ms)| ms).sum()
+    }
+}
+
 /// Somebody's updates, as they come.
 struct Heard {
     approved: mpsc::UnboundedReceiver<String>,
