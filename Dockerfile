@@ -17,6 +17,9 @@ WORKDIR /waybill
 ENV CARGO_INCREMENTAL=0 CARGO_NET_RETRY=10
 # `dev` builds faster, for tests.
 ARG CARGO_PROFILE=release
+# For jemalloc; the slim image has a compiler without it.
+RUN command -v make > /dev/null \
+ || (apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*)
 
 # The dependencies, apart from the code: this layer is built anew only when a manifest changes.
 COPY Cargo.toml Cargo.lock ./

@@ -34,12 +34,13 @@ try {
 }
 
 async function checkPrerequisites() {
-  const [rust, cargo, npm, pip, compiler] = await Promise.all([
+  const [rust, cargo, npm, pip, compiler, make] = await Promise.all([
     versionOf("rustc", "--version"),
     versionOf("cargo", "--version"),
     versionOf("npm", "--version"),
     versionOf("python3", "-m", "pip", "--version"),
     versionOf("cc", "--version"),
+    versionOf("make", "--version"),
   ]);
   const missing = [];
   if (!rust || !cargo || isOlder(rust, OLDEST_RUST)) {
@@ -59,9 +60,9 @@ async function checkPrerequisites() {
       "Python 3 with pip is needed: install it from https://www.python.org, or on Debian with \"apt-get install python3-pip\".",
     );
   }
-  if (!compiler) {
+  if (!compiler || !make) {
     missing.push(
-      "A C compiler (cc) is needed to build SQLite: on Debian run \"apt-get install build-essential\", on macOS \"xcode-select --install\".",
+      "A C compiler (cc) and make are needed to build SQLite and jemalloc: on Debian run \"apt-get install build-essential\", on macOS \"xcode-select --install\".",
     );
   }
   if (missing.length > 0) throw new Error(missing.join("\nsetup: "));

@@ -60,7 +60,8 @@ async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, 
     {
         let user = Username::parse(name.to_str().unwrap_or_default())
             .map_err(|refusal| Problem::from(refusal).with_field("X-User-Id"))?;
-        let role = queries::user(&infra.db, &user)
+        let role = infra
+            .user(&user)
             .await?
             .map_or(Role::Customer, |row| row.role);
         return Ok(Some(Caller { user, role }));
@@ -70,7 +71,7 @@ async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, 
     let Some(claim) = claim else {
         return Ok(None);
     };
-    let row = queries::user(&infra.db, &claim.user).await?;
+    let row = infra.user(&claim.user).await?;
     Ok(row
         .filter(|row| claim.is_bound_to(row.password_hash.as_deref()))
         .map(|row| Caller {

@@ -1,5 +1,7 @@
 //! What all of the gateway stands on: settings, SQLite, the ways to Restate, the
-//! live side. Features keep their own memories.
+//! live side, and what all of them ask for. Features keep their own memories.
+
+mod memory;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,7 @@ pub struct Infra {
     pub metrics: Metrics,
     /// For everything else that speaks HTTP.
     pub http: reqwest::Client,
+    memory: memory::Memory,
 }
 
 /// A cheap clone of it.
@@ -73,6 +76,7 @@ impl Infra {
             ingress,
             admin_api,
             http,
+            memory: memory::Memory::default(),
         }))
     }
 }

@@ -11,6 +11,8 @@
 //! | `topics` | who is woken by what |
 //! | `core` | what those who bring news and those who wait for it share |
 //! | `baskets` | remembers the newest basket of each user |
+//! | `others` | notices what other programs write into the file |
+//! | [`remembered`] | keeps answers of SQLite until news comes of what they are about |
 //! | `health` | how well all this is |
 //! | [`catch_up`] | compares the read model with Restate and fetches what is missing |
 //! | `retention` | lets sessions forget what ended long ago |
@@ -29,11 +31,15 @@ mod fake;
 mod health;
 mod lines;
 pub mod listener;
+mod others;
 pub mod projector;
+pub mod remembered;
 mod retention;
 pub mod sse;
 pub mod state;
 mod topics;
 
 pub use self::health::{CatchUpHealth, LiveHealth, SourceHealth};
+pub use self::remembered::Remembered;
 pub use self::state::{Bounds, LiveState};
+pub use self::topics::Subject;

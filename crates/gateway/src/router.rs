@@ -38,12 +38,12 @@ impl Gateway {
     /// Over what `infra` has opened, with memories that are empty yet.
     pub fn new(infra: Shared) -> anyhow::Result<Self> {
         let (dashboard, scenarios) = (Arc::<Latest>::default(), Arc::<Scenarios>::default());
-        let console = Console {
-            views: Views::new(&infra.settings)?,
-            dashboard: Arc::clone(&dashboard),
-            scenarios: Arc::clone(&scenarios),
-            infra: Arc::clone(&infra),
-        };
+        let console = Console::new(
+            Arc::clone(&infra),
+            Views::new(&infra.settings)?,
+            Arc::clone(&dashboard),
+            Arc::clone(&scenarios),
+        );
         let gateway = Self {
             announcement: Arc::default(),
             payment_pages: Arc::default(),

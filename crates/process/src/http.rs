@@ -116,7 +116,7 @@ impl Server {
         S::Future: Send + 'static,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
-        self.serve_each(listener, stop, |stream| (stream, service.clone()))
+        self.serve_each(listener, stop, move |stream| (stream, service.clone()))
             .await;
     }
 
@@ -127,7 +127,7 @@ impl Server {
         &self,
         listener: TcpListener,
         stop: CancellationToken,
-        mut plug: impl FnMut(TcpStream) -> (I, S),
+        plug: impl Fn(TcpStream) -> (I, S) + Clone + Send + 'static,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
@@ -135,7 +135,7 @@ impl Server {
         S::Future: Send + 'static,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
-        let builder = Arc::new(self.builder());
+        let protocols = Arc::new(Protocols::of(self));
         let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -148,9 +148,15 @@ impl Server {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY cannot be set");
                     }
-                    let (io, service) = plug(stream);
-                    let (builder, stop) = (Arc::clone(&builder), stop.clone());
-                    connections.spawn(attend(builder, self.limits, io, service, stop));
+                    let (protocols, limits) = (Arc::clone(&protocols), self.limits);
+                    let (stop, plug) = (stop.clone(), plug.clone());
+                    connections.spawn(async move {
+                        let spoken = protocols.spoken_on(&stream, &limits, &stop).await;
+                        if let Some(builder) = spoken {
+                            let (io, service) = plug(stream);
+                            attend(builder, limits, io, service, stop).await;
+                        }
+                    });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -166,8 +172,19 @@ impl Server {
         connections.close();
         connections.wait().await;
     }
+}
 
-    fn builder(&self) -> auto::Builder<TokioExecutor> {
+/// What is spoken on a connection. Hyper finds that out itself, but reads the first
+/// bytes on their own for it, after which the buffer of an HTTP/1.1 connection is
+/// twice as large (16 KiB): most of what an open stream holds.
+struct Protocols {
+    http1: Option<auto::Builder<TokioExecutor>>,
+    /// HTTP/2 alone, or whichever it is.
+    other: auto::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn of(server: &Server) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -179,11 +196,36 @@ impl Server {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN);
-        if self.http2_only {
-            builder.http2_only()
-        } else {
-            builder
+        if server.http2_only {
+            return Self {
+                http1: None,
+                other: builder.http2_only(),
+            };
         }
+        Self {
+            http1: Some(builder.clone().http1_only()),
+            other: builder,
+        }
+    }
+
+    /// `None` when nothing is said on it.
+    async fn spoken_on(
+        &self,
+        stream: &TcpStream,
+        limits: &Limits,
+        stop: &CancellationToken,
+    ) -> Option<&auto::Builder<TokioExecutor>> {
+        let Some(http1) = &self.http1 else {
+            return Some(&self.other);
+        };
+        // `POST` and `PRI` begin alike.
+        let mut first = [0; 3];
+        let peeked = tokio::select! {
+            peeked = timeout(limits.idle, stream.peek(&mut first)) => peeked.ok()?.ok()?,
+            () = stop.cancelled() => return None,
+        };
+        let is_http1 = peeked > 0 && !PREFACE.starts_with(&first[..peeked]);
+        Some(if is_http1 { http1 } else { &self.other })
     }
 }
 
@@ -199,7 +241,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// One connection, to its end.
 async fn attend<I, S, B>(
-    builder: Arc<auto::Builder<TokioExecutor>>,
+    builder: &auto::Builder<TokioExecutor>,
     limits: Limits,
     io: I,
     service: S,

@@ -1,6 +1,6 @@
 //! What every process of Waybill does alike: it reads its settings, says what it
-//! does in lines and traces, serves HTTP with time limits, stops on a signal, and
-//! asks after the health of its own kind.
+//! does in lines and traces, serves HTTP with time limits, gives memory back, stops on a signal,
+//! and asks after the health of its own kind.
 
 use std::io::Write as _;
 
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 mod health;
 pub mod http;
+mod memory;
 pub mod settings;
 pub mod telemetry;
 mod traces;

@@ -127,7 +127,7 @@ impl Sandbox {
 
         let router = router(Arc::clone(&world));
         let server = Server::new(Limits::STRANGERS);
-        let server = server.serve_each(self.listener, shutdown.clone(), |stream| {
+        let server = server.serve_each(self.listener, shutdown.clone(), move |stream| {
             let (connection, cutter) = CuttableConnection::over(stream);
             (connection, router.clone().layer(Extension(cutter)))
         });

@@ -16,7 +16,8 @@ use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
-use crate::shop::cart::{self, ProductName};
+use crate::shop::cart;
+use crate::storage::catalog::ProductName;
 
 /// The caller's cart
 #[utoipa::path(

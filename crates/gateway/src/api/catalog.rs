@@ -12,7 +12,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Markdown;
 use crate::infra::Shared;
 use crate::shop::catalog;
-use crate::storage::catalog::{self as storage, Filter, Product, Zone};
+use crate::storage::catalog::{Filter, Product, Zone};
 
 /// Products on a page of the API.
 const PER_PAGE: u32 = 50;
@@ -42,8 +42,8 @@ impl FromFields for ProductQuery {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Products)]
-struct Listing {
-    products: Vec<Product>,
+struct Listing<'a> {
+    products: &'a [Product],
     total: i64,
     #[serde(flatten)]
     page: Pagination,
@@ -67,9 +67,10 @@ pub(super) async fn list(
     context: RequestContext,
     InQuery(ProductQuery { filter, page }): InQuery<ProductQuery>,
 ) -> Result<Response, Problem> {
-    let (products, total) = storage::products(&infra.db, &filter, page).await?;
+    let found = infra.products(filter, page).await?;
+    let (products, total) = (&found.0, found.1);
     Ok(match context.wants {
-        ResponseFormat::Markdown => Markdown(catalog::document(&products, total)).into_response(),
+        ResponseFormat::Markdown => Markdown(catalog::document(products, total)).into_response(),
         _ => Json(Listing {
             products,
             total,
@@ -114,6 +115,6 @@ pub(super) struct Zones {
     ),
 )]
 pub(super) async fn zones(State(infra): State<Shared>) -> Result<Json<Zones>, Problem> {
-    let zones = storage::zones(&infra.db).await?;
+    let zones = infra.zones().await?.to_vec();
     Ok(Json(Zones { zones }))
 }

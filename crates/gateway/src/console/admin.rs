@@ -138,7 +138,11 @@ pub(super) async fn content(
         })
         .collect();
     let document = markdown::approvals(&rows);
-    let mut content = PageContent::new("Admin", console.views.render(&page)?, document);
+    let mut content = PageContent::new(
+        "Admin",
+        console.views.render(&page)?,
+        console.output(location, document)?,
+    );
     content.status = (page.waiting > 0).then(|| format!("{} waiting", page.waiting));
     Ok(content)
 }

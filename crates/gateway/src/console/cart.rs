@@ -10,7 +10,7 @@ use super::views::Console;
 use super::views::View;
 use crate::documents::markdown;
 use crate::http::problem::Problem;
-use crate::storage::catalog::{self as queries, Zone};
+use crate::storage::catalog::Zone;
 use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.
@@ -91,7 +91,7 @@ impl CartPage {
         tab: &'static str,
         key: String,
         basket: Option<&Basket>,
-        zones: Vec<Zone>,
+        zones: &[Zone],
         suggestion: Suggestion,
     ) -> Self {
         let subtotal = basket.map_or(Cents::ZERO, |basket| basket.subtotal_cents);
@@ -100,10 +100,10 @@ impl CartPage {
             .position(|zone| Some(&zone.zone) == suggestion.zone.as_ref())
             .unwrap_or(0);
         let zones: Vec<_> = zones
-            .into_iter()
+            .iter()
             .enumerate()
             .map(|(position, zone)| ZoneChoice {
-                name: zone.zone,
+                name: zone.zone.clone(),
                 cost: zone.cost_cents,
                 total: (subtotal + Cents(zone.cost_cents)).0,
                 chosen: position == at_first,
@@ -146,12 +146,12 @@ pub(super) async fn content(
     basket: Option<&Basket>,
 ) -> Result<PageContent, Problem> {
     let user = &viewer.caller.user;
-    let zones = queries::zones(&console.db).await?;
+    let zones = console.zones().await?;
     let mut suggestion = Suggestion {
         order_id: location.word("order_id")?,
         ..Suggestion::default()
     };
-    if let Some(row) = crate::storage::users::user(&console.db, user).await? {
+    if let Some(row) = console.user(user).await? {
         suggestion.address = row.address;
         suggestion.zone = row.default_zone;
     }
@@ -171,11 +171,17 @@ pub(super) async fn content(
         || "# Cart\n\nRestate, which has the cart, is not reachable.\n".to_owned(),
         markdown::cart,
     );
-    let page = CartPage::of(location.tab, viewer.seed.clone(), basket, zones, suggestion);
+    let page = CartPage::of(
+        location.tab,
+        viewer.seed.clone(),
+        basket,
+        &zones,
+        suggestion,
+    );
     Ok(PageContent::new(
         "Cart",
         console.views.render(&page)?,
-        document,
+        console.output(location, document)?,
     ))
 }
 
@@ -213,17 +219,17 @@ mod tests {
                     "input",
                     "seed".into(),
                     Some(&samples::basket()),
-                    zones(),
+                    &zones(),
                     retry,
                 ),
                 Self::of(
                     "input",
                     "seed".into(),
                     Some(&empty),
-                    zones(),
+                    &zones(),
                     Suggestion::default(),
                 ),
-                Self::of("output", "seed".into(), None, vec![], Suggestion::default()),
+                Self::of("output", "seed".into(), None, &[], Suggestion::default()),
             ]
         }
     }

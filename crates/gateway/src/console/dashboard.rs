@@ -226,7 +226,7 @@ pub(super) async fn content(
     Ok(PageContent::new(
         "Dashboard",
         console.views.render(&page)?,
-        document,
+        console.output(location, document)?,
     ))
 }
 

@@ -1,21 +1,110 @@
 //! What several pages load.
 
+use std::sync::Arc;
+
+use waybill_domain::ids::Username;
 use waybill_domain::order::OrderRecord;
 
 use super::dashboard::StockRow;
-use super::shell::Persona;
+use super::page::Painted;
+use super::shell::{NotificationItem, Notifications, Persona};
 use super::views::Console;
 use crate::http::problem::Problem;
 use crate::identity::caller::{Caller, Role};
+use crate::live::Subject;
+use crate::shop::notifications;
 use crate::storage::{catalog, orders, users};
+
+/// Who sees the same: an admin is told of everybody's orders and of their own doings.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Eyes {
+    user: Username,
+    is_admin: bool,
+}
+
+impl Eyes {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            user: caller.user.clone(),
+            is_admin: caller.is_admin(),
+        }
+    }
+
+    fn version(&self, console: &Console) -> u64 {
+        console.version(if self.is_admin {
+            Subject::Everything
+        } else {
+            Subject::User(&self.user)
+        })
+    }
+}
 
 /// The newest order that is under way: the caller's, or anybody's for admins.
 pub(super) async fn newest_open(
     console: &Console,
     caller: &Caller,
-) -> Result<Option<OrderRecord>, Problem> {
-    let whose = (!caller.is_admin()).then_some(&caller.user);
-    Ok(orders::newest_open(&console.db, whose).await?)
+) -> Result<Option<Arc<OrderRecord>>, Problem> {
+    let eyes = Eyes::of(caller);
+    let read = async |eyes: &Eyes| {
+        let whose = (!eyes.is_admin).then_some(&eyes.user);
+        let newest = orders::newest_open(&console.db, whose).await?;
+        Ok(newest.map(Arc::new))
+    };
+    let version = eyes.version(console);
+    console.open_orders.at(version, eyes, read).await
+}
+
+/// The notification pane, painted.
+#[derive(Debug, Clone)]
+pub(super) struct Pane {
+    /// `#notifications`
+    pub painted: Painted,
+    /// How many are not read, counted to at most 1,000.
+    pub unread: i64,
+    /// The words of the newest that has come since `after`, or none.
+    pub news: String,
+    /// Where a stream that is interrupted goes on.
+    pub cursor: Option<String>,
+}
+
+/// What the caller is told. `after` is the cursor of the pane that they saw last.
+pub(super) async fn pane(
+    console: &Console,
+    caller: &Caller,
+    after: Option<&str>,
+) -> Result<Pane, Problem> {
+    if after.is_some() {
+        return painted_pane(console, caller, after).await;
+    }
+    let eyes = Eyes::of(caller);
+    let read = async |_: &Eyes| painted_pane(console, caller, None).await;
+    let version = eyes.version(console);
+    console.panes.at(version, eyes, read).await
+}
+
+async fn painted_pane(
+    console: &Console,
+    caller: &Caller,
+    after: Option<&str>,
+) -> Result<Pane, Problem> {
+    let pane = notifications::pane(console, caller, after).await?;
+    let news = pane.notifications.iter().find(|told| told.is_new);
+    let news = news.map(|told| told.text.clone()).unwrap_or_default();
+    let items = pane.notifications.into_iter();
+    let items: Vec<_> = items.map(NotificationItem::of).collect();
+    let painted = Painted::for_all(|seed| {
+        console.views.render(&Notifications {
+            unread: pane.unread,
+            items,
+            key: format!("{seed}-read"),
+        })
+    })?;
+    Ok(Pane {
+        painted,
+        unread: pane.unread,
+        news,
+        cursor: pane.cursor,
+    })
 }
 
 /// How many orders wait for an admin's decision; 0 for those who cannot decide.
@@ -41,12 +130,12 @@ pub(super) async fn personas(console: &Console) -> Result<Vec<Persona>, Problem>
     if !console.settings.is_demo() {
         return Ok(Vec::new());
     }
-    let personas = users::personas(&console.db).await?;
-    Ok(personas
-        .into_iter()
-        .map(|(username, role)| Persona {
-            username,
-            is_admin: role == Role::Admin,
-        })
-        .collect())
+    let read = async |(): &()| users::personas(&console.db).await.map(Arc::from);
+    let version = console.version(Subject::Catalog);
+    let personas: Arc<[(String, Role)]> = console.personas.at(version, (), read).await?;
+    let personas = personas.iter().map(|(username, role)| Persona {
+        username: username.clone(),
+        is_admin: *role == Role::Admin,
+    });
+    Ok(personas.collect())
 }

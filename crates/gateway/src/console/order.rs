@@ -439,7 +439,7 @@ pub(super) async fn content(
             label: "Orders".to_owned(),
         }),
         input: console.views.render(&page)?,
-        document,
+        output: console.output(location, document)?,
         order: Some(record),
     })
 }

@@ -117,7 +117,11 @@ pub(super) async fn content(
         tab: location.tab,
         list,
     })?;
-    Ok(PageContent::new("Orders", input, document))
+    Ok(PageContent::new(
+        "Orders",
+        input,
+        console.output(location, document)?,
+    ))
 }
 
 /// Loads the list, and the document about it. `own`: the caller's only.

@@ -1,5 +1,7 @@
 //! What a page is made for, and what its content gives to the rest of it.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 use waybill_domain::order::OrderRecord;
 
@@ -17,6 +19,26 @@ pub struct Viewer {
     /// same for as long as a stream lives, so that a stream sends a form again
     /// only when it has changed.
     pub seed: String,
+}
+
+/// Stands for the seed in what is painted once for all viewers. Nobody's words have it:
+/// it is no character.
+const ANY_SEED: &str = "\u{FDD0}seed\u{FDD0}";
+
+/// What is painted once for all viewers.
+#[derive(Debug, Clone)]
+pub(super) struct Painted(Arc<str>);
+
+impl Painted {
+    /// What `paint` makes with a seed that stands for any.
+    pub(super) fn for_all<E>(paint: impl FnOnce(&str) -> Result<String, E>) -> Result<Self, E> {
+        paint(ANY_SEED).map(|html| Self(html.into()))
+    }
+
+    /// The same as `viewer` gets it.
+    pub(super) fn of(&self, viewer: &Viewer) -> String {
+        self.0.replace(ANY_SEED, &viewer.seed)
+    }
 }
 
 impl Viewer {
@@ -48,21 +70,21 @@ pub(super) struct PageContent {
     pub parent: Option<Link>,
     /// `#input`
     pub input: String,
-    /// The Markdown document of the Output tab.
-    pub document: String,
+    /// `#output`
+    pub output: String,
     /// The order whose workflow is shown.
     pub order: Option<OrderRecord>,
 }
 
 impl PageContent {
     /// Of a page about no order in particular.
-    pub(super) fn new(heading: &str, input: String, document: String) -> Self {
+    pub(super) fn new(heading: &str, input: String, output: String) -> Self {
         Self {
             heading: heading.to_owned(),
             status: None,
             parent: None,
             input,
-            document,
+            output,
             order: None,
         }
     }

@@ -9,14 +9,10 @@ use waybill_domain::order::OrderRecord;
 use super::journal::Journal;
 use super::location::{Kind, Location};
 use super::page::{PageContent, Viewer};
-use super::shell::{
-    Announce, Bell, Link, Nav, NotificationItem, Notifications, Output, Regions, Title, Workflow,
-    WorkflowOrder,
-};
+use super::shell::{Announce, Bell, Link, Nav, Regions, Title, Workflow, WorkflowOrder};
 use super::views::Console;
 use super::{admin, cart, dashboard, load, order, orders, products};
 use crate::http::problem::Problem;
-use crate::shop::notifications;
 
 /// A painted page.
 #[derive(Debug, Clone)]
@@ -44,7 +40,7 @@ pub async fn paint(
     }
     let (basket, pane, waiting, personas) = future::join4(
         console.live.basket_soon(&caller.user),
-        notifications::pane(console, caller, after),
+        load::pane(console, caller, after),
         load::waiting(console, caller),
         load::personas(console),
     )
@@ -52,11 +48,6 @@ pub async fn paint(
     let (pane, waiting) = (pane?, waiting?);
     let content = content(console, viewer, location, basket.as_ref()).await?;
     let workflow = workflow(console, viewer, content.order.as_ref()).await?;
-    let announced = pane
-        .notifications
-        .iter()
-        .find(|told| told.is_new)
-        .map(|told| told.text.clone());
 
     let views = &console.views;
     let regions = Regions {
@@ -80,21 +71,11 @@ pub async fn paint(
             unread: pane.unread,
         })?,
         input: content.input,
-        output: views.render(&Output::of(location.tab, content.document))?,
-        notifications: views.render(&Notifications {
-            unread: pane.unread,
-            items: pane
-                .notifications
-                .into_iter()
-                .map(NotificationItem::of)
-                .collect(),
-            key: format!("{}-read", viewer.seed),
-        })?,
+        output: content.output,
+        notifications: pane.painted.of(viewer),
         workflow: views.render(&workflow)?,
         journal: views.render(&journal_at_first(location))?,
-        announce: views.render(&Announce {
-            text: announced.unwrap_or_default(),
-        })?,
+        announce: views.render(&Announce { text: pane.news })?,
     };
     Ok(RenderedPage {
         heading: content.heading,
@@ -114,7 +95,7 @@ async fn workflow(
         Some(_) => None,
         None => load::newest_open(console, &viewer.caller).await?,
     };
-    let Some(record) = order.or(newest.as_ref()) else {
+    let Some(record) = order.or(newest.as_deref()) else {
         return Ok(Workflow { order: None });
     };
     let retries = console.admin_api.retry_count(&record.order_id).await;

@@ -1,15 +1,19 @@
 //! The catalog's page.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::lists::{self, Pages};
 use super::location::Location;
-use super::page::{PageContent, Viewer};
+use super::page::{PageContent, Painted, Viewer};
+use super::shell::Output;
 use super::status_style;
 use super::views::Console;
 use super::views::View;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
+use crate::live::Subject;
 use crate::shop::catalog;
 use crate::storage::catalog as queries;
 use crate::storage::catalog::{Filter, Product};
@@ -163,29 +167,67 @@ pub(super) async fn content(
     viewer: &Viewer,
     location: &Location,
 ) -> Result<PageContent, Problem> {
-    let (list, document) = list(console, viewer, location).await?;
-    let categories = queries::categories(&console.db).await?;
-    let input = console
-        .views
-        .render(&ProductsPage::of(location.tab, list, categories))?;
-    Ok(PageContent::new("Products", input, document))
+    let shelf = shelf(console, location).await?;
+    Ok(PageContent::new(
+        "Products",
+        shelf.page.of(viewer),
+        shelf.output.to_string(),
+    ))
 }
 
-/// Loads the list, and the document about it.
+/// `#product-list`, as the viewer gets it.
 pub(super) async fn list(
     console: &Console,
     viewer: &Viewer,
     location: &Location,
-) -> Result<(ProductList, String), Problem> {
-    let filter = Filter {
-        q: location.q()?,
-        category: location.word("category")?,
+) -> Result<String, Problem> {
+    Ok(shelf(console, location).await?.list.of(viewer))
+}
+
+/// One page of the list, which is the same for everybody until the stock or the
+/// catalog changes.
+#[derive(Debug, Clone)]
+pub(super) struct Shelf {
+    page: Painted,
+    list: Painted,
+    output: Arc<str>,
+}
+
+/// What makes one shelf another.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    tab: &'static str,
+    filter: Filter,
+    page: Pagination,
+}
+
+async fn shelf(console: &Console, location: &Location) -> Result<Shelf, Problem> {
+    let place = Place {
+        tab: location.tab,
+        filter: Filter {
+            q: location.q()?,
+            category: location.word("category")?,
+        },
+        page: location.number(PER_PAGE)?,
     };
-    let page = location.number(PER_PAGE)?;
-    let (products, total) = queries::products(&console.db, &filter, page).await?;
-    let document = catalog::document(&products, total);
-    let list = ProductList::of(viewer.seed.clone(), &filter, page, products, total);
-    Ok((list, document))
+    let version = console.version(Subject::Stock);
+    let paint = async |place: &Place| paint(console, place).await;
+    console.shelves.at(version, place, paint).await
+}
+
+async fn paint(console: &Console, place: &Place) -> Result<Shelf, Problem> {
+    let Place { tab, filter, page } = place;
+    let found = console.products(filter.clone(), *page).await?;
+    let (products, total) = (&found.0, found.1);
+    let categories = queries::categories(&console.db).await?;
+    let document = catalog::document(products, total);
+    let list = |key: &str| ProductList::of(key.to_owned(), filter, *page, products.clone(), total);
+    let whole = |key: &str| ProductsPage::of(tab, list(key), categories.clone());
+    Ok(Shelf {
+        page: Painted::for_all(|key| console.views.render(&whole(key)))?,
+        list: Painted::for_all(|key| console.views.render(&list(key)))?,
+        output: console.views.render(&Output::of(tab, document))?.into(),
+    })
 }
 
 impl View for ProductsPage {

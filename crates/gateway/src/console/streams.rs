@@ -19,11 +19,12 @@ use utoipa_axum::routes;
 use waybill_domain::order::OrderRecord;
 
 use super::journal;
+use super::load;
 use super::location::{Kind, Location};
 use super::page::Viewer;
 use super::paint::paint;
 use super::products;
-use super::shell::{Announce, NotificationItem, Notifications, Workflow, WorkflowOrder};
+use super::shell::{Announce, Workflow, WorkflowOrder};
 use super::views::Console;
 use crate::auth::OptionalCaller;
 use crate::http::input::{Fields, FromFields, InQuery};
@@ -31,7 +32,6 @@ use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::live::sse::{self, Frame, LastEventId, RenderContext, Scene, Triggers, Window};
-use crate::shop::notifications;
 use crate::shop::orders;
 
 /// How often Restate is asked anew while nothing else wakes a stream.
@@ -314,10 +314,8 @@ async fn of_products(
             Arc::clone(&location),
         );
         async move {
-            let (shown, _) = products::list(&console, &viewer, &location).await?;
-            Ok(Frame::of([PatchElements::new(
-                console.views.render(&shown)?,
-            )]))
+            let goods = products::list(&console, &viewer, &location).await?;
+            Ok(Frame::of([PatchElements::new(goods)]))
         }
     };
     sse::show(console.live.streams(), &caller, last, triggers, render).await
@@ -367,20 +365,9 @@ async fn notifications_frame(
     viewer: &Viewer,
     context: RenderContext,
 ) -> Result<Frame, Problem> {
-    let pane = notifications::pane(console, &viewer.caller, context.after.as_deref()).await?;
-    let news = pane.notifications.iter().find(|told| told.is_new);
-    let announce = console.views.render(&Announce {
-        text: news.map(|told| told.text.clone()).unwrap_or_default(),
-    })?;
-    let list = console.views.render(&Notifications {
-        unread: pane.unread,
-        items: pane
-            .notifications
-            .into_iter()
-            .map(NotificationItem::of)
-            .collect(),
-        key: format!("{}-read", viewer.seed),
-    })?;
+    let pane = load::pane(console, &viewer.caller, context.after.as_deref()).await?;
+    let announce = console.views.render(&Announce { text: pane.news })?;
+    let list = pane.painted.of(viewer);
     Ok(Frame::of([announce, list].map(PatchElements::new)).with_id(pane.cursor))
 }
 

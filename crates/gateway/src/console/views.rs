@@ -3,17 +3,23 @@
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::ensure;
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
+use waybill_domain::order::OrderRecord;
 
 use super::assets::Assets;
-use super::environment;
+use super::location::Location;
+use super::shell::Output;
+use super::{environment, load, products};
 use crate::demo::Scenarios;
 use crate::http::problem::Problem;
+use crate::identity::caller::Role;
 use crate::infra::{Infra, Shared};
+use crate::live::{Remembered, Subject};
 use crate::settings::Settings;
 use crate::shop::dashboard::Latest;
 
@@ -41,6 +47,50 @@ pub struct Console {
     pub dashboard: Arc<Latest>,
     /// The demo's scenarios.
     pub scenarios: Arc<Scenarios>,
+    pub(super) shelves: Remembered<products::Place, products::Shelf>,
+    pub(super) panes: Remembered<load::Eyes, load::Pane>,
+    pub(super) open_orders: Remembered<load::Eyes, Option<Arc<OrderRecord>>>,
+    pub(super) personas: Remembered<(), Arc<[(String, Role)]>>,
+    /// Grows with each page while somebody works on the templates.
+    edited: AtomicU64,
+}
+
+/// Pages of the product list, panes and orders that are remembered: some dozen KB each.
+const REMEMBERED: usize = 256;
+
+impl Console {
+    /// With memories of its own that are empty.
+    pub fn new(
+        infra: Shared,
+        views: Views,
+        dashboard: Arc<Latest>,
+        scenarios: Arc<Scenarios>,
+    ) -> Self {
+        Self {
+            infra,
+            views,
+            dashboard,
+            scenarios,
+            shelves: Remembered::of(REMEMBERED),
+            panes: Remembered::of(REMEMBERED),
+            open_orders: Remembered::of(REMEMBERED),
+            personas: Remembered::of(1),
+            edited: AtomicU64::new(0),
+        }
+    }
+
+    /// What was painted of `subject` is good as long as this stays the same.
+    pub(super) fn version(&self, subject: Subject<'_>) -> u64 {
+        if self.views.folder.is_some() {
+            return self.edited.fetch_add(1, Ordering::Relaxed);
+        }
+        self.live.version(subject)
+    }
+
+    /// The Output tab of a page: a Markdown document.
+    pub(super) fn output(&self, location: &Location, document: String) -> Result<String, Problem> {
+        Ok(self.views.render(&Output::of(location.tab, document))?)
+    }
 }
 
 impl Deref for Console {

@@ -6,7 +6,7 @@ use super::input::{Fields, FromFields};
 use super::problem::Problem;
 
 /// Which part of a list is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 pub struct Pagination {
     /// From 1.
     pub page: u32,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use waybill_domain::Timestamp;
 use waybill_domain::notification::Notification;
@@ -25,6 +26,11 @@ const QUEUE: usize = 8_192;
 /// Most updates in one transaction: what waits for the commit waits at most
 /// some tens of milliseconds.
 const BATCH: usize = 512;
+/// What is heard within this of the last commit shares the next one, unless somebody
+/// waits for it: a busy shop's updates come by the hundred, and each commit costs.
+const TOGETHER: Duration = Duration::from_millis(5);
+/// The same for words that only stand in a pane of notifications.
+const NOTES_TOGETHER: Duration = Duration::from_millis(25);
 
 /// The way to the writer. A cheap clone.
 #[derive(Debug, Clone)]
@@ -140,9 +146,22 @@ struct Writer {
     lag: Arc<Lag>,
 }
 
+/// Until when a batch after a commit waits for more. `None` when it is full or waited
+/// for.
+fn shared_until(batch: &[Work], committed: Instant) -> Option<Instant> {
+    if batch.len() >= BATCH || batch.iter().any(|work| work.written.is_some()) {
+        return None;
+    }
+    let only_notes = batch
+        .iter()
+        .all(|work| matches!(work.entry, Entry::Note(_)));
+    Some(committed + if only_notes { NOTES_TOGETHER } else { TOGETHER })
+}
+
 impl Writer {
     async fn run(self, mut work: mpsc::Receiver<Work>, closing: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut committed: Option<Instant> = None;
         loop {
             let received = tokio::select! {
                 received = work.recv_many(&mut batch, BATCH) => received,
@@ -153,6 +172,12 @@ impl Writer {
             };
             if received == 0 {
                 return;
+            }
+            while let Some(until) = committed.and_then(|at| shared_until(&batch, at)) {
+                let more = work.recv_many(&mut batch, BATCH);
+                if !matches!(timeout_at(until, more).await, Ok(more) if more > 0) {
+                    break;
+                }
             }
             let (entries, waiting): (Vec<_>, Vec<_>) = batch
                 .drain(..)
@@ -167,6 +192,7 @@ impl Writer {
                     let _ = waiting.send(result);
                 }
             }
+            committed = Some(Instant::now());
         }
     }
 

@@ -19,8 +19,10 @@ use super::catch_up::{self, CatchUp, CatchUpError, CatchUpHandle};
 use super::core::Core;
 use super::health::LiveHealth;
 use super::listener::Listener;
+use super::others;
 use super::retention;
 use super::sse::Streams;
+use super::topics::Subject;
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
 use crate::storage::db::Db;
@@ -69,6 +71,7 @@ impl LiveState {
             ingress.clone(),
             bounds.order_retention,
         ));
+        tasks.spawn(others::keep_looking(Arc::clone(&core), db.clone()));
         let catching_up = catch_up::keep_caught_up(Arc::clone(&core), admin_api, db, requests);
         tasks.spawn(catching_up);
         let streams = Streams::new(metrics, core.closing.clone(), bounds.streams);
@@ -139,6 +142,12 @@ impl LiveState {
     /// Wakes with changes of an order.
     pub fn order(&self, order: &OrderId) -> watch::Receiver<u64> {
         self.0.core.topics.order(order)
+    }
+
+    /// A number that grows when an answer about `subject` may have become another:
+    /// see [`super::Remembered`].
+    pub fn version(&self, subject: Subject<'_>) -> u64 {
+        self.0.core.topics.version(subject)
     }
 
     /// A user's basket: the newest that was heard of, else asked.

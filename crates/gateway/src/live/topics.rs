@@ -3,11 +3,29 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use waybill_domain::ids::{OrderId, Username};
+
+/// What an answer is about that is [remembered](super::remembered).
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    /// Products but for their stock, zones, people: told by no update.
+    Catalog,
+    /// The catalog and what there is of it.
+    Stock,
+    /// What concerns one user.
+    User(&'a Username),
+    /// Anything at all.
+    Everything,
+}
+
+/// Users that share a count of what concerned them. Two of one count cost each other
+/// a look, and nothing else.
+const COUNTS: usize = 1_024;
 
 /// Every topic. The value that a receiver sees is meaningless: it only changes.
 #[derive(Debug)]
@@ -16,6 +34,10 @@ pub(super) struct Topics {
     stock: watch::Sender<u64>,
     users: Keyed<Username>,
     orders: Keyed<OrderId>,
+    /// How often [`Topics::wake_all`] was called.
+    all: AtomicU64,
+    /// How often each user was woken, by their name's hash.
+    of_users: Box<[AtomicU64]>,
 }
 
 impl Default for Topics {
@@ -25,6 +47,8 @@ impl Default for Topics {
             stock: watch::Sender::new(0),
             users: Keyed::default(),
             orders: Keyed::default(),
+            all: AtomicU64::new(0),
+            of_users: (0..COUNTS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }
@@ -59,6 +83,7 @@ impl Topics {
     }
 
     pub(super) fn wake_user(&self, user: &Username) {
+        self.count_of(user).fetch_add(1, Ordering::AcqRel);
         self.users.wake(user);
     }
 
@@ -68,10 +93,29 @@ impl Topics {
 
     /// Everybody: what was known may have changed in any way.
     pub(super) fn wake_all(&self) {
+        self.all.fetch_add(1, Ordering::AcqRel);
         self.users.wake_all();
         self.orders.wake_all();
         self.wake_stock();
         self.wake_changes();
+    }
+
+    /// A number that grows with whatever may change an answer about `subject`, once
+    /// that can be read.
+    pub(super) fn version(&self, subject: Subject<'_>) -> u64 {
+        let all = self.all.load(Ordering::Acquire);
+        all.wrapping_add(match subject {
+            Subject::Catalog => 0,
+            Subject::Stock => *self.stock.borrow(),
+            Subject::User(user) => self.count_of(user).load(Ordering::Acquire),
+            Subject::Everything => *self.changes.borrow(),
+        })
+    }
+
+    fn count_of(&self, user: &Username) -> &AtomicU64 {
+        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user);
+        let place = usize::try_from(hash % COUNTS as u64).unwrap_or(0);
+        &self.of_users[place]
     }
 }
 
@@ -141,6 +185,35 @@ mod tests {
         assert!(!bob.has_changed().unwrap());
         topics.wake_all();
         assert!(bob.has_changed().unwrap());
+    }
+
+    #[test]
+    fn a_version_grows_with_what_is_told_of_its_subject() {
+        let topics = Topics::default();
+        let (alice, bob) = (user("alice"), user("bob"));
+        let versions = || {
+            let subjects = [
+                Subject::Catalog,
+                Subject::Stock,
+                Subject::User(&alice),
+                Subject::User(&bob),
+                Subject::Everything,
+            ];
+            subjects.map(|subject| topics.version(subject))
+        };
+        let grown_by = |what: &dyn Fn()| {
+            let before = versions();
+            what();
+            let after = versions();
+            std::array::from_fn::<_, 5, _>(|n| after[n] > before[n])
+        };
+        let by_stock = grown_by(&|| topics.wake_stock());
+        assert_eq!(by_stock, [false, true, false, false, false]);
+        let by_alice = grown_by(&|| topics.wake_user(&alice));
+        assert_eq!(by_alice, [false, false, true, false, false]);
+        let by_any = grown_by(&|| topics.wake_changes());
+        assert_eq!(by_any, [false, false, false, false, true]);
+        assert_eq!(grown_by(&|| topics.wake_all()), [true; 5]);
     }
 
     #[test]

@@ -13,39 +13,19 @@ use super::catalog;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
-use crate::storage::catalog::Product;
+use crate::storage::catalog::ProductName;
 
-/// A product as callers name it.
-#[derive(Debug)]
-pub enum ProductName {
-    /// By its number in the catalog.
-    Number(i64),
-    /// By its SKU.
-    Sku(Sku),
-}
-
-impl ProductName {
-    async fn in_catalog(&self, infra: &Infra) -> Result<Product, Problem> {
-        match self {
-            Self::Number(id) => catalog::numbered(infra, &id.to_string()).await,
-            Self::Sku(sku) => catalog::of_sku(infra, sku).await,
-        }
-    }
-
-    /// Its SKU. A product that has left the catalog can still leave the cart.
-    async fn in_cart(self, infra: &Infra, user: &Username) -> Result<Sku, Problem> {
-        let id = match self {
-            Self::Sku(sku) => return Ok(sku),
-            Self::Number(id) => id,
-        };
-        let basket = infra.live.basket(user).await?;
-        let line = basket.items.into_iter().find(|line| line.product_id == id);
-        match line {
-            Some(line) => Ok(line.sku),
-            None => Ok(Sku::parse(
-                &catalog::numbered(infra, &id.to_string()).await?.sku,
-            )?),
-        }
+/// The SKU of a product. One that has left the catalog can still leave the cart.
+async fn in_cart(infra: &Infra, user: &Username, which: ProductName) -> Result<Sku, Problem> {
+    let id = match which {
+        ProductName::Sku(sku) => return Ok(sku),
+        ProductName::Number(id) => id,
+    };
+    let basket = infra.live.basket(user).await?;
+    let line = basket.items.into_iter().find(|line| line.product_id == id);
+    match line {
+        Some(line) => Ok(line.sku),
+        None => Ok(catalog::for_cart(infra, &which).await?.sku),
     }
 }
 
@@ -66,17 +46,14 @@ pub async fn add(
     quantity: u32,
     key: &IdempotencyKey,
 ) -> Result<Added, Problem> {
-    let product = which.in_catalog(infra).await?;
-    let item = AddItem {
-        product: product.for_cart()?,
-        quantity,
-    };
+    let product = catalog::for_cart(infra, which).await?;
+    let name = quoted(&product.name, MAX_NAME);
+    let text = format!("Item added: {quantity} × {name}");
+    let item = AddItem { product, quantity };
     let once = key.once(user, "cart.add", &(&item.product.sku, quantity))?;
     let known_by = once.as_ref().map(|once| once.key.clone());
     let asked = infra.ingress.user_session(user).add_item(Body(item));
     let basket = shown(infra, outcome(keyed(asked, once).call().await)?).await?;
-    let name = quoted(&product.name, MAX_NAME);
-    let text = format!("Item added: {quantity} × {name}");
     // Each time it is asked for: who asked first may have left before this line.
     infra
         .live
@@ -93,7 +70,7 @@ pub async fn update(
     quantity: u32,
     key: &IdempotencyKey,
 ) -> Result<Answered<Basket>, Problem> {
-    let sku = which.in_cart(infra, user).await?;
+    let sku = in_cart(infra, user, which).await?;
     let item = UpdateItem { sku, quantity };
     let once = key.once(user, "cart.update", &(&item.sku, quantity))?;
     let asked = infra.ingress.user_session(user).update_item(Body(item));
@@ -108,7 +85,7 @@ pub async fn remove(
     key: &IdempotencyKey,
 ) -> Result<Answered<Basket>, Problem> {
     let item = RemoveItem {
-        sku: which.in_cart(infra, user).await?,
+        sku: in_cart(infra, user, which).await?,
     };
     let once = key.once(user, "cart.remove", &item.sku)?;
     let asked = infra.ingress.user_session(user).remove_item(Body(item));

@@ -1,42 +1,40 @@
 //! Products, as people name them.
 
-use waybill_domain::ids::Sku;
+use waybill_domain::basket;
 use waybill_domain::money::Cents;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
-use crate::storage::catalog::{self as storage, Product};
+use crate::storage::catalog::{self as storage, Product, ProductName};
 
 /// Up to here stock is low.
 pub const LOW_STOCK: i64 = 10;
 
-/// The product of that number, or why there is none.
+/// The product of that number with the stock of now, or why there is none.
 pub async fn numbered(infra: &Infra, id: &str) -> Result<Product, Problem> {
     let found = match id.parse() {
         Ok(id) => storage::product(&infra.db, id).await?,
         Err(_) => None,
     };
-    found.ok_or_else(|| {
-        Problem::not_found(format!(
-            "there is no product {}: GET /api/products lists them",
-            quoted(id, MAX_NAME)
-        ))
-        .with_field("product_id")
+    found.ok_or_else(|| no_such_product(&quoted(id, MAX_NAME), "product_id"))
+}
+
+/// The product of that name as a cart holds it, or why there is none.
+pub async fn for_cart(infra: &Infra, name: &ProductName) -> Result<basket::Product, Problem> {
+    let found = infra.product(name).await?;
+    found.ok_or_else(|| match name {
+        ProductName::Number(id) => no_such_product(&id.to_string(), "product_id"),
+        ProductName::Sku(sku) => no_such_product(sku.as_str(), "sku"),
     })
 }
 
-/// The product of that SKU, or why there is none.
-pub async fn of_sku(infra: &Infra, sku: &Sku) -> Result<Product, Problem> {
-    storage::product_of_sku(&infra.db, sku)
-        .await?
-        .ok_or_else(|| {
-            Problem::not_found(format!(
-                "there is no product {sku}: GET /api/products lists them"
-            ))
-            .with_field("sku")
-        })
+fn no_such_product(name: &str, field: &'static str) -> Problem {
+    Problem::not_found(format!(
+        "there is no product {name}: GET /api/products lists them"
+    ))
+    .with_field(field)
 }
 
 /// A list of products as a Markdown document. `total`: of how many.

@@ -20,9 +20,8 @@ use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Infra;
-use crate::storage::catalog::{self as catalog, Product};
+use crate::storage::catalog::{ProductName, Zone};
 use crate::storage::orders as queries;
-use crate::storage::users;
 
 /// What a checkout asks for. What is left out is as it was, or as the user has it.
 /// An `Idempotency-Key` stands for exactly this, in this form.
@@ -148,7 +147,7 @@ async fn shipping(
 ) -> Result<Shipping, Problem> {
     let user = match (&wanted.zone, &wanted.address, known) {
         (Some(_), Some(_), _) | (_, _, Some(_)) => None,
-        _ => users::user(&infra.db, &caller.user).await?,
+        _ => infra.user(&caller.user).await?,
     };
     let (known_address, known_zone) = match (known, user) {
         (Some(order), _) => (Some(order.address.clone()), Some(order.zone.clone())),
@@ -164,8 +163,10 @@ async fn shipping(
     let Some(name) = wanted.zone.clone().or(known_zone) else {
         return Err(no_such_zone(infra, "zone is missing").await?);
     };
-    if let Some(zone) = catalog::zone(&infra.db, &name).await? {
-        return Ok(zone.to(address));
+    let zones = infra.zones().await?;
+    let is_meant = |zone: &&Zone| zone.zone.eq_ignore_ascii_case(&name);
+    if let Some(zone) = zones.iter().find(is_meant) {
+        return Ok(zone.clone().to(address));
     }
     // A zone that has left the catalog still is the pending order's.
     if let Some(order) = known
@@ -183,7 +184,7 @@ async fn shipping(
 }
 
 async fn no_such_zone(infra: &Infra, what: &str) -> Result<Problem, Problem> {
-    let zones = catalog::zones(&infra.db).await?;
+    let zones = infra.zones().await?;
     let names: Vec<_> = zones.iter().map(|zone| zone.zone.as_str()).collect();
     Ok(Problem::invalid(
         "zone",
@@ -197,11 +198,11 @@ async fn prices(
     infra: &Infra,
     skus: &[&Sku],
 ) -> Result<Vec<waybill_domain::basket::Product>, Problem> {
-    let products = catalog::products_of_skus(&infra.db, skus).await?;
-    Ok(products
-        .iter()
-        .map(Product::for_cart)
-        .collect::<Result<_, _>>()?)
+    let mut products = Vec::new();
+    for sku in skus {
+        products.extend(infra.product(&ProductName::Sku((*sku).clone())).await?);
+    }
+    Ok(products)
 }
 
 /// The order as Restate has it, if the read model has not heard yet that it is

@@ -18,7 +18,6 @@ use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Infra;
 use crate::storage::orders::{self as queries, Summary, Total};
-use crate::storage::users;
 
 /// How long a workflow may take to write down the order that it was given.
 const BEGINS_WITHIN: Duration = Duration::from_secs(2);
@@ -136,7 +135,7 @@ pub fn list_document(orders: &[Summary], total: Total) -> String {
 
 /// An order as a Markdown document.
 pub async fn document(infra: &Infra, record: &OrderRecord) -> Result<String, Problem> {
-    let user = users::user(&infra.db, &record.user_id).await?;
+    let user = infra.user(&record.user_id).await?;
     let email = user.as_ref().map(|user| user.email.as_str());
     Ok(markdown::order(record, email))
 }

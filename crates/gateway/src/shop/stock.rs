@@ -94,7 +94,7 @@ pub async fn tell_anew(infra: &Infra, sku: &Sku) -> Result<(), Problem> {
 /// Tells Inventory of those of these products that it has not been told of:
 /// whoever sells or restocks one does not wait for the next round.
 pub async fn tell_of(infra: &Infra, skus: &[&Sku]) -> Result<(), Problem> {
-    let missing = queries::unannounced(&infra.db, Some(skus)).await?;
+    let missing = infra.unannounced(skus).await?;
     let told = tell_all(infra, missing).await?;
     told.failed.map_or(Ok(()), Err)
 }

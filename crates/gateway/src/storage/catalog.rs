@@ -42,8 +42,17 @@ impl Product {
     }
 }
 
+/// A product as callers name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ProductName {
+    /// By its number in the catalog.
+    Number(i64),
+    /// By its SKU.
+    Sku(Sku),
+}
+
 /// Which products are wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// Part of a SKU, name, description or category.
     pub q: Option<String>,
@@ -134,17 +143,13 @@ pub async fn product_of_sku(db: &Db, sku: &Sku) -> sqlx::Result<Option<Product>>
     .await
 }
 
-/// The products of those SKUs that still exist, at today's prices.
-pub async fn products_of_skus(db: &Db, skus: &[&Sku]) -> sqlx::Result<Vec<Product>> {
-    let skus = skus.iter().map(|sku| sku.as_str()).collect::<Vec<_>>();
-    sqlx::query_as(concat!(
-        "SELECT ",
-        product_columns!(),
-        " FROM products WHERE sku IN (SELECT value FROM json_each(?)) ORDER BY id"
-    ))
-    .bind(serde_json::Value::from(skus).to_string())
-    .fetch_all(&db.read)
-    .await
+/// The product of that name at today's price. One whose SKU no cart can hold is none.
+pub async fn named(db: &Db, name: &ProductName) -> sqlx::Result<Option<basket::Product>> {
+    let found = match name {
+        ProductName::Number(id) => product(db, *id).await?,
+        ProductName::Sku(sku) => product_of_sku(db, sku).await?,
+    };
+    Ok(found.and_then(|product| product.for_cart().ok()))
 }
 
 /// Every category and how many products it has.
@@ -214,16 +219,6 @@ pub async fn zones(db: &Db) -> sqlx::Result<Vec<Zone>> {
         "SELECT zone_name, base_cost_cents FROM shipping_zones ORDER BY base_cost_cents, id",
     )
     .fetch_all(&db.read)
-    .await
-}
-
-/// The zone of that name, in whatever case.
-pub async fn zone(db: &Db, name: &str) -> sqlx::Result<Option<Zone>> {
-    sqlx::query_as(
-        "SELECT zone_name, base_cost_cents FROM shipping_zones WHERE zone_name = ? COLLATE NOCASE",
-    )
-    .bind(name)
-    .fetch_optional(&db.read)
     .await
 }
 
@@ -354,15 +349,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn zones_are_found_in_any_case_and_unknown_ones_are_not() {
+    async fn the_cheapest_zone_comes_first() {
         let (_folder, db) = shop().await;
-        let domestic = zone(&db, "domestic").await.unwrap().unwrap();
-        assert_eq!(
-            (domestic.zone.as_str(), domestic.cost_cents),
-            ("Domestic", 1000)
-        );
-        assert_eq!(zone(&db, "Moon").await.unwrap(), None);
-        assert_eq!(zones(&db).await.unwrap().len(), 4);
+        let zones = zones(&db).await.unwrap();
+        assert!(zones.is_sorted_by_key(|zone| zone.cost_cents));
+        assert_eq!(zones.len(), 4);
     }
 
     #[tokio::test]
@@ -390,12 +381,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn prices_are_found_for_what_exists() {
+    async fn a_product_is_found_by_number_and_by_sku() {
         let (_folder, db) = shop().await;
-        let skus = ["P002", "GONE", "P001"].map(|sku| Sku::parse(sku).unwrap());
-        let skus: Vec<_> = skus.iter().collect();
-        let found = products_of_skus(&db, &skus).await.unwrap();
-        let found: Vec<_> = found.iter().map(|product| product.sku.as_str()).collect();
-        assert_eq!(found, ["P001", "P002"]);
+        let sku = |sku| ProductName::Sku(Sku::parse(sku).unwrap());
+        let by_number = named(&db, &ProductName::Number(2)).await.unwrap().unwrap();
+        assert_eq!(by_number.sku.as_str(), "P002");
+        assert_eq!(named(&db, &sku("P002")).await.unwrap(), Some(by_number));
+        assert_eq!(named(&db, &sku("GONE")).await.unwrap(), None);
+        assert_eq!(named(&db, &ProductName::Number(-1)).await.unwrap(), None);
     }
 }

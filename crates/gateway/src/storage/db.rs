@@ -107,6 +107,15 @@ impl Db {
         self.write.begin_with("BEGIN IMMEDIATE").await
     }
 
+    /// A number that changes when another program has written into the file. (It
+    /// also does for our own readers' connections: only the writer's tells them
+    /// apart.)
+    pub async fn changes_by_others(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("PRAGMA data_version")
+            .fetch_one(&self.write)
+            .await
+    }
+
     /// Reads, and takes the write lock for a moment.
     pub async fn check_writable(&self) -> sqlx::Result<()> {
         sqlx::query("SELECT 1").execute(&self.read).await?;

@@ -56,6 +56,8 @@ use crate::world::{Component, Setup, World, eventually, own_alone};
 const CALLERS: usize = 16;
 /// Callers of the cart: as many as a busy gateway has.
 const MANY_CALLERS: usize = 64;
+/// How long closed streams' memory may stay: the allocator keeps it for ten seconds.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(20);
 /// Orders that are looked at while streams are open.
 const LOOKS: usize = 40;
 
@@ -355,7 +357,7 @@ async fn streams(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let figures = json!({ "streams": count, "kb": each, "p50_ms": at(50), "p95_ms": at(95) });
     report.say("streams", &format!("{count} of {words}"), figures);
     drop(open);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(GIVEN_BACK_WITHIN).await;
     let after = resident_mb(shop);
     let words = format!("{after:.0} MB; it had {before:.0} MB before them");
     let figures = json!({ "mb": after, "before_mb": before });
