@@ -21,7 +21,7 @@ use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::restate::journal::{self, Journal};
 use crate::shop::orders::{document, elapsed_ms, find, list_document, named};
-use crate::storage::orders::{self as queries, Filter, Summary, Total};
+use crate::storage::orders::{Filter, Summary, Total};
 
 /// Orders on a page of the API.
 const PER_PAGE: u32 = 25;
@@ -69,8 +69,8 @@ impl OrderQuery {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Orders)]
-struct Listing {
-    orders: Vec<Listed>,
+struct Listing<'a> {
+    orders: Vec<Listed<'a>>,
     #[serde(flatten)]
     total: Total,
     #[serde(flatten)]
@@ -80,11 +80,11 @@ struct Listing {
 /// One order of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = OrderSummary)]
-struct Listed {
-    order_id: String,
-    user_id: String,
-    status: String,
-    undoing: Option<String>,
+struct Listed<'a> {
+    order_id: &'a str,
+    user_id: &'a str,
+    status: &'a str,
+    undoing: Option<&'a str>,
     total_cents: i64,
     pieces: i64,
     created_at: Timestamp,
@@ -93,13 +93,13 @@ struct Listed {
     wait_until: Option<Timestamp>,
 }
 
-impl From<Summary> for Listed {
-    fn from(summary: Summary) -> Self {
+impl<'a> From<&'a Summary> for Listed<'a> {
+    fn from(summary: &'a Summary) -> Self {
         Self {
-            order_id: summary.order_id,
-            user_id: summary.user_id,
-            status: summary.status,
-            undoing: summary.undoing,
+            order_id: &summary.order_id,
+            user_id: &summary.user_id,
+            status: &summary.status,
+            undoing: summary.undoing.as_deref(),
             total_cents: summary.total_cents,
             pieces: summary.pieces,
             created_at: timestamp(summary.created_at),
@@ -130,11 +130,12 @@ pub(super) async fn list(
     context: RequestContext,
     InQuery(query): InQuery<OrderQuery>,
 ) -> Result<Response, Problem> {
-    let (orders, total) = queries::orders(&infra.db, &query.filter(&caller), query.page).await?;
+    let found = infra.orders(query.filter(&caller), query.page).await?;
+    let (orders, total) = (&found.0, found.1);
     Ok(match context.wants {
-        ResponseFormat::Markdown => Markdown(list_document(&orders, total)).into_response(),
+        ResponseFormat::Markdown => Markdown(list_document(orders, total)).into_response(),
         _ => Json(Listing {
-            orders: orders.into_iter().map(Listed::from).collect(),
+            orders: orders.iter().map(Listed::from).collect(),
             total,
             page: query.page,
         })

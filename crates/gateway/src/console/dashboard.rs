@@ -286,8 +286,8 @@ async fn latest(console: &Console, owner: Option<&Username>) -> Result<Vec<Order
         owner: owner.cloned(),
         ..queries::Filter::default()
     };
-    let (latest, _) = queries::orders(&console.db, &filter, LATEST).await?;
-    Ok(latest.iter().filter_map(OrderRow::of_summary).collect())
+    let latest = console.orders(filter, LATEST).await?;
+    Ok(latest.0.iter().filter_map(OrderRow::of_summary).collect())
 }
 
 fn tiles_of_shop(shop: &Dashboard) -> Vec<Tile> {

@@ -137,8 +137,9 @@ pub(super) async fn list(
         q: location.q()?,
     };
     let page = location.number(PER_PAGE)?;
-    let (found, total) = queries::orders(&console.db, &filter, page).await?;
-    let document = orders::list_document(&found, total);
+    let found = console.orders(filter.clone(), page).await?;
+    let (found, total) = (&found.0, found.1);
+    let document = orders::list_document(found, total);
     let action = if own { "/orders" } else { "/admin" };
     let rows = found.iter().filter_map(OrderRow::of_summary).collect();
     let q = filter.q.unwrap_or_default();

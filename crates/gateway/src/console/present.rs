@@ -85,16 +85,24 @@ fn refused(status: StatusCode) -> Problem {
     )
 }
 
+/// What passes by itself (somebody is away, too many ask) is a warning.
 fn log(problem: &Problem, method: &Method, context: &RequestContext) {
-    if problem.status.is_server_error() {
-        tracing::error!(
-            http.method = %method,
-            http.path = context.path,
-            problem.kind = problem.kind(),
-            cause = problem.cause(),
-            "{}",
-            problem.detail
-        );
+    macro_rules! say {
+        ($level:ident) => {
+            tracing::$level!(
+                http.method = %method,
+                http.path = context.path,
+                problem.kind = problem.kind(),
+                cause = problem.cause(),
+                "{}",
+                problem.detail
+            )
+        };
+    }
+    if problem.status == StatusCode::SERVICE_UNAVAILABLE {
+        say!(warn);
+    } else if problem.status.is_server_error() {
+        say!(error);
     }
 }
 

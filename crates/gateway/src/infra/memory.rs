@@ -10,6 +10,7 @@ use super::Infra;
 use crate::http::pagination::Pagination;
 use crate::live::{Remembered, Subject};
 use crate::storage::catalog::{self, Filter, Product, ProductName, Zone};
+use crate::storage::orders::{self, Summary, Total};
 use crate::storage::users::{self, User};
 
 /// Users, products and zones that are remembered.
@@ -18,6 +19,7 @@ pub(super) struct Memory {
     users: Remembered<Username, Option<User>>,
     products: Remembered<ProductName, Option<basket::Product>>,
     pages: Remembered<(Filter, Pagination), ProductPage>,
+    orders: Remembered<(orders::Filter, Pagination), OrderPage>,
     zones: Remembered<(), Arc<[Zone]>>,
     counted: Remembered<Sku, ()>,
 }
@@ -25,11 +27,13 @@ pub(super) struct Memory {
 /// Users and products of each kind that are remembered: more than look and buy at a
 /// time.
 const MOST: usize = 10_000;
-/// Pages of the product list: some ten KB each.
+/// Pages of lists: some ten KB each.
 const PAGES: usize = 256;
 
 /// One page of the product list, and how many products there are.
 pub type ProductPage = Arc<(Vec<Product>, i64)>;
+/// One page of orders, and how many there are.
+pub type OrderPage = Arc<(Vec<Summary>, Total)>;
 
 impl Default for Memory {
     fn default() -> Self {
@@ -37,6 +41,7 @@ impl Default for Memory {
             users: Remembered::of(MOST),
             products: Remembered::of(MOST),
             pages: Remembered::of(PAGES),
+            orders: Remembered::of(PAGES),
             zones: Remembered::of(1),
             counted: Remembered::of(MOST),
         }
@@ -67,6 +72,23 @@ impl Infra {
         };
         let version = self.live.version(Subject::Stock);
         self.memory.pages.at(version, (filter, page), read).await
+    }
+
+    /// One page of the orders that a filter lets through, newest first.
+    pub async fn orders(
+        &self,
+        filter: orders::Filter,
+        page: Pagination,
+    ) -> sqlx::Result<OrderPage> {
+        let read = async |(filter, page): &(orders::Filter, Pagination)| {
+            orders::orders(&self.db, filter, *page).await.map(Arc::new)
+        };
+        let subject = filter
+            .owner
+            .as_ref()
+            .map_or(Subject::Everything, Subject::User);
+        let version = self.live.version(subject);
+        self.memory.orders.at(version, (filter, page), read).await
     }
 
     /// Every zone, cheapest first.

@@ -26,11 +26,17 @@ const QUEUE: usize = 8_192;
 /// Most updates in one transaction: what waits for the commit waits at most
 /// some tens of milliseconds.
 const BATCH: usize = 512;
-/// What is heard within this of the last commit shares the next one, unless somebody
-/// waits for it: a busy shop's updates come by the hundred, and each commit costs.
-const TOGETHER: Duration = Duration::from_millis(5);
-/// The same for words that only stand in a pane of notifications.
-const NOTES_TOGETHER: Duration = Duration::from_millis(25);
+/// What is heard within this of the last commit shares the next one: a busy shop's
+/// updates come by the hundred, each commit costs, and what is soon old again is never
+/// written. After some quiet everything is written at once.
+const TOGETHER: Duration = Duration::from_millis(10);
+/// The same for what somebody waits for.
+const WAITED_FOR: Duration = Duration::from_millis(3);
+/// A busy writer rests so many times as long as its last commit took, so that it takes
+/// a part of one processor, and others read meanwhile.
+const RESTS: u32 = 3;
+/// But not longer than this.
+const LONGEST_REST: Duration = Duration::from_millis(50);
 
 /// The way to the writer. A cheap clone.
 #[derive(Debug, Clone)]
@@ -146,22 +152,34 @@ struct Writer {
     lag: Arc<Lag>,
 }
 
-/// Until when a batch after a commit waits for more. `None` when it is full or waited
-/// for.
-fn shared_until(batch: &[Work], committed: Instant) -> Option<Instant> {
-    if batch.len() >= BATCH || batch.iter().any(|work| work.written.is_some()) {
-        return None;
+/// When the last commit was made, and how long it took.
+#[derive(Debug, Default)]
+struct Rest(Option<(Instant, Duration)>);
+
+impl Rest {
+    fn after(began: Instant) -> Self {
+        Self(Some((Instant::now(), began.elapsed())))
     }
-    let only_notes = batch
-        .iter()
-        .all(|work| matches!(work.entry, Entry::Note(_)));
-    Some(committed + if only_notes { NOTES_TOGETHER } else { TOGETHER })
+
+    /// Until when a batch waits for more that shares its commit. `None` when it is full.
+    fn until(&self, batch: &[Work]) -> Option<Instant> {
+        let (committed, took) = self.0.filter(|_| batch.len() < BATCH)?;
+        let is_waited_for = batch.iter().any(|work| work.written.is_some());
+        Some(
+            committed
+                + if is_waited_for {
+                    WAITED_FOR
+                } else {
+                    TOGETHER.max((RESTS * took).min(LONGEST_REST))
+                },
+        )
+    }
 }
 
 impl Writer {
     async fn run(self, mut work: mpsc::Receiver<Work>, closing: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut committed: Option<Instant> = None;
+        let mut rest = Rest::default();
         loop {
             let received = tokio::select! {
                 received = work.recv_many(&mut batch, BATCH) => received,
@@ -173,7 +191,7 @@ impl Writer {
             if received == 0 {
                 return;
             }
-            while let Some(until) = committed.and_then(|at| shared_until(&batch, at)) {
+            while let Some(until) = rest.until(&batch) {
                 let more = work.recv_many(&mut batch, BATCH);
                 if !matches!(timeout_at(until, more).await, Ok(more) if more > 0) {
                     break;
@@ -183,7 +201,9 @@ impl Writer {
                 .drain(..)
                 .map(|work| (work.entry, work.written))
                 .unzip();
+            let began = Instant::now();
             let results = self.write(&entries).await;
+            rest = Rest::after(began);
             let heard: Vec<_> = waiting.iter().map(Option::is_none).collect();
             self.wake(&entries, &results, &heard);
             for (result, waiting) in results.into_iter().zip(waiting) {
@@ -192,7 +212,6 @@ impl Writer {
                     let _ = waiting.send(result);
                 }
             }
-            committed = Some(Instant::now());
         }
     }
 

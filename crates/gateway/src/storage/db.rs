@@ -18,6 +18,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// Readers at once. More would only queue for the same disk and two cores.
 const READERS: u32 = 8;
+/// Pages of 4 KiB that the WAL holds before it is folded into the file (default 1,000): a
+/// page that changes all the time is written there once, and not for each 4 MiB of news.
+const CHECKPOINT_PAGES: &str = "8000";
 /// How long to wait for a lock that another process holds (a rebuild, a backup).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a free connection before it is refused.
@@ -43,6 +46,7 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .foreign_keys(true);
         let file = options.get_filename().to_owned();
         create_folder_of(&file)?;

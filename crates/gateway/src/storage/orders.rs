@@ -34,7 +34,7 @@ pub struct Summary {
 }
 
 /// Which orders are wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// Whose; everybody's when unset.
     pub owner: Option<Username>,

@@ -121,6 +121,7 @@ fn main() {
     let arguments = Arguments::read();
     let setup = Setup::with("DELIVERY_TIME", "100ms")
         .and("RUST_LOG", "warn")
+        .and("MAX_STREAMS", "12000")
         .lasting(Duration::from_hours(1));
     own_alone(&setup, async |shop| measure(shop, &arguments).await);
 }
