@@ -90,8 +90,9 @@ async fn until_opened(infra: &Infra, id: &OrderId) -> Result<(), Problem> {
     loop {
         news.mark_unchanged();
         let record = queries::record(&infra.db, id).await?;
+        // Its checkout may not have been answered yet.
         let is_opening =
-            record.is_some_and(|it| orders::is_pending(&it) && it.payment().awakeable_id.is_none());
+            record.is_none_or(|it| orders::is_pending(&it) && it.payment().awakeable_id.is_none());
         // Too late, or closing: the session is asked all the same.
         if !is_opening || !matches!(timeout_at(give_up, news.changed()).await, Ok(Ok(()))) {
             return Ok(());

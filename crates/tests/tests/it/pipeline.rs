@@ -16,6 +16,10 @@
 //! - **pages**: lists and pages against the gateway's own `/healthz`;
 //! - **streams**: what `--streams N` (default 1,000) open ones hold of memory, and how
 //!   soon a callback shows on an order's own;
+//! - **kill**: the services die with `--orders` orders half approved: how long until all
+//!   are delivered, against the same without;
+//! - **growth**: `--growth 1000,100000` delivered orders (`pipeline/growth.rs`), in a world
+//!   of its own;
 //! - **outage**: the carrier and the provider go away, with orders waiting for each:
 //!   what everybody else does takes as long as before and after, in the same run.
 //!
@@ -31,6 +35,8 @@ mod bare;
 mod checker;
 #[path = "pipeline/driver.rs"]
 mod driver;
+#[path = "pipeline/growth.rs"]
+mod growth;
 mod outside;
 mod restate;
 mod shop;
@@ -50,7 +56,7 @@ use crate::bare::{
 };
 use crate::driver::{Driven, drive};
 use crate::shop::Shop;
-use crate::world::{Component, Setup, World, eventually, own_alone};
+use crate::world::{Component, Setup, World, eventually, own_alone, own_unchecked};
 
 /// Callers at a time, and users: each caller is a user of its own.
 const CALLERS: usize = 16;
@@ -67,7 +73,9 @@ fn batch_within(orders: usize) -> Duration {
 }
 
 /// What can be measured, in this order.
-const PARTS: [&str; 5] = ["cart", "orders", "pages", "streams", "outage"];
+const PARTS: [&str; 7] = [
+    "cart", "orders", "pages", "streams", "kill", "growth", "outage",
+];
 
 struct Arguments {
     parts: Vec<String>,
@@ -78,6 +86,7 @@ struct Arguments {
     rounds: usize,
     outage: Duration,
     waiting: usize,
+    growth: Vec<usize>,
 }
 
 impl Arguments {
@@ -103,6 +112,8 @@ impl Arguments {
         for part in &parts {
             assert!(PARTS.contains(&&part[..]), "--parts are some of {PARTS:?}");
         }
+        let growth = words.iter().position(|word| word == "--growth");
+        let growth = growth.map_or("1000,100000", |at| &words[at + 1]);
         let json = words.iter().position(|word| word == "--json");
         Self {
             parts,
@@ -113,7 +124,15 @@ impl Arguments {
             rounds: count("--rounds", 3),
             outage: Duration::from_secs(number("--outage", 30)),
             waiting: count("--waiting", 200),
+            growth: growth
+                .split(',')
+                .map(|size| size.parse().expect("--growth 1000,100000"))
+                .collect(),
         }
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.parts.iter().any(|it| it == part)
     }
 }
 
@@ -123,7 +142,21 @@ fn main() {
         .and("RUST_LOG", "warn")
         .and("MAX_STREAMS", "12000")
         .lasting(Duration::from_hours(1));
-    own_alone(&setup, async |shop| measure(shop, &arguments).await);
+    let mut report = Report::default();
+    if arguments.parts.iter().any(|part| part != "growth") {
+        own_alone(&setup, async |shop| {
+            measure(shop, &arguments, &mut report).await;
+        });
+    }
+    if arguments.wants("growth") {
+        own_unchecked(&setup, async |shop| {
+            growth::growth(shop, &arguments.growth, &mut report).await;
+        });
+    }
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report.0).expect("figures are JSON");
+        std::fs::write(file, text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
 }
 
 /// What was measured, said at once and kept for a file.
@@ -148,17 +181,8 @@ impl Report {
     }
 }
 
-async fn measure(shop: &Shop, arguments: &Arguments) {
-    let mut report = Report::default();
-    measure_into(shop, arguments, &mut report).await;
-    if let Some(file) = &arguments.json {
-        let text = serde_json::to_string_pretty(&report.0).expect("figures are JSON");
-        std::fs::write(file, text).unwrap_or_else(|error| panic!("{file}: {error}"));
-    }
-}
-
-async fn measure_into(shop: &Shop, arguments: &Arguments, report: &mut Report) {
-    let wanted = |part: &str| arguments.parts.iter().any(|it| it == part);
+async fn measure(shop: &Shop, arguments: &Arguments, report: &mut Report) {
+    let wanted = |part: &str| arguments.wants(part);
     let idle = resident_mb(shop);
     report.say(
         "gateway, idle",
@@ -181,6 +205,9 @@ async fn measure_into(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     }
     if wanted("streams") {
         streams(shop, arguments, report).await;
+    }
+    if wanted("kill") {
+        kill(shop, arguments, report).await;
     }
     if wanted("outage") {
         shop.faults(json!({ "payments": { "auto": "pay" } })).await;
@@ -363,6 +390,49 @@ async fn streams(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let words = format!("{after:.0} MB; it had {before:.0} MB before them");
     let figures = json!({ "mb": after, "before_mb": before });
     report.say("gateway, streams closed", &words, figures);
+}
+
+/// Orders that wait for their approval, approved all together, without and with a
+/// death of the services after the first half.
+async fn kill(shop: &Shop, arguments: &Arguments, report: &mut Report) {
+    shop.faults(json!({ "payments": { "auto": "pay" } })).await;
+    let count = arguments.orders;
+    let mut took = Vec::new();
+    for dies in [false, true] {
+        let name = format!("victim{dies}x");
+        let before = listed(shop, "delivered").await;
+        batch(count, |n| place(shop, &name, n)).await;
+        eventually("all wait", batch_within(count), async || {
+            match listed(shop, "awaiting_approval").await {
+                waiting if waiting >= count as u64 => Ok(()),
+                waiting => Err(format!("{waiting} of {count} wait")),
+            }
+        })
+        .await;
+        let began = Instant::now();
+        approve_all(shop, count / 2).await;
+        if dies {
+            shop.kill(Component::Services);
+            shop.start_again(Component::Services).await;
+        }
+        approve_all(shop, count - count / 2).await;
+        eventually(
+            "all are delivered",
+            batch_within(count),
+            async || match listed(shop, "delivered").await {
+                now if now >= before + count as u64 => Ok(()),
+                now => Err(format!("{} of {count}", now - before)),
+            },
+        )
+        .await;
+        took.push(began.elapsed().as_secs_f64());
+    }
+    let words = format!(
+        "{count} orders are all delivered {:.1} s after the first approval, {:.1} s without",
+        took[1], took[0]
+    );
+    let figures = json!({ "orders": count, "seconds": took[1], "without": took[0] });
+    report.say("services killed", &words, figures);
 }
 
 /// Memory that the gateway holds.
@@ -714,6 +784,7 @@ async fn approve_all(shop: &Shop, count: usize) {
             .into_iter()
             .flatten()
             .filter_map(|order| order["order_id"].as_str().map(str::to_owned))
+            .take(count - approved)
             .collect();
         let decided = futures_stream::iter(waiting)
             .map(|order_id| async move {

@@ -185,6 +185,24 @@ pub fn own_alone(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
     drop(turn);
 }
 
+/// Runs what makes up orders that nobody placed in a world of its own, alone: no
+/// checker could believe it.
+#[allow(
+    dead_code,
+    reason = "for the benchmark, of which this is a module, too"
+)]
+pub fn own_unchecked(setup: &Setup, measure: impl AsyncFnOnce(&Shop)) {
+    let turn = Turn::alone();
+    let world = Arc::new(RUNTIME.block_on(World::start(setup)));
+    let shop = Shop::alone(Arc::clone(&world));
+    let measured = catch_unwind(AssertUnwindSafe(|| RUNTIME.block_on(measure(&shop))));
+    if let Err(panic) = measured {
+        show(&world.logs_since(&BTreeMap::new()));
+        resume_unwind(panic);
+    }
+    drop(turn);
+}
+
 fn run(shop: &Shop, within: Duration, test: impl AsyncFnOnce(&Shop)) {
     let world = Arc::clone(shop.world());
     let began: BTreeMap<Component, u64> = world

@@ -1,0 +1,340 @@
+//! What grows with the shop: lists, search, feed, dashboard and start over an SQLite
+//! file of many delivered orders; catch-up and rebuild over as many in Restate; a
+//! product with many reservations and a customer with many orders.
+//!
+//! The orders are copies of one that was really delivered, with ids, customers, times
+//! and search words of their own. In SQLite they are written by the gateway's schema
+//! (its triggers), in Restate by its admin API.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, stream};
+use reqwest::Method;
+use serde_json::json;
+use services::wire::{
+    INVENTORY, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, RECORD, RESERVATION, USER_SESSION,
+};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::Report;
+use crate::shop::{self, Shop};
+use crate::world::{Component, eventually};
+
+/// Samples of each figure.
+const SAMPLES: usize = 9;
+/// Customers, each with the same share of the orders.
+const CUSTOMERS: usize = 5_000;
+/// Longest that another program's write goes unnoticed by the gateway.
+const NOTICED: Duration = Duration::from_millis(300);
+/// More orders than that are not put into Restate: each is a request.
+const MOST_IN_RESTATE: usize = 100_000;
+/// Reservations of one product, and orders of one customer, few and many.
+const FEW_AND_MANY: [usize; 2] = [10, 10_000];
+
+/// What is asked of the gateway: what it is called, by whom, where.
+const QUESTIONS: [(&str, &str, &str); 6] = [
+    ("first page of orders", "admin", "/api/orders"),
+    ("a common word", "admin", "/api/orders?q=lamp"),
+    (
+        "status and word",
+        "admin",
+        "/api/orders?status=delivered&q=lamp",
+    ),
+    ("one customer's word", "grown17", "/api/orders?q=lamp"),
+    ("feed", "admin", "/api/notifications"),
+    ("dashboard", "admin", "/api/dashboard"),
+];
+
+/// An order that was really delivered, as SQLite and Restate hold it.
+struct Template {
+    id: String,
+    user: String,
+    awakeable: String,
+    record: String,
+}
+
+pub async fn growth(shop: &Shop, sizes: &[usize], report: &mut Report) {
+    let template = template(shop).await;
+    let mut filled = 0;
+    let mut first: BTreeMap<String, f64> = BTreeMap::new();
+    for &size in sizes {
+        fill(shop, &template, filled..size).await;
+        filled = size;
+        let mut figures = Vec::new();
+        for (what, who, path) in QUESTIONS {
+            figures.push((what.to_owned(), asked(shop, who, path).await));
+        }
+        shop.kill(Component::Gateway);
+        let began = Instant::now();
+        shop.start_again(Component::Gateway).await;
+        figures.push(("gateway, start to ready".to_owned(), ms(began.elapsed())));
+        if size <= MOST_IN_RESTATE {
+            put_into_restate(shop, &template, size).await;
+            figures.push(("rebuild".to_owned(), rebuild(shop, size)));
+            figures.push((
+                "catch-up, nothing new".to_owned(),
+                catch_up(shop, size).await,
+            ));
+        }
+        for (what, figure) in figures {
+            let at_first = *first.entry(what.clone()).or_insert(figure);
+            let words = format!(
+                "{figure:.1} ms, {:.2} of the smallest shop's",
+                figure / at_first
+            );
+            let figures = json!({ "ms": figure, "ratio": figure / at_first, "orders": size });
+            report.say(&format!("{size} orders: {what}"), &words, figures);
+        }
+    }
+    reservations(shop, report).await;
+    sessions(shop, report).await;
+}
+
+async fn template(shop: &Shop) -> Template {
+    let buyer = shop.person("template");
+    let order = buyer.buy("P003", 1, "t0").await;
+    shop.admin().approve(&order).await;
+    order.until("delivered").await;
+    let (record,): (String,) = sqlx::query_as("SELECT record FROM orders WHERE order_id = ?")
+        .bind(&order.id)
+        .fetch_one(&mut open(shop).await)
+        .await
+        .expect("it is in SQLite");
+    let parsed: serde_json::Value = serde_json::from_str(&record).expect("a record is JSON");
+    let awakeable = parsed["payments"][0]["awakeable_id"].as_str();
+    Template {
+        user: "template".to_owned(),
+        awakeable: awakeable.expect("it was paid").to_owned(),
+        record,
+        id: order.id,
+    }
+}
+
+impl Template {
+    /// The text of `what` as that of the order of this number.
+    fn of(&self, what: &str, n: usize) -> (String, String, String) {
+        let user = format!("grown{}", n % CUSTOMERS);
+        let id = format!("{user}.g{n}");
+        let text = what
+            .replace(&self.id, &id)
+            .replace(&self.awakeable, &format!("sign_{id}"))
+            .replace(&format!("\"{}\"", self.user), &format!("\"{user}\""));
+        (id, user, text)
+    }
+}
+
+async fn open(shop: &Shop) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(shop.database())
+        .busy_timeout(Duration::from_secs(30))
+        .foreign_keys(true);
+    options.connect().await.expect("the gateway's file opens")
+}
+
+/// Writes orders of these numbers into SQLite, a year of them.
+async fn fill(shop: &Shop, template: &Template, numbers: std::ops::Range<usize>) {
+    let mut database = open(shop).await;
+    let names = ["Walnut desk", "Copper lamp", "Wool blanket"];
+    let numbers: Vec<usize> = numbers.collect();
+    for chunk in numbers.chunks(5_000) {
+        let mut transaction = database.begin().await.expect("a transaction");
+        for &n in chunk {
+            let (id, user, record) = template.of(&template.record, n);
+            let words = format!(
+                "{id} g{n} {user} Domestic P003 {} t-{n} TRK{n}",
+                names[n % 3]
+            );
+            sqlx::query(
+                "INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at,
+                                     status_since, ended_at, total_cents, pieces, search_text, record)
+                 SELECT (created_at - 31536000000 + ?2 * 30) << 20, ?1, ?3, version, status,
+                        created_at - 31536000000 + ?2 * 30, updated_at - 31536000000 + ?2 * 30,
+                        status_since - 31536000000 + ?2 * 30, ended_at - 31536000000 + ?2 * 30,
+                        total_cents, pieces, ?4, ?5
+                 FROM orders WHERE order_id = ?6",
+            )
+            .bind(&id)
+            .bind(i64::try_from(n).expect("a small number"))
+            .bind(&user)
+            .bind(&words)
+            .bind(&record)
+            .bind(&template.id)
+            .execute(&mut *transaction)
+            .await
+            .expect("an order is written");
+        }
+        transaction.commit().await.expect("they are written");
+    }
+    database.close().await.expect("it closes");
+}
+
+/// The median of some answers, none of which is remembered.
+async fn asked(shop: &Shop, who: &str, path: &str) -> f64 {
+    let mut database = open(shop).await;
+    let person = shop.person(who);
+    let mut times = Vec::new();
+    for _ in 0..SAMPLES {
+        // A write of another program: what was remembered is forgotten.
+        sqlx::query("UPDATE users SET email = email WHERE username = 'alice'")
+            .execute(&mut database)
+            .await
+            .expect("a write");
+        tokio::time::sleep(NOTICED).await;
+        let began = Instant::now();
+        let answer = shop::send(person.request(Method::GET, path)).await;
+        times.push(ms(began.elapsed()));
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    median(times)
+}
+
+/// Gives Restate the workflows' records of so many orders.
+async fn put_into_restate(shop: &Shop, template: &Template, count: usize) {
+    stream::iter(0..count)
+        .map(|n| async move {
+            let (id, _, record) = template.of(&template.record, n);
+            put(
+                shop,
+                ORDER_FULFILLMENT_WORKFLOW,
+                &id,
+                &[(RECORD.to_owned(), record)],
+            )
+            .await;
+        })
+        .buffer_unordered(32)
+        .collect::<Vec<()>>()
+        .await;
+    let all = format!(
+        "SELECT count(*) AS n FROM state WHERE service_name = '{ORDER_FULFILLMENT_WORKFLOW}'"
+    );
+    eventually("Restate has them all", Duration::from_mins(2), async || {
+        let rows = shop.sql(&all).await;
+        let held = rows[0]["n"].as_u64().unwrap_or_default();
+        if held > count as u64 {
+            Ok(())
+        } else {
+            Err(held.to_string())
+        }
+    })
+    .await;
+}
+
+async fn put(shop: &Shop, service: &str, of: &str, state: &[(String, String)]) {
+    let bytes: BTreeMap<_, _> = state
+        .iter()
+        .map(|(key, value)| (key, value.as_bytes()))
+        .collect();
+    let answer = shop
+        .http
+        .post(format!("{}/services/{service}/state", shop.admin))
+        .json(&json!({ "object_key": of, "new_state": bytes }))
+        .send()
+        .await
+        .expect("Restate answers");
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+/// `gateway rebuild` of a file of its own.
+fn rebuild(shop: &Shop, size: usize) -> f64 {
+    let file = shop.database().with_file_name(format!("rebuilt-{size}.db"));
+    let mut command = shop.gateway_command();
+    command
+        .arg("rebuild")
+        .env("DATABASE_URL", format!("sqlite://{}", file.display()));
+    let began = Instant::now();
+    let done = command.output().expect("the gateway can be started");
+    assert!(done.status.success(), "{done:?}");
+    ms(began.elapsed())
+}
+
+/// A comparison that finds nothing new. The gateway makes one every thirty seconds.
+async fn catch_up(shop: &Shop, size: usize) -> f64 {
+    let within = Duration::from_mins(10);
+    eventually("a catch-up with nothing new", within, async || {
+        let dashboard = shop.admin().get("/api/dashboard").await.expect(200);
+        let last = dashboard["read_model"]["last_catch_up"].clone();
+        let compared = last["compared"].as_u64().unwrap_or_default();
+        if last["closed"] == 0 && last["error"].is_null() && compared > size as u64 {
+            return Ok(last["took_ms"].as_f64().unwrap_or_default());
+        }
+        Err(last.to_string())
+    })
+    .await
+}
+
+/// Orders of a product that few and many have reserved.
+async fn reservations(shop: &Shop, report: &mut Report) {
+    let skus = ["P005", "P006"];
+    for (sku, reserved) in skus.into_iter().zip(FEW_AND_MANY) {
+        let level = shop.state(INVENTORY, sku, LEVEL).await;
+        let mut level = level.expect("Inventory knows it");
+        for (field, add) in [("reserved", reserved), ("restocked", reserved + 1_000)] {
+            level[field] = json!(level[field].as_u64().expect("pieces") + add as u64);
+        }
+        level["available"] = json!(level["available"].as_u64().expect("pieces") + 1_000);
+        level["version"] = json!(level["version"].as_u64().expect("a number") + 1);
+        let mut state = vec![(LEVEL.to_owned(), level.to_string())];
+        state.extend((0..reserved).map(|n| (format!("{RESERVATION}grown{n}.r{n}#1"), "1".into())));
+        put(shop, INVENTORY, sku, &state).await;
+    }
+    let [few, many] = checkouts(shop, "reserver", |n| (format!("reserver{n}"), skus[n % 2])).await;
+    say(report, "checkout, reservations of its product", few, many);
+}
+
+/// Orders of customers who have few and many.
+async fn sessions(shop: &Shop, report: &mut Report) {
+    let users = ["fewer", "older"];
+    for (user, orders) in users.into_iter().zip(FEW_AND_MANY) {
+        // Paid long ago; without their payments, all of them fit into one request.
+        let marker = json!({ "paid_at": "2026-01-01T00:00:00Z", "attempts": [] }).to_string();
+        let state: Vec<_> = (0..orders)
+            .map(|n| (format!("{MARKER}{user}.s{n}"), marker.clone()))
+            .collect();
+        put(shop, USER_SESSION, user, &state).await;
+    }
+    let [few, many] = checkouts(shop, "old", |n| (users[n % 2].to_owned(), "P007")).await;
+    say(report, "checkout, orders of its customer", few, many);
+}
+
+/// Medians of additions with their checkouts, of the even numbers and of the odd.
+async fn checkouts(
+    shop: &Shop,
+    name: &str,
+    of: impl Fn(usize) -> (String, &'static str),
+) -> [f64; 2] {
+    let mut times = [Vec::new(), Vec::new()];
+    for n in 0..4 * SAMPLES {
+        let (user, sku) = of(n);
+        let buyer = shop.person(&user);
+        let began = Instant::now();
+        buyer.add(sku, 1).await;
+        buyer.try_checkout(&format!("{name}{n}")).await.expect(202);
+        times[n % 2].push(ms(began.elapsed()));
+    }
+    times.map(median)
+}
+
+fn say(report: &mut Report, what: &str, few: f64, many: f64) {
+    let words = format!(
+        "{few:.1} ms with {} and {many:.1} ms with {}: {:.2}",
+        FEW_AND_MANY[0],
+        FEW_AND_MANY[1],
+        many / few
+    );
+    report.say(
+        what,
+        &words,
+        json!({ "ms": [few, many], "ratio": many / few }),
+    );
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
