@@ -67,7 +67,7 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "30d", value_parser = duration)]
     pub order_retention: Duration,
 
-    /// Live pages and streams that may be open at a time. One holds some 25 KB; whoever
+    /// Live pages and streams that may be open at a time. One holds some 20 KB; whoever
     /// comes when all are taken is told to come again (503 with Retry-After).
     #[arg(long, env, global = true, default_value_t = 4_000, value_parser = max_streams)]
     pub max_streams: usize,

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::shop::{Order, Shop, text};
+use crate::shop::{Order, Shop, order_form, text};
 use crate::world::{Component, Setup, own};
 
 /// Orders at every stage, and one with late money.
@@ -198,23 +198,61 @@ fn a_rebuild_repairs_what_was_damaged() {
     });
 }
 
-/// As a careless operator would: a lost order, a wrong status, wrong stock.
-async fn damage(shop: &Shop) {
+/// What is remembered of SQLite is read again when another program has written.
+#[test]
+fn what_another_program_writes_is_noticed() {
+    own(&Setup::default(), async |shop| {
+        let alice = shop.alice();
+        let mut page = alice.stream("/stream/page?at=%2Fproducts").await;
+        page.until("Widget A").await;
+        alice.get("/api/approvals").await.problem(403, "forbidden");
+        write_beside(
+            shop,
+            &[
+                "UPDATE products SET name = 'Marble', price_cents = 12345 WHERE sku = 'P001'",
+                "UPDATE users SET role = 'admin' WHERE username = 'alice'",
+                "INSERT INTO shipping_zones (zone_name, base_cost_cents) VALUES ('Moon', 99)",
+            ],
+        )
+        .await;
+        page.until("Marble").await;
+        assert_eq!(alice.add("P001", 1).await["subtotal_cents"], 12345);
+        let mut form = order_form("there");
+        form["zone"] = json!("moon");
+        let placed = alice.post("/api/checkout", &form).await.expect(202);
+        assert_eq!(placed["shipping_cents"], 99);
+        shop.accept(text(&placed["order_id"]));
+        alice.get("/api/approvals").await.expect(200);
+        alice.placed(&placed).cancel().await;
+    });
+}
+
+/// As another program does, while the gateway serves.
+async fn write_beside(shop: &Shop, statements: &[&'static str]) {
     use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
     use sqlx::{ConnectOptions as _, Connection as _};
 
     let options = SqliteConnectOptions::new().filename(shop.database());
     let mut database: SqliteConnection = options.connect().await.unwrap();
-    for statement in [
+    for statement in statements {
+        sqlx::query(*statement)
+            .execute(&mut database)
+            .await
+            .unwrap();
+    }
+    database.close().await.unwrap();
+}
+
+/// As a careless operator would: a lost order, a wrong status, wrong stock.
+async fn damage(shop: &Shop) {
+    let statements = [
         "DELETE FROM orders WHERE order_id = 'alice.delivered'",
         "UPDATE orders SET status = 'delivered', record = replace(record, 'rejected', 'delivered'), \
          version = 1000 WHERE order_id = 'bob.rejected'",
         "DELETE FROM notifications WHERE order_id IS NOT NULL",
         "UPDATE stock_levels SET available = 1, version = 1000",
-    ] {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
-    }
-    database.close().await.unwrap();
+    ];
+    write_beside(shop, &statements).await;
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! and search words of their own. In SQLite they are written by the gateway's schema
 //! (its triggers), in Restate by its admin API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
@@ -17,6 +17,7 @@ use services::wire::{
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
+use waybill_domain::Timestamp;
 
 use crate::Report;
 use crate::shop::{self, Shop};
@@ -53,6 +54,8 @@ struct Template {
     user: String,
     awakeable: String,
     record: String,
+    /// The times in it, as they are written and as they are.
+    times: Vec<(String, Timestamp)>,
 }
 
 pub async fn growth(shop: &Shop, sizes: &[usize], report: &mut Report) {
@@ -107,20 +110,38 @@ async fn template(shop: &Shop) -> Template {
     Template {
         user: "template".to_owned(),
         awakeable: awakeable.expect("it was paid").to_owned(),
+        times: times_in(&record),
         record,
         id: order.id,
     }
 }
 
+fn times_in(record: &str) -> Vec<(String, Timestamp)> {
+    let strings: BTreeSet<&str> = record.split('"').collect();
+    let times = strings
+        .into_iter()
+        .filter_map(|text| Some((text.to_owned(), text.parse().ok()?)));
+    times.collect()
+}
+
+/// How much earlier than the template the order of this number was placed.
+fn earlier(n: usize) -> Duration {
+    Duration::from_millis(365 * 24 * 3_600_000 - 30 * n as u64)
+}
+
 impl Template {
-    /// The text of `what` as that of the order of this number.
-    fn of(&self, what: &str, n: usize) -> (String, String, String) {
+    /// Id, customer and record of the order of this number.
+    fn of(&self, n: usize) -> (String, String, String) {
         let user = format!("grown{}", n % CUSTOMERS);
         let id = format!("{user}.g{n}");
-        let text = what
+        let mut text = self
+            .record
             .replace(&self.id, &id)
             .replace(&self.awakeable, &format!("sign_{id}"))
             .replace(&format!("\"{}\"", self.user), &format!("\"{user}\""));
+        for (written, at) in &self.times {
+            text = text.replace(written, &(*at - earlier(n)).to_string());
+        }
         (id, user, text)
     }
 }
@@ -141,7 +162,8 @@ async fn fill(shop: &Shop, template: &Template, numbers: std::ops::Range<usize>)
     for chunk in numbers.chunks(5_000) {
         let mut transaction = database.begin().await.expect("a transaction");
         for &n in chunk {
-            let (id, user, record) = template.of(&template.record, n);
+            let (id, user, record) = template.of(n);
+            let earlier = i64::try_from(earlier(n).as_millis()).expect("a year");
             let words = format!(
                 "{id} g{n} {user} Domestic P003 {} t-{n} TRK{n}",
                 names[n % 3]
@@ -149,14 +171,12 @@ async fn fill(shop: &Shop, template: &Template, numbers: std::ops::Range<usize>)
             sqlx::query(
                 "INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at,
                                      status_since, ended_at, total_cents, pieces, search_text, record)
-                 SELECT (created_at - 31536000000 + ?2 * 30) << 20, ?1, ?3, version, status,
-                        created_at - 31536000000 + ?2 * 30, updated_at - 31536000000 + ?2 * 30,
-                        status_since - 31536000000 + ?2 * 30, ended_at - 31536000000 + ?2 * 30,
-                        total_cents, pieces, ?4, ?5
+                 SELECT (created_at - ?2) << 20, ?1, ?3, version, status, created_at - ?2,
+                        updated_at - ?2, status_since - ?2, ended_at - ?2, total_cents, pieces, ?4, ?5
                  FROM orders WHERE order_id = ?6",
             )
             .bind(&id)
-            .bind(i64::try_from(n).expect("a small number"))
+            .bind(earlier)
             .bind(&user)
             .bind(&words)
             .bind(&record)
@@ -194,7 +214,7 @@ async fn asked(shop: &Shop, who: &str, path: &str) -> f64 {
 async fn put_into_restate(shop: &Shop, template: &Template, count: usize) {
     stream::iter(0..count)
         .map(|n| async move {
-            let (id, _, record) = template.of(&template.record, n);
+            let (id, _, record) = template.of(n);
             put(
                 shop,
                 ORDER_FULFILLMENT_WORKFLOW,
@@ -294,7 +314,7 @@ async fn sessions(shop: &Shop, report: &mut Report) {
             .collect();
         put(shop, USER_SESSION, user, &state).await;
     }
-    let [few, many] = checkouts(shop, "old", |n| (users[n % 2].to_owned(), "P007")).await;
+    let [few, many] = checkouts(shop, "old", |n| (users[n % 2].to_owned(), "P005")).await;
     say(report, "checkout, orders of its customer", few, many);
 }
 

@@ -1,0 +1,69 @@
+// Writes the figures of `just bench --json FILE` into docs/benchmark.md, between its markers:
+// node scripts/bench-doc.mjs BEFORE.json TODAY.json. A figure that a run has not made stays empty.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { root } from "./binaries.mjs";
+
+const files = process.argv.slice(2);
+if (files.length !== 2) {
+  console.error("bench-doc: name two files of `just bench --json FILE`: before and today.");
+  process.exit(2);
+}
+const runs = files.map((file) => JSON.parse(readFileSync(file, "utf8")));
+const document = join(root, "docs/benchmark.md");
+
+const n = (number, digits = 0) => number.toFixed(digits);
+const ratio = (it) => `${n(it.per_second, it.per_second < 1000 ? 1 : 0)}/s, ${n(it.ratio, 2)} of ${it.against} (${n(it.against_per_second)}/s)`;
+const work = (it) => {
+  const sum = Object.values(it).reduce((one, other) => one + other, 0);
+  const each = Object.entries(it).map(([name, ms]) => `${name} ${n(ms, 1)}`);
+  return `${n(sum, 1)} ms (${each.join(", ")})`;
+};
+
+const rows = [
+  ["orders of one SKU", "orders of one SKU", ratio],
+  ["orders of 28 SKUs", "orders of all SKUs", ratio],
+  ["processor time of an order, one SKU", "work of an order, one SKU", work],
+  ["the same, 28 SKUs", "work of an order, all SKUs", work],
+  ["cart additions", "cart additions", ratio],
+  ["`/api/products`", "/api/products", ratio],
+  ["`/products`", "/products", ratio],
+  ["`/orders`", "/orders", ratio],
+  ["the gateway, idle", "gateway, idle", (it) => `${n(it.mb)} MB`],
+  ["open streams, and a callback shown beside them", "streams", (it) => `${it.streams} of ${n(it.kb)} KB; p50 ${n(it.p50_ms, 1)} ms, p95 ${n(it.p95_ms, 1)} ms`],
+  ["the gateway, 20 s after they are closed", "gateway, streams closed", (it) => `${n(it.mb)} MB, ${n(it.before_mb)} MB before them`],
+  ["services killed with orders half approved", "services killed", (it) => `${it.orders} orders delivered after ${n(it.seconds, 1)} s, without a death ${n(it.without, 1)} s`],
+];
+const cell = (run, key, say) => (run[key] ? say(run[key]) : "");
+const lines = ["| | before | today |", "| --- | --- | --- |"];
+for (const [label, key, say] of rows) {
+  lines.push(`| ${label} | ${runs.map((run) => cell(run, key, say)).join(" | ")} |`);
+}
+
+const today = runs[1];
+const grown = Object.entries(today).filter(([, it]) => it.ms !== undefined && it.orders !== undefined);
+const sizes = [...new Set(grown.map(([, it]) => it.orders))].sort((one, other) => one - other);
+if (sizes.length > 0) {
+  const questions = [...new Set(grown.map(([key]) => key.replace(/^\d+ orders: /, "")))];
+  lines.push("", `| median, today | ${sizes.map((size) => `${size.toLocaleString("en")} orders`).join(" | ")} |`);
+  lines.push(`| --- |${" --- |".repeat(sizes.length)}`);
+  for (const what of questions) {
+    const cells = sizes.map((size) => cell(today, `${size} orders: ${what}`, (it) => `${n(it.ms, 1)} ms`));
+    lines.push(`| ${what} | ${cells.join(" | ")} |`);
+  }
+  for (const what of ["checkout, reservations of its product", "checkout, orders of its customer"]) {
+    if (today[what]) lines.push("", `An addition and its ${what.replace(",", ":")}: ${n(today[what].ms[0], 1)} ms with 10, ${n(today[what].ms[1], 1)} ms with 10,000.`);
+  }
+}
+
+const [begin, end] = ["<!-- figures -->", "<!-- end of the figures -->"];
+const text = readFileSync(document, "utf8");
+const [head, rest] = text.split(begin);
+const tail = rest?.split(end)[1];
+if (tail === undefined) {
+  console.error(`bench-doc: docs/benchmark.md must have the lines ${begin} and ${end}.`);
+  process.exit(1);
+}
+writeFileSync(document, `${head}${begin}\n\n${lines.join("\n")}\n\n${end}${tail}`);
