@@ -35,6 +35,7 @@ pub mod orders;
 pub mod page;
 mod pages;
 pub mod paint;
+mod painted;
 pub mod present;
 pub mod products;
 pub mod responses;

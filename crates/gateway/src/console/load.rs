@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use waybill_domain::ids::Username;
 use waybill_domain::order::OrderRecord;
 
 use super::dashboard::StockRow;
-use super::page::Painted;
+use super::painted::{Eyes, Painted, Pane};
 use super::shell::{NotificationItem, Notifications, Persona};
 use super::views::Console;
 use crate::http::problem::Problem;
@@ -15,28 +14,12 @@ use crate::live::Subject;
 use crate::shop::notifications;
 use crate::storage::{catalog, orders, users};
 
-/// Who sees the same: an admin is told of everybody's orders and of their own doings.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Eyes {
-    user: Username,
-    is_admin: bool,
-}
-
-impl Eyes {
-    fn of(caller: &Caller) -> Self {
-        Self {
-            user: caller.user.clone(),
-            is_admin: caller.is_admin(),
-        }
-    }
-
-    fn version(&self, console: &Console) -> u64 {
-        console.version(if self.is_admin {
-            Subject::Everything
-        } else {
-            Subject::User(&self.user)
-        })
-    }
+fn version(console: &Console, eyes: &Eyes) -> u64 {
+    console.version(if eyes.is_admin {
+        Subject::Everything
+    } else {
+        Subject::User(&eyes.user)
+    })
 }
 
 /// The newest order that is under way: the caller's, or anybody's for admins.
@@ -50,21 +33,8 @@ pub(super) async fn newest_open(
         let newest = orders::newest_open(&console.db, whose).await?;
         Ok(newest.map(Arc::new))
     };
-    let version = eyes.version(console);
+    let version = version(console, &eyes);
     console.open_orders.at(version, eyes, read).await
-}
-
-/// The notification pane, painted.
-#[derive(Debug, Clone)]
-pub(super) struct Pane {
-    /// `#notifications`
-    pub painted: Painted,
-    /// How many are not read, counted to at most 1,000.
-    pub unread: i64,
-    /// The words of the newest that has come since `after`, or none.
-    pub news: String,
-    /// Where a stream that is interrupted goes on.
-    pub cursor: Option<String>,
 }
 
 /// What the caller is told. `after` is the cursor of the pane that they saw last.
@@ -78,7 +48,7 @@ pub(super) async fn pane(
     }
     let eyes = Eyes::of(caller);
     let read = async |_: &Eyes| painted_pane(console, caller, None).await;
-    let version = eyes.version(console);
+    let version = version(console, &eyes);
     console.panes.at(version, eyes, read).await
 }
 

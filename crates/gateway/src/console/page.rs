@@ -1,11 +1,12 @@
 //! What a page is made for, and what its content gives to the rest of it.
 
-use std::sync::Arc;
-
 use axum::http::{HeaderMap, header};
 use waybill_domain::order::OrderRecord;
 
-use super::shell::Link;
+use super::location::Location;
+use super::shell::{Link, Output};
+use super::views::Console;
+use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 
 /// Who looks, and how they reach us.
@@ -19,26 +20,6 @@ pub struct Viewer {
     /// same for as long as a stream lives, so that a stream sends a form again
     /// only when it has changed.
     pub seed: String,
-}
-
-/// Stands for the seed in what is painted once for all viewers. Nobody's words have it:
-/// it is no character.
-const ANY_SEED: &str = "\u{FDD0}seed\u{FDD0}";
-
-/// What is painted once for all viewers.
-#[derive(Debug, Clone)]
-pub(super) struct Painted(Arc<str>);
-
-impl Painted {
-    /// What `paint` makes with a seed that stands for any.
-    pub(super) fn for_all<E>(paint: impl FnOnce(&str) -> Result<String, E>) -> Result<Self, E> {
-        paint(ANY_SEED).map(|html| Self(html.into()))
-    }
-
-    /// The same as `viewer` gets it.
-    pub(super) fn of(&self, viewer: &Viewer) -> String {
-        self.0.replace(ANY_SEED, &viewer.seed)
-    }
 }
 
 impl Viewer {
@@ -87,5 +68,12 @@ impl PageContent {
             output,
             order: None,
         }
+    }
+}
+
+impl Console {
+    /// The Output tab of a page: a Markdown document.
+    pub(super) fn output(&self, location: &Location, document: String) -> Result<String, Problem> {
+        Ok(self.views.render(&Output::of(location.tab, document))?)
     }
 }

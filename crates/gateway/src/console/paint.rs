@@ -72,7 +72,7 @@ pub async fn paint(
         })?,
         input: content.input,
         output: content.output,
-        notifications: pane.painted.of(viewer),
+        notifications: pane.painted.of(&viewer.seed),
         workflow: views.render(&workflow)?,
         journal: views.render(&journal_at_first(location))?,
         announce: views.render(&Announce { text: pane.news })?,

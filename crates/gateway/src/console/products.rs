@@ -1,12 +1,11 @@
 //! The catalog's page.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::lists::{self, Pages};
 use super::location::Location;
-use super::page::{PageContent, Painted, Viewer};
+use super::page::{PageContent, Viewer};
+use super::painted::{Painted, Place, Shelf};
 use super::shell::Output;
 use super::status_style;
 use super::views::Console;
@@ -170,7 +169,7 @@ pub(super) async fn content(
     let shelf = shelf(console, location).await?;
     Ok(PageContent::new(
         "Products",
-        shelf.page.of(viewer),
+        shelf.page.of(&viewer.seed),
         shelf.output.to_string(),
     ))
 }
@@ -181,24 +180,7 @@ pub(super) async fn list(
     viewer: &Viewer,
     location: &Location,
 ) -> Result<String, Problem> {
-    Ok(shelf(console, location).await?.list.of(viewer))
-}
-
-/// One page of the list, which is the same for everybody until the stock or the
-/// catalog changes.
-#[derive(Debug, Clone)]
-pub(super) struct Shelf {
-    page: Painted,
-    list: Painted,
-    output: Arc<str>,
-}
-
-/// What makes one shelf another.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    tab: &'static str,
-    filter: Filter,
-    page: Pagination,
+    Ok(shelf(console, location).await?.list.of(&viewer.seed))
 }
 
 async fn shelf(console: &Console, location: &Location) -> Result<Shelf, Problem> {

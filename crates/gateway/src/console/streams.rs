@@ -367,7 +367,7 @@ async fn notifications_frame(
 ) -> Result<Frame, Problem> {
     let pane = load::pane(console, &viewer.caller, context.after.as_deref()).await?;
     let announce = console.views.render(&Announce { text: pane.news })?;
-    let list = pane.painted.of(viewer);
+    let list = pane.painted.of(&viewer.seed);
     Ok(Frame::of([announce, list].map(PatchElements::new)).with_id(pane.cursor))
 }
 

@@ -12,9 +12,8 @@ use serde::Serialize;
 use waybill_domain::order::OrderRecord;
 
 use super::assets::Assets;
-use super::location::Location;
-use super::shell::Output;
-use super::{environment, load, products};
+use super::environment;
+use super::painted::{Eyes, Pane, Place, Shelf};
 use crate::demo::Scenarios;
 use crate::http::problem::Problem;
 use crate::identity::caller::Role;
@@ -47,15 +46,17 @@ pub struct Console {
     pub dashboard: Arc<Latest>,
     /// The demo's scenarios.
     pub scenarios: Arc<Scenarios>,
-    pub(super) shelves: Remembered<products::Place, products::Shelf>,
-    pub(super) panes: Remembered<load::Eyes, load::Pane>,
-    pub(super) open_orders: Remembered<load::Eyes, Option<Arc<OrderRecord>>>,
+    pub(super) shelves: Remembered<Place, Shelf>,
+    pub(super) panes: Remembered<Eyes, Pane>,
+    pub(super) open_orders: Remembered<Eyes, Option<Arc<OrderRecord>>>,
     pub(super) personas: Remembered<(), Arc<[(String, Role)]>>,
     /// Grows with each page while somebody works on the templates.
     edited: AtomicU64,
 }
 
-/// Pages of the product list, panes and orders that are remembered: some dozen KB each.
+/// Pages of the product list that are remembered: some hundred KB each.
+const SHELVES: usize = 64;
+/// Panes and orders that are remembered: some dozen KB each.
 const REMEMBERED: usize = 256;
 
 impl Console {
@@ -71,7 +72,7 @@ impl Console {
             views,
             dashboard,
             scenarios,
-            shelves: Remembered::of(REMEMBERED),
+            shelves: Remembered::of(SHELVES),
             panes: Remembered::of(REMEMBERED),
             open_orders: Remembered::of(REMEMBERED),
             personas: Remembered::of(1),
@@ -85,11 +86,6 @@ impl Console {
             return self.edited.fetch_add(1, Ordering::Relaxed);
         }
         self.live.version(subject)
-    }
-
-    /// The Output tab of a page: a Markdown document.
-    pub(super) fn output(&self, location: &Location, document: String) -> Result<String, Problem> {
-        Ok(self.views.render(&Output::of(location.tab, document))?)
     }
 }
 
