@@ -11,8 +11,9 @@ import { cacheDirectory, cargoBinDirectory, restateCli, restateServer, root } fr
 
 const SUITE = "bookworm";
 // What rust:slim, python:slim and Restate's image have beyond Debian and that the Dockerfile, the
-// compose file or the tests use.
-const TOOLS = ["ca-certificates", "curl", "gcc", "libc6-dev", "python3-pip"];
+// compose file or the tests use; and make, which the Dockerfile installs where it is missing: a build
+// in here reaches no mirror.
+const TOOLS = ["ca-certificates", "curl", "gcc", "libc6-dev", "make", "python3-pip"];
 
 /**
  * Makes the stand-ins and answers what each is, as [image, sentence].

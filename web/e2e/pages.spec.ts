@@ -204,7 +204,7 @@ test("a double click does nothing twice", async ({ shop }) => {
     each.on("request", (request) => request.method() === "POST" && sent.push(new URL(request.url()).pathname));
   }
   await alice.visit("/products");
-  await alice.good("Widget A").getByRole("button", { name: /^Add to cart/ }).dblclick();
+  await alice.good("Widget A").getByRole("button", { name: /^Add to cart/ }).dblclick({ delay: 80 });
   await expect(alice.cartCount).toContainText("1");
   await expect(alice.told("Item added")).toBeVisible();
 

@@ -239,6 +239,11 @@ document.addEventListener("submit", (event) => {
   }
 }, true);
 
+// The second click of a double click is the same wish, also when the first has been answered by then.
+document.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest("form[method=post] button:not([type=button])")) event.preventDefault();
+}, true);
+
 // Another input is another wish.
 document.addEventListener("input", (event) => {
   if (event.target.form?.method === "post") freshKey(event.target.form);

@@ -111,9 +111,8 @@ impl Db {
         self.write.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// A number that changes when another program has written into the file. (It
-    /// also does for our own readers' connections: only the writer's tells them
-    /// apart.)
+    /// A number that changes when another program has written into the file. Asked
+    /// of the writer: to any other connection our own writes are somebody else's.
     pub async fn changes_by_others(&self) -> sqlx::Result<i64> {
         sqlx::query_scalar("PRAGMA data_version")
             .fetch_one(&self.write)
