@@ -33,8 +33,11 @@ impl Painted {
 /// catalog changes.
 #[derive(Debug, Clone)]
 pub(super) struct Shelf {
+    /// `#input`
     pub page: Painted,
+    /// `#product-list`
     pub list: Painted,
+    /// `#output`
     pub output: Arc<str>,
 }
 
@@ -73,4 +76,19 @@ pub(super) struct Pane {
     pub news: String,
     /// Where a stream that is interrupted goes on.
     pub cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn each_viewer_has_their_own_seed_in_every_place() {
+        let paint = |seed: &str| Ok::<_, Infallible>(format!("<a>{seed}-1</a><b>{seed}-2</b>"));
+        let painted = Painted::for_all(paint).unwrap();
+        assert_eq!(painted.of("alice"), paint("alice").unwrap());
+        assert_eq!(painted.of("bob"), paint("bob").unwrap());
+    }
 }

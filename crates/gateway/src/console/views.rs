@@ -46,9 +46,13 @@ pub struct Console {
     pub dashboard: Arc<Latest>,
     /// The demo's scenarios.
     pub scenarios: Arc<Scenarios>,
+    /// Pages of the product list, painted.
     pub(super) shelves: Remembered<Place, Shelf>,
+    /// Panes of notifications, painted.
     pub(super) panes: Remembered<Eyes, Pane>,
+    /// The newest order under way, of whoever looks.
     pub(super) open_orders: Remembered<Eyes, Option<Arc<OrderRecord>>>,
+    /// Whom a demo's visitor can be: user name and role.
     pub(super) personas: Remembered<(), Arc<[(String, Role)]>>,
     /// Grows with each page while somebody works on the templates.
     edited: AtomicU64,

@@ -515,6 +515,29 @@ pub(super) mod tests {
         updates
     }
 
+    #[test]
+    fn a_busy_writer_rests_and_keeps_nobody_waiting() {
+        let committed = Instant::now();
+        let rest = |took| Rest(Some((committed, took)));
+        let work = |written| Work {
+            entry: Entry::Update(Update::Heartbeat),
+            written,
+        };
+        let short = Duration::from_millis(1);
+        assert_eq!(Rest::default().until(&[work(None)]), None, "after quiet");
+        let told = rest(short).until(&[work(None)]);
+        assert_eq!(told, Some(committed + TOGETHER));
+        let (answer, _waiting) = oneshot::channel();
+        let waited_for = rest(short).until(&[work(None), work(Some(answer))]);
+        assert_eq!(waited_for, Some(committed + WAITED_FOR));
+        let long = rest(Duration::from_millis(12)).until(&[work(None)]);
+        assert_eq!(long, Some(committed + Duration::from_millis(36)));
+        let hangs = rest(Duration::from_secs(9)).until(&[work(None)]);
+        assert_eq!(hangs, Some(committed + LONGEST_REST));
+        let full: Vec<_> = (0..BATCH).map(|_| work(None)).collect();
+        assert_eq!(rest(short).until(&full), None);
+    }
+
     async fn apply_all(db: &Db, updates: Vec<Update>) -> Vec<bool> {
         let (projection, writer) = Projection::new(db.clone(), Arc::default(), Metrics::default());
         let writer = tokio::spawn(writer);

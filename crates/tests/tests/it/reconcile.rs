@@ -68,26 +68,9 @@ pub async fn sqlite(shop: &Shop, statements: &[&'static str]) {
 
 /// Sets one key of an object's state, as an operator can.
 pub async fn set_state(shop: &Shop, service: &str, of: &str, key: &str, value: &Value) {
-    let query = format!(
-        "SELECT key, value_utf8 FROM state WHERE service_name = '{service}' AND service_key = '{of}'"
-    );
-    let bytes = |text: &str| Value::from(text.as_bytes());
-    let mut state = serde_json::Map::new();
-    for row in shop.sql(&query).await {
-        state.insert(
-            text(&row["key"]).to_owned(),
-            bytes(text(&row["value_utf8"])),
-        );
-    }
-    state.insert(key.to_owned(), bytes(&value.to_string()));
-    let answer = shop
-        .http
-        .post(format!("{}/services/{service}/state", shop.admin))
-        .json(&json!({ "object_key": of, "new_state": state }))
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success(), "{answer:?}");
+    let mut state = shop.states(service, of).await;
+    state.insert(key.to_owned(), value.to_string());
+    shop.put_state(service, of, &state).await;
     eventually("the state is set", SOON, async || {
         match shop.state(service, of, key).await {
             Some(now) if now == *value => Ok(()),

@@ -1,5 +1,7 @@
 //! Restate's own view: SQL over what it holds, its ingress, its state.
 
+use std::collections::BTreeMap;
+
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -97,6 +99,36 @@ impl World {
         let rows = self.sql(&query).await;
         let text = rows.first()?["value_utf8"].as_str()?;
         Some(serde_json::from_str(text).expect("state is JSON"))
+    }
+
+    /// Gives an object or a workflow this state, and no other, as an operator can. It
+    /// is there some time after.
+    pub async fn put_state(&self, service: &str, of: &str, state: &BTreeMap<String, String>) {
+        let bytes: BTreeMap<_, _> = state
+            .iter()
+            .map(|(key, value)| (key, value.as_bytes()))
+            .collect();
+        let answer = self
+            .http
+            .post(format!("{}/services/{service}/state", self.admin))
+            .json(&json!({ "object_key": of, "new_state": bytes }))
+            .send()
+            .await
+            .expect("Restate answers");
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// All of an object's or a workflow's state, as text.
+    pub async fn states(&self, service: &str, of: &str) -> BTreeMap<String, String> {
+        let query = format!(
+            "SELECT key, value_utf8 FROM state \
+             WHERE service_name = '{service}' AND service_key = '{of}'"
+        );
+        let text = |value: &Value| value.as_str().expect("state is text").to_owned();
+        let rows = self.sql(&query).await;
+        rows.iter()
+            .map(|row| (text(&row["key"]), text(&row["value_utf8"])))
+            .collect()
     }
 
     /// Posts raw bytes to Restate's ingress.

@@ -205,38 +205,15 @@ async fn change_state(
     of: &str,
     change: impl FnOnce(&mut BTreeMap<String, String>),
 ) {
-    let query = format!(
-        "SELECT key, value_utf8 FROM state WHERE service_name = '{service}' AND service_key = '{of}'"
-    );
-    let rows = shop.sql(&query).await;
-    let mut state: BTreeMap<String, String> = rows
-        .iter()
-        .map(|row| {
-            (
-                text(&row["key"]).to_owned(),
-                text(&row["value_utf8"]).to_owned(),
-            )
-        })
-        .collect();
+    let mut state = shop.states(service, of).await;
     change(&mut state);
-    let bytes: BTreeMap<_, _> = state
-        .iter()
-        .map(|(key, value)| (key, value.as_bytes()))
-        .collect();
-    let answer = shop
-        .http
-        .post(format!("{}/services/{service}/state", shop.admin))
-        .json(&json!({ "object_key": of, "new_state": bytes }))
-        .send()
-        .await
-        .expect("Restate answers");
-    assert!(answer.status().is_success(), "{answer:?}");
+    shop.put_state(service, of, &state).await;
     let changed = async || {
-        let rows = shop.sql(&query).await;
-        if rows.len() == state.len() {
+        let now = shop.states(service, of).await;
+        if now == state {
             Ok(())
         } else {
-            Err(format!("{rows:?}"))
+            Err(format!("{now:?}"))
         }
     };
     eventually("the state is changed", SOON, changed).await;

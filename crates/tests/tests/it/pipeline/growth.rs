@@ -215,11 +215,10 @@ async fn put_into_restate(shop: &Shop, template: &Template, count: usize) {
     stream::iter(0..count)
         .map(|n| async move {
             let (id, _, record) = template.of(n);
-            put(
-                shop,
+            shop.put_state(
                 ORDER_FULFILLMENT_WORKFLOW,
                 &id,
-                &[(RECORD.to_owned(), record)],
+                &BTreeMap::from([(RECORD.to_owned(), record)]),
             )
             .await;
         })
@@ -239,21 +238,6 @@ async fn put_into_restate(shop: &Shop, template: &Template, count: usize) {
         }
     })
     .await;
-}
-
-async fn put(shop: &Shop, service: &str, of: &str, state: &[(String, String)]) {
-    let bytes: BTreeMap<_, _> = state
-        .iter()
-        .map(|(key, value)| (key, value.as_bytes()))
-        .collect();
-    let answer = shop
-        .http
-        .post(format!("{}/services/{service}/state", shop.admin))
-        .json(&json!({ "object_key": of, "new_state": bytes }))
-        .send()
-        .await
-        .expect("Restate answers");
-    assert!(answer.status().is_success(), "{answer:?}");
 }
 
 /// `gateway rebuild` of a file of its own.
@@ -295,9 +279,9 @@ async fn reservations(shop: &Shop, report: &mut Report) {
         }
         level["available"] = json!(level["available"].as_u64().expect("pieces") + 1_000);
         level["version"] = json!(level["version"].as_u64().expect("a number") + 1);
-        let mut state = vec![(LEVEL.to_owned(), level.to_string())];
+        let mut state = BTreeMap::from([(LEVEL.to_owned(), level.to_string())]);
         state.extend((0..reserved).map(|n| (format!("{RESERVATION}grown{n}.r{n}#1"), "1".into())));
-        put(shop, INVENTORY, sku, &state).await;
+        shop.put_state(INVENTORY, sku, &state).await;
     }
     let [few, many] = checkouts(shop, "reserver", |n| (format!("reserver{n}"), skus[n % 2])).await;
     say(report, "checkout, reservations of its product", few, many);
@@ -309,10 +293,10 @@ async fn sessions(shop: &Shop, report: &mut Report) {
     for (user, orders) in users.into_iter().zip(FEW_AND_MANY) {
         // Paid long ago; without their payments, all of them fit into one request.
         let marker = json!({ "paid_at": "2026-01-01T00:00:00Z", "attempts": [] }).to_string();
-        let state: Vec<_> = (0..orders)
+        let state: BTreeMap<_, _> = (0..orders)
             .map(|n| (format!("{MARKER}{user}.s{n}"), marker.clone()))
             .collect();
-        put(shop, USER_SESSION, user, &state).await;
+        shop.put_state(USER_SESSION, user, &state).await;
     }
     let [few, many] = checkouts(shop, "old", |n| (users[n % 2].to_owned(), "P005")).await;
     say(report, "checkout, orders of its customer", few, many);
