@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`ids`] | who and what: users, orders, SKUs, payment attempts |
 //! | [`money`] | integer cents |
+//! | [`account`] | people: roles, passwords, tokens, sessions |
 //! | [`basket`] | a user's cart |
 //! | [`placement`] | what is bought, frozen at checkout |
 //! | [`checkout`] | what is asked of a checkout and what it answers |
@@ -26,6 +27,7 @@
 //! a terminal status never changes; money is never negative; stock levels
 //! always add up ([`stock::StockLevel::adds_up`]).
 
+pub mod account;
 pub mod basket;
 pub mod checkout;
 pub mod decision;

@@ -64,7 +64,7 @@ async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, 
             .user(&user)
             .await?
             .map_or(Role::Customer, |row| row.role);
-        return Ok(Some(Caller { user, role }));
+        return Ok(Some(Caller::new(user, role)));
     }
     let claim = session_cookie::of(headers)
         .and_then(|session| infra.auth.sessions.claim(session, Timestamp::now()));
@@ -74,10 +74,7 @@ async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, 
     let row = infra.user(&claim.user).await?;
     Ok(row
         .filter(|row| claim.is_bound_to(row.password_hash.as_deref()))
-        .map(|row| Caller {
-            user: claim.user,
-            role: row.role,
-        }))
+        .map(|row| Caller::new(claim.user, row.role)))
 }
 
 impl<S> FromRequestParts<S> for OptionalCaller

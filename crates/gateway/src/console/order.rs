@@ -458,10 +458,7 @@ mod tests {
     use crate::identity::caller::Role;
 
     fn caller(name: &str, role: Role) -> Caller {
-        Caller {
-            user: Username::parse(name).unwrap(),
-            role,
-        }
+        Caller::new(Username::parse(name).unwrap(), role)
     }
 
     const ADDRESSES: Addresses<'static> = Addresses {

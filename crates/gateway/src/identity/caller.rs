@@ -1,27 +1,8 @@
 //! Who is calling, and what they may do.
 
-use serde::Serialize;
 use waybill_domain::ids::Username;
 
-/// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Their own cart and orders.
-    Customer,
-    /// Everybody's orders, approvals, stock.
-    Admin,
-}
-
-impl Role {
-    /// The role of that name; unknown names may do least.
-    pub fn parse(name: &str) -> Self {
-        match name {
-            "admin" => Self::Admin,
-            _ => Self::Customer,
-        }
-    }
-}
+pub use waybill_domain::account::{Role, Scope};
 
 /// Who is calling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +11,20 @@ pub struct Caller {
     pub user: Username,
     /// What they may do.
     pub role: Role,
+    /// How much of it.
+    pub scope: Scope,
 }
 
 impl Caller {
+    /// Somebody who may do all that their role may.
+    pub const fn new(user: Username, role: Role) -> Self {
+        Self {
+            user,
+            role,
+            scope: Scope::Full,
+        }
+    }
+
     /// Whether this is an admin.
     pub fn is_admin(&self) -> bool {
         self.role == Role::Admin
@@ -40,6 +32,6 @@ impl Caller {
 
     /// Whether what belongs to `owner` is this caller's business.
     pub fn may_see(&self, owner: &Username) -> bool {
-        self.is_admin() || self.user == *owner
+        self.role.is_staff() || self.user == *owner
     }
 }

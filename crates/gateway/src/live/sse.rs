@@ -146,10 +146,7 @@ mod tests {
     use crate::live::fake::{Fake, STREAMS};
 
     fn alice() -> Caller {
-        Caller {
-            user: Username::parse("alice").unwrap(),
-            role: Role::Customer,
-        }
+        Caller::new(Username::parse("alice").unwrap(), Role::Customer)
     }
 
     /// What the tests' view shows, and how often it was painted.

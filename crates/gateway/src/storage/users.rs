@@ -1,5 +1,6 @@
 //! Users and tokens in SQLite.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
@@ -22,6 +23,12 @@ pub struct User {
     pub password_hash: Option<String>,
 }
 
+/// Their role; a name that nobody knows may do least.
+fn role_of(row: &SqliteRow) -> sqlx::Result<Role> {
+    let name: String = row.try_get("role")?;
+    Ok(Role::parse(&name).unwrap_or(Role::Customer))
+}
+
 /// The user of that name.
 pub async fn user(db: &Db, name: &Username) -> sqlx::Result<Option<User>> {
     let row = sqlx::query(
@@ -32,7 +39,7 @@ pub async fn user(db: &Db, name: &Username) -> sqlx::Result<Option<User>> {
     .await?;
     row.map(|row| {
         Ok(User {
-            role: Role::parse(&row.try_get::<String, _>("role")?),
+            role: role_of(&row)?,
             email: row.try_get("email")?,
             address: row.try_get("address")?,
             default_zone: row.try_get("default_zone")?,
@@ -48,12 +55,7 @@ pub async fn personas(db: &Db) -> sqlx::Result<Vec<(String, Role)>> {
         .fetch_all(&db.read)
         .await?;
     rows.iter()
-        .map(|row| {
-            Ok((
-                row.try_get("username")?,
-                Role::parse(&row.try_get::<String, _>("role")?),
-            ))
-        })
+        .map(|row| Ok((row.try_get("username")?, role_of(row)?)))
         .collect()
 }
 
@@ -70,8 +72,8 @@ pub async fn caller_of_token(db: &Db, hash: &[u8; 32]) -> sqlx::Result<Option<Ca
     let Some(row) = row else { return Ok(None) };
     // A name that no cart can have is nobody.
     let user = Username::parse(&row.try_get::<String, _>("username")?).ok();
-    let role = Role::parse(&row.try_get::<String, _>("role")?);
-    Ok(user.map(|user| Caller { user, role }))
+    let role = role_of(&row)?;
+    Ok(user.map(|user| Caller::new(user, role)))
 }
 
 /// Keeps a token's hash; `false` when there is no such user.

@@ -1,0 +1,5 @@
+//! Who somebody is to the shop.
+
+mod role;
+
+pub use role::{Role, Scope};
