@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::decision::verdict::Verdict;
-use crate::ids::{OrderId, Sku};
+use crate::ids::{OrderId, Sku, Username};
 use crate::money::Cents;
 use crate::order::status::OrderStatus;
 use crate::words;
@@ -114,6 +114,24 @@ pub enum Refusal {
         #[serde(deserialize_with = "words::kept::name")]
         by: String,
     },
+    /// A name that is taken.
+    #[error("there is a user {user} already: choose another name")]
+    UserExists {
+        /// Who.
+        user: Username,
+    },
+    /// Nobody of that name.
+    #[error("there is no user {user}: check the name")]
+    UnknownUser {
+        /// Who.
+        user: Username,
+    },
+    /// What was shown does not open this account (any more).
+    #[error("user name or password is wrong: check both and try again")]
+    NotSignedIn,
+    /// A link that was used, has expired, or never was.
+    #[error("this link does not work any more: ask an admin for a new one")]
+    LinkOver,
     /// No such payment attempt.
     #[error("no payment waits under this awakeable_id: use the one the checkout answered")]
     UnknownPayment,
@@ -148,7 +166,12 @@ impl Refusal {
     pub fn code(&self) -> u16 {
         match self {
             Self::Invalid { .. } | Self::EmptyCart => 400,
-            Self::NotInCart { .. } | Self::UnknownOrder { .. } | Self::UnknownPayment => 404,
+            Self::NotInCart { .. }
+            | Self::UnknownOrder { .. }
+            | Self::UnknownUser { .. }
+            | Self::UnknownPayment => 404,
+            Self::NotSignedIn => 401,
+            Self::LinkOver => 410,
             Self::WrongAmount { .. } | Self::IdempotencyKeyReused => 422,
             Self::StockUnknown { .. } => 503,
             Self::OutOfStock { .. }
@@ -158,7 +181,8 @@ impl Refusal {
             | Self::CartChanged
             | Self::TooLate { .. }
             | Self::NotReady { .. }
-            | Self::AlreadyDecided { .. } => 409,
+            | Self::AlreadyDecided { .. }
+            | Self::UserExists { .. } => 409,
         }
     }
 
@@ -178,6 +202,10 @@ impl Refusal {
             Self::TooLate { .. } => "too_late",
             Self::NotReady { .. } => "not_ready",
             Self::AlreadyDecided { .. } => "already_decided",
+            Self::UserExists { .. } => "user_exists",
+            Self::UnknownUser { .. } => "unknown_user",
+            Self::NotSignedIn => "not_signed_in",
+            Self::LinkOver => "link_over",
             Self::UnknownPayment => "unknown_payment",
             Self::TransactionInUse { .. } => "transaction_in_use",
             Self::WrongAmount { .. } => "wrong_amount",
@@ -228,6 +256,14 @@ mod tests {
                 verdict: Verdict::Approved,
                 by: "admin".into(),
             },
+            Refusal::UserExists {
+                user: Username::parse("alice").unwrap(),
+            },
+            Refusal::UnknownUser {
+                user: Username::parse("alice").unwrap(),
+            },
+            Refusal::NotSignedIn,
+            Refusal::LinkOver,
             Refusal::UnknownPayment,
             Refusal::WrongAmount {
                 expected_cents: Cents(1),

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
 use crate::basket::Basket;
 use crate::ids::Username;
 use crate::order::OrderRecord;
@@ -24,6 +25,8 @@ pub enum Update {
     Late(LateMoney),
     /// A user has read their notifications.
     Read(ReadMark),
+    /// Somebody's account changed.
+    Account(Box<Account>),
     /// Nothing happened for a while; the stream is alive.
     Heartbeat,
 }

@@ -313,6 +313,14 @@ pub(crate) mod kept {
         String::deserialize(from).map(|raw| short(raw, MAX_ADDRESS))
     }
 
+    /// The same, if there is one.
+    pub(crate) fn an_address<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<String>, D::Error> {
+        let raw = Option::<String>::deserialize(from)?;
+        Ok(raw.map(|raw| short(raw, MAX_ADDRESS)))
+    }
+
     /// Why.
     pub(crate) fn reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         String::deserialize(from).map(|raw| short(raw, MAX_REASON))

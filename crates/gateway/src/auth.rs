@@ -4,15 +4,13 @@
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
 use crate::http::problem::Problem;
 use crate::http::session_cookie;
 use crate::identity::caller::{Caller, Role};
-use crate::identity::token;
-use crate::infra::{Infra, Shared};
-use crate::storage::users as queries;
+use crate::infra::Shared;
+use crate::shop::people;
 
 /// The header that names the caller in a demo.
 const DEMO_HEADER: &str = "x-user-id";
@@ -46,12 +44,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Finds out who is calling: an API token counts before the demo header, and
 /// that before the cookie.
-async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+async fn identify(infra: &Shared, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     if let Some(raw) = bearer(headers) {
-        return match queries::caller_of_token(&infra.db, &token::hash(raw)).await? {
+        return match people::by_token(infra, raw).await? {
             Some(caller) => Ok(Some(caller)),
             None => Err(Problem::unauthenticated(
-                "this API token is not known: make one with `gateway token create --user NAME`",
+                "this API token is not known, or has ended: make one with `gateway token create --user NAME`",
             )),
         };
     }
@@ -66,15 +64,10 @@ async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, 
             .map_or(Role::Customer, |row| row.role);
         return Ok(Some(Caller::new(user, role)));
     }
-    let claim = session_cookie::of(headers)
-        .and_then(|session| infra.auth.sessions.claim(session, Timestamp::now()));
-    let Some(claim) = claim else {
-        return Ok(None);
-    };
-    let row = infra.user(&claim.user).await?;
-    Ok(row
-        .filter(|row| claim.is_bound_to(row.password_hash.as_deref()))
-        .map(|row| Caller::new(claim.user, row.role)))
+    match session_cookie::of(headers) {
+        Some(session) => people::by_session(infra, session).await,
+        None => Ok(None),
+    }
 }
 
 impl<S> FromRequestParts<S> for OptionalCaller

@@ -5,13 +5,15 @@
 //! | [`auth`] | what signing in needs at run time |
 //! | [`caller`] | who is calling, and what they may do |
 //! | [`password`] | argon2 |
+//! | [`secret`] | random secrets, and what is kept of them |
 //! | [`token`] | API tokens |
-//! | [`sessions`] | the signed cookie |
+//! | [`sessions`] | what a browser holds of its session |
 //! | [`throttle`] | a brake on guessing |
 
 pub mod auth;
 pub mod caller;
 pub mod password;
+pub mod secret;
 pub mod sessions;
 pub mod throttle;
 pub mod token;

@@ -19,6 +19,7 @@
 //! | [`demo`] | the demo's data, its scenarios, its switches for the outside world |
 //! | [`console`] | pages, fragments, streams |
 //! | [`protection`] | security headers, cross-site requests, access log |
+//! | [`command`] | `gateway user …` and `gateway token …` |
 //! | [`reconcile`] | finding and mending what differs between Restate, SQLite and outside |
 //! | [`router`] | what each feature remembers, and the one router, which alone knows all of them |
 //!
@@ -30,6 +31,7 @@
 pub mod api;
 pub mod auth;
 pub mod clock;
+pub mod command;
 pub mod console;
 pub mod demo;
 pub mod documents;

@@ -4,26 +4,24 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use gateway::command::{self, TokenCommand, UserCommand};
 use gateway::demo::seed;
-use gateway::identity::token;
 use gateway::infra::{Infra, Shared};
 use gateway::live::catch_up;
 use gateway::reconcile::Reconcile;
 use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
 use gateway::settings::Settings;
-use gateway::shop::stock;
+use gateway::shop::{people, stock};
 use gateway::storage::db::Db;
-use gateway::storage::users;
 use process::http::{Limits, Server};
 use process::settings::AFTER_HELP;
 use process::telemetry::only_events;
 use process::{health, say, stop_signal};
 use tokio::net::TcpListener;
-use waybill_domain::Timestamp;
-use waybill_domain::ids::{OrderId, Username};
+use waybill_domain::ids::OrderId;
 
 /// Exit code of `reconcile` when differences are left.
 const DIFFERENT: u8 = 3;
@@ -85,33 +83,12 @@ enum GatewayCommand {
         #[command(flatten)]
         listen: sandbox::settings::Listen,
     },
+    /// Make people known, change what they may do, sign them out.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Make, list and revoke API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Make a token and print it; it is not shown again.
-    Create {
-        /// Whose token.
-        #[arg(long)]
-        user: String,
-        /// What it is for.
-        #[arg(long, default_value = "cli")]
-        name: String,
-    },
-    /// List a user's tokens.
-    List {
-        /// Whose tokens.
-        #[arg(long)]
-        user: String,
-    },
-    /// Make a token useless.
-    Revoke {
-        /// Its number, from `token list`.
-        id: i64,
-    },
 }
 
 fn main() -> ExitCode {
@@ -147,7 +124,8 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
             health(settings.gateway_listen, "readyz").await
         }
         GatewayCommand::Health { .. } => health(settings.gateway_listen, "healthz").await,
-        GatewayCommand::Token(command) => tokens(&settings, command).await,
+        GatewayCommand::User(command) => command::user(&settings, command).await,
+        GatewayCommand::Token(command) => command::token(&settings, command).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -179,6 +157,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         Arc::clone(&infra),
         Arc::clone(&gateway.announcement),
     ));
+    let announcing = tokio::spawn(people::announce(Arc::clone(&infra)));
     if infra.settings.is_demo() {
         tracing::warn!(
             "AUTH_MODE=demo: everybody may act as anybody, so keep {address} away from strangers"
@@ -199,6 +178,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         () = stopping => tracing::warn!("gateway stops with requests still under way"),
     }
     stocking.abort();
+    announcing.abort();
     close(&infra).await;
     Ok(())
 }
@@ -262,35 +242,6 @@ async fn reconcile(
 fn order_id(raw: &str) -> Result<OrderId, String> {
     OrderId::parse(raw)
         .map_err(|_| "it must be an order's whole id, such as alice.order-1".to_owned())
-}
-
-async fn tokens(settings: &Settings, command: TokenCommand) -> anyhow::Result<()> {
-    let db = Db::open(&settings.database_url).await?;
-    match command {
-        TokenCommand::Create { user, name } => {
-            let user = Username::parse(&user)?;
-            let token = token::generate();
-            let hash = token::hash(&token);
-            if !users::add_token(&db, &user, &name, &hash, Timestamp::now()).await? {
-                bail!("there is no user {user}: `gateway seed-demo` makes alice, bob and admin");
-            }
-            say(&token)?;
-        }
-        TokenCommand::List { user } => {
-            for row in users::tokens(&db, &Username::parse(&user)?).await? {
-                let made = Timestamp::from_millisecond(row.created_at)?;
-                say(&format!("{}\t{}\t{made}", row.id, row.name))?;
-            }
-        }
-        TokenCommand::Revoke { id } => {
-            if !users::revoke_token(&db, id).await? {
-                bail!("there is no token {id}: see `gateway token list --user NAME`");
-            }
-            say("revoked")?;
-        }
-    }
-    db.close().await;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ use process::telemetry::TelemetrySettings;
 /// Shortest accepted `SESSION_KEY`, in bytes.
 const MIN_SESSION_KEY: usize = 32;
 
-/// Signs the sessions of a demo that has no `SESSION_KEY`. It protects nothing,
+/// Shortest accepted time of a session.
+const SHORTEST_SESSION: Duration = Duration::from_mins(1);
+
+/// Guards the sessions of a demo that has no `SESSION_KEY`. It protects nothing,
 /// and need not: in a demo everybody may be anybody.
 const DEMO_SESSION_KEY: &str = "a demo needs no secret: every persona is one click away";
 
@@ -96,14 +99,23 @@ pub struct Settings {
     )]
     pub auth_mode: AuthMode,
 
-    /// Signs session cookies: at least 32 bytes, kept secret, the same in every
-    /// gateway. Required outside demo mode.
+    /// Guards what is kept of sessions: at least 32 bytes, kept secret, the same in every
+    /// gateway. Another key signs everybody out. Required outside demo mode.
     #[arg(long, env, global = true, hide_env_values = true)]
     pub session_key: Option<String>,
 
     /// A file that holds `SESSION_KEY`.
     #[arg(long, env, global = true, value_parser = secret_file)]
     pub session_key_file: Option<SecretFile>,
+
+    /// How long somebody stays signed in, whatever they do.
+    #[arg(long, env, global = true, default_value = "12h", value_parser = duration)]
+    pub session_lifetime: Duration,
+
+    /// How long somebody stays signed in who does nothing. A page that is only looked at
+    /// does nothing.
+    #[arg(long, env, global = true, default_value = "2h", value_parser = duration)]
+    pub session_idle: Duration,
 
     /// Shared with the payment provider: signs its webhook. Required outside
     /// demo mode.
@@ -156,7 +168,7 @@ impl Settings {
         )
     }
 
-    /// What session cookies are signed with.
+    /// What guards what is kept of sessions.
     pub fn session_key(&self) -> &str {
         self.given_session_key().unwrap_or(DEMO_SESSION_KEY)
     }
@@ -179,6 +191,16 @@ impl Settings {
                 )));
             }
             _ => {}
+        }
+        for (name, time) in [
+            ("SESSION_LIFETIME", self.session_lifetime),
+            ("SESSION_IDLE", self.session_idle),
+        ] {
+            if time < SHORTEST_SESSION {
+                return Err(WrongSetting(format!(
+                    "{name} is shorter than a minute: nobody could work, so set it to 2h or so"
+                )));
+            }
         }
         if self.payment_webhook_secret().is_none() && !self.is_demo() {
             return Err(WrongSetting("PAYMENT_WEBHOOK_SECRET is missing: set it to the secret that the payment provider signs its callbacks with".to_owned()));

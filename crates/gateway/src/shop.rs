@@ -20,6 +20,7 @@
 //! | [`operator`] | what does not go on by itself |
 //! | [`processes`] | whether each process is well |
 //! | [`readiness`] | whether this gateway can serve |
+//! | [`people`] | who people are, and where they are signed in |
 //! | [`sign_in`] | who may come in |
 
 pub mod cancel;
@@ -33,6 +34,7 @@ pub mod operator;
 pub mod orders;
 pub mod payment_callback;
 pub mod payment_wait;
+pub mod people;
 pub mod processes;
 pub mod readiness;
 pub mod sign_in;

@@ -5,13 +5,15 @@
 //! | --- | --- |
 //! | [`db`] | one writer, a read pool, migrations |
 //! | [`catalog`] | products and zones |
-//! | [`users`] | users and API tokens |
+//! | [`users`] | users, as nearly every request asks for them |
+//! | [`accounts`] | the copy of who they are: users, tokens, sessions |
 //! | [`read_model`] | the copy of what Restate holds: writing it |
 //! | [`rows`] | the same row by row, for those who compare |
 //! | [`orders`] | orders |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the dashboard's numbers |
 
+pub mod accounts;
 pub mod catalog;
 pub mod dashboard;
 pub mod db;

@@ -20,6 +20,7 @@ pub use restate_sdk::serde::Json as Body;
 use crate::once::HEADER;
 use crate::wire::user_session::SETTLE;
 
+pub use crate::account::AccountsIngressClient;
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
 pub use crate::payment::PaymentServiceIngressClient;
@@ -67,6 +68,11 @@ impl Ingress {
     /// A user's cart and checkouts.
     pub fn user_session(&self, user: &Username) -> UserSessionIngressClient<reqwest::Client> {
         UserSessionIngressClient::from_client(self.0.clone(), user.as_str())
+    }
+
+    /// Who a user is, and where they are signed in.
+    pub fn account(&self, user: &Username) -> AccountsIngressClient<reqwest::Client> {
+        AccountsIngressClient::from_client(self.0.clone(), user.as_str())
     }
 
     /// An order once it is paid.

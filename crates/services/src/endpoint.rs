@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
+use crate::account::Accounts;
 use crate::broadcast::UpdateBroadcaster;
 use crate::crash::Crash;
 use crate::inventory::Inventory;
@@ -61,6 +62,9 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
             updates: updates.clone(),
             payment_window: settings.payment_window,
             approval_window: settings.approval_window,
+        })
+        .bind(Accounts {
+            updates: updates.clone(),
         })
         .bind(PaymentTransaction)
         .bind(PaymentService {

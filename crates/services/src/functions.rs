@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::wire::{
-    DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, inventory,
+    DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account, inventory,
     order_fulfillment, payment, shipping, transaction, user_session,
 };
 
@@ -36,6 +36,7 @@ const WORKFLOW: &str = "order_fulfillment.rs";
 const SESSION: &str = "user_session/mod.rs";
 const CHECKOUT: &str = "user_session/checkout.rs";
 const ATTEMPT: &str = "user_session/attempt.rs";
+const ACCOUNT: &str = "account.rs";
 const INVENTORY: &str = "inventory.rs";
 const TRANSACTION: &str = "transaction.rs";
 const PAYMENT: &str = "payment.rs";
@@ -63,6 +64,10 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (user_session::HANDED_OVER, CHECKOUT, "handed_over"),
     (user_session::TAKE_BACK, CHECKOUT, "take_back"),
     (user_session::FORGET, CHECKOUT, "forget"),
+    (account::CREATE, ACCOUNT, "create"),
+    (account::ADOPT, ACCOUNT, "adopt"),
+    (account::SIGN_IN, ACCOUNT, "sign_in"),
+    (account::CHANGE, ACCOUNT, "change"),
     (inventory::STOCK, INVENTORY, "stock"),
     (inventory::RESERVE, INVENTORY, "reserve"),
     (inventory::RELEASE, INVENTORY, "release"),

@@ -14,6 +14,8 @@ use waybill_domain::ids::{AttemptId, OrderId};
 pub const USER_SESSION: &str = "UserSession";
 /// An order from approval to delivery, and back: workflow, key = order id.
 pub const ORDER_FULFILLMENT_WORKFLOW: &str = "OrderFulfillmentWorkflow";
+/// Who somebody is to the shop: virtual object, key = user name.
+pub const ACCOUNT: &str = "Account";
 /// Stock of one product: virtual object, key = SKU.
 pub const INVENTORY: &str = "Inventory";
 /// Whose a provider's transaction is: virtual object, key = its id.
@@ -23,6 +25,8 @@ pub const PAYMENT_SERVICE: &str = "PaymentService";
 /// The carrier: service.
 pub const SHIPPING_SERVICE: &str = "ShippingService";
 
+/// State of an account: all of it.
+pub const WHOLE_ACCOUNT: &str = "account";
 /// State of a user's session: the basket.
 pub const BASKET: &str = "basket";
 /// State of a user's session: up to when notifications are read.
@@ -128,6 +132,13 @@ handlers! {
         APPROVE = "Approve",
         CANCEL = "Cancel",
         GET_RECORD = "GetRecord",
+    }
+    /// Handlers of [`ACCOUNT`].
+    account of ACCOUNT {
+        CREATE = "Create",
+        ADOPT = "Adopt",
+        SIGN_IN = "SignIn",
+        CHANGE = "Change",
     }
     /// Handlers of [`INVENTORY`].
     inventory of INVENTORY {

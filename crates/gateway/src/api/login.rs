@@ -1,17 +1,17 @@
 //! `POST /login` and `POST /logout`. The page is in [`crate::console`].
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::json;
-use waybill_domain::Timestamp;
+use waybill_domain::account;
 
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::local_path;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::session_cookie;
-use crate::identity::sessions::LIFETIME;
 use crate::infra::Shared;
+use crate::shop::people::{self, Place};
 use crate::shop::sign_in;
 
 /// Who wants in.
@@ -63,20 +63,39 @@ pub(super) async fn login(
     headers: HeaderMap,
     Input(login): Input<Login>,
 ) -> Result<Reply, Problem> {
-    let (name, user) = match login.proof {
-        Proof::Persona(name) => sign_in::as_persona(&infra, &name).await?,
+    let (name, user, proof) = match login.proof {
+        Proof::Persona(name) => {
+            let (name, user) = sign_in::as_persona(&infra, &name).await?;
+            (name, user, account::Proof::Nothing)
+        }
         Proof::Password { username, password } => {
-            sign_in::with_password(&infra, &username, password).await?
+            let (name, user) = sign_in::with_password(&infra, &username, password).await?;
+            let hash = user.password_hash.clone().unwrap_or_default();
+            (name, user, account::Proof::Password { hash })
         }
     };
-    let hash = user.password_hash.as_deref();
-    let session = infra.auth.sessions.begin(&name, hash, Timestamp::now());
-    let cookie = session_cookie::begin(&session, LIFETIME, session_cookie::needs_tls(&headers));
+    let before = session_cookie::of(&headers);
+    let before = before.and_then(|before| infra.auth.sessions.fingerprint(before));
+    let session = people::sign_in(&infra, &name, proof, place(&headers), before).await?;
+    let lifetime = infra.settings.session_lifetime;
+    let cookie = session_cookie::begin(&session, lifetime, session_cookie::needs_tls(&headers));
     let body = json!({ "user": name, "role": user.role });
     Ok(Reply::new(StatusCode::OK, &body)?
         .saying(format!("Signed in as {name}"))
         .going_to(login.next.unwrap_or_else(|| "/".to_owned()))
         .with_cookie(cookie))
+}
+
+/// Where a browser says that it is.
+fn place(headers: &HeaderMap) -> Place {
+    let agent = headers.get(header::USER_AGENT);
+    Place {
+        address: String::new(),
+        agent: agent
+            .and_then(|agent| agent.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+    }
 }
 
 /// Signs out
@@ -85,9 +104,17 @@ pub(super) async fn login(
     path = "/logout",
     responses(
         (status = 200, description = "Signed out"),
+        (status = 503, description = "Restate is away: still signed in"),
     ),
 )]
-pub(super) async fn logout(headers: HeaderMap) -> Result<Reply, Problem> {
+pub(super) async fn logout(
+    State(infra): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Reply, Problem> {
+    let session = session_cookie::of(&headers);
+    if let Some(session) = session.and_then(|it| infra.auth.sessions.fingerprint(it)) {
+        people::sign_out(&infra, &session).await?;
+    }
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
         .going_to("/login")

@@ -101,7 +101,7 @@ pub(super) async fn personas(console: &Console) -> Result<Vec<Persona>, Problem>
         return Ok(Vec::new());
     }
     let read = async |(): &()| users::personas(&console.db).await.map(Arc::from);
-    let version = console.version(Subject::Catalog);
+    let version = console.version(Subject::People);
     let personas: Arc<[(String, Role)]> = console.personas.at(version, (), read).await?;
     let personas = personas.iter().map(|(username, role)| Persona {
         username: username.clone(),

@@ -32,7 +32,7 @@ use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::live::sse::{self, Frame, LastEventId, RenderContext, Scene, Triggers, Window};
-use crate::shop::orders;
+use crate::shop::{orders, people};
 
 /// How often Restate is asked anew while nothing else wakes a stream.
 const ASK_RESTATE: Duration = Duration::from_secs(2);
@@ -88,6 +88,7 @@ async fn of_page(
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
     let Scene { triggers, render } =
         scene(&console, Viewer::of(caller.clone(), &headers), location);
+    let (triggers, render) = guarded(&console, &caller, triggers, render);
     sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
@@ -216,6 +217,7 @@ fn scene(console: &Arc<Console>, viewer: Viewer, location: Location) -> Scene {
     // Wakes the stream once its first frame is out.
     let (painted, after_paint) = watch::channel(0);
     let triggers = triggers(console, &viewer.caller, &location.kind).on(after_paint);
+    let (guard, caller) = (Arc::clone(console), viewer.caller.clone());
     let (viewer, location) = (Arc::new(viewer), Arc::new(location));
     let console = Arc::clone(console);
     let render = move |context: RenderContext| -> BoxFuture<'static, Result<Frame, Problem>> {
@@ -227,10 +229,40 @@ fn scene(console: &Arc<Console>, viewer: Viewer, location: Location) -> Scene {
         painted.send_if_modified(|_| context.first && matches!(location.kind, Kind::Order(_)));
         Box::pin(async move { page_frame(&console, &viewer, &location, context).await })
     };
+    let (triggers, render) = guarded(&guard, &caller, triggers, render);
     Scene {
         triggers,
         render: Box::new(render),
     }
+}
+
+/// The same for as long as its caller may see it: whoever is signed out, or has another
+/// role, is shown nothing more. Every stream passes through here.
+fn guarded<R, F>(
+    console: &Arc<Console>,
+    caller: &Caller,
+    triggers: Triggers,
+    mut render: R,
+) -> (
+    Triggers,
+    impl FnMut(RenderContext) -> BoxFuture<'static, Result<Frame, Problem>> + Send + 'static,
+)
+where
+    R: FnMut(RenderContext) -> F + Send + 'static,
+    F: Future<Output = Result<Frame, Problem>> + Send + 'static,
+{
+    // Told at once, whatever else the stream listens to.
+    let triggers = triggers.on(console.live.user(&caller.user));
+    let (console, caller) = (Arc::clone(console), Arc::new(caller.clone()));
+    let render = move |context| -> BoxFuture<'static, Result<Frame, Problem>> {
+        let (console, caller) = (Arc::clone(&console), Arc::clone(&caller));
+        let frame = render(context);
+        Box::pin(async move {
+            people::is_still(&console, &caller).await?;
+            frame.await
+        })
+    };
+    (triggers, render)
 }
 
 fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
@@ -318,6 +350,7 @@ async fn of_products(
             Ok(Frame::of([PatchElements::new(goods)]))
         }
     };
+    let (triggers, render) = guarded(&console, &caller, triggers, render);
     sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
@@ -357,6 +390,7 @@ async fn of_notifications(
         let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
         async move { notifications_frame(&console, &viewer, context).await }
     };
+    let (triggers, render) = guarded(&console, &caller, triggers, render);
     sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 
@@ -401,6 +435,7 @@ async fn of_workflow(
             workflow_frame(&console, &record).await
         }
     };
+    let (triggers, render) = guarded(&console, &caller, triggers, render);
     sse::show(console.live.streams(), &caller, last, triggers, render).await
 }
 

@@ -1,5 +1,7 @@
 //! The cookie that a session travels in.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 
 const NAME: &str = "waybill_session";
@@ -14,10 +16,9 @@ pub fn of(headers: &HeaderMap) -> Option<&str> {
         .find_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='))
 }
 
-/// A `Set-Cookie` that brings a session for `lifetime` seconds. `session` is
-/// visible ASCII.
-pub fn begin(session: &str, lifetime: i64, secure: bool) -> HeaderValue {
-    set(session, lifetime, secure)
+/// A `Set-Cookie` that brings a session. `session` is visible ASCII.
+pub fn begin(session: &str, lifetime: Duration, secure: bool) -> HeaderValue {
+    set(session, lifetime.as_secs(), secure)
 }
 
 /// A `Set-Cookie` that ends it.
@@ -43,12 +44,12 @@ pub fn needs_tls(headers: &HeaderMap) -> bool {
     !local
 }
 
-fn set(value: &str, max_age: i64, secure: bool) -> HeaderValue {
+fn set(value: &str, max_age: u64, secure: bool) -> HeaderValue {
     let secure = if secure { "; Secure" } else { "" };
     HeaderValue::try_from(format!(
         "{NAME}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"
     ))
-    .expect("user names, numbers and hex are visible ASCII")
+    .expect("numbers and hex are visible ASCII")
 }
 
 #[cfg(test)]
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn scripts_and_other_sites_do_not_get_it() {
-        let cookie = begin("alice.1.x.y", 60, true);
+        let cookie = begin("a1b2", Duration::from_mins(1), true);
         for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
             assert!(cookie.to_str().unwrap().contains(attribute), "{cookie:?}");
         }

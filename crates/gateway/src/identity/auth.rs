@@ -7,7 +7,7 @@ use crate::settings::Settings;
 /// What authentication needs at run time.
 #[derive(Debug)]
 pub struct Auth {
-    /// The signed cookies.
+    /// What browsers hold.
     pub sessions: sessions::Sessions,
     /// A brake on guessing.
     pub throttle: throttle::Throttle,

@@ -1,5 +1,6 @@
 //! Who is calling, and what they may do.
 
+use waybill_domain::account::Fingerprint;
 use waybill_domain::ids::Username;
 
 pub use waybill_domain::account::{Role, Scope};
@@ -13,15 +14,29 @@ pub struct Caller {
     pub role: Role,
     /// How much of it.
     pub scope: Scope,
+    /// What they have shown.
+    pub credential: Credential,
+}
+
+/// What somebody shows to say who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A demo's header: their name.
+    Name,
+    /// The session in their cookie.
+    Session(Fingerprint),
+    /// An API token.
+    Token(Fingerprint),
 }
 
 impl Caller {
-    /// Somebody who may do all that their role may.
+    /// Somebody who may do all that their role may, because they say so.
     pub const fn new(user: Username, role: Role) -> Self {
         Self {
             user,
             role,
             scope: Scope::Full,
+            credential: Credential::Name,
         }
     }
 

@@ -34,13 +34,56 @@ pub fn hash(password: &str, salt: Option<&[u8]>) -> anyhow::Result<String> {
     Ok(hashed.to_string())
 }
 
+/// Fewest characters of a new password (OWASP ASVS 2.1.1).
+pub const SHORTEST: usize = 12;
+/// Most bytes of one.
+pub const LONGEST: usize = 1_024;
+/// As many guesses as somebody who knows what passwords people choose must need at least.
+const LEAST_GUESSES: u64 = 100_000_000;
+
+/// Whether a new password is good enough: long, and not one that is easily guessed by
+/// somebody who also knows `about` its owner (name, e-mail address).
+pub fn check(password: &str, about: &[&str]) -> Result<(), Problem> {
+    let too = |what: String| Err(Problem::invalid("password", what));
+    if password.chars().count() < SHORTEST {
+        return too(format!(
+            "the password is too short: it needs {SHORTEST} characters or more"
+        ));
+    }
+    if password.len() > LONGEST {
+        return too(format!(
+            "the password is too long: it may have {LONGEST} bytes"
+        ));
+    }
+    let shop = [about, &["waybill"]].concat();
+    if zxcvbn::zxcvbn(password, &shop).guesses() < LEAST_GUESSES {
+        return too(
+            "this password is easily guessed: choose another, such as four words that have nothing to do with each other".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// The PHC string of a new password. Waits for its turn, as [`verify`] does.
+pub async fn hashed(password: String) -> Result<String, Problem> {
+    let _slot = slot().await?;
+    tokio::task::spawn_blocking(move || hash(&password, None))
+        .await
+        .map_err(Problem::internal)?
+        .map_err(Problem::internal)
+}
+
+async fn slot() -> Result<tokio::sync::SemaphorePermit<'static>, Problem> {
+    tokio::time::timeout(SLOT_WITHIN, SLOTS.acquire())
+        .await
+        .map_err(|_| Problem::unavailable("too many people sign in just now: try again"))?
+        .map_err(Problem::internal)
+}
+
 /// Whether `password` is the one that was hashed. Takes as long when there is
 /// no hash.
 pub async fn verify(password: String, hash: Option<String>) -> Result<bool, Problem> {
-    let _slot = tokio::time::timeout(SLOT_WITHIN, SLOTS.acquire())
-        .await
-        .map_err(|_| Problem::unavailable("too many people sign in just now: try again"))?
-        .map_err(Problem::internal)?;
+    let _slot = slot().await?;
     let verified = tokio::task::spawn_blocking(move || {
         let matches = hasher()
             .verify_password(password.as_bytes(), hash.as_deref().unwrap_or(NOBODY))
@@ -65,6 +108,29 @@ mod tests {
         );
         assert!(!verify("wrong".into(), Some(hashed)).await.unwrap());
         assert!(!verify("anything".into(), None).await.unwrap());
+    }
+
+    #[test]
+    fn what_everybody_guesses_is_no_password() {
+        for bad in [
+            "short",
+            "password1234",
+            "aaaaaaaaaaaa",
+            "123456789012",
+            "alice-alice-alice",
+            "qwertyuiop123",
+            &"x".repeat(LONGEST + 1),
+        ] {
+            let refused = check(bad, &["alice"]).unwrap_err();
+            assert_eq!(refused.field.as_deref(), Some("password"), "{bad}");
+        }
+        for good in [
+            "Wagon-Tulip-93-north",
+            "  spaces count  too ",
+            "ÄpfelUndBirnen!!",
+        ] {
+            check(good, &["alice"]).unwrap();
+        }
     }
 
     #[test]

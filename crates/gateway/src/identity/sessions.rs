@@ -1,19 +1,37 @@
-//! Sessions, `{user}.{expires}.{binding}.{mac}`: who, until when, bound to the
-//! user's password, and signed. Nothing is kept on our side, so every gateway
-//! accepts one, and a changed password or key ends every session made before.
-//! It travels in a cookie ([`crate::http::session_cookie`]).
+//! What a browser holds of its session, and what is kept of it.
+//!
+//! The cookie ([`crate::http::session_cookie`]) is random and says nothing. Kept is its
+//! HMAC under `SESSION_KEY`: whoever reads the database can neither sign in with what
+//! is in it nor put a session of their own there, and another key ends every session.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use waybill_domain::Timestamp;
-use waybill_domain::ids::Username;
+use waybill_domain::account::Fingerprint;
 
-/// How long a session lasts, in seconds.
-pub const LIFETIME: i64 = 12 * 60 * 60;
+use super::secret;
 
-/// Makes and reads sessions.
+/// Length of a cookie's value.
+const LENGTH: usize = 64;
+/// How often Restate is told that a session or a token is in use.
+pub const TOLD_EVERY: Duration = Duration::from_mins(5);
+/// How many are remembered before those that are over are dropped.
+const MANY: usize = 10_000;
+
+/// Makes and recognizes sessions, and remembers when each was seen.
 pub struct Sessions {
     mac: Hmac<Sha256>,
+    seen: Mutex<HashMap<Fingerprint, Seen>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Timestamp,
+    told: Timestamp,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -22,111 +40,125 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
-/// What a genuine session says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// Whose session.
-    pub user: Username,
-    binding: String,
-}
-
-impl Claim {
-    /// Whether the session was made with the password the user has now.
-    pub fn is_bound_to(&self, password_hash: Option<&str>) -> bool {
-        self.binding == binding(password_hash)
-    }
-}
-
 impl Sessions {
-    /// Sessions signed with `secret`.
-    pub fn new(secret: &str) -> Self {
-        let mac = Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-        Self { mac }
+    /// Sessions under `key`.
+    pub fn new(key: &str) -> Self {
+        let mac = Hmac::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
+        Self {
+            mac,
+            seen: Mutex::default(),
+        }
     }
 
-    /// What a session says, if it is genuine and has not expired.
-    pub fn claim(&self, session: &str, now: Timestamp) -> Option<Claim> {
-        let (claim, mac) = session.rsplit_once('.')?;
-        self.mac_of(claim)
-            .verify_slice(&hex::decode(mac).ok()?)
-            .ok()?;
-        let mut parts = claim.split('.');
-        let (user, expires, binding) = (parts.next()?, parts.next()?, parts.next()?);
-        let expires: i64 = expires.parse().ok()?;
-        (now.as_second() < expires).then_some(Claim {
-            user: Username::parse(user).ok()?,
-            binding: binding.to_owned(),
-        })
+    /// A new one: what the browser gets, and what is kept.
+    pub fn generate(&self) -> (String, Fingerprint) {
+        let cookie = secret::generate();
+        let fingerprint = self.keyed(&cookie);
+        (cookie, fingerprint)
     }
 
-    /// A new session.
-    pub fn begin(&self, user: &Username, password_hash: Option<&str>, now: Timestamp) -> String {
-        let expires = now.as_second() + LIFETIME;
-        let claim = format!("{user}.{expires}.{}", binding(password_hash));
-        let mac = hex::encode(self.mac_of(&claim).finalize().into_bytes());
-        format!("{claim}.{mac}")
+    /// What is kept of a browser's cookie. `None` for what never was one.
+    pub fn fingerprint(&self, cookie: &str) -> Option<Fingerprint> {
+        (cookie.len() == LENGTH).then(|| self.keyed(cookie))
     }
 
-    fn mac_of(&self, claim: &str) -> Hmac<Sha256> {
-        let mut mac = self.mac.clone();
-        mac.update(claim.as_bytes());
-        mac
+    fn keyed(&self, cookie: &str) -> Fingerprint {
+        let mac = self.mac.clone().chain_update(cookie);
+        secret::of_digest(&mac.finalize().into_bytes())
     }
-}
 
-fn binding(password_hash: Option<&str>) -> String {
-    let digest = Sha256::digest(password_hash.unwrap_or_default());
-    hex::encode(&digest[..8])
+    /// When one was last seen, here or as far as Restate was told.
+    pub fn last_seen(&self, session: &Fingerprint, told: Option<Timestamp>) -> Option<Timestamp> {
+        let here = self.lock().get(session).map(|seen| seen.at);
+        here.max(told)
+    }
+
+    /// One is in use; answers whether Restate has to be told of it. `told` is what it
+    /// knows; whoever was not seen for `idle` is forgotten some time.
+    pub fn saw(
+        &self,
+        session: &Fingerprint,
+        told: Option<Timestamp>,
+        now: Timestamp,
+        idle: Duration,
+    ) -> bool {
+        let mut all = self.lock();
+        if all.len() >= MANY && !all.contains_key(session) {
+            all.retain(|_, seen| seen.at + idle > now);
+        }
+        let seen = all.entry(session.clone()).or_insert(Seen {
+            at: now,
+            told: told.unwrap_or(Timestamp::UNIX_EPOCH),
+        });
+        seen.at = seen.at.max(now);
+        seen.told = seen.told.max(told.unwrap_or(Timestamp::UNIX_EPOCH));
+        let is_due = seen.told + TOLD_EVERY <= now;
+        if is_due {
+            seen.told = now;
+        }
+        is_due
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Fingerprint, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOW: i64 = 1_000_000;
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    const IDLE: Duration = Duration::from_hours(1);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn sessions() -> Sessions {
-        Sessions::new("0123456789abcdef0123456789abcdef")
-    }
-
-    fn begun() -> String {
-        let alice = Username::parse("alice").unwrap();
-        sessions().begin(&alice, Some("hash"), at(NOW))
-    }
-
     #[test]
-    fn a_session_comes_back_until_it_expires() {
-        let session = begun();
-        let claim = sessions().claim(&session, at(NOW + 1)).unwrap();
-        assert_eq!(claim.user.as_str(), "alice");
-        assert_eq!(sessions().claim(&session, at(NOW + LIFETIME)), None);
-    }
-
-    #[test]
-    fn it_ends_with_the_password_and_with_the_key() {
-        let session = begun();
-        let claim = sessions().claim(&session, at(NOW)).unwrap();
-        assert!(claim.is_bound_to(Some("hash")));
-        assert!(!claim.is_bound_to(Some("changed")));
-        assert_eq!(Sessions::new("another").claim(&session, at(NOW)), None);
-    }
-
-    #[test]
-    fn it_cannot_be_edited() {
-        let genuine = begun();
-        for edited in [
-            genuine.replace("alice", "admin"),
-            genuine.replace(&(NOW + LIFETIME).to_string(), "9999999999"),
-            "alice.9999999999.x.".to_owned(),
-            "garbage".to_owned(),
-            String::new(),
-        ] {
-            assert_ne!(edited, genuine);
-            assert_eq!(sessions().claim(&edited, at(NOW)), None, "{edited}");
+    fn each_is_another_and_is_recognized_under_its_key_only() {
+        let sessions = Sessions::new(KEY);
+        let (cookie, fingerprint) = sessions.generate();
+        assert_ne!(sessions.generate().0, cookie);
+        assert_eq!(sessions.fingerprint(&cookie), Some(fingerprint.clone()));
+        let other = Sessions::new("another key of thirty-two bytes…");
+        assert_ne!(other.fingerprint(&cookie), Some(fingerprint.clone()));
+        // What is kept is not what is shown.
+        assert_ne!(
+            sessions.fingerprint(fingerprint.as_str()),
+            Some(fingerprint)
+        );
+        for wrong in ["", "alice.1.x.y", &"0".repeat(65)] {
+            assert_eq!(sessions.fingerprint(wrong), None);
         }
+    }
+
+    #[test]
+    fn restate_is_told_now_and_then() {
+        let sessions = Sessions::new(KEY);
+        let (_, session) = sessions.generate();
+        let began = Some(at(1_000));
+        assert!(!sessions.saw(&session, began, at(1_000), IDLE));
+        assert!(!sessions.saw(&session, began, at(1_299), IDLE));
+        assert_eq!(sessions.last_seen(&session, began), Some(at(1_299)));
+        assert!(sessions.saw(&session, began, at(1_300), IDLE));
+        assert!(!sessions.saw(&session, began, at(1_301), IDLE));
+        // Another gateway has told it later.
+        assert!(!sessions.saw(&session, Some(at(1_500)), at(1_700), IDLE));
+        assert_eq!(
+            sessions.last_seen(&session, Some(at(9_000))),
+            Some(at(9_000))
+        );
+    }
+
+    #[test]
+    fn what_is_over_is_not_remembered_for_ever() {
+        let sessions = Sessions::new(KEY);
+        for number in 0..MANY {
+            let session = secret::fingerprint(&number.to_string());
+            sessions.saw(&session, None, at(0), IDLE);
+        }
+        sessions.saw(&secret::fingerprint("late"), None, at(3_601), IDLE);
+        assert_eq!(sessions.lock().len(), 1);
     }
 }

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use waybill_domain::account::Fingerprint;
 use waybill_domain::basket;
 use waybill_domain::ids::{Sku, Username};
 
 use super::Infra;
 use crate::http::pagination::Pagination;
 use crate::live::{Remembered, Subject};
+use crate::storage::accounts::{self, Shown};
 use crate::storage::catalog::{self, Filter, Product, ProductName, Zone};
 use crate::storage::orders::{self, Summary, Total};
 use crate::storage::users::{self, User};
@@ -17,6 +19,8 @@ use crate::storage::users::{self, User};
 #[derive(Debug)]
 pub(super) struct Memory {
     users: Remembered<Username, Option<User>>,
+    sessions: Remembered<Fingerprint, Option<Shown>>,
+    tokens: Remembered<Fingerprint, Option<Shown>>,
     products: Remembered<ProductName, Option<basket::Product>>,
     pages: Remembered<(Filter, Pagination), ProductPage>,
     orders: Remembered<(orders::Filter, Pagination), OrderPage>,
@@ -39,6 +43,8 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             users: Remembered::of(MOST),
+            sessions: Remembered::of(MOST),
+            tokens: Remembered::of(MOST),
             products: Remembered::of(MOST),
             pages: Remembered::of(PAGES),
             orders: Remembered::of(PAGES),
@@ -52,8 +58,25 @@ impl Infra {
     /// The user of that name.
     pub async fn user(&self, name: &Username) -> sqlx::Result<Option<User>> {
         let read = async |name: &Username| users::user(&self.db, name).await;
-        let version = self.live.version(Subject::Catalog);
+        let version = self.live.version(Subject::People);
         self.memory.users.at(version, name.clone(), read).await
+    }
+
+    /// Whose session that is, if it is one.
+    pub async fn session(&self, session: &Fingerprint) -> sqlx::Result<Option<Shown>> {
+        let read = async |session: &Fingerprint| accounts::session(&self.db, session).await;
+        let version = self.live.version(Subject::People);
+        self.memory
+            .sessions
+            .at(version, session.clone(), read)
+            .await
+    }
+
+    /// Whose API token that is, if it is one.
+    pub async fn token(&self, token: &Fingerprint) -> sqlx::Result<Option<Shown>> {
+        let read = async |token: &Fingerprint| accounts::token(&self.db, token).await;
+        let version = self.live.version(Subject::People);
+        self.memory.tokens.at(version, token.clone(), read).await
     }
 
     /// The product of that name, as carts and checkouts know it.

@@ -300,7 +300,8 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 #[cfg(test)]
 mod tests {
     use services::wire::{
-        INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION,
+        ACCOUNT, INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION,
+        WHOLE_ACCOUNT,
     };
 
     use super::*;
@@ -396,6 +397,9 @@ mod tests {
                 Update::Read(mark) => {
                     fake.hold(USER_SESSION, "alice", READ_MARK, mark);
                 }
+                Update::Account(account) => {
+                    fake.hold(ACCOUNT, account.user.as_str(), WHOLE_ACCOUNT, account);
+                }
                 Update::Basket(_) | Update::Heartbeat => {}
             }
             live.apply(update).await.unwrap();
@@ -406,7 +410,7 @@ mod tests {
         let before = dump(&db).await;
         let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
         let done = rebuild(&db, &admin_api).await.unwrap();
-        assert_eq!(done.closed, 6);
+        assert_eq!(done.closed, 7);
         assert_eq!(dump(&db).await, before);
     }
 

@@ -277,6 +277,7 @@ impl Writer {
                     self.topics.wake_user(&late.user_id);
                 }
                 Entry::Update(Update::Read(mark)) => self.topics.wake_user(&mark.user_id),
+                Entry::Update(Update::Account(account)) => self.topics.wake_account(&account.user),
                 Entry::Update(Update::Stock(_)) => self.topics.wake_stock(),
                 Entry::Update(Update::Basket(_) | Update::Heartbeat) => {}
                 Entry::Note(note) => self.topics.wake_user(&note.user_id),
@@ -302,6 +303,7 @@ impl Writer {
             Entry::Update(Update::Stock(_)) => "stock",
             Entry::Update(Update::Late(_)) => "late",
             Entry::Update(Update::Read(_)) => "read",
+            Entry::Update(Update::Account(_)) => "account",
             Entry::Update(Update::Heartbeat) => "heartbeat",
             Entry::Note(_) => "note",
         };
@@ -357,6 +359,9 @@ fn describe(entry: Option<&Entry>) -> String {
             format!("stock {} version {}", level.sku, level.version)
         }
         Some(Entry::Update(Update::Late(late))) => format!("late money {}", late.order_id),
+        Some(Entry::Update(Update::Account(account))) => {
+            format!("account {} version {}", account.user, account.version)
+        }
         Some(Entry::Update(Update::Read(mark))) => format!("read mark {}", mark.user_id),
         Some(Entry::Note(note)) => format!("note {}", note.id),
         Some(Entry::Update(Update::Basket(_) | Update::Heartbeat)) | None => "nothing".to_owned(),
@@ -378,6 +383,7 @@ pub(super) mod tests {
     use waybill_domain::update::ReadMark;
 
     use super::*;
+    use crate::storage::accounts::tests::signed_in;
     use crate::storage::rows::tests::dump;
 
     pub(in crate::live) fn at(second: i64) -> Timestamp {
@@ -505,6 +511,17 @@ pub(super) mod tests {
         })
     }
 
+    /// Somebody signs in, gets a token, and is signed out.
+    fn accounts() -> Vec<Update> {
+        let first = signed_in("carol");
+        let mut second = first.clone();
+        second.version += 1;
+        second.sessions[0].seen_at = at(9);
+        [first, second]
+            .map(|account| Update::Account(Box::new(account)))
+            .into()
+    }
+
     pub(in crate::live) fn run_of_updates() -> Vec<Update> {
         let mut updates = orders(delivered("alice.1"));
         updates.extend(orders(delivered("bob.2")));
@@ -512,6 +529,7 @@ pub(super) mod tests {
         updates.extend(levels());
         updates.extend(late("bob.2", 3));
         updates.extend([read_mark(20), read_mark(40)]);
+        updates.extend(accounts());
         updates
     }
 

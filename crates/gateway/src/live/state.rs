@@ -134,6 +134,11 @@ impl LiveState {
         self.0.core.topics.stock()
     }
 
+    /// Wakes with changes of anybody's account.
+    pub fn people(&self) -> watch::Receiver<u64> {
+        self.0.core.topics.people()
+    }
+
     /// Wakes with changes that concern a user.
     pub fn user(&self, user: &Username) -> watch::Receiver<u64> {
         self.0.core.topics.user(user)

@@ -13,8 +13,10 @@ use waybill_domain::ids::{OrderId, Username};
 /// What an answer is about that is [remembered](super::remembered).
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
-    /// Products but for their stock, zones, people: told by no update.
+    /// Products but for their stock, zones: told by no update.
     Catalog,
+    /// Who people are, and where they are signed in.
+    People,
     /// The catalog and what there is of it.
     Stock,
     /// What concerns one user.
@@ -36,6 +38,7 @@ pub(super) struct Topics {
     orders: Keyed<OrderId>,
     /// How often [`Topics::wake_all`] was called.
     all: AtomicU64,
+    people: watch::Sender<u64>,
     /// How often each user was woken, by their name's hash.
     of_users: Box<[AtomicU64]>,
 }
@@ -45,6 +48,7 @@ impl Default for Topics {
         Self {
             changes: watch::Sender::new(0),
             stock: watch::Sender::new(0),
+            people: watch::Sender::new(0),
             users: Keyed::default(),
             orders: Keyed::default(),
             all: AtomicU64::new(0),
@@ -62,6 +66,11 @@ impl Topics {
     /// Stock levels.
     pub(super) fn stock(&self) -> watch::Receiver<u64> {
         self.stock.subscribe()
+    }
+
+    /// Who people are, and where they are signed in.
+    pub(super) fn people(&self) -> watch::Receiver<u64> {
+        self.people.subscribe()
     }
 
     /// What concerns one user: orders, basket, notifications, read mark.
@@ -87,6 +96,12 @@ impl Topics {
         self.users.wake(user);
     }
 
+    /// Whose account has changed.
+    pub(super) fn wake_account(&self, user: &Username) {
+        self.people.send_modify(next);
+        self.wake_user(user);
+    }
+
     pub(super) fn wake_order(&self, order: &OrderId) {
         self.orders.wake(order);
     }
@@ -106,6 +121,7 @@ impl Topics {
         let all = self.all.load(Ordering::Acquire);
         all.wrapping_add(match subject {
             Subject::Catalog => 0,
+            Subject::People => *self.people.borrow(),
             Subject::Stock => *self.stock.borrow(),
             Subject::User(user) => self.count_of(user).load(Ordering::Acquire),
             Subject::Everything => *self.changes.borrow(),

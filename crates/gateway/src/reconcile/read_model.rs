@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sqlx::SqliteConnection;
-use waybill_domain::ids::{OrderId, Sku};
+use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::update::Update;
 
 use super::difference::{About, Difference, Repair, Side};
 use super::ledger::ArchivedOrders;
 use super::snapshot::{self, RestateSnapshot};
 use crate::restate::admin::AdminApi;
+use crate::storage::accounts;
 use crate::storage::db::Db;
 use crate::storage::read_model::{self, write_update};
 use crate::storage::rows::{
-    self, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS, ORDERS, Rows, Shown, Table,
+    self, OF_ACCOUNTS, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS, ORDERS, Rows, Shown, Table,
+    USERS,
 };
 
 /// Orders whose rows are compared together.
@@ -134,10 +136,37 @@ pub(super) async fn differences(
     let should = expected(&mut scratch, &OF_USERS, &users, &updates).await?;
     let found = rows::in_one_moment(db, &OF_USERS, &users).await?;
     differences.extend(compare(&should, &found, |user| {
-        waybill_domain::ids::Username::parse(user)
-            .map_or_else(|_| About::Order(user.to_owned()), About::User)
+        Username::parse(user).map_or_else(|_| About::Order(user.to_owned()), About::User)
     }));
+    differences.extend(people(db, &mut scratch, held).await?);
     Ok(differences)
+}
+
+/// Whoever is not here as Restate holds them. Who has moved on since it was asked is
+/// no difference.
+async fn people(
+    db: &Db,
+    scratch: &mut SqliteConnection,
+    held: &RestateSnapshot,
+) -> anyhow::Result<Vec<Difference>> {
+    let mut differences = Vec::new();
+    for (user, account) in &held.accounts {
+        let (owner, update) = ([user.to_string()], account_of(held, user));
+        let should = expected(scratch, &OF_ACCOUNTS, &owner, &update).await?;
+        let found = rows::in_one_moment(db, &OF_ACCOUNTS, &owner).await?;
+        let address = (user.to_string(), USERS, String::new());
+        let shown = found.get(&address).map(version);
+        if shown.is_some_and(|shown| shown > read_model::to_i64(account.version)) {
+            continue;
+        }
+        differences.extend(compare(&should, &found, |_| About::User(user.clone())));
+    }
+    Ok(differences)
+}
+
+fn account_of(held: &RestateSnapshot, user: &Username) -> Vec<Update> {
+    let account = held.accounts.get(user).cloned();
+    Vec::from_iter(account.map(|account| Update::Account(Box::new(account))))
 }
 
 /// What Restate holds of an order, as the services would say it.
@@ -188,7 +217,10 @@ pub(super) async fn rewrite(
     let updates = match about {
         About::Order(id) => updates_of(held, &OrderId::parse(id)?),
         About::Stock(sku) => Vec::from_iter(held.levels.get(sku).cloned().map(Update::Stock)),
-        About::User(user) => Vec::from_iter(held.marks.get(user).cloned().map(Update::Read)),
+        About::User(user) => {
+            let mark = held.marks.get(user).cloned().map(Update::Read);
+            mark.into_iter().chain(account_of(held, user)).collect()
+        }
     };
     if let About::Stock(sku) = about
         && levels_outrun(db, admin_api, held).await?.contains(sku)
@@ -205,7 +237,10 @@ pub(super) async fn rewrite(
             read_model::forget_order(&mut transaction, id).await?;
         }
         About::Stock(sku) => read_model::forget_stock(&mut transaction, sku).await?,
-        About::User(user) => read_model::forget_read_mark(&mut transaction, user).await?,
+        About::User(user) => {
+            read_model::forget_read_mark(&mut transaction, user).await?;
+            accounts::distrust(&mut transaction, user, held.accounts.get(user)).await?;
+        }
     }
     for update in &updates {
         write_update(&mut transaction, update).await?;

@@ -6,9 +6,10 @@ use futures::TryStreamExt as _;
 use serde::Deserialize;
 use services::wire::user_session::{FORGET, TAKE_BACK};
 use services::wire::{
-    INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, RESERVATION,
-    USER_SESSION, late_key, marker_key,
+    ACCOUNT, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD,
+    RESERVATION, USER_SESSION, WHOLE_ACCOUNT, late_key, marker_key,
 };
+use waybill_domain::account::Account;
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
@@ -29,6 +30,7 @@ pub(super) struct RestateSnapshot {
     pub(super) late: BTreeMap<OrderId, LateMoney>,
     pub(super) levels: BTreeMap<Sku, StockLevel>,
     pub(super) marks: BTreeMap<Username, ReadMark>,
+    pub(super) accounts: BTreeMap<Username, Account>,
     reservations: Vec<Reservation>,
     work: Work,
     unreadable: Vec<Difference>,
@@ -98,6 +100,7 @@ fn state_sql(only: Option<&OrderId>) -> String {
             "(service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}') \
              OR (service_name = '{USER_SESSION}' AND \
                  (key LIKE '{MARKER}%' OR key LIKE '{LATE}%' OR key = '{READ_MARK}')) \
+             OR (service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}') \
              OR service_name = '{INVENTORY}'"
         ),
         Some(order) => format!(
@@ -181,6 +184,10 @@ impl RestateSnapshot {
                         quantity: row.value.parse()?,
                     });
                 }
+            }
+            (ACCOUNT, _) => {
+                let account: Account = serde_json::from_str(&row.value)?;
+                self.accounts.insert(account.user.clone(), account);
             }
             (_, READ_MARK) => {
                 let mark: ReadMark = serde_json::from_str(&row.value)?;

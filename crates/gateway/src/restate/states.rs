@@ -1,12 +1,13 @@
-//! What Restate holds of orders, stock, late money and read marks: the questions
+//! What Restate holds of orders, stock, late money, read marks and people: the questions
 //! to its admin API, and what their answers say.
 
 use serde::Deserialize;
 use services::wire::{
-    INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION,
-    marker_key,
+    ACCOUNT, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD,
+    USER_SESSION, WHOLE_ACCOUNT, marker_key,
 };
 use waybill_domain::Timestamp;
+use waybill_domain::account::Account;
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
@@ -36,6 +37,7 @@ pub fn versions_sql() -> String {
          FROM state \
          WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}') \
             OR (service_name = '{INVENTORY}' AND key = '{LEVEL}') \
+            OR (service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}') \
             OR (service_name = '{USER_SESSION}' AND ( \
                  (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
                  OR key LIKE '{LATE}%' OR key = '{READ_MARK}'))"
@@ -48,6 +50,27 @@ pub fn markers_sql() -> String {
         "SELECT key, substr(value_utf8, 1, {BEGINNING}) AS value FROM state \
          WHERE service_name = '{USER_SESSION}' AND key LIKE '{MARKER}%'"
     )
+}
+
+/// The query for everybody.
+pub fn accounts_sql() -> String {
+    format!(
+        "SELECT value_utf8 AS value FROM state \
+         WHERE service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}'"
+    )
+}
+
+/// Somebody, as Restate holds them.
+#[derive(Debug, Deserialize)]
+pub struct AccountRow {
+    value: String,
+}
+
+impl AccountRow {
+    /// Who.
+    pub fn account(&self) -> serde_json::Result<Account> {
+        serde_json::from_str(&self.value)
+    }
 }
 
 /// What a session remembers of an order, as far as its beginning tells.
@@ -120,6 +143,15 @@ impl StateRow {
                     level.sku.to_string(),
                     to_i64(level.version),
                     Update::Stock(level),
+                ))
+            }
+            (ACCOUNT, _) => {
+                let account: Account = serde_json::from_str(&self.value)?;
+                Ok(State::whole(
+                    StateKind::Account,
+                    account.user.to_string(),
+                    to_i64(account.version),
+                    Update::Account(Box::new(account)),
                 ))
             }
             (_, READ_MARK) => {

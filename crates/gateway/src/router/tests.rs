@@ -16,7 +16,11 @@ use crate::demo::seed;
 use crate::http::input::MAX_BODY;
 use crate::infra::Infra;
 use crate::settings::Settings;
+use crate::shop::people;
+use crate::storage::accounts;
 use waybill_domain::Timestamp;
+use waybill_domain::account;
+use waybill_domain::ids::Username;
 
 #[derive(Parser)]
 struct Line {
@@ -118,12 +122,31 @@ impl Subject {
 
     /// A demo persona's cookie, as a browser sends it back.
     async fn cookie_of(&self, persona: &str) -> String {
-        let answer = self
-            .post("/login", &[], &json!({ "persona": persona }))
-            .await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-        let cookie = answer.header("set-cookie");
-        cookie.split(';').next().unwrap().to_owned()
+        let (cookie, fingerprint) = self.infra.auth.sessions.generate();
+        let now = Timestamp::now();
+        self.change(persona, |account| {
+            account.sessions.push(account::Session {
+                fingerprint,
+                created_at: now,
+                seen_at: now,
+                expires_at: now + Duration::from_mins(1),
+                address: String::new(),
+                agent: String::new(),
+            });
+        })
+        .await;
+        format!("waybill_session={cookie}")
+    }
+
+    /// Writes a change of an account down, as if Restate had told it.
+    async fn change(&self, name: &str, change: impl FnOnce(&mut account::Account)) {
+        let user = Username::parse(name).unwrap();
+        let known = accounts::account(&self.infra.db, &user).await.unwrap();
+        let mut account = known.unwrap();
+        account.version += 1;
+        change(&mut account);
+        let update = waybill_domain::update::Update::Account(Box::new(account));
+        assert!(self.infra.live.apply(update).await.unwrap());
     }
 }
 
@@ -363,12 +386,9 @@ async fn guessing_is_slowed_down() {
 #[tokio::test]
 async fn an_api_token_is_as_good_as_its_user() {
     let gateway = Subject::demo().await;
-    let token = crate::identity::token::generate();
-    let admin = waybill_domain::ids::Username::parse("admin").unwrap();
-    let hash = crate::identity::token::hash(&token);
-    crate::storage::users::add_token(&gateway.infra.db, &admin, "test", &hash, Timestamp::now())
-        .await
-        .unwrap();
+    let (kept, token) = people::new_token("test".to_owned(), account::Scope::Full, None);
+    let add = |account: &mut account::Account| account.tokens.push(kept);
+    gateway.change("admin", add).await;
     let bearer = format!("Bearer {token}");
     let answer = gateway
         .get("/api/orders", &[("authorization", &bearer)])

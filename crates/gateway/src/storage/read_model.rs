@@ -15,6 +15,7 @@ use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
+use super::accounts;
 use super::db::Db;
 
 /// What a state in Restate is copied to.
@@ -28,6 +29,8 @@ pub enum StateKind {
     Late,
     /// How far somebody has read.
     Read,
+    /// Who somebody is.
+    Account,
 }
 
 /// How new a state in Restate is.
@@ -50,6 +53,7 @@ pub async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::R
         Update::Stock(level) => upsert_stock(db, level).await,
         Update::Late(late) => write_late_money(db, late).await,
         Update::Read(mark) => upsert_read_mark(db, mark).await,
+        Update::Account(account) => accounts::write(db, account).await,
         Update::Basket(_) | Update::Heartbeat => Ok(false),
     }
 }
@@ -121,6 +125,12 @@ pub async fn newer<'a>(
             "read_at",
             "read_at < value ->> 1",
         ),
+        (
+            StateKind::Account,
+            "users ON username",
+            "version",
+            "version < value ->> 1",
+        ),
     ] {
         let rows: Vec<_> = states
             .clone()
@@ -172,6 +182,7 @@ pub async fn empty(db: &Db) -> sqlx::Result<()> {
     ] {
         sqlx::query(statement).execute(&mut *transaction).await?;
     }
+    accounts::empty(&mut transaction).await?;
     transaction.commit().await
 }
 

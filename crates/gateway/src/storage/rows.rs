@@ -113,13 +113,45 @@ pub const OF_PRODUCTS: [Table; 1] = [Table {
     row: "''",
     cells: &["stock_qty"],
 }];
-/// What is kept of people.
+/// What is kept of what people have read.
 pub const OF_USERS: [Table; 1] = [Table {
     name: "read_marks",
     of: "user_id",
     row: "''",
     cells: &["read_at"],
 }];
+/// The table of people.
+pub const USERS: &str = "users";
+/// What is kept of who people are.
+pub const OF_ACCOUNTS: [Table; 3] = [
+    Table {
+        name: USERS,
+        of: "username",
+        row: "''",
+        cells: &[
+            "email",
+            "address",
+            "created_at",
+            "role",
+            "password_hash",
+            "default_zone",
+            "disabled_at",
+            "version",
+        ],
+    },
+    Table {
+        name: "sessions",
+        of: "username",
+        row: "fingerprint",
+        cells: &["created_at", "seen_at", "expires_at", "address", "agent"],
+    },
+    Table {
+        name: "tokens",
+        of: "username",
+        row: "fingerprint",
+        cells: &["name", "scope", "created_at", "expires_at", "seen_at"],
+    },
+];
 
 /// Whose row it is, in which table, which of those.
 pub type Address = (String, &'static str, String);
@@ -234,7 +266,8 @@ pub(crate) mod tests {
 
     /// The copy's tables: all that the read model has.
     fn tables() -> impl Iterator<Item = &'static Table> {
-        OF_ORDERS.iter().chain(&OF_STOCK).chain(&OF_USERS)
+        let of_people = OF_USERS.iter().chain(&OF_ACCOUNTS);
+        OF_ORDERS.iter().chain(&OF_STOCK).chain(of_people)
     }
 
     /// Every row of the read model, without what numbers the rows.

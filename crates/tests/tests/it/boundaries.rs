@@ -180,7 +180,7 @@ fn cancelled_has_one_spelling() {
 
 /// The gateway's modules, from the ground up: each may know those above it in
 /// this list, and no other.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "settings",
     "clock",
     "http",
@@ -197,6 +197,7 @@ const LAYERS: [&str; 19] = [
     "demo",
     "console",
     "protection",
+    "command",
     "reconcile",
     "router",
     "main",

@@ -1,0 +1,327 @@
+//! What `gateway user …` and `gateway token …` do. They ask Restate, which tells every
+//! gateway that serves; none has to run for it.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Subcommand;
+use futures::TryStreamExt as _;
+use process::say;
+use process::settings::duration;
+use waybill_domain::Timestamp;
+use waybill_domain::account::{Account, Change, Ended, Role, Scope};
+use waybill_domain::ids::Username;
+
+use crate::http::problem::Problem;
+use crate::identity::password;
+use crate::restate::admin::AdminApi;
+use crate::restate::states::{AccountRow, accounts_sql};
+use crate::settings::Settings;
+use crate::shop::people::{self, First};
+use crate::storage::accounts;
+use crate::storage::db::Db;
+
+/// `gateway user …`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make somebody known. The password is asked for, or is the first line of the
+    /// standard input; with --link, a link is printed by which they set it themselves.
+    Create {
+        /// User name: letters, digits, '-' and '_'.
+        #[arg(value_parser = username)]
+        name: Username,
+        /// What they may do: customer, support, approver or admin.
+        #[arg(long, default_value = "customer", value_parser = role)]
+        role: Role,
+        /// E-mail address.
+        #[arg(long)]
+        email: String,
+        /// Print a link that works once, for a day.
+        #[arg(long)]
+        link: bool,
+    },
+    /// Set a password, as for `create`. Signs them out everywhere.
+    Passwd {
+        /// Whose.
+        #[arg(value_parser = username)]
+        name: Username,
+        /// Print a link that works once, for a day.
+        #[arg(long)]
+        link: bool,
+    },
+    /// Give somebody another role. Signs them out everywhere.
+    Role {
+        /// Whom.
+        #[arg(value_parser = username)]
+        name: Username,
+        /// Which: customer, support, approver or admin.
+        #[arg(value_parser = role)]
+        role: Role,
+    },
+    /// Let somebody sign in no more. Signs them out everywhere; their tokens stop.
+    Disable {
+        /// Whom.
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Let somebody sign in again.
+    Enable {
+        /// Whom.
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Sign somebody out everywhere.
+    SignOut {
+        /// Whom.
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// List everybody: name, role, state, places where they are signed in, tokens, e-mail.
+    List,
+}
+
+/// `gateway token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it; it is not shown again.
+    Create {
+        /// Whose token.
+        #[arg(long, value_parser = username)]
+        user: Username,
+        /// What it is for.
+        #[arg(long, default_value = "cli")]
+        name: String,
+        /// What it may do: read, or full (all that its owner may).
+        #[arg(long, default_value = "full", value_parser = scope)]
+        scope: Scope,
+        /// When it ends by itself, e.g. 90d. Without it, when it is revoked.
+        #[arg(long, value_parser = duration)]
+        expires: Option<Duration>,
+    },
+    /// List a user's tokens: id, name, scope, when made, last used, when it ends.
+    List {
+        /// Whose tokens.
+        #[arg(long, value_parser = username)]
+        user: Username,
+    },
+    /// Make a token useless.
+    Revoke {
+        /// Its id, from `token list`.
+        id: String,
+    },
+}
+
+fn username(raw: &str) -> Result<Username, String> {
+    Username::parse(raw).map_err(|refusal| refusal.to_string())
+}
+
+fn role(raw: &str) -> Result<Role, String> {
+    Role::parse(raw).ok_or_else(|| "it must be customer, support, approver or admin".to_owned())
+}
+
+fn scope(raw: &str) -> Result<Scope, String> {
+    Scope::parse(raw).ok_or_else(|| "it must be read or full".to_owned())
+}
+
+/// Runs a command about users.
+///
+/// # Errors
+/// A sentence for the operator.
+pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<()> {
+    let ingress = ingress(settings)?;
+    let change = |name, change| people_changed(settings, name, change);
+    match command {
+        UserCommand::Create {
+            name,
+            role,
+            email,
+            link,
+        } => {
+            let first = if link {
+                First::Link
+            } else {
+                First::Password(new_password()?)
+            };
+            let created = people::created(&ingress, &name, role, &email, first).await;
+            let (account, secret) = created.map_err(said)?;
+            match secret {
+                Some(secret) => say(&people::link_path(&account.user, &secret)),
+                None => say(&format!(
+                    "{} is known now, as {}",
+                    account.user, account.role
+                )),
+            }
+        }
+        UserCommand::Passwd { name, link: true } => {
+            let (link, secret) = people::new_link();
+            let account = change(&name, Change::Link { link }).await?;
+            say(&people::link_path(&account.user, &secret))
+        }
+        UserCommand::Passwd { name, link: false } => {
+            let password = new_password()?;
+            password::check(&password, &[name.as_str()]).map_err(said)?;
+            let hash = password::hashed(password).await.map_err(said)?;
+            let (was, keep) = (None, None);
+            change(&name, Change::Password { hash, was, keep }).await?;
+            say(&format!(
+                "{name} has a new password, and is signed out everywhere"
+            ))
+        }
+        UserCommand::Role { name, role } => {
+            change(&name, Change::Role { role }).await?;
+            say(&format!("{name} is {role} now"))
+        }
+        UserCommand::Disable { name } => {
+            change(&name, Change::Disable).await?;
+            say(&format!("{name} may not sign in any more"))
+        }
+        UserCommand::Enable { name } => {
+            change(&name, Change::Enable).await?;
+            say(&format!("{name} may sign in again"))
+        }
+        UserCommand::SignOut { name } => {
+            let ended = Ended::All;
+            change(&name, Change::EndSessions { ended }).await?;
+            say(&format!("{name} is signed out everywhere"))
+        }
+        UserCommand::List => {
+            for account in everybody(settings).await? {
+                say(&line_of(&account))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn line_of(account: &Account) -> String {
+    let state = match (account.disabled_at, &account.password_hash, &account.link) {
+        (Some(_), ..) => "disabled",
+        (None, Some(_), _) => "enabled",
+        (None, None, Some(_)) => "invited",
+        (None, None, None) => "no password",
+    };
+    format!(
+        "{}\t{}\t{state}\t{} signed in\t{} tokens\t{}",
+        account.user,
+        account.role,
+        account.sessions.len(),
+        account.tokens.len(),
+        account.email,
+    )
+}
+
+/// Runs a command about tokens.
+///
+/// # Errors
+/// A sentence for the operator.
+pub async fn token(settings: &Settings, command: TokenCommand) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Create {
+            user,
+            name,
+            scope,
+            expires,
+        } => {
+            let (token, shown) = people::new_token(name, scope, expires);
+            people_changed(settings, &user, Change::AddToken { token }).await?;
+            say(&shown)
+        }
+        TokenCommand::List { user } => {
+            let all = everybody(settings).await?;
+            let account = all.into_iter().find(|account| account.user == user);
+            let account = account.ok_or_else(|| anyhow!("there is no user {user}"))?;
+            let at = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+            for token in account.tokens {
+                say(&format!(
+                    "{}\t{}\t{}\tmade {}\tused {}\tends {}",
+                    token.fingerprint.short(),
+                    token.name,
+                    token.scope,
+                    token.created_at,
+                    at(token.seen_at),
+                    at(token.expires_at),
+                ))?;
+            }
+            Ok(())
+        }
+        TokenCommand::Revoke { id } => {
+            let all = everybody(settings).await?;
+            let is_it = |account: &&Account| {
+                let mut tokens = account.tokens.iter();
+                id.len() >= 6 && tokens.any(|token| token.fingerprint.as_str().starts_with(&id))
+            };
+            let Some(account) = all.iter().find(is_it) else {
+                bail!("there is no token {id}: see `gateway token list --user NAME`");
+            };
+            let change = Change::RevokeToken { token: id };
+            people_changed(settings, &account.user, change).await?;
+            say("revoked")
+        }
+    }
+}
+
+fn ingress(settings: &Settings) -> anyhow::Result<services::client::Ingress> {
+    services::client::connect(&settings.restate_ingress_url)
+}
+
+async fn people_changed(
+    settings: &Settings,
+    user: &Username,
+    change: Change,
+) -> anyhow::Result<Account> {
+    let ingress = ingress(settings)?;
+    if let Some(known) = untold(settings, user).await? {
+        people::adopted(&ingress, known).await.map_err(said)?;
+    }
+    let changed = people::changed(&ingress, user, change).await;
+    changed.map_err(said)
+}
+
+/// Somebody whom only the gateway's own file knows yet.
+async fn untold(settings: &Settings, user: &Username) -> anyhow::Result<Option<Account>> {
+    let Ok(db) = Db::open_existing(&settings.database_url).await else {
+        return Ok(None);
+    };
+    let known = accounts::account(&db, user).await?;
+    db.close().await;
+    Ok(known.filter(|known| known.version == 0))
+}
+
+/// Everybody whom Restate knows, by name.
+async fn everybody(settings: &Settings) -> anyhow::Result<Vec<Account>> {
+    let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
+    let rows: Vec<AccountRow> = admin_api.query_rows(accounts_sql()).try_collect().await?;
+    let accounts: Result<Vec<_>, _> = rows.iter().map(AccountRow::account).collect();
+    let mut accounts = accounts.context("Restate holds an account that cannot be read")?;
+    accounts.sort_by(|a, b| a.user.cmp(&b.user));
+    Ok(accounts)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn said(problem: Problem) -> anyhow::Error {
+    match problem.cause() {
+        Some(cause) => anyhow!("{} ({cause})", problem.detail),
+        None => anyhow!("{}", problem.detail),
+    }
+}
+
+/// Asks for a new password, twice; where nobody can be asked, it is the first line of
+/// the standard input. Nothing is left out of it but the end of that line.
+fn new_password() -> anyhow::Result<String> {
+    if io::stdin().is_terminal() {
+        let first = rpassword::prompt_password("New password: ")?;
+        let again = rpassword::prompt_password("The same again: ")?;
+        if first != again {
+            bail!("the two passwords differ: try again");
+        }
+        return Ok(first);
+    }
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("the password could not be read from the standard input")?;
+    let line = line.strip_suffix('\n').unwrap_or(&line);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}

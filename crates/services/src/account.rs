@@ -1,0 +1,110 @@
+//! Who somebody is to the shop: virtual object, key = user name.
+//!
+//! It owns the people, their tokens and where they are signed in, and says each
+//! change aloud: every gateway's `SQLite` is a copy that it reads, so somebody who is
+//! signed in stays so while Restate is away. Secrets are here as hashes only. Times
+//! come with what is asked, so no handler journals more than a read and a write.
+
+use restate_sdk::prelude::*;
+use waybill_domain::Timestamp;
+use waybill_domain::account::{Account, Change, NewAccount, SignIn};
+use waybill_domain::ids::Username;
+use waybill_domain::refusal::Refusal;
+use waybill_domain::update::Update;
+
+use crate::broadcast::UpdateBroadcaster;
+use crate::refuse::refuse;
+use crate::state::ReadState;
+use crate::wire::WHOLE_ACCOUNT;
+
+/// See the module.
+pub struct Accounts {
+    /// Accounts are said aloud.
+    pub updates: UpdateBroadcaster,
+}
+
+/// A change, and when it was asked for.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct ChangeAt {
+    /// What changes.
+    pub change: Change,
+    /// When.
+    pub at: Timestamp,
+}
+
+#[restate_sdk::object(name = "Account")]
+impl Accounts {
+    /// Makes somebody known.
+    #[handler(name = "Create")]
+    async fn create(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(new): Json<NewAccount>,
+    ) -> HandlerResult<Json<Account>> {
+        let user = user(&ctx)?;
+        if account(&ctx).await?.is_some() {
+            return Err(refuse(Refusal::UserExists { user }));
+        }
+        Ok(self.keep(&ctx, new.of(user).map_err(refuse)?))
+    }
+
+    /// Takes somebody over whom a gateway knows from its own file: the demo's
+    /// people, and those of an older version. Whoever is known here stays as they are.
+    #[handler(name = "Adopt")]
+    async fn adopt(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(known): Json<Account>,
+    ) -> HandlerResult<Json<Account>> {
+        if let Some(account) = account(&ctx).await? {
+            return Ok(Json(account));
+        }
+        let user = user(&ctx)?;
+        Ok(self.keep(&ctx, Account { user, ..known }))
+    }
+
+    /// Signs somebody in, if what they have shown is good still.
+    #[handler(name = "SignIn")]
+    async fn sign_in(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(asked): Json<SignIn>,
+    ) -> HandlerResult<Json<Account>> {
+        let account = account(&ctx).await?;
+        let account = asked.to(user(&ctx)?, account).map_err(refuse)?;
+        Ok(self.keep(&ctx, account))
+    }
+
+    /// Changes an account. What is so already stays.
+    #[handler(name = "Change")]
+    async fn change(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(ChangeAt { change, at }): Json<ChangeAt>,
+    ) -> HandlerResult<Json<Account>> {
+        let user = user(&ctx)?;
+        let account = account(&ctx).await?;
+        let account = account.ok_or_else(|| refuse(Refusal::UnknownUser { user }))?;
+        Ok(match change.to(&account, at).map_err(refuse)? {
+            Some(account) => self.keep(&ctx, account),
+            None => Json(account),
+        })
+    }
+}
+
+impl Accounts {
+    fn keep(&self, ctx: &ObjectContext<'_>, account: Account) -> Json<Account> {
+        ctx.set(WHOLE_ACCOUNT, Json(account.clone()));
+        self.updates
+            .publish(&Update::Account(Box::new(account.clone())));
+        Json(account)
+    }
+}
+
+fn user(ctx: &ObjectContext<'_>) -> HandlerResult<Username> {
+    Username::parse(ctx.key()).map_err(refuse)
+}
+
+async fn account(ctx: &ObjectContext<'_>) -> HandlerResult<Option<Account>> {
+    Ok(ctx.read(WHOLE_ACCOUNT).await?)
+}
