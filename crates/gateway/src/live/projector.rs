@@ -753,6 +753,7 @@ pub(super) mod tests {
             levels().pop().unwrap(),
             late("bob.2", 3).pop().unwrap(),
             read_mark(40),
+            accounts().pop().unwrap(),
         ];
         assert_eq!(dump_after(newest).await, dump_after(run_of_updates()).await);
     }
