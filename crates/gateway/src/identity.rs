@@ -5,12 +5,14 @@
 //! | [`auth`] | what signing in needs at run time |
 //! | [`caller`] | who is calling, and what they may do |
 //! | [`password`] | argon2 |
+//! | [`demo_password`] | the ones that everybody knows |
 //! | [`token`] | API tokens |
 //! | [`sessions`] | the signed cookie |
 //! | [`throttle`] | a brake on guessing |
 
 pub mod auth;
 pub mod caller;
+pub mod demo_password;
 pub mod password;
 pub mod sessions;
 pub mod throttle;

@@ -21,6 +21,7 @@
 //! | [`processes`] | whether each process is well |
 //! | [`readiness`] | whether this gateway can serve |
 //! | [`sign_in`] | who may come in |
+//! | [`well_known`] | keeps the demo's passwords out of everything else |
 
 pub mod cancel;
 pub mod cart;
@@ -37,3 +38,4 @@ pub mod processes;
 pub mod readiness;
 pub mod sign_in;
 pub mod stock;
+pub mod well_known;

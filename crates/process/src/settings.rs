@@ -5,7 +5,7 @@
 //! together ([`WrongSetting`]), and [`exit_code`] says either.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +15,8 @@ use std::time::Duration;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use reqwest::Url;
+
+use crate::private_files;
 
 /// Exit code for a wrong or missing setting, unless `SETTINGS_EXIT_CODE` says
 /// another.
@@ -152,7 +154,8 @@ pub fn secret<'a>(value: Option<&'a String>, file: Option<&'a SecretFile>) -> Op
         .or_else(|| file.and_then(|SecretFile(text)| text.as_deref()))
 }
 
-/// Reads the file that holds a secret.
+/// Reads the file that holds a secret. One line break at its end is the editor's;
+/// everything else is the secret's.
 ///
 /// # Errors
 /// When it cannot be read or is empty, in words for whoever has set it.
@@ -162,7 +165,13 @@ pub fn secret_file(raw: &str) -> Result<SecretFile, String> {
     }
     match fs::read_to_string(raw) {
         Ok(text) if text.trim().is_empty() => Err("this file is empty".to_owned()),
-        Ok(text) => Ok(SecretFile(Some(text.trim().to_owned()))),
+        Ok(text) => {
+            let secret = text
+                .strip_suffix("\r\n")
+                .or_else(|| text.strip_suffix('\n'))
+                .unwrap_or(&text);
+            Ok(SecretFile(Some(secret.to_owned())))
+        }
         Err(error) => Err(format!("this file cannot be read ({error})")),
     }
 }
@@ -230,10 +239,7 @@ pub fn sqlite_url(raw: &str) -> Result<String, String> {
 pub fn check_writable(variable: &str, url: &str) -> Result<(), WrongSetting> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let file = Path::new(path.split('?').next().unwrap_or(path));
-    let folder = file.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(folder)
-        .and_then(|()| OpenOptions::new().append(true).create(true).open(file))
-        .map(drop)
+    private_files::keep_database_private(file)
         .map_err(|error| {
             WrongSetting(format!(
                 "{variable} is '{url}': {} cannot be written ({error}), so give its folder to this user or name another file",
@@ -353,6 +359,17 @@ mod tests {
         let line = parse(&["--token-file", file]).unwrap();
         let token = secret(line.token.as_ref(), line.token_file.as_ref());
         assert_eq!(token, Some("from-the-file"));
+        for (text, secret) in [
+            ("none", "none"),
+            ("two\n\n", "two\n"),
+            (" spaces \n", " spaces "),
+            ("of Windows\r\n", "of Windows"),
+        ] {
+            fs::write(file, text).unwrap();
+            let line = parse(&["--token-file", file]).unwrap();
+            let token = super::secret(line.token.as_ref(), line.token_file.as_ref());
+            assert_eq!(token, Some(secret), "{text:?}");
+        }
         let line = parse(&["--token-file", file, "--token", "said"]).unwrap();
         let token = secret(line.token.as_ref(), line.token_file.as_ref());
         assert_eq!(token, Some("said"));

@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::demo::seed;
 use crate::http::input::MAX_BODY;
+use crate::identity::password;
 use crate::infra::Infra;
 use crate::settings::Settings;
 use waybill_domain::Timestamp;
@@ -68,6 +69,12 @@ impl Subject {
         Self::with(&["--auth-mode", "demo"]).await
     }
 
+    /// The same people, who have to prove who they are.
+    async fn with_sessions() -> Self {
+        let key = "6f2b9d1ec84a07355be1d20f6a9c83e7";
+        Self::with(&["--session-key", key, "--payment-webhook-secret", "s"]).await
+    }
+
     async fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = format!("sqlite://{}/waybill.db", folder.path().display());
@@ -84,7 +91,7 @@ impl Subject {
         arguments.extend(more);
         let settings = Line::try_parse_from(arguments).unwrap().settings;
         let infra = Infra::open(settings).await.unwrap();
-        seed::demo(&infra.db).await.unwrap();
+        seed::demo(&infra.db, seed::What::All).await.unwrap();
         Self {
             router: router(super::Gateway::new(Arc::clone(&infra)).unwrap()),
             infra,
@@ -329,8 +336,7 @@ async fn other_sites_cannot_write() {
 
 #[tokio::test]
 async fn outside_a_demo_a_name_proves_nothing() {
-    let key = "k".repeat(32);
-    let gateway = Subject::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    let gateway = Subject::with_sessions().await;
     assert_eq!(
         gateway.get("/api/orders", &[ALICE]).await.kind(401),
         "unauthenticated"
@@ -339,7 +345,17 @@ async fn outside_a_demo_a_name_proves_nothing() {
         .post("/login", &[], &json!({ "persona": "alice" }))
         .await;
     assert_eq!(persona.kind(403), "forbidden");
-    let proof = json!({ "username": "alice", "password": "alice-demo" });
+    // Everybody knows it, so it proves nothing either.
+    let known = json!({ "username": "alice", "password": "alice-demo" });
+    let login = gateway.post("/login", &[], &known).await;
+    assert_eq!(login.kind(401), "wrong_credentials");
+    let hash = password::hash("her own words", None).unwrap();
+    sqlx::query("UPDATE users SET password_hash = ? WHERE username = 'alice'")
+        .bind(hash)
+        .execute(&gateway.infra.db.write)
+        .await
+        .unwrap();
+    let proof = json!({ "username": "alice", "password": "her own words" });
     let login = gateway.post("/login", &[], &proof).await;
     assert_eq!(login.json(), json!({ "user": "alice", "role": "customer" }));
     let unsigned = gateway.post("/api/payment/callback", &[], &json!({})).await;
@@ -348,8 +364,7 @@ async fn outside_a_demo_a_name_proves_nothing() {
 
 #[tokio::test]
 async fn guessing_is_slowed_down() {
-    let key = "k".repeat(32);
-    let gateway = Subject::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    let gateway = Subject::with_sessions().await;
     let guess = json!({ "username": "alice", "password": "guess" });
     for _ in 0..5 {
         let answer = gateway.post("/login", &[], &guess).await;
