@@ -101,13 +101,29 @@ pub fn one_sentence(error: &clap::Error, command: &clap::Command) -> Option<Stri
         .to_owned();
     // clap names the flag; people set the variable.
     let name = variable_of(command, &flag).unwrap_or(flag);
-    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let value = without_secrets(&text(ContextKind::InvalidValue).unwrap_or_default());
     let reason = match text(ContextKind::ValidValue) {
         Some(valid) => format!("it must be {valid}"),
         None => std::error::Error::source(error)
             .map_or_else(|| "it is not valid".to_owned(), ToString::to_string),
     };
     Some(format!("{name} is '{value}': {reason}"))
+}
+
+/// A value as it may be shown: what is before the `@` or after the `?` of a URL may
+/// be secret.
+fn without_secrets(value: &str) -> String {
+    let value = match value.split_once('?') {
+        Some((address, _)) => format!("{address}?…"),
+        None => value.to_owned(),
+    };
+    match value.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://…@{host}"),
+            None => value,
+        },
+        None => value,
+    }
 }
 
 /// The environment variable that an option is also read from.
@@ -194,10 +210,14 @@ pub fn http_url(raw: &str) -> Result<Url, String> {
         .trim()
         .parse()
         .map_err(|_| "it must be a URL, such as http://127.0.0.1:8081".to_owned())?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err("it must start with http:// or https://".to_owned()),
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("it must start with http:// or https://".to_owned());
     }
+    // Addresses are logged.
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("it must have no password and nothing after a ?, for it is logged: secrets have settings of their own".to_owned());
+    }
+    Ok(url)
 }
 
 /// The same as it was written, to put paths behind: without a slash at its end.
@@ -316,6 +336,16 @@ mod tests {
             sentence(&["--other", "ftp://there"]),
             "SETTINGS_TEST_URL is 'ftp://there': it must start with http:// or https://"
         );
+        for (url, shown) in [
+            ("http://user:pa55@there:1/x", "http://…@there:1/x"),
+            ("http://user@there", "http://…@there"),
+            ("http://there/x?key=pa55", "http://there/x?…"),
+        ] {
+            let said = sentence(&["--other", url]);
+            let start = format!("SETTINGS_TEST_URL is '{shown}': it must have no password");
+            assert!(said.starts_with(&start), "{said}");
+            assert!(!said.contains("pa55"), "{said}");
+        }
         assert_eq!(
             sentence(&["--log-format", "xml"]),
             "LOG_FORMAT is 'xml': it must be text or json"

@@ -533,7 +533,7 @@ async fn who_may_call_is_what_is_described() {
         "--auth-mode",
         "session",
         "--session-key",
-        "0123456789abcdef0123456789abcdef",
+        "6f2b9d1ec84a07355be1d20f6a9c83e7",
         "--payment-webhook-secret",
         "secret",
     ])
@@ -816,4 +816,119 @@ async fn a_body_that_does_not_come_is_answered_with_408_everywhere() {
     assert!(slow > 8, "{slow}");
     stop.cancel();
     serving.await.unwrap();
+}
+
+/// What is logged while it is there.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// The lines since the last time that it was asked.
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+/// Every route, asked by nobody and by a customer, with nothing and with nonsense, in
+/// every form: whatever goes wrong has an id, which its lines in the log have, too.
+/// And no line has what stands behind a `?`.
+#[tokio::test]
+async fn every_error_has_an_id_that_the_log_has_and_no_line_has_a_query() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let gateway = Subject::demo().await;
+    let api = gateway.get("/openapi.json", &[]).await.json();
+    let mut asked = vec![
+        ("GET".to_owned(), "/api/nothing".to_owned()),
+        ("PATCH".to_owned(), "/api/products".to_owned()),
+        ("GET".to_owned(), "/api/orders/%ff".to_owned()),
+        ("GET".to_owned(), "/orders/alice.1".to_owned()),
+    ];
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        if path.starts_with("/stream/") {
+            continue;
+        }
+        let path = path
+            .replace("{id}", "alice.1")
+            .replace("{sku}", "P001")
+            .replace("{number}", "1");
+        let methods = methods.as_object().unwrap().keys();
+        asked.extend(methods.map(|method| (method.to_uppercase(), path.clone())));
+    }
+    let forms = [
+        ("accept", "application/json"),
+        HTML,
+        DATASTAR,
+        ("accept", "text/markdown"),
+    ];
+    let (mut seen, mut ids) = (
+        std::collections::BTreeMap::new(),
+        std::collections::BTreeSet::new(),
+    );
+    for (method, path) in &asked {
+        for form in forms {
+            for who in [&[form][..], &[form, ALICE]] {
+                for body in ["", "{"] {
+                    lines.take();
+                    let uri = format!("{path}?secret=pa55word");
+                    let mut headers = who.to_vec();
+                    // Not believed, or two requests could have the same.
+                    headers.push(("x-request-id", "mine"));
+                    headers.push(("content-type", "application/json"));
+                    let request = ask(method, &uri, &headers).body(Body::from(body)).unwrap();
+                    let answer = gateway.send(request).await;
+                    let said = lines.take();
+                    let what = format!("{method} {path} {form:?} {said}");
+                    assert!(!said.contains("pa55word"), "{what}");
+                    let id = answer.header("x-request-id").to_owned();
+                    assert!(id.len() == 16 && ids.insert(id.clone()), "{what}: {id}");
+                    let problem = answer.header("content-type") == "application/problem+json";
+                    if problem {
+                        assert_eq!(answer.json()["request_id"], id.as_str(), "{what}");
+                    }
+                    let status = answer.status.as_u16();
+                    if status < 400 {
+                        continue;
+                    }
+                    *seen.entry(status).or_insert(0) += 1;
+                    let is_page = answer.header("content-type").starts_with("text/html");
+                    assert!(
+                        problem || is_page || path == "/readyz",
+                        "{what}: {}",
+                        answer.text
+                    );
+                    if is_page && !path.starts_with("/login") {
+                        assert!(answer.text.contains(&id), "{what}: {}", answer.text);
+                    }
+                    let is_probe = ["/healthz", "/readyz", "/metrics"].contains(&path.as_str());
+                    assert!(is_probe || said.contains(&id), "{what}");
+                    for line in said.lines().filter(|line| line.contains("problem.kind")) {
+                        assert!(line.contains(&id), "{what}");
+                    }
+                }
+            }
+        }
+    }
+    for status in [400, 401, 403, 404, 405, 503] {
+        assert!(
+            seen.contains_key(&status),
+            "no answer was {status}: {seen:?}"
+        );
+    }
 }
