@@ -50,7 +50,7 @@ enum Command {
     Gateway(GatewayCommand),
     /// Be the outside world: a payment provider and a carrier, for demos and tests.
     #[command(next_help_heading = "Settings of the sandbox")]
-    Sandbox(sandbox::settings::Settings),
+    Sandbox(Box<sandbox::settings::Settings>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,7 +127,7 @@ fn start() -> anyhow::Result<ExitCode> {
     let CommandLine { command, settings } = process::settings::read()?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime could not be started")?;
     match command {
-        Some(Command::Sandbox(settings)) => runtime.block_on(sandbox::run(settings))?,
+        Some(Command::Sandbox(settings)) => runtime.block_on(sandbox::run(*settings))?,
         Some(Command::Gateway(command)) => return runtime.block_on(run(command, settings)),
         None => return runtime.block_on(run(GatewayCommand::Serve, settings)),
     }

@@ -12,7 +12,7 @@ const FILE: u32 = 0o600;
 const FOLDER: u32 = 0o700;
 /// What everybody else might do with it.
 const OTHERS: u32 = 0o077;
-/// The files of a SQLite database, by what they are called beyond its name.
+/// The files of a `SQLite` database, by what they are called beyond its name.
 const SQLITE: [&str; 3] = ["", "-wal", "-shm"];
 
 /// Makes `folder` and those above it where they are missing, for this user alone.
@@ -43,8 +43,8 @@ pub fn open(file: &Path) -> io::Result<File> {
         .open(file)
 }
 
-/// Makes the SQLite database `file` where it is missing, and takes away what
-/// others may do with it and its log, with one line for both. SQLite gives its
+/// Makes the `SQLite` database `file` where it is missing, and takes away what
+/// others may do with it and its log, with one line for both. `SQLite` gives its
 /// later files the mode of the first.
 ///
 /// # Errors

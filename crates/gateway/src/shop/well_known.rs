@@ -30,9 +30,8 @@ pub async fn check(db: &Db) -> anyhow::Result<()> {
             known.push(name);
         }
     }
-    let (last, others) = match known.split_last() {
-        None => return Ok(()),
-        Some(all) => all,
+    let Some((last, others)) = known.split_last() else {
+        return Ok(());
     };
     let names = match others {
         [] => (*last).to_owned(),

@@ -33,7 +33,10 @@ fn files_with(folder: &Path, words: &[&str], into: &mut Vec<String>) {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap();
+    text.bytes()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 #[test]

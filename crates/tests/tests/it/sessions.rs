@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::shop::{Answer, Client, Shop, order_form};
-use crate::world::{Setup, own, password};
+use crate::world::people::password;
+use crate::world::{Setup, own};
 
 async fn log_in(shop: &Shop, name: &str, password: &str) -> Answer {
     let body = json!({ "username": name, "password": password });

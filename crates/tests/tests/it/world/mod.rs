@@ -4,7 +4,7 @@
 //! people of its own; [`own`] gives it a world to stop, kill and configure;
 //! [`own_alone`] does so while no other test runs.
 
-mod people;
+pub mod people;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 pub use launcher::Component;
 use launcher::launcher::{NotReady, on_free_ports};
 use launcher::{Launcher, Plan, watchdog};
-pub use people::password;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -92,7 +91,7 @@ impl Setup {
     }
 
     /// `AUTH_MODE=session`, with alice, bob and the admin, whose passwords are
-    /// [`password`]; the webhook's secret is [`WEBHOOK_SECRET`].
+    /// [`people::password`]; the webhook's secret is [`WEBHOOK_SECRET`].
     pub fn with_sessions() -> Self {
         let mut setup = Self::with("AUTH_MODE", "session")
             .and("SESSION_KEY", "6f2b9d1ec84a07355be1d20f6a9c83e7")
