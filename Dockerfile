@@ -1,9 +1,15 @@
 # One image for every process of Waybill: `services` and `gateway` (which is the sandbox, too).
 # docker-compose.yml builds it; both the classic builder and BuildKit can.
 
+# By digest, of every platform's index: a tag may be moved. A new one: `docker buildx imagetools
+# inspect NAME:TAG`, then change both. These variables name others, for tests.
+ARG PYTHON_IMAGE
+ARG RUST_IMAGE
+ARG DEBIAN_IMAGE
+
 # The Datastar client, which is part of the gateway: as in scripts/setup.mjs, from a package on
 # PyPI, with both checksums.
-FROM python:3.13-slim-bookworm AS datastar
+FROM ${PYTHON_IMAGE:-python:3.13-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8} AS datastar
 WORKDIR /datastar
 COPY scripts/datastar-requirements.txt scripts/datastar.sha256 scripts/datastar.LICENSE.txt ./
 RUN python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
@@ -12,7 +18,7 @@ RUN python3 -m pip download --quiet --disable-pip-version-check --no-deps --only
  && mv wheel/stario_create/vendor/datastar.js . \
  && sha256sum --check datastar.sha256
 
-FROM rust:1.95-slim-bookworm AS build
+FROM ${RUST_IMAGE:-rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082} AS build
 WORKDIR /waybill
 ENV CARGO_INCREMENTAL=0 CARGO_NET_RETRY=10
 # `dev` builds faster, for tests.
@@ -49,7 +55,7 @@ RUN cargo build --package waybill-services --package waybill-gateway --locked --
  && if [ "$CARGO_PROFILE" = dev ]; then folder=target/debug; fi \
  && mkdir /out && cp "$folder/services" "$folder/gateway" /out/ && strip /out/*
 
-FROM debian:bookworm-slim
+FROM ${DEBIAN_IMAGE:-debian:bookworm-slim@sha256:96e378d7e6531ac9a15ad505478fcc2e69f371b10f5cdf87857c4b8188404716}
 ARG WAYBILL_COMMIT=
 LABEL org.opencontainers.image.title="Waybill" \
       org.opencontainers.image.licenses="MIT" \
@@ -59,7 +65,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 # A new volume takes the owner of the folder that it is mounted on: that is what these are for.
 RUN groupadd --gid 10001 waybill \
  && useradd --uid 10001 --gid waybill --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin waybill \
- && install --directory --owner waybill --group waybill --mode 0700 /data /secrets /restate-data /restate-keys
+ && install --directory --owner waybill --group waybill --mode 0700 /data /secrets /gateway-secrets /services-secrets /restate-data /restate-keys
 COPY --from=build /out/ /usr/local/bin/
 USER 10001:10001
 CMD ["gateway"]

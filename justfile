@@ -1,4 +1,4 @@
-# Waybill's list of commands. Without `just` on the machine: npx --yes rust-just RECIPE
+# Waybill's list of commands. Without `just` on the machine: npx --yes rust-just@1.57.0 RECIPE
 
 set positional-arguments
 

@@ -2,29 +2,75 @@
 // but do not use (cargo-machete). Both tools are fetched once, at these versions, into the cache.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory, root } from "./binaries.mjs";
 
 const DENY = "0.20.2";
 const MACHETE = "0.9.2";
+/** Where the database of known holes is. */
+const ADVISORIES = "github.com";
 
 process.chdir(root);
 try {
   const deny = cargoDeny();
   must(deny, ["check", "bans", "licenses", "sources"]);
-  const hasAdvisories = spawnSync(deny, ["fetch", "db"], {
-    stdio: "ignore",
-    timeout: 60_000,
-    env: { ...process.env, GIT_TERMINAL_PROMPT: "0" },
-  }).status === 0;
-  if (hasAdvisories) must(deny, ["check", "advisories"]);
-  else console.log("advisories NOT checked: the database of known holes cannot be fetched from here (github.com/RustSec/advisory-db).");
+  await checkAdvisories(deny);
+  checkPins();
   // With metadata it knows that the package waybill-services is the crate `services`.
   must(cargoMachete(), ["--with-metadata"]);
 } catch (error) {
   console.error(`dependencies: ${error.message}`);
   process.exit(1);
+}
+
+/** Known holes. Whoever can reach the database must have it: in CI a check that could not be made fails. */
+async function checkAdvisories(deny) {
+  const fetched = spawnSync(deny, ["fetch", "db"], {
+    stdio: ["ignore", "ignore", "pipe"],
+    encoding: "utf8",
+    timeout: 60_000,
+    env: { ...process.env, GIT_TERMINAL_PROMPT: "0" },
+  });
+  if (fetched.status === 0) {
+    must(deny, ["check", "advisories"]);
+    return;
+  }
+  if (!(await answers(ADVISORIES, 443))) {
+    console.log(`advisories were NOT checked: no network (${ADVISORIES} cannot be reached from here).`);
+    return;
+  }
+  const why = fetched.stderr?.trim().split("\n").at(-1) || "it took too long";
+  const said = `advisories were NOT checked: ${ADVISORIES} answers, but the database of known holes (RustSec/advisory-db) cannot be fetched: ${why}`;
+  if (process.env.CI === "true") throw new Error(said);
+  console.log(said);
+}
+
+/** Whether somebody listens there. */
+function answers(host, port) {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: 10_000 });
+    const say = (answer) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once("connect", () => say(true));
+    socket.once("error", () => say(false));
+    socket.once("timeout", () => say(false));
+  });
+}
+
+/** What is fetched without a lock file has one exact version, the same everywhere; images have a digest. */
+function checkPins() {
+  const just = new Set();
+  for (const file of ["README.md", "justfile", ".ci/run"]) {
+    for (const [, version] of readFileSync(file, "utf8").matchAll(/rust-just(@\d+\.\d+\.\d+)?(?=\s)/g)) just.add(version ?? "any version");
+  }
+  if (just.size !== 1 || just.has("any version")) throw new Error(`rust-just must have one exact version in README.md, justfile and .ci/run, and has ${[...just].join(" and ")}.`);
+  for (const [line] of readFileSync("Dockerfile", "utf8").matchAll(/^FROM .*$/gm)) {
+    if (!/@sha256:[0-9a-f]{64}/.test(line)) throw new Error(`the Dockerfile names an image without its digest: ${line}`);
+  }
 }
 
 function cargoDeny() {

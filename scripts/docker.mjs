@@ -16,7 +16,7 @@ const PULL_WITHIN_MS = 10 * 60_000;
 export function baseImages() {
   const dockerfile = readFileSync(join(root, "Dockerfile"), "utf8");
   const compose = readFileSync(join(root, "docker-compose.yml"), "utf8");
-  const from = (name) => dockerfile.match(new RegExp(`^FROM (${name}:\\S+)`, "m"))[1];
+  const from = (name) => dockerfile.match(new RegExp(`^FROM \\$\\{${name.toUpperCase()}_IMAGE:-(\\S+)\\}`, "m"))[1];
   return {
     debian: from("debian"),
     python: from("python"),
@@ -45,7 +45,10 @@ export async function findDocker() {
   const daemon = await startDaemon();
   if (daemon.missing) return daemon;
   try {
-    const standIns = await makeStandIns(images, daemon.environment);
+    // An imported image has a digest of its own: stand-ins go by tag, and the build is told so.
+    const byTag = Object.fromEntries(Object.entries(images).map(([name, image]) => [name, image.split("@")[0]]));
+    for (const name of ["debian", "python", "rust"]) daemon.environment[`${name.toUpperCase()}_IMAGE`] = byTag[name];
+    const standIns = await makeStandIns(byTag, daemon.environment);
     return { ...daemon, compose: findCompose(), standIns };
   } catch (error) {
     await daemon.stop();

@@ -9,6 +9,7 @@
 //! | [`reply`] | what a write that worked answers |
 //! | [`problem`] | every error a caller can see (RFC 9457) |
 //! | [`session_cookie`] | the cookie that a session travels in |
+//! | [`request_id`] | what one request is called |
 //! | [`nonce`] | what lets a page run its own scripts |
 
 pub mod idempotency;
@@ -18,4 +19,5 @@ pub mod nonce;
 pub mod pagination;
 pub mod problem;
 pub mod reply;
+pub mod request_id;
 pub mod session_cookie;

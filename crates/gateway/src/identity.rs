@@ -6,12 +6,14 @@
 //! | [`caller`] | who is calling, and what they may do |
 //! | [`password`] | argon2 |
 //! | [`secret`] | random secrets, and what is kept of them |
+//! | [`demo_password`] | the ones that everybody knows |
 //! | [`token`] | API tokens |
 //! | [`sessions`] | what a browser holds of its session |
 //! | [`throttle`] | a brake on guessing |
 
 pub mod auth;
 pub mod caller;
+pub mod demo_password;
 pub mod password;
 pub mod secret;
 pub mod sessions;

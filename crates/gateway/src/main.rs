@@ -14,10 +14,10 @@ use gateway::reconcile::Reconcile;
 use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
 use gateway::settings::Settings;
-use gateway::shop::{people, stock};
+use gateway::shop::{people, stock, well_known};
 use gateway::storage::db::Db;
 use process::http::{Limits, Server};
-use process::settings::AFTER_HELP;
+use process::settings::{AFTER_HELP, WrongSetting};
 use process::telemetry::only_events;
 use process::{health, say, stop_signal};
 use tokio::net::TcpListener;
@@ -48,7 +48,7 @@ enum Command {
     Gateway(GatewayCommand),
     /// Be the outside world: a payment provider and a carrier, for demos and tests.
     #[command(next_help_heading = "Settings of the sandbox")]
-    Sandbox(sandbox::settings::Settings),
+    Sandbox(Box<sandbox::settings::Settings>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,7 +56,12 @@ enum GatewayCommand {
     /// Serve pages and API (what happens without a command).
     Serve,
     /// Load the demo's products, zones and users. Doing it again changes nothing.
-    SeedDemo,
+    /// With `AUTH_MODE=demo` only: the users' passwords are well known.
+    SeedDemo {
+        /// Products and zones without users, in any mode.
+        #[arg(long)]
+        catalog_only: bool,
+    },
     /// Empty the read model and fill it again from Restate.
     Rebuild,
     /// Compare what Restate holds with the read model and with the sandbox's
@@ -99,7 +104,7 @@ fn start() -> anyhow::Result<ExitCode> {
     let CommandLine { command, settings } = process::settings::read()?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime could not be started")?;
     match command {
-        Some(Command::Sandbox(settings)) => runtime.block_on(sandbox::run(settings))?,
+        Some(Command::Sandbox(settings)) => runtime.block_on(sandbox::run(*settings))?,
         Some(Command::Gateway(command)) => return runtime.block_on(run(command, settings)),
         None => return runtime.block_on(run(GatewayCommand::Serve, settings)),
     }
@@ -113,7 +118,7 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
             return reconcile(settings, order, repair).await;
         }
         GatewayCommand::Serve => serve(settings).await,
-        GatewayCommand::SeedDemo => seed_demo(&settings).await,
+        GatewayCommand::SeedDemo { catalog_only } => seed_demo(&settings, catalog_only).await,
         GatewayCommand::Rebuild => rebuild(&settings).await,
         GatewayCommand::Health {
             sandbox: true,
@@ -145,9 +150,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let infra = Infra::open(settings).await?;
     let gateway = Gateway::new(Arc::clone(&infra))?;
-    if infra.settings.seed_demo {
-        let seeded = seed::demo(&infra.db).await?;
+    if infra.settings.seeds_demo() {
+        let seeded = seed::demo(&infra.db, seed::What::All).await?;
         tracing::info!("{seeded}");
+    }
+    if !infra.settings.is_demo() {
+        well_known::check(&infra.db).await?;
     }
     infra.live.listen(
         &infra.settings.services_updates_urls,
@@ -188,10 +196,17 @@ async fn close(infra: &Shared) {
     infra.db.close().await;
 }
 
-async fn seed_demo(settings: &Settings) -> anyhow::Result<()> {
+async fn seed_demo(settings: &Settings, catalog_only: bool) -> anyhow::Result<()> {
+    let what = match (catalog_only, settings.is_demo()) {
+        (true, _) => seed::What::Catalog,
+        (false, true) => seed::What::All,
+        (false, false) => {
+            return Err(WrongSetting("seed-demo brings users whose passwords everybody knows, so it needs AUTH_MODE=demo: make people with `gateway user create NAME`, and products with `gateway seed-demo --catalog-only`".to_owned()).into());
+        }
+    };
     settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
-    let seeded = seed::demo(&db).await?;
+    let seeded = seed::demo(&db, what).await?;
     db.close().await;
     say(&seeded.to_string())
 }
@@ -253,6 +268,12 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_secret_of_every_command_has_a_file_and_is_not_shown() {
+        let bad = process::secrets::badly_kept(&CommandLine::command());
+        assert_eq!(bad, Vec::<String>::new());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 use crate::auth;
 use crate::http::nonce::Nonce;
 use crate::http::problem::Problem;
+use crate::http::request_id::{self, RequestId};
 
 /// Takes out of `Accept-Encoding` what forbids an answer as it is. Nobody gains
 /// by a 406: the compression layer says it when the handler has done its work.
@@ -67,11 +68,14 @@ pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// One line per request, without query strings or personal data.
-pub async fn log_access(request: Request, next: Next) -> Response {
+/// One line per request, without query strings or personal data. Line, problem and
+/// answer have the request's id.
+pub async fn log_access(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let id = RequestId::fresh();
+    request.extensions_mut().insert(id.clone());
     let span = tracing::info_span!(
         "request",
         otel.name = format!("{method} {path}"),
@@ -79,16 +83,20 @@ pub async fn log_access(request: Request, next: Next) -> Response {
         http.method = %method,
         http.path = path,
         http.status = tracing::field::Empty,
+        request.id = %id,
     );
-    let response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Some(id) = id.header() {
+        response.headers_mut().insert(request_id::HEADER, id);
+    }
     let status = response.status().as_u16();
     span.record("http.status", status);
     let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Probes come every few seconds and say nothing while all is well.
     if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") {
-        tracing::debug!(http.method = %method, http.path = path, http.status = status, elapsed_ms, "{method} {path} {status}");
+        tracing::debug!(http.method = %method, http.path = path, http.status = status, elapsed_ms, request.id = %id, "{method} {path} {status}");
     } else {
-        tracing::info!(http.method = %method, http.path = path, http.status = status, elapsed_ms, "{method} {path} {status}");
+        tracing::info!(http.method = %method, http.path = path, http.status = status, elapsed_ms, request.id = %id, "{method} {path} {status}");
     }
     response
 }

@@ -4,11 +4,13 @@
 //! What each must look like is in [`process::settings`]; [`Settings::check`] is
 //! for what only makes sense together.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use process::secrets;
 use process::settings::{
     OptionalUrl, SecretFile, WrongSetting, address, base_url, check_writable, duration,
     optional_url, secret, secret_file, sqlite_url,
@@ -32,6 +34,17 @@ pub enum AuthMode {
     Session,
     /// Also the header `X-User-Id`, and personas by one click. For demos.
     Demo,
+}
+
+/// Whether the demo's data is loaded at a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeedDemo {
+    /// Yes.
+    True,
+    /// No.
+    False,
+    /// In demo mode.
+    Auto,
 }
 
 /// Everything that can be set.
@@ -99,6 +112,23 @@ pub struct Settings {
     )]
     pub auth_mode: AuthMode,
 
+    /// Lets demo mode be reached from other machines, where everybody may then act as
+    /// anybody: yes or no.
+    #[arg(
+        long,
+        env,
+        global = true,
+        default_value = "no",
+        value_parser = BoolishValueParser::new(),
+        action = ArgAction::Set
+    )]
+    pub demo_on_network: bool,
+
+    /// In a container: the address of the machine at which `GATEWAY_LISTEN` is
+    /// published. Without it, that is where this gateway is reached.
+    #[arg(long, env, global = true, value_parser = published_address)]
+    pub published_address: Option<PublishedAddress>,
+
     /// Guards what is kept of sessions: at least 32 bytes, kept secret, the same in every
     /// gateway. Another key signs everybody out. Required outside demo mode.
     #[arg(long, env, global = true, hide_env_values = true)]
@@ -127,9 +157,17 @@ pub struct Settings {
     pub payment_webhook_secret_file: Option<SecretFile>,
 
     /// Load the demo's products, zones and users before serving, as `gateway
-    /// seed-demo` does. Only in demo mode: the passwords are well known.
-    #[arg(long, env, global = true, default_value_t = false, action = ArgAction::Set)]
-    pub seed_demo: bool,
+    /// seed-demo` does; `auto` does so in demo mode. Refused outside it: the
+    /// passwords are well known.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "false"
+    )]
+    pub seed_demo: SeedDemo,
 
     /// Folder with `templates` and `static` that are read anew for each page,
     /// for people who work on them. Without it the binary's own are used.
@@ -145,6 +183,15 @@ impl Settings {
     /// Whether this is a demo.
     pub fn is_demo(&self) -> bool {
         self.auth_mode == AuthMode::Demo
+    }
+
+    /// Whether the demo's data is loaded before serving.
+    pub fn seeds_demo(&self) -> bool {
+        match self.seed_demo {
+            SeedDemo::True => true,
+            SeedDemo::False => false,
+            SeedDemo::Auto => self.is_demo(),
+        }
     }
 
     /// The sandbox's address, if there is one.
@@ -184,13 +231,7 @@ impl Settings {
             None if !self.is_demo() => {
                 return Err(WrongSetting("SESSION_KEY is missing: set it to at least 32 random bytes (for example `openssl rand -hex 32`), or set AUTH_MODE=demo to try Waybill without accounts".to_owned()));
             }
-            Some(key) if key.len() < MIN_SESSION_KEY => {
-                return Err(WrongSetting(format!(
-                    "SESSION_KEY has {} bytes: it needs at least {MIN_SESSION_KEY} (for example `openssl rand -hex 32`)",
-                    key.len()
-                )));
-            }
-            _ => {}
+            key => secrets::check("SESSION_KEY", key, MIN_SESSION_KEY)?,
         }
         for (name, time) in [
             ("SESSION_LIFETIME", self.session_lifetime),
@@ -205,6 +246,12 @@ impl Settings {
         if self.payment_webhook_secret().is_none() && !self.is_demo() {
             return Err(WrongSetting("PAYMENT_WEBHOOK_SECRET is missing: set it to the secret that the payment provider signs its callbacks with".to_owned()));
         }
+        secrets::check(
+            "PAYMENT_WEBHOOK_SECRET",
+            self.payment_webhook_secret(),
+            secrets::SHORTEST,
+        )?;
+        secrets::check_sent("INTERNAL_TOKEN", self.internal_token())?;
         if self.internal_token().is_none()
             && let Some(url) = self
                 .services_updates_urls
@@ -215,15 +262,46 @@ impl Settings {
                 "INTERNAL_TOKEN is missing: {url} in SERVICES_UPDATES_URLS is not on loopback, so set the same token here and for the services"
             )));
         }
-        if self.seed_demo && !self.is_demo() {
+        if self.seeds_demo() && !self.is_demo() {
             return Err(WrongSetting("SEED_DEMO is true outside demo mode: its users have well-known passwords, so set SEED_DEMO=false".to_owned()));
         }
-        Ok(())
+        self.check_demo_stays_here()
+    }
+
+    /// In a demo everybody may be anybody, so strangers must not reach it by
+    /// accident.
+    fn check_demo_stays_here(&self) -> Result<(), WrongSetting> {
+        let published = self.published_address.and_then(|address| address.0);
+        let reached_at = published.unwrap_or_else(|| self.gateway_listen.ip());
+        if !self.is_demo() || self.demo_on_network || reached_at.is_loopback() {
+            return Ok(());
+        }
+        let setting = match published {
+            Some(_) => "PUBLISHED_ADDRESS (with Docker: GATEWAY_ADDRESS)",
+            None => "GATEWAY_LISTEN",
+        };
+        Err(WrongSetting(format!(
+            "AUTH_MODE=demo lets everybody act as anybody, and {setting} opens it to other machines at {reached_at}: use 127.0.0.1 there, or AUTH_MODE=session, or DEMO_ON_NETWORK=yes if all who can reach it may do everything"
+        )))
     }
 
     /// Whether the process may keep its data where `DATABASE_URL` says.
     pub fn check_database(&self) -> Result<(), WrongSetting> {
         check_writable("DATABASE_URL", &self.database_url)
+    }
+}
+
+/// Where a container's port is published, which may be set to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedAddress(Option<IpAddr>);
+
+fn published_address(raw: &str) -> Result<PublishedAddress, String> {
+    let address = raw.trim().trim_matches(['[', ']']);
+    match address {
+        "" => Ok(PublishedAddress(None)),
+        "localhost" => Ok(PublishedAddress(Some(IpAddr::from([127, 0, 0, 1])))),
+        address => (address.parse().map(Some).map(PublishedAddress))
+            .map_err(|_| "it must be an IP address, such as 127.0.0.1".to_owned()),
     }
 }
 
@@ -253,6 +331,9 @@ mod tests {
     use process::settings::one_sentence;
 
     use super::*;
+
+    const KEY: &str = "6f2b9d1ec84a07355be1d20f6a9c83e7";
+    const SECRET: &str = "whsec_9d2f7b40c1";
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -286,14 +367,80 @@ mod tests {
 
     #[test]
     fn outside_a_demo_the_secrets_are_required() {
-        let key = "k".repeat(MIN_SESSION_KEY);
         assert!(refused(&[]).starts_with("SESSION_KEY is missing"));
         assert!(refused(&["--session-key", ""]).starts_with("SESSION_KEY is missing"));
         assert!(refused(&["--session-key", "short"]).starts_with("SESSION_KEY has 5 bytes"));
-        assert!(refused(&["--session-key", &key]).starts_with("PAYMENT_WEBHOOK_SECRET is missing"));
-        let complete = ["--session-key", &key, "--payment-webhook-secret", "s"];
+        assert!(refused(&["--session-key", KEY]).starts_with("PAYMENT_WEBHOOK_SECRET is missing"));
+        let complete = ["--session-key", KEY, "--payment-webhook-secret", SECRET];
         assert_eq!(parse(&complete).unwrap().check(), Ok(()));
         assert_eq!(parse(&["--auth-mode", "demo"]).unwrap().check(), Ok(()));
+    }
+
+    #[test]
+    fn every_secret_has_a_file_and_must_be_hard_to_guess_also_in_a_demo() {
+        let command = Line::command();
+        assert_eq!(secrets::badly_kept(&command), Vec::<String>::new());
+        let named = secrets::of(&command);
+        assert_eq!(
+            named,
+            ["INTERNAL_TOKEN", "PAYMENT_WEBHOOK_SECRET", "SESSION_KEY"]
+        );
+        for secret in named {
+            let option = format!("--{}", secret.to_lowercase().replace('_', "-"));
+            for weak in [
+                "x",
+                "k".repeat(64).as_str(),
+                "changeme-changeme-changeme-changeme",
+            ] {
+                let said = refused(&["--auth-mode", "demo", &option, weak]);
+                assert!(said.starts_with(&secret), "{said}");
+                assert!(weak == "x" || !said.contains(weak), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_demo_stays_on_this_machine_unless_it_is_told_not_to() {
+        let demo = |arguments: &[&str]| {
+            let all = [&["--auth-mode", "demo"], arguments].concat();
+            parse(&all)
+                .unwrap()
+                .check()
+                .map_err(|wrong| wrong.to_string())
+        };
+        let open = ["--gateway-listen", "0.0.0.0:8080"];
+        let said = demo(&open).unwrap_err();
+        assert!(
+            said.contains("GATEWAY_LISTEN opens it to other machines at 0.0.0.0"),
+            "{said}"
+        );
+        assert!(said.contains("DEMO_ON_NETWORK=yes"), "{said}");
+        assert!(demo(&["--gateway-listen", "[::]:8080"]).is_err());
+        assert_eq!(demo(&["--gateway-listen", "[::1]:8080"]), Ok(()));
+        assert_eq!(
+            demo(&[&open[..], &["--demo-on-network", "yes"]].concat()),
+            Ok(())
+        );
+        // A container: what counts is where its port is published.
+        for (published, is_here) in [
+            ("127.0.0.1", true),
+            ("[::1]", true),
+            ("0.0.0.0", false),
+            ("192.0.2.7", false),
+            ("", false),
+        ] {
+            let set = [&open[..], &["--published-address", published]].concat();
+            assert_eq!(demo(&set).is_ok(), is_here, "{published}");
+        }
+        let session = [
+            "--session-key",
+            KEY,
+            "--payment-webhook-secret",
+            SECRET,
+            "--gateway-listen",
+            "0.0.0.0:8080",
+        ];
+        assert_eq!(parse(&session).unwrap().check(), Ok(()));
     }
 
     #[test]
@@ -306,7 +453,7 @@ mod tests {
         ];
         let sentence = refused(&remote);
         assert!(sentence.starts_with("INTERNAL_TOKEN is missing: http://services:9081"));
-        let with_token = [&remote[..], &["--internal-token", "t"]].concat();
+        let with_token = [&remote[..], &["--internal-token", KEY]].concat();
         assert_eq!(parse(&with_token).unwrap().check(), Ok(()));
     }
 
@@ -320,29 +467,34 @@ mod tests {
             Some("http://127.0.0.1:8090")
         );
     }
+
     #[test]
     fn a_secret_may_be_in_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
-        std::fs::write(&file, format!("{}\n", "k".repeat(MIN_SESSION_KEY))).unwrap();
+        std::fs::write(&file, format!("{KEY}\n")).unwrap();
         let arguments = [
             "--session-key-file",
             file.to_str().unwrap(),
             "--payment-webhook-secret",
-            "s",
+            SECRET,
         ];
         let settings = parse(&arguments).unwrap();
         assert_eq!(settings.check(), Ok(()));
-        assert_eq!(settings.session_key(), "k".repeat(MIN_SESSION_KEY));
+        assert_eq!(settings.session_key(), KEY);
     }
 
     #[test]
     fn well_known_passwords_stay_in_the_demo() {
-        let key = "k".repeat(MIN_SESSION_KEY);
-        let session = ["--session-key", &key, "--payment-webhook-secret", "s"];
+        let session = ["--session-key", KEY, "--payment-webhook-secret", SECRET];
         let sentence = refused(&[&session[..], &["--seed-demo", "true"]].concat());
         assert!(sentence.starts_with("SEED_DEMO is true"), "{sentence}");
         let demo = parse(&["--auth-mode", "demo", "--seed-demo", "true"]).unwrap();
         assert_eq!(demo.check(), Ok(()));
+        let auto = ["--seed-demo", "auto"];
+        let session = parse(&[&session[..], &auto].concat()).unwrap();
+        assert_eq!((session.check(), session.seeds_demo()), (Ok(()), false));
+        let demo = parse(&[&["--auth-mode", "demo"], &auto[..]].concat()).unwrap();
+        assert!(demo.seeds_demo());
     }
 }

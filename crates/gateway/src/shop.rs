@@ -22,6 +22,7 @@
 //! | [`readiness`] | whether this gateway can serve |
 //! | [`people`] | who people are, and where they are signed in |
 //! | [`sign_in`] | who may come in |
+//! | [`well_known`] | keeps the demo's passwords out of everything else |
 
 pub mod cancel;
 pub mod cart;
@@ -39,3 +40,4 @@ pub mod processes;
 pub mod readiness;
 pub mod sign_in;
 pub mod stock;
+pub mod well_known;

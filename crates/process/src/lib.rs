@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 mod health;
 pub mod http;
 mod memory;
+pub mod private_files;
+pub mod secrets;
 pub mod settings;
 pub mod telemetry;
 mod traces;

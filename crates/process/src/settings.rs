@@ -5,7 +5,7 @@
 //! together ([`WrongSetting`]), and [`exit_code`] says either.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +15,8 @@ use std::time::Duration;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use reqwest::Url;
+
+use crate::private_files;
 
 /// Exit code for a wrong or missing setting, unless `SETTINGS_EXIT_CODE` says
 /// another.
@@ -99,13 +101,29 @@ pub fn one_sentence(error: &clap::Error, command: &clap::Command) -> Option<Stri
         .to_owned();
     // clap names the flag; people set the variable.
     let name = variable_of(command, &flag).unwrap_or(flag);
-    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let value = without_secrets(&text(ContextKind::InvalidValue).unwrap_or_default());
     let reason = match text(ContextKind::ValidValue) {
         Some(valid) => format!("it must be {valid}"),
         None => std::error::Error::source(error)
             .map_or_else(|| "it is not valid".to_owned(), ToString::to_string),
     };
     Some(format!("{name} is '{value}': {reason}"))
+}
+
+/// A value as it may be shown: what is before the `@` or after the `?` of a URL may
+/// be secret.
+fn without_secrets(value: &str) -> String {
+    let value = match value.split_once('?') {
+        Some((address, _)) => format!("{address}?…"),
+        None => value.to_owned(),
+    };
+    match value.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://…@{host}"),
+            None => value,
+        },
+        None => value,
+    }
 }
 
 /// The environment variable that an option is also read from.
@@ -152,7 +170,8 @@ pub fn secret<'a>(value: Option<&'a String>, file: Option<&'a SecretFile>) -> Op
         .or_else(|| file.and_then(|SecretFile(text)| text.as_deref()))
 }
 
-/// Reads the file that holds a secret.
+/// Reads the file that holds a secret. One line break at its end is the editor's;
+/// everything else is the secret's.
 ///
 /// # Errors
 /// When it cannot be read or is empty, in words for whoever has set it.
@@ -162,7 +181,13 @@ pub fn secret_file(raw: &str) -> Result<SecretFile, String> {
     }
     match fs::read_to_string(raw) {
         Ok(text) if text.trim().is_empty() => Err("this file is empty".to_owned()),
-        Ok(text) => Ok(SecretFile(Some(text.trim().to_owned()))),
+        Ok(text) => {
+            let secret = text
+                .strip_suffix("\r\n")
+                .or_else(|| text.strip_suffix('\n'))
+                .unwrap_or(&text);
+            Ok(SecretFile(Some(secret.to_owned())))
+        }
         Err(error) => Err(format!("this file cannot be read ({error})")),
     }
 }
@@ -185,10 +210,14 @@ pub fn http_url(raw: &str) -> Result<Url, String> {
         .trim()
         .parse()
         .map_err(|_| "it must be a URL, such as http://127.0.0.1:8081".to_owned())?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err("it must start with http:// or https://".to_owned()),
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("it must start with http:// or https://".to_owned());
     }
+    // Addresses are logged.
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("it must have no password and nothing after a ?, for it is logged: secrets have settings of their own".to_owned());
+    }
+    Ok(url)
 }
 
 /// The same as it was written, to put paths behind: without a slash at its end.
@@ -230,10 +259,7 @@ pub fn sqlite_url(raw: &str) -> Result<String, String> {
 pub fn check_writable(variable: &str, url: &str) -> Result<(), WrongSetting> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let file = Path::new(path.split('?').next().unwrap_or(path));
-    let folder = file.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(folder)
-        .and_then(|()| OpenOptions::new().append(true).create(true).open(file))
-        .map(drop)
+    private_files::keep_database_private(file)
         .map_err(|error| {
             WrongSetting(format!(
                 "{variable} is '{url}': {} cannot be written ({error}), so give its folder to this user or name another file",
@@ -310,6 +336,16 @@ mod tests {
             sentence(&["--other", "ftp://there"]),
             "SETTINGS_TEST_URL is 'ftp://there': it must start with http:// or https://"
         );
+        for (url, shown) in [
+            ("http://user:pa55@there:1/x", "http://…@there:1/x"),
+            ("http://user@there", "http://…@there"),
+            ("http://there/x?key=pa55", "http://there/x?…"),
+        ] {
+            let said = sentence(&["--other", url]);
+            let start = format!("SETTINGS_TEST_URL is '{shown}': it must have no password");
+            assert!(said.starts_with(&start), "{said}");
+            assert!(!said.contains("pa55"), "{said}");
+        }
         assert_eq!(
             sentence(&["--log-format", "xml"]),
             "LOG_FORMAT is 'xml': it must be text or json"
@@ -353,6 +389,17 @@ mod tests {
         let line = parse(&["--token-file", file]).unwrap();
         let token = secret(line.token.as_ref(), line.token_file.as_ref());
         assert_eq!(token, Some("from-the-file"));
+        for (text, secret) in [
+            ("none", "none"),
+            ("two\n\n", "two\n"),
+            (" spaces \n", " spaces "),
+            ("of Windows\r\n", "of Windows"),
+        ] {
+            fs::write(file, text).unwrap();
+            let line = parse(&["--token-file", file]).unwrap();
+            let token = super::secret(line.token.as_ref(), line.token_file.as_ref());
+            assert_eq!(token, Some(secret), "{text:?}");
+        }
         let line = parse(&["--token-file", file, "--token", "said"]).unwrap();
         let token = secret(line.token.as_ref(), line.token_file.as_ref());
         assert_eq!(token, Some("said"));

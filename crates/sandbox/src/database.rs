@@ -51,10 +51,9 @@ impl Database {
             !url.contains(":memory:") && !url.contains("mode=memory"),
             "the sandbox's ledger must be a file, {url:?} is not: it has to survive a restart"
         );
-        if let Some(folder) = options.get_filename().parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create the folder {}", folder.display()))?;
-        }
+        let file = options.get_filename();
+        process::private_files::keep_database_private(file)
+            .with_context(|| format!("cannot create {}", file.display()))?;
         let mut connection = options
             .connect()
             .await

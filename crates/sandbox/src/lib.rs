@@ -10,6 +10,7 @@
 //! | `pay_page` | the page on which a customer pays or declines |
 //! | [`webhook`] | signed callbacks to the shop, and their outbox |
 //! | `carrier` | booking and cancelling shipments |
+//! | `bearer` | whom both answer, where that was set |
 //! | `ledger` | the journal of effects: the independent witness |
 //! | `faults` | the switches that make all of it misbehave |
 //! | [`settings`] | every setting, from the environment or the command line |
@@ -22,6 +23,7 @@
 //! - What was written survives a restart, waiting callbacks included.
 
 mod answer;
+mod bearer;
 mod carrier;
 mod cuttable_connection;
 mod database;
@@ -54,6 +56,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 /// Is the outside world until the process is told to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let _traces = settings.telemetry.start("waybill-sandbox", only_events)?;
+    settings.check_secrets()?;
     settings.check_database()?;
     let stop = process::stop_signal()?;
     Sandbox::open(settings).await?.serve(stop).await
@@ -73,6 +76,8 @@ struct World {
     webhook: Webhook,
     pay_page: PayPage,
     public_url: String,
+    payment_provider_token: Option<String>,
+    carrier_token: Option<String>,
     /// Told whenever a payment is opened that the fault `auto` pays later.
     auto_scheduled: Notify,
 }
@@ -98,6 +103,8 @@ impl Sandbox {
             )?,
             pay_page: PayPage::new()?,
             public_url,
+            payment_provider_token: settings.payment_provider_token().map(str::to_owned),
+            carrier_token: settings.carrier_token().map(str::to_owned),
             auto_scheduled: Notify::new(),
             database,
         };
@@ -150,9 +157,15 @@ impl Sandbox {
 
 fn router(world: Arc<World>) -> Router {
     Router::new()
-        .merge(payments::router())
+        .merge(bearer::demand(
+            world.payment_provider_token.clone(),
+            payments::router(),
+        ))
         .merge(pay_page::router())
-        .merge(carrier::router())
+        .merge(bearer::demand(
+            world.carrier_token.clone(),
+            carrier::router(),
+        ))
         .merge(ledger::router())
         .merge(faults::router())
         .route("/healthz", get(async || "ok"))

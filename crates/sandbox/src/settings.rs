@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use process::secrets;
 use process::settings::{
     OptionalUrl, SecretFile, WrongSetting, address, base_url, check_writable, optional_url, secret,
     secret_file, sqlite_url,
@@ -43,6 +44,23 @@ pub struct Settings {
     #[arg(long, env, value_parser = secret_file)]
     pub payment_webhook_secret_file: Option<SecretFile>,
 
+    /// When set, the payment provider answers those alone who send it as a bearer
+    /// token.
+    #[arg(long, env, hide_env_values = true)]
+    pub payment_provider_token: Option<String>,
+
+    /// A file that holds `PAYMENT_PROVIDER_TOKEN`.
+    #[arg(long, env, value_parser = secret_file)]
+    pub payment_provider_token_file: Option<SecretFile>,
+
+    /// The same for the carrier.
+    #[arg(long, env, hide_env_values = true)]
+    pub carrier_token: Option<String>,
+
+    /// A file that holds `CARRIER_TOKEN`.
+    #[arg(long, env, value_parser = secret_file)]
+    pub carrier_token_file: Option<SecretFile>,
+
     /// What the process says of itself.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
@@ -68,6 +86,33 @@ impl Settings {
             self.payment_webhook_secret.as_ref(),
             self.payment_webhook_secret_file.as_ref(),
         )
+    }
+
+    /// What the provider's callers must know, if anything.
+    pub(crate) fn payment_provider_token(&self) -> Option<&str> {
+        secret(
+            self.payment_provider_token.as_ref(),
+            self.payment_provider_token_file.as_ref(),
+        )
+    }
+
+    /// What the carrier's callers must know, if anything.
+    pub(crate) fn carrier_token(&self) -> Option<&str> {
+        secret(
+            self.carrier_token.as_ref(),
+            self.carrier_token_file.as_ref(),
+        )
+    }
+
+    /// Whether its secrets are good enough.
+    pub(crate) fn check_secrets(&self) -> Result<(), WrongSetting> {
+        secrets::check(
+            "PAYMENT_WEBHOOK_SECRET",
+            self.webhook_secret(),
+            secrets::SHORTEST,
+        )?;
+        secrets::check_sent("PAYMENT_PROVIDER_TOKEN", self.payment_provider_token())?;
+        secrets::check_sent("CARRIER_TOKEN", self.carrier_token())
     }
 
     /// Whether the ledger may be where `SANDBOX_DATABASE_URL` says.

@@ -68,10 +68,16 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
         })
         .bind(PaymentTransaction)
         .bind(PaymentService {
-            provider: ProviderClient::at(settings.payment_provider_url.clone())?,
+            provider: ProviderClient::at(
+                settings.payment_provider_url.clone(),
+                settings.payment_provider_credential()?,
+            )?,
         })
         .bind(ShippingService {
-            carrier: ProviderClient::at(settings.carrier_url.clone())?,
+            carrier: ProviderClient::at(
+                settings.carrier_url.clone(),
+                settings.carrier_credential()?,
+            )?,
             delivery_time: settings.delivery_time,
         });
     if let Some(key) = settings.restate_identity_key() {

@@ -7,10 +7,14 @@
 //! after that a "no for now" counts as definite, and all the others as an
 //! outage: a durable sleep, then again. A sleeping invocation holds none of
 //! Restate's invoker slots, so an outage of others never stops us.
+//!
+//! What proves who we are ([`Credential`]) is in the request alone: no log line and
+//! no journal entry has it, and no redirect is followed with it.
 
 use std::fmt;
 use std::time::Duration;
 
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use restate_sdk::prelude::*;
 use serde::de::DeserializeOwned;
@@ -42,26 +46,83 @@ const NOT_ABOUT_IT: [StatusCode; 4] = [
     StatusCode::TOO_MANY_REQUESTS,
 ];
 
+/// What proves to a stranger who asks, as a header. Its value is never shown.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    name: HeaderName,
+    value: HeaderValue,
+}
+
+/// How a stranger wants to be told it: a header's name, and what stands before the
+/// secret in its value, as in `Authorization: Bearer` or `X-API-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialHeader {
+    name: HeaderName,
+    scheme: Option<String>,
+}
+
+impl CredentialHeader {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When it is none, in words for whoever has set it.
+    pub fn parse(raw: &str) -> Result<Self, String> {
+        let (name, scheme) = raw.split_once(':').unwrap_or((raw, ""));
+        let scheme = scheme.trim();
+        let is_word = scheme.bytes().all(|byte| byte.is_ascii_graphic());
+        match name.trim().parse() {
+            Ok(name) if is_word => Ok(Self {
+                name,
+                scheme: (!scheme.is_empty()).then(|| scheme.to_owned()),
+            }),
+            _ => Err(
+                "it must be a header and what stands before the secret, such as Authorization: Bearer or X-API-Key"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// The header with `secret` in it; `None` when it cannot stand in a header.
+    pub fn with(&self, secret: &str) -> Option<Credential> {
+        let text = match &self.scheme {
+            Some(scheme) => format!("{scheme} {secret}"),
+            None => secret.to_owned(),
+        };
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some(Credential {
+            name: self.name.clone(),
+            value,
+        })
+    }
+}
+
 /// Two providers, one way to ask them.
 #[derive(Debug, Clone)]
 pub struct ProviderClient {
     http: reqwest::Client,
     base: Url,
+    credential: Option<Credential>,
 }
 
 impl ProviderClient {
-    /// A stranger at `base`, e.g. `http://127.0.0.1:8090/payments`.
+    /// A stranger at `base`, e.g. `http://127.0.0.1:8090/payments`, who may want to
+    /// know who asks.
     ///
     /// # Errors
     /// When the HTTP client cannot be built.
-    pub fn at(base: Url) -> reqwest::Result<Self> {
+    pub fn at(base: Url, credential: Option<Credential>) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
             .timeout(TRY_TIMEOUT)
             .connect_timeout(TRY_TIMEOUT)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { http, base })
+        Ok(Self {
+            http,
+            base,
+            credential,
+        })
     }
 
     /// A request to `path` below the base, each part escaped.
@@ -70,9 +131,14 @@ impl ProviderClient {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        self.http
+        let request = self
+            .http
             .request(method, url)
-            .header("idempotency-key", key)
+            .header("idempotency-key", key);
+        match &self.credential {
+            Some(Credential { name, value }) => request.header(name, value),
+            None => request,
+        }
     }
 }
 
@@ -342,6 +408,33 @@ mod tests {
         let tried = one_try(reqwest::Client::new().post(url)).await;
         server.abort();
         tried
+    }
+
+    #[test]
+    fn a_credential_is_sent_as_the_stranger_wants_it_and_never_shown() {
+        let base: Url = "https://provider.example/v1".parse().unwrap();
+        let sent = |header: &str, name: &str| {
+            let credential = CredentialHeader::parse(header).unwrap().with("sk_9f2b");
+            let client = ProviderClient::at(base.clone(), credential).unwrap();
+            assert!(!format!("{client:?}").contains("sk_9f2b"));
+            let request = client.request(Method::POST, &["payments"], "key-1");
+            assert!(!format!("{request:?}").contains("sk_9f2b"));
+            let request = request.build().unwrap();
+            request.headers()[name].to_str().unwrap().to_owned()
+        };
+        // Stripe takes both of the first, Adyen the third.
+        assert_eq!(
+            sent("Authorization: Bearer", "authorization"),
+            "Bearer sk_9f2b"
+        );
+        assert_eq!(
+            sent("Authorization: Basic", "authorization"),
+            "Basic sk_9f2b"
+        );
+        assert_eq!(sent("X-API-Key", "x-api-key"), "sk_9f2b");
+        for wrong in ["", ": Bearer", "two words", "X-Key: a b"] {
+            assert!(CredentialHeader::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,8 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, Keypair
 const PRIVATE_KEY: &str = "request-identity.pem";
 const PUBLIC_KEY: &str = "request-identity.pub";
 const INTERNAL_TOKEN: &str = "internal-token";
+const SESSION_KEY: &str = "session-key";
+const WEBHOOK_SECRET: &str = "payment-webhook-secret";
 
 /// Where it goes.
 #[derive(Debug, Clone, Args)]
@@ -33,6 +35,11 @@ pub struct Folders {
     /// `internal-token`.
     #[arg(long)]
     pub shared: PathBuf,
+    /// Gets what the gateway alone may know: `session-key`, and
+    /// `payment-webhook-secret` for a payment provider of one's own, such as the
+    /// sandbox.
+    #[arg(long)]
+    pub gateway_secrets: Option<PathBuf>,
 }
 
 /// Makes what is missing, and answers what there is now. An error is the one
@@ -42,19 +49,28 @@ pub struct Folders {
 /// When a folder cannot be written, or holds something else than it should.
 pub fn prepare(folders: &Folders) -> anyhow::Result<String> {
     for folder in [
-        &folders.restate_data,
-        &folders.restate_keys,
-        &folders.shared,
-    ] {
+        Some(&folders.restate_data),
+        Some(&folders.restate_keys),
+        Some(&folders.shared),
+        folders.gateway_secrets.as_ref(),
+    ]
+    .into_iter()
+    .flatten()
+    {
         check_writable(folder)?;
     }
     let key = identity(&folders.restate_keys.join(PRIVATE_KEY))?;
     let public = public_key(&key);
     // Written each time: a folder from elsewhere must not hold another's.
     write(&folders.shared.join(PUBLIC_KEY), &public)?;
-    let token = folders.shared.join(INTERNAL_TOKEN);
-    if !token.exists() {
-        write(&token, &bs58::encode(random()).into_string())?;
+    let secrets = folders.gateway_secrets.iter().flat_map(|folder| {
+        let secrets = [SESSION_KEY, WEBHOOK_SECRET];
+        secrets.map(|secret| folder.join(secret))
+    });
+    for secret in std::iter::once(folders.shared.join(INTERNAL_TOKEN)).chain(secrets) {
+        if !secret.exists() {
+            write(&secret, &bs58::encode(random()).into_string())?;
+        }
     }
     Ok(format!("Restate signs its requests as {public}"))
 }
@@ -149,6 +165,7 @@ mod tests {
             restate_data: folder("data"),
             restate_keys: folder("keys"),
             shared: folder("shared"),
+            gateway_secrets: Some(folder("gateway")),
         }
     }
 
@@ -156,11 +173,14 @@ mod tests {
     fn what_is_made_once_stays() {
         let root = tempfile::tempdir().unwrap();
         let folders = folders(root.path());
+        let gateway = root.path().join("gateway");
         let read = || {
             [
                 folders.restate_keys.join(PRIVATE_KEY),
                 folders.shared.join(PUBLIC_KEY),
                 folders.shared.join(INTERNAL_TOKEN),
+                gateway.join(SESSION_KEY),
+                gateway.join(WEBHOOK_SECRET),
             ]
             .map(|file| fs::read_to_string(file).unwrap())
         };
@@ -168,7 +188,10 @@ mod tests {
         let first = read();
         assert!(said.ends_with(&first[1]), "{said}");
         assert!(first[0].starts_with("-----BEGIN PRIVATE KEY-----\n"));
-        assert!(first[2].len() >= 40);
+        for secret in &first[2..] {
+            process::secrets::check("it", Some(secret), 32).unwrap();
+        }
+        assert_ne!(first[3], first[4]);
         assert_eq!(prepare(&folders).unwrap(), said);
         assert_eq!(read(), first);
         // The SDK takes it.

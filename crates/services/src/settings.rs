@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use process::secrets;
 use process::settings::{
     AFTER_HELP, SecretFile, WrongSetting, address, duration, http_url, secret, secret_file,
 };
 use process::telemetry::TelemetrySettings;
 use reqwest::Url;
 
+use crate::outside::{Credential, CredentialHeader};
 use crate::prepare::Folders;
 
 /// The services of Waybill: a Restate endpoint without a database.
@@ -65,9 +67,34 @@ pub struct Settings {
     #[arg(long, env = "PAYMENT_PROVIDER_URL", default_value = "http://127.0.0.1:8090/payments", value_parser = http_url)]
     pub payment_provider_url: Url,
 
+    /// What the payment provider knows us by. Without it nothing is sent.
+    #[arg(long, env = "PAYMENT_PROVIDER_TOKEN", hide_env_values = true)]
+    pub payment_provider_token: Option<String>,
+
+    /// A file that holds `PAYMENT_PROVIDER_TOKEN`.
+    #[arg(long, env = "PAYMENT_PROVIDER_TOKEN_FILE", value_parser = secret_file)]
+    pub payment_provider_token_file: Option<SecretFile>,
+
+    /// The header that it is sent in, and what stands before it there: e.g.
+    /// `Authorization: Basic` or `X-API-Key`.
+    #[arg(long, env = "PAYMENT_PROVIDER_HEADER", default_value = "Authorization: Bearer", value_parser = CredentialHeader::parse)]
+    pub payment_provider_header: CredentialHeader,
+
     /// The carrier's API.
     #[arg(long, env = "CARRIER_URL", default_value = "http://127.0.0.1:8090/carrier", value_parser = http_url)]
     pub carrier_url: Url,
+
+    /// What the carrier knows us by. Without it nothing is sent.
+    #[arg(long, env = "CARRIER_TOKEN", hide_env_values = true)]
+    pub carrier_token: Option<String>,
+
+    /// A file that holds `CARRIER_TOKEN`.
+    #[arg(long, env = "CARRIER_TOKEN_FILE", value_parser = secret_file)]
+    pub carrier_token_file: Option<SecretFile>,
+
+    /// The header that it is sent in, and what stands before it there.
+    #[arg(long, env = "CARRIER_HEADER", default_value = "Authorization: Bearer", value_parser = CredentialHeader::parse)]
+    pub carrier_header: CredentialHeader,
 
     /// How long a customer may take to pay.
     #[arg(long, env = "PAYMENT_WINDOW", default_value = "15m", value_parser = duration)]
@@ -132,8 +159,47 @@ impl Settings {
         )
     }
 
+    fn payment_provider_token(&self) -> Option<&str> {
+        secret(
+            self.payment_provider_token.as_ref(),
+            self.payment_provider_token_file.as_ref(),
+        )
+    }
+
+    fn carrier_token(&self) -> Option<&str> {
+        secret(
+            self.carrier_token.as_ref(),
+            self.carrier_token_file.as_ref(),
+        )
+    }
+
+    /// What proves to the payment provider who asks, if it wants to know.
+    pub fn payment_provider_credential(&self) -> Result<Option<Credential>, WrongSetting> {
+        credential(
+            "PAYMENT_PROVIDER_TOKEN",
+            &self.payment_provider_header,
+            self.payment_provider_token(),
+        )
+    }
+
+    /// The same for the carrier.
+    pub fn carrier_credential(&self) -> Result<Option<Credential>, WrongSetting> {
+        credential("CARRIER_TOKEN", &self.carrier_header, self.carrier_token())
+    }
+
     /// What serving needs beyond what clap has checked.
     pub fn check(&self) -> Result<(), WrongSetting> {
+        secrets::check_sent("INTERNAL_TOKEN", self.internal_token())?;
+        // A public key, which others may know.
+        let identity = self.restate_identity_key();
+        if identity.is_some_and(|key| !key.starts_with("publickeyv1_")) {
+            return Err(WrongSetting(
+                "RESTATE_IDENTITY_KEY is no public key of Restate: it begins with publickeyv1_, and Restate says it at its start"
+                    .to_owned(),
+            ));
+        }
+        self.payment_provider_credential()?;
+        self.carrier_credential()?;
         if self.internal_token().is_none() && !self.ops_listen.ip().is_loopback() {
             return Err(WrongSetting(format!(
                 "INTERNAL_TOKEN must be set because SERVICES_OPS_LISTEN={} is reachable from other machines",
@@ -161,6 +227,15 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn credential(
+    variable: &str,
+    header: &CredentialHeader,
+    token: Option<&str>,
+) -> Result<Option<Credential>, WrongSetting> {
+    secrets::check_sent(variable, token)?;
+    Ok(token.and_then(|token| header.with(token)))
 }
 
 #[cfg(test)]
@@ -207,6 +282,21 @@ mod tests {
     }
 
     #[test]
+    fn every_secret_has_a_file_and_must_be_hard_to_guess() {
+        let command = CommandLine::command();
+        assert_eq!(secrets::badly_kept(&command), Vec::<String>::new());
+        let named = secrets::of(&command);
+        assert!(named.len() >= 4, "{named:?}");
+        for secret in named {
+            let option = format!("--{}", secret.to_lowercase().replace('_', "-"));
+            for weak in ["x", "changeme-changeme-changeme"] {
+                let said = parse(&[&option, weak]).unwrap_err();
+                assert!(said.starts_with(&secret), "{said}");
+            }
+        }
+    }
+
+    #[test]
     fn the_defaults_are_fine() {
         let settings = parse(&[]).unwrap();
         assert_eq!(settings.delivery_time, Duration::from_secs(5));
@@ -216,7 +306,7 @@ mod tests {
     fn off_loopback_the_update_stream_needs_its_token() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
-        std::fs::write(&file, "from-the-file\n").unwrap();
+        std::fs::write(&file, "from-the-file-2f9c\n").unwrap();
         let file = file.to_str().unwrap();
         let settings = parse(&[
             "--ops-listen",
@@ -224,6 +314,9 @@ mod tests {
             "--internal-token-file",
             file,
         ]);
-        assert_eq!(settings.unwrap().internal_token(), Some("from-the-file"));
+        assert_eq!(
+            settings.unwrap().internal_token(),
+            Some("from-the-file-2f9c")
+        );
     }
 }

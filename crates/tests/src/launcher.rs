@@ -269,9 +269,16 @@ impl Launcher {
         self.programs[&Component::Gateway].command()
     }
 
-    /// Puts the demo's products and people into a gateway's file.
+    /// Puts the demo's products and people into a gateway's file. Without a demo the
+    /// products alone: the people's passwords are well known.
     fn seed(&self, gateway: Component) -> Result<String, NotReady> {
-        let seeded = self.run_gateway_of(gateway, &["seed-demo"]);
+        let variables = self.plan.variables(gateway);
+        let mode = variables.iter().rfind(|(name, _)| name == "AUTH_MODE");
+        let arguments: &[&str] = match mode {
+            Some((_, mode)) if mode == "session" => &["seed-demo", "--catalog-only"],
+            _ => &["seed-demo"],
+        };
+        let seeded = self.run_gateway_of(gateway, arguments);
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if seeded.status.success() {
             return Ok(said(&seeded.stdout));

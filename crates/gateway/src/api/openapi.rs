@@ -24,6 +24,8 @@ struct Problem {
     /// The field that was wrong, if it was one.
     #[schema(nullable = false)]
     field: Option<String>,
+    /// What the log calls this request; `X-Request-Id` says it, too.
+    request_id: String,
 }
 
 /// The finished document.
@@ -267,7 +269,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_problem_is_what_it_is_said_to_be() {
-        let problem = crate::http::problem::Problem::invalid("zone", "zone is missing");
+        // The id comes with the answer, where the request is known.
+        let problem = crate::http::problem::Problem::invalid("zone", "zone is missing")
+            .with("request_id", "0123456789abcdef");
         let body = problem.into_response().into_body().collect().await.unwrap();
         let body: Map<String, Value> = serde_json::from_slice(&body.to_bytes()).unwrap();
         let said: BTreeSet<_> = body.keys().cloned().collect();

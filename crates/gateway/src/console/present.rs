@@ -34,6 +34,7 @@ pub async fn present(
 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log(&problem, &method, &context);
+        let problem = problem.with("request_id", context.request_id.as_str());
         return match context.wants {
             ResponseFormat::Datastar => {
                 patches(console.views.problem_patches(&problem, &context), &response)
@@ -47,7 +48,7 @@ pub async fn present(
                 let page = Html(console.views.problem_page(&problem, &context));
                 carry_over(&response, (problem.status, page).into_response())
             }
-            ResponseFormat::Json | ResponseFormat::Markdown => response,
+            ResponseFormat::Json | ResponseFormat::Markdown => said_again(response, &problem),
         };
     }
     if let Some(said) = response.extensions_mut().remove::<UserMessage>() {
@@ -85,13 +86,24 @@ fn refused(status: StatusCode) -> Problem {
     )
 }
 
+/// The same answer, with what the problem says by now.
+fn said_again(response: Response, problem: &Problem) -> Response {
+    let Ok(body) = serde_json::to_vec(problem) else {
+        return response;
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, body.into())
+}
+
 /// What passes by itself (somebody is away, too many ask) is a warning.
 fn log(problem: &Problem, method: &Method, context: &RequestContext) {
     macro_rules! say {
         ($level:ident) => {
             tracing::$level!(
                 http.method = %method,
-                http.path = context.path,
+                http.path = context.path_alone(),
+                request.id = context.request_id.as_str(),
                 problem.kind = problem.kind(),
                 cause = problem.cause(),
                 "{}",

@@ -48,6 +48,8 @@ pub struct ProblemPage {
     pub detail: String,
     /// Where to go from here.
     pub back: String,
+    /// What the request is called, for whoever looks into the log.
+    pub request_id: String,
 }
 
 /// `/login`
@@ -140,6 +142,7 @@ impl Views {
                 } else {
                     context.back.clone()
                 },
+                request_id: context.request_id.to_string(),
             })
         };
         rendered.unwrap_or_else(|error| {
@@ -223,6 +226,7 @@ mod tests {
                     title: "Not found".into(),
                     detail: "There is nothing".into(),
                     back: "/".into(),
+                    request_id: "0123456789abcdef".into(),
                 })
                 .into()
         }

@@ -285,6 +285,7 @@ mod tests {
     /// The same, where another context has somebody's words in a field of that name.
     const OURS_IN: &[(&str, &str)] = &[
         ("title.html", "status"),
+        ("problem.html", "request_id"),
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),

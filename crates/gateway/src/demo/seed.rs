@@ -3,10 +3,9 @@
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 
-use crate::identity::password;
+use crate::identity::demo_password;
 use crate::storage::catalog::{self, NewProduct};
 use crate::storage::db::Db;
 use crate::storage::users::{self, NewUser};
@@ -20,6 +19,8 @@ pub struct Seeded {
     pub zones: u64,
     /// Users added.
     pub users: u64,
+    /// Whether users were to be added at all.
+    pub has_users: bool,
 }
 
 impl fmt::Display for Seeded {
@@ -28,12 +29,18 @@ impl fmt::Display for Seeded {
             products,
             zones,
             users,
+            ..
         } = self;
         write!(
             f,
-            "Demo data is loaded: {products} products, {zones} zones and {users} users are new. \
-             Sign in as alice, bob or admin; the password is the name followed by -demo."
-        )
+            "Demo data is loaded: {products} products, {zones} zones and {users} users are new."
+        )?;
+        if self.has_users {
+            f.write_str(
+                " Sign in as alice, bob or admin; the password is the name followed by -demo.",
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -103,13 +110,27 @@ const USERS: &[User] = &[
     ("admin", "admin@example.com", "admin", "Waybill Inc.\n1 Depot Road\nPortland, OR 97201\nUSA", "Local"),
 ];
 
+/// What is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Products, zones, and users whose passwords everybody knows.
+    All,
+    /// Products and zones.
+    Catalog,
+}
+
 /// Adds what is missing of the demo's data, all of it or nothing.
-pub async fn demo(db: &Db) -> anyhow::Result<Seeded> {
+pub async fn demo(db: &Db, what: What) -> anyhow::Result<Seeded> {
+    let has_users = what == What::All;
     let mut transaction = db.begin().await?;
     let seeded = Seeded {
         products: add_products(&mut transaction).await?,
         zones: add_zones(&mut transaction).await?,
-        users: add_users(&mut transaction).await?,
+        users: match what {
+            What::All => add_users(&mut transaction).await?,
+            What::Catalog => 0,
+        },
+        has_users,
     };
     transaction.commit().await?;
     Ok(seeded)
@@ -149,18 +170,11 @@ async fn add_users(db: &mut SqliteConnection) -> anyhow::Result<u64> {
             role,
             address,
             default_zone,
-            password_hash: &demo_password_hash(username)?,
+            password_hash: &demo_password::hash_of(username)?,
         };
         added += u64::from(users::add(db, &user).await?);
     }
     Ok(added)
-}
-
-/// Salted with the name, so that a catalog that is loaded again does not sign
-/// everybody out: sessions are bound to the password's hash.
-fn demo_password_hash(name: &str) -> anyhow::Result<String> {
-    let salt = Sha256::digest(format!("waybill demo {name}"));
-    password::hash(&format!("{name}-demo"), Some(&salt[..16]))
 }
 
 #[cfg(test)]
@@ -171,20 +185,21 @@ mod tests {
     #[tokio::test]
     async fn seeding_twice_adds_nothing_and_changes_nothing() {
         let (_folder, db) = db::temporary().await;
-        let first = demo(&db).await.unwrap();
+        let first = demo(&db, What::All).await.unwrap();
         assert_eq!(
             first,
             Seeded {
                 products: 28,
                 zones: 4,
-                users: 3
+                users: 3,
+                has_users: true
             }
         );
         sqlx::query("UPDATE products SET price_cents = 1 WHERE sku = 'P001'")
             .execute(&db.write)
             .await
             .unwrap();
-        let again = demo(&db).await.unwrap();
+        let again = demo(&db, What::All).await.unwrap();
         assert_eq!((again.products, again.zones, again.users), (0, 0, 0));
         let price: i64 = sqlx::query_scalar("SELECT price_cents FROM products WHERE sku = 'P001'")
             .fetch_one(&db.read)
@@ -204,13 +219,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_demo_passwords_open_and_stay_the_same() {
-        let hash = demo_password_hash("alice").unwrap();
-        assert_eq!(hash, demo_password_hash("alice").unwrap());
-        assert!(
-            password::verify("alice-demo".into(), Some(hash))
-                .await
-                .unwrap()
+    async fn a_catalog_brings_no_users() {
+        let (_folder, db) = db::temporary().await;
+        let catalog = demo(&db, What::Catalog).await.unwrap();
+        assert_eq!((catalog.products, catalog.users), (28, 0));
+        assert!(!catalog.to_string().contains("-demo"), "{catalog}");
+        let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
+            .fetch_one(&db.read)
+            .await
+            .unwrap();
+        assert_eq!(users, 0);
+    }
+
+    #[test]
+    fn every_user_of_the_demo_has_a_password_that_is_known_as_such() {
+        assert_eq!(
+            USERS.iter().map(|user| user.0).collect::<Vec<_>>(),
+            demo_password::USERS
         );
     }
 
@@ -224,7 +249,7 @@ mod tests {
         .execute(&db.write)
         .await
         .unwrap();
-        demo(&db).await.unwrap();
+        demo(&db, What::All).await.unwrap();
         let stock: i64 = sqlx::query_scalar("SELECT stock_qty FROM products WHERE sku = 'P001'")
             .fetch_one(&db.read)
             .await

@@ -10,6 +10,7 @@ use headers_accept::Accept;
 use mediatype::{MediaType, names};
 
 use super::nonce::Nonce;
+use super::request_id::RequestId;
 
 /// What the asker can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct RequestContext {
     pub path: String,
     /// Where a form came from, on this site; `/` when that is unknown.
     pub back: String,
+    /// What the request is called.
+    pub request_id: RequestId,
 }
 
 impl RequestContext {
@@ -53,7 +56,19 @@ impl RequestContext {
                 .path_and_query()
                 .map_or_else(|| "/".to_owned(), ToString::to_string),
             back: back(headers),
+            request_id: request
+                .extensions()
+                .get::<RequestId>()
+                .cloned()
+                .unwrap_or_default(),
         }
+    }
+}
+
+impl RequestContext {
+    /// The path without its query, which may hold what nobody else should read.
+    pub fn path_alone(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
     }
 }
 

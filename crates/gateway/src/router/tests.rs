@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::demo::seed;
 use crate::http::input::MAX_BODY;
+use crate::identity::password;
 use crate::infra::Infra;
 use crate::settings::Settings;
 use crate::shop::people;
@@ -72,6 +73,12 @@ impl Subject {
         Self::with(&["--auth-mode", "demo"]).await
     }
 
+    /// The same people, who have to prove who they are.
+    async fn with_sessions() -> Self {
+        let key = "6f2b9d1ec84a07355be1d20f6a9c83e7";
+        Self::with(&["--session-key", key, "--payment-webhook-secret", "s"]).await
+    }
+
     async fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = format!("sqlite://{}/waybill.db", folder.path().display());
@@ -88,7 +95,7 @@ impl Subject {
         arguments.extend(more);
         let settings = Line::try_parse_from(arguments).unwrap().settings;
         let infra = Infra::open(settings).await.unwrap();
-        seed::demo(&infra.db).await.unwrap();
+        seed::demo(&infra.db, seed::What::All).await.unwrap();
         Self {
             router: router(super::Gateway::new(Arc::clone(&infra)).unwrap()),
             infra,
@@ -352,8 +359,7 @@ async fn other_sites_cannot_write() {
 
 #[tokio::test]
 async fn outside_a_demo_a_name_proves_nothing() {
-    let key = "k".repeat(32);
-    let gateway = Subject::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    let gateway = Subject::with_sessions().await;
     assert_eq!(
         gateway.get("/api/orders", &[ALICE]).await.kind(401),
         "unauthenticated"
@@ -362,7 +368,17 @@ async fn outside_a_demo_a_name_proves_nothing() {
         .post("/login", &[], &json!({ "persona": "alice" }))
         .await;
     assert_eq!(persona.kind(403), "forbidden");
-    let proof = json!({ "username": "alice", "password": "alice-demo" });
+    // Everybody knows it, so it proves nothing either.
+    let known = json!({ "username": "alice", "password": "alice-demo" });
+    let login = gateway.post("/login", &[], &known).await;
+    assert_eq!(login.kind(401), "wrong_credentials");
+    let hash = password::hash("her own words", None).unwrap();
+    sqlx::query("UPDATE users SET password_hash = ? WHERE username = 'alice'")
+        .bind(hash)
+        .execute(&gateway.infra.db.write)
+        .await
+        .unwrap();
+    let proof = json!({ "username": "alice", "password": "her own words" });
     let login = gateway.post("/login", &[], &proof).await;
     assert_eq!(login.json(), json!({ "user": "alice", "role": "customer" }));
     let unsigned = gateway.post("/api/payment/callback", &[], &json!({})).await;
@@ -371,8 +387,7 @@ async fn outside_a_demo_a_name_proves_nothing() {
 
 #[tokio::test]
 async fn guessing_is_slowed_down() {
-    let key = "k".repeat(32);
-    let gateway = Subject::with(&["--session-key", &key, "--payment-webhook-secret", "s"]).await;
+    let gateway = Subject::with_sessions().await;
     let guess = json!({ "username": "alice", "password": "guess" });
     for _ in 0..5 {
         let answer = gateway.post("/login", &[], &guess).await;
@@ -538,7 +553,7 @@ async fn who_may_call_is_what_is_described() {
         "--auth-mode",
         "session",
         "--session-key",
-        "0123456789abcdef0123456789abcdef",
+        "6f2b9d1ec84a07355be1d20f6a9c83e7",
         "--payment-webhook-secret",
         "secret",
     ])
@@ -821,4 +836,121 @@ async fn a_body_that_does_not_come_is_answered_with_408_everywhere() {
     assert!(slow > 8, "{slow}");
     stop.cancel();
     serving.await.unwrap();
+}
+
+/// What is logged while it is there.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// The lines since the last time that it was asked.
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+/// Every route, asked by nobody and by a customer, with nothing and with nonsense, in
+/// every form: whatever goes wrong has an id, which its lines in the log have, too.
+/// And no line has what stands behind a `?`.
+#[tokio::test]
+async fn every_error_has_an_id_that_the_log_has_and_no_line_has_a_query() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let gateway = Subject::demo().await;
+    let api = gateway.get("/openapi.json", &[]).await.json();
+    let mut asked = vec![
+        ("GET".to_owned(), "/api/nothing".to_owned()),
+        ("PATCH".to_owned(), "/api/products".to_owned()),
+        ("GET".to_owned(), "/api/orders/%ff".to_owned()),
+        ("GET".to_owned(), "/orders/alice.1".to_owned()),
+    ];
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        if path.starts_with("/stream/") {
+            continue;
+        }
+        let path = path
+            .replace("{id}", "alice.1")
+            .replace("{sku}", "P001")
+            .replace("{number}", "1");
+        let methods = methods.as_object().unwrap().keys();
+        asked.extend(methods.map(|method| (method.to_uppercase(), path.clone())));
+    }
+    let forms = [
+        ("accept", "application/json"),
+        HTML,
+        DATASTAR,
+        ("accept", "text/markdown"),
+    ];
+    let (mut seen, mut ids) = (
+        std::collections::BTreeMap::new(),
+        std::collections::BTreeSet::new(),
+    );
+    for (method, path) in &asked {
+        for form in forms {
+            for who in [&[form][..], &[form, ALICE]] {
+                for body in ["", "{"] {
+                    lines.take();
+                    let uri = format!("{path}?secret=pa55word");
+                    let mut headers = who.to_vec();
+                    // Not believed, or two requests could have the same.
+                    headers.push(("x-request-id", "mine"));
+                    headers.push(("content-type", "application/json"));
+                    let request = ask(method, &uri, &headers).body(Body::from(body)).unwrap();
+                    let answer = gateway.send(request).await;
+                    let said = lines.take();
+                    let what = format!("{method} {path} {form:?} {said}");
+                    assert!(!said.contains("pa55word"), "{what}");
+                    let id = answer.header("x-request-id").to_owned();
+                    assert!(id.len() == 16 && ids.insert(id.clone()), "{what}: {id}");
+                    let problem = answer.header("content-type") == "application/problem+json";
+                    if problem {
+                        assert_eq!(answer.json()["request_id"], id.as_str(), "{what}");
+                    }
+                    let status = answer.status.as_u16();
+                    if status < 400 {
+                        continue;
+                    }
+                    *seen.entry(status).or_insert(0) += 1;
+                    let is_page = answer.header("content-type").starts_with("text/html");
+                    assert!(
+                        problem || is_page || path == "/readyz",
+                        "{what}: {}",
+                        answer.text
+                    );
+                    if is_page && !path.starts_with("/login") {
+                        assert!(answer.text.contains(&id), "{what}: {}", answer.text);
+                    }
+                    let is_probe = ["/healthz", "/readyz", "/metrics"].contains(&path.as_str());
+                    assert!(is_probe || said.contains(&id), "{what}");
+                    // A demo's scenario may ask meanwhile.
+                    let own = format!(" http.path=\"{path}\" request.id=");
+                    for line in said.lines().filter(|line| line.contains("problem.kind")) {
+                        assert!(!line.contains(&own) || line.contains(&id), "{what}");
+                    }
+                }
+            }
+        }
+    }
+    for status in [400, 401, 403, 404, 405, 503] {
+        assert!(
+            seen.contains_key(&status),
+            "no answer was {status}: {seen:?}"
+        );
+    }
 }

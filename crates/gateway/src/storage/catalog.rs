@@ -291,7 +291,7 @@ mod tests {
 
     async fn shop() -> (tempfile::TempDir, Db) {
         let (folder, db) = db::temporary().await;
-        seed::demo(&db).await.unwrap();
+        seed::demo(&db, seed::What::All).await.unwrap();
         (folder, db)
     }
 

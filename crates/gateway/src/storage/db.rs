@@ -4,11 +4,12 @@
 //! queue here in order and never meet "database is locked"; in WAL mode readers
 //! do not wait for them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use process::private_files::keep_database_private;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
@@ -49,7 +50,7 @@ impl Db {
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .foreign_keys(true);
         let file = options.get_filename().to_owned();
-        create_folder_of(&file)?;
+        make_private(&file)?;
 
         let write = SqlitePoolOptions::new()
             .max_connections(1)
@@ -132,18 +133,11 @@ impl Db {
     }
 }
 
-fn create_folder_of(file: &Path) -> anyhow::Result<()> {
-    let Some(folder) = file
-        .parent()
-        .filter(|folder| *folder != Path::new(""))
-        .map(PathBuf::from)
-    else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(&folder).map_err(|error| {
+fn make_private(file: &Path) -> anyhow::Result<()> {
+    keep_database_private(file).map_err(|error| {
         anyhow!(
-            "DATABASE_URL: the folder {} cannot be created ({error}), so make it writable for this user or name another file",
-            folder.display()
+            "DATABASE_URL: {} cannot be made ({error}), so make its folder writable for this user or name another file",
+            file.display()
         )
     })
 }
@@ -274,7 +268,7 @@ mod tests {
         std::fs::write(&blocker, "").unwrap();
         let url = format!("sqlite://{}/sub/waybill.db", blocker.display());
         let error = Db::open(&url).await.unwrap_err().to_string();
-        assert!(error.starts_with("DATABASE_URL: the folder"), "{error}");
+        assert!(error.starts_with("DATABASE_URL: "), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 }

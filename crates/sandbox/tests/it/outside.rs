@@ -253,6 +253,10 @@ async fn serve(
         payment_callback_url: shop.url.clone(),
         payment_webhook_secret: secret.map(str::to_owned),
         payment_webhook_secret_file: None,
+        payment_provider_token: None,
+        payment_provider_token_file: None,
+        carrier_token: None,
+        carrier_token_file: None,
         telemetry: TelemetrySettings {
             log_format: LogFormat::Text,
             otel_exporter_otlp_endpoint: None,

@@ -26,6 +26,7 @@ mod code_change;
 mod command_line;
 mod copies;
 mod crashes;
+mod credentials;
 mod decisions;
 mod forms;
 mod input;

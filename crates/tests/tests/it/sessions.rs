@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::shop::{Answer, Client, Shop, order_form};
+use crate::world::people::password;
 use crate::world::{Setup, own};
 
 async fn log_in(shop: &Shop, name: &str, password: &str) -> Answer {
@@ -13,7 +14,7 @@ async fn log_in(shop: &Shop, name: &str, password: &str) -> Answer {
 
 /// The person with the cookie that the login has set.
 async fn logged_in<'a>(shop: &'a Shop, person: Client<'a>) -> Client<'a> {
-    let password = format!("{}-demo", person.name);
+    let password = password(&person.name);
     let answer = log_in(shop, &person.name, &password).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let cookie = answer.cookies.first().expect("a cookie").clone();
@@ -39,8 +40,9 @@ fn people_log_in_and_do_what_their_role_allows() {
             .problem(401, "unauthenticated");
         for (name, password) in [
             ("alice", "wrong"),
-            ("nobody", "nobody-demo"),
-            ("alice", "bob-demo"),
+            ("nobody", &password("nobody")),
+            ("alice", &password("bob")),
+            ("alice", "alice-demo"),
         ] {
             log_in(shop, name, password).await.refusal(401);
         }
@@ -151,7 +153,7 @@ fn guessing_passwords_is_slowed_down() {
         }
         assert_eq!(last, 429);
         // Somebody else is not kept out by that.
-        assert_eq!(log_in(shop, "bob", "bob-demo").await.status, 200);
+        assert_eq!(log_in(shop, "bob", &password("bob")).await.status, 200);
     });
 }
 
@@ -168,5 +170,49 @@ fn without_a_session_key_it_does_not_start() {
         let said = String::from_utf8_lossy(&refused.stderr);
         let sentence = said.lines().last().unwrap_or_default();
         assert!(sentence.contains("SESSION_KEY"), "{said}");
+    });
+}
+
+#[test]
+fn passwords_from_the_readme_open_nothing_outside_the_demo() {
+    own(&Setup::with_sessions(), async |shop| {
+        let seeded = shop.run_gateway(&["seed-demo"]);
+        let said = String::from_utf8_lossy(&seeded.stderr);
+        assert_eq!(seeded.status.code(), Some(2), "{seeded:?}");
+        assert!(
+            said.contains("seed-demo") && said.contains("AUTH_MODE=demo"),
+            "{said}"
+        );
+
+        // Somebody has done it all the same, as a demo, in a file of its own.
+        let file = shop.database().with_file_name("known.db");
+        let gateway = |arguments: &[&str], mode: &str| {
+            let mut gateway = shop.gateway_command();
+            let file = format!("sqlite://{}", file.display());
+            gateway.args(arguments).env("DATABASE_URL", file);
+            gateway.env("GATEWAY_LISTEN", "127.0.0.1:0");
+            gateway.env("AUTH_MODE", mode).output().unwrap()
+        };
+        assert!(gateway(&["seed-demo"], "demo").status.success());
+        let refused = gateway(&["serve"], "session");
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        let sentence = said.lines().last().unwrap_or_default();
+        assert!(
+            sentence.contains("alice, bob and admin have the demo's password"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn a_demo_is_not_opened_to_the_network_by_accident() {
+    own(&Setup::default(), async |shop| {
+        let mut gateway = shop.gateway_command();
+        let gateway = gateway.arg("serve").env("GATEWAY_LISTEN", "0.0.0.0:0");
+        let refused = gateway.output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("DEMO_ON_NETWORK=yes"), "{said}");
     });
 }

@@ -4,6 +4,7 @@
 //! people of its own; [`own`] gives it a world to stop, kill and configure;
 //! [`own_alone`] does so while no other test runs.
 
+pub mod people;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -89,10 +90,11 @@ impl Setup {
         self
     }
 
-    /// `AUTH_MODE=session`; the webhook's secret is [`WEBHOOK_SECRET`].
+    /// `AUTH_MODE=session`, with alice, bob and the admin, whose passwords are
+    /// [`people::password`]; the webhook's secret is [`WEBHOOK_SECRET`].
     pub fn with_sessions() -> Self {
         let mut setup = Self::with("AUTH_MODE", "session")
-            .and("SESSION_KEY", "0123456789abcdef0123456789abcdef")
+            .and("SESSION_KEY", "6f2b9d1ec84a07355be1d20f6a9c83e7")
             .and("PAYMENT_WEBHOOK_SECRET", WEBHOOK_SECRET);
         setup.has_sessions = true;
         setup
@@ -262,6 +264,7 @@ impl World {
         };
         world.start_all().await?;
         if setup.has_sessions {
+            world.add_people().await;
             let made = world.run_gateway(&["token", "create", "--user", "admin"]);
             world.admin_token = Some(String::from_utf8_lossy(&made.stdout).trim().to_owned());
         }
