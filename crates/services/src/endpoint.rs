@@ -22,6 +22,7 @@ use crate::inventory::Inventory;
 use crate::order_fulfillment::OrderFulfillmentWorkflow;
 use crate::outside::ProviderClient;
 use crate::payment::PaymentService;
+use crate::reconcile::ReconcileService;
 use crate::settings::Settings;
 use crate::shipping::ShippingService;
 use crate::transaction::PaymentTransaction;
@@ -36,14 +37,17 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// # Errors
 /// When the identity key is not one, or an HTTP client cannot be built.
 pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Result<Endpoint> {
+    let doors = settings.doors();
     let mut builder = Endpoint::builder()
         .bind(UserSession {
             updates: updates.clone(),
+            doors: doors.clone(),
             order_retention: settings.order_retention,
         })
         .bind(
             OrderFulfillmentWorkflow {
                 updates: updates.clone(),
+                doors: doors.clone(),
                 approval_window: settings.approval_window,
                 delivery_time: settings.delivery_time,
             }
@@ -59,6 +63,7 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
         )
         .bind(Inventory {
             updates: updates.clone(),
+            doors: doors.clone(),
             payment_window: settings.payment_window,
             approval_window: settings.approval_window,
         })
@@ -69,7 +74,8 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
         .bind(ShippingService {
             carrier: ProviderClient::at(settings.carrier_url.clone())?,
             delivery_time: settings.delivery_time,
-        });
+        })
+        .bind(ReconcileService { doors });
     if let Some(key) = settings.restate_identity_key() {
         builder = builder.identity_key(key).map_err(|error| {
             anyhow::anyhow!("RESTATE_IDENTITY_KEY is not a public key of Restate: {error}")

@@ -22,6 +22,8 @@ pub const PAYMENT_TRANSACTION: &str = "PaymentTransaction";
 pub const PAYMENT_SERVICE: &str = "PaymentService";
 /// The carrier: service.
 pub const SHIPPING_SERVICE: &str = "ShippingService";
+/// What the gateway mends: service.
+pub const RECONCILE_SERVICE: &str = "ReconcileService";
 
 /// State of a user's session: the basket.
 pub const BASKET: &str = "basket";
@@ -128,6 +130,7 @@ handlers! {
         APPROVE = "Approve",
         CANCEL = "Cancel",
         GET_RECORD = "GetRecord",
+        IS_REMEMBERED = "IsRemembered",
     }
     /// Handlers of [`INVENTORY`].
     inventory of INVENTORY {
@@ -155,5 +158,9 @@ handlers! {
     shipping of SHIPPING_SERVICE {
         INITIATE_SHIPMENT = "InitiateShipment",
         CANCEL_SHIPMENT = "CancelShipment",
+    }
+    /// Handlers of [`RECONCILE_SERVICE`].
+    reconcile of RECONCILE_SERVICE {
+        REPAIR = "Repair",
     }
 }
