@@ -27,6 +27,7 @@ mod command_line;
 mod copies;
 mod crashes;
 mod decisions;
+mod doors;
 mod forms;
 mod input;
 mod outage;
