@@ -359,7 +359,7 @@ mod body {
 
     #[derive(ToSchema)]
     pub(super) struct Faults {
-        /// auto, `delay_ms`, `answer_delay_ms`, `lag_ms`, silent, duplicate, reorder, forge, down, `drop_response`.
+        /// auto, `delay_ms`, `answer_delay_ms`, `lag_ms`, silent, duplicate, reorder, forge, down, `drop_response`, strict.
         #[schema(value_type = Option<Object>)]
         payments: Option<Value>,
         /// down, `fail_times`, `delay_ms`, `lag_ms`, reject, `drop_response`.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use services::signed::{Call, CallKey};
 
 use crate::restate::call_key;
-use crate::shop::Shop;
+use crate::shop::{Shop, kinds_of};
 use crate::world::{Component, Setup, own, shared};
 
 /// A handler, as Restate knows it from the services' own description.
@@ -210,5 +210,35 @@ fn the_ops_port_is_behind_the_token() {
                 "{path}"
             );
         }
+    });
+}
+
+/// Restate's own door stays open: whoever knows an awakeable's id can say that it is
+/// paid. That is believed until the money is taken, and nothing is delivered before: the
+/// provider knows what was authorized.
+#[test]
+fn a_receipt_that_was_made_up_brings_neither_money_nor_goods() {
+    shared(async |shop| {
+        let alice = shop.alice();
+        alice.add("P002", 1).await;
+        let order = alice.checkout("made-up").await;
+        let strict = json!({ "orders": { order.id.clone(): { "payments": { "strict": true } } } });
+        shop.faults(strict).await;
+        let receipt = order.receipt("txn-made-up").await;
+        let path = format!("/restate/awakeables/{}/resolve", order.awakeable().await);
+        let answer = shop
+            .ingress(&path, "application/json", receipt.to_string())
+            .await;
+        assert!(answer.status().is_success(), "{answer:?}");
+        order.until("awaiting_approval").await;
+        shop.admin().approve(&order).await;
+
+        let ended = order.until("payment_failed").await;
+        let why = ended["failure_reason"].as_str().unwrap_or_default();
+        assert!(why.contains("knows no transaction"), "{ended}");
+        // The parcel was called back, and the payment closed.
+        assert_eq!(order.ledger().await.story(), "book cancel void");
+        let has = |status: &str| kinds_of(&ended).iter().any(|kind| kind == status);
+        assert!(!has("in_transit") && !has("payment_captured"), "{ended}");
     });
 }
