@@ -194,8 +194,15 @@ async fn operate(
     let (answer, effect) = match faults.down.answer() {
         Some(outage) => (outage, false),
         None => {
-            let strict = faults.strict;
-            operate_once(&mut ledger, operation, payment_id, key, &asked, strict).await?
+            operate_once(
+                &mut ledger,
+                operation,
+                payment_id,
+                key,
+                &asked,
+                faults.strict,
+            )
+            .await?
         }
     };
     ledger.commit().await?;

@@ -265,8 +265,8 @@ fn token_of_the_demo(file: &Path) -> Result<PathBuf, String> {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
-        let token: [u8; 32] = rand::random();
-        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        let half = rand::random::<u128>;
+        let token = format!("{:032x}{:032x}", half(), half());
         let mut made = OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -326,8 +326,8 @@ fn a_stale_order_and_late_money_are_caught_up() {
         let second = orders.delivered.receipt("txn-again").await;
         shop.stop(Component::Gateway).await;
         let callback = json!({ "order_id": orders.delivered.id, "receipt": second });
-        let call_back = "UserSession/alice/PaymentCallback";
-        let answer = shop.call_signed(call_back, callback.to_string()).await;
+        let handler = "UserSession/alice/PaymentCallback";
+        let answer = shop.call_signed(handler, callback.to_string()).await;
         assert!(answer.status().is_success(), "{answer:?}");
         let decision = json!({ "id": "behind-its-back", "verdict": "rejected", "by": "admin", "reason": null });
         let approve = format!("OrderFulfillmentWorkflow/{}/Approve", orders.waiting.id);
