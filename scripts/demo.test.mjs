@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,7 +37,10 @@ test("it starts once, outlives a crash of the services, and stops whole", async 
   assert.match(reset.stderr, /the demo is running/);
   assert.equal(reset.status, 1);
 
-  const crash = await fetch(`http://${environment.SERVICES_OPS_LISTEN}/crash`, { method: "POST" }).catch(() => null);
+  const url = `http://${environment.SERVICES_OPS_LISTEN}/crash`;
+  assert.equal((await fetch(url, { method: "POST" })).status, 401);
+  const authorization = `Bearer ${readFileSync(join(folder, "internal-token"), "utf8")}`;
+  const crash = await fetch(url, { method: "POST", headers: { authorization } }).catch(() => null);
   assert.ok(crash === null || crash.ok, `the services refused to crash: ${crash?.status}`);
   await demo.says("starting it again");
   await eventually(() => answers(`http://${environment.SERVICES_OPS_LISTEN}/healthz`));

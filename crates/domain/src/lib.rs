@@ -16,6 +16,7 @@
 //! | [`decision`] | the one decision that every order gets |
 //! | [`shipment`] | parcels |
 //! | [`stock`] | stock levels |
+//! | [`repair`] | what reconciling asks for |
 //! | [`notification`] | what people are told |
 //! | [`update`] | what the services say aloud |
 //! | [`idempotency`] | what a key was used for, and whether it was done |
@@ -39,6 +40,7 @@ pub mod order;
 pub mod payment;
 pub mod placement;
 pub mod refusal;
+pub mod repair;
 pub mod session;
 pub mod shipment;
 pub mod stock;

@@ -262,7 +262,7 @@ pub async fn token(settings: &Settings, command: TokenCommand) -> anyhow::Result
 }
 
 fn ingress(settings: &Settings) -> anyhow::Result<services::client::Ingress> {
-    services::client::connect(&settings.restate_ingress_url)
+    services::client::connect(&settings.restate_ingress_url, settings.internal_token())
 }
 
 async fn people_changed(

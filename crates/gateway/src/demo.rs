@@ -277,13 +277,17 @@ async fn crash_services(infra: &Infra) -> Result<(), Problem> {
         .services_updates_urls
         .first()
         .ok_or_else(|| Problem::unavailable("SERVICES_UPDATES_URLS names no services"))?;
-    let asked = infra
+    let mut asked = infra
         .http
         .post(beside(updates, "/crash"))
-        .timeout(ANSWER_WITHIN)
-        .send()
-        .await;
-    match asked {
+        .timeout(ANSWER_WITHIN);
+    if let Some(token) = infra.settings.internal_token() {
+        asked = asked.bearer_auth(token);
+    }
+    match asked.send().await {
+        Ok(answer) if answer.status() == reqwest::StatusCode::UNAUTHORIZED => Err(
+            Problem::unavailable("the services have another INTERNAL_TOKEN: set the same one here"),
+        ),
         Ok(answer) if answer.status() == reqwest::StatusCode::NOT_FOUND => {
             Err(Problem::unavailable(
                 "the services do not let themselves be crashed: start them with ALLOW_CRASH=true",
@@ -355,7 +359,7 @@ mod body {
 
     #[derive(ToSchema)]
     pub(super) struct Faults {
-        /// auto, `delay_ms`, `answer_delay_ms`, `lag_ms`, silent, duplicate, reorder, forge, down, `drop_response`.
+        /// auto, `delay_ms`, `answer_delay_ms`, `lag_ms`, silent, duplicate, reorder, forge, down, `drop_response`, strict.
         #[schema(value_type = Option<Object>)]
         payments: Option<Value>,
         /// down, `fail_times`, `delay_ms`, `lag_ms`, reject, `drop_response`.

@@ -53,9 +53,10 @@ impl Infra {
             .build()
             .context("no HTTP client could be made")?;
         let ingress =
-            services::client::connect(&settings.restate_ingress_url).with_context(|| {
-                format!("RESTATE_INGRESS_URL is '{}'", settings.restate_ingress_url)
-            })?;
+            services::client::connect(&settings.restate_ingress_url, settings.internal_token())
+                .with_context(|| {
+                    format!("RESTATE_INGRESS_URL is '{}'", settings.restate_ingress_url)
+                })?;
         let admin_api = AdminApi::new(&settings.restate_admin_url, http.clone());
         let metrics = Metrics::default();
         Ok(Arc::new(Self {

@@ -233,7 +233,10 @@ async fn reconcile(
     let reconcile = Reconcile {
         db: db.clone(),
         admin_api: AdminApi::new(&settings.restate_admin_url, reqwest::Client::new()),
-        ingress: services::client::connect(&settings.restate_ingress_url)?,
+        ingress: services::client::connect(
+            &settings.restate_ingress_url,
+            settings.internal_token(),
+        )?,
         sandbox_url: settings.sandbox_url().map(str::to_owned),
         only,
     };

@@ -92,8 +92,9 @@ pub struct Settings {
     #[arg(long, env, global = true, value_parser = optional_url)]
     pub sandbox_url: Option<OptionalUrl>,
 
-    /// Shared with the services: guards their update stream. Required when a
-    /// stream is not on loopback.
+    /// Shared with the services: signs what is asked of them, and opens their ops port.
+    /// Whoever sends it as a bearer token may read `/metrics` and the reasons in `/readyz`.
+    /// Required when an update stream is not on loopback.
     #[arg(long, env, global = true, hide_env_values = true)]
     pub internal_token: Option<String>,
 

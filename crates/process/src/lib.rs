@@ -1,12 +1,13 @@
 //! What every process of Waybill does alike: it reads its settings, says what it
 //! does in lines and traces, serves HTTP with time limits, gives memory back, stops on a signal,
-//! and asks after the health of its own kind.
+//! knows bearer tokens, and asks after the health of its own kind.
 
 use std::io::Write as _;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub mod bearer;
 mod health;
 pub mod http;
 mod memory;

@@ -49,6 +49,9 @@ pub(crate) struct PaymentFaults {
     pub(crate) down: Down,
     /// A request that has an effect gets no answer.
     pub(crate) drop_response: bool,
+    /// Money that no customer has authorized here cannot be captured or voided: callbacks
+    /// written by hand are not believed. No fault, but what a real provider does.
+    pub(crate) strict: bool,
 }
 
 /// Faults of the carrier, as they hold for one order.

@@ -193,7 +193,17 @@ async fn operate(
     let faults = world.faults.payments(&order_id);
     let (answer, effect) = match faults.down.answer() {
         Some(outage) => (outage, false),
-        None => operate_once(&mut ledger, operation, payment_id, key, &asked).await?,
+        None => {
+            operate_once(
+                &mut ledger,
+                operation,
+                payment_id,
+                key,
+                &asked,
+                faults.strict,
+            )
+            .await?
+        }
     };
     ledger.commit().await?;
     Ok(answer
@@ -209,6 +219,7 @@ async fn operate_once(
     payment_id: &str,
     key: &str,
     asked: &Asked,
+    strict: bool,
 ) -> Result<(Answer, bool), Answer> {
     let transaction_id = asked.transaction_id.as_deref().filter(|id| !id.is_empty());
     let fingerprint = format!(
@@ -231,7 +242,7 @@ async fn operate_once(
         .await?
         .ok_or_else(|| unknown(payment_id))?;
     let (status, body, effect) =
-        match rules::operation(&payment, operation, transaction_id, asked.amount) {
+        match rules::operation(&payment, operation, transaction_id, asked.amount, strict) {
             Ok(effects) => {
                 let effect = !effects.is_empty();
                 for effect in effects {

@@ -14,13 +14,16 @@ use waybill_domain::update::Update;
 
 use crate::broadcast::UpdateBroadcaster;
 use crate::refuse::refuse;
+use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
-use crate::wire::WHOLE_ACCOUNT;
+use crate::wire::{WHOLE_ACCOUNT, account as wire};
 
 /// See the module.
 pub struct Accounts {
     /// Accounts are said aloud.
     pub updates: UpdateBroadcaster,
+    /// Whose calls are let in.
+    pub doors: Doors,
 }
 
 /// A change, and when it was asked for.
@@ -39,8 +42,9 @@ impl Accounts {
     async fn create(
         &self,
         ctx: ObjectContext<'_>,
-        Json(new): Json<NewAccount>,
+        new: Signed<NewAccount>,
     ) -> HandlerResult<Json<Account>> {
+        let new = new.open(&ctx, &self.doors, wire::CREATE)?;
         let user = user(&ctx)?;
         if account(&ctx).await?.is_some() {
             return Err(refuse(Refusal::UserExists { user }));
@@ -54,8 +58,9 @@ impl Accounts {
     async fn adopt(
         &self,
         ctx: ObjectContext<'_>,
-        Json(known): Json<Account>,
+        known: Signed<Account>,
     ) -> HandlerResult<Json<Account>> {
+        let known = known.open(&ctx, &self.doors, wire::ADOPT)?;
         if let Some(account) = account(&ctx).await? {
             return Ok(Json(account));
         }
@@ -68,8 +73,9 @@ impl Accounts {
     async fn sign_in(
         &self,
         ctx: ObjectContext<'_>,
-        Json(asked): Json<SignIn>,
+        asked: Signed<SignIn>,
     ) -> HandlerResult<Json<Account>> {
+        let asked = asked.open(&ctx, &self.doors, wire::SIGN_IN)?;
         let account = account(&ctx).await?;
         let account = asked.to(user(&ctx)?, account).map_err(refuse)?;
         Ok(self.keep(&ctx, account))
@@ -80,8 +86,9 @@ impl Accounts {
     async fn change(
         &self,
         ctx: ObjectContext<'_>,
-        Json(ChangeAt { change, at }): Json<ChangeAt>,
+        asked: Signed<ChangeAt>,
     ) -> HandlerResult<Json<Account>> {
+        let ChangeAt { change, at } = asked.open(&ctx, &self.doors, wire::CHANGE)?;
         let user = user(&ctx)?;
         let account = account(&ctx).await?;
         let account = account.ok_or_else(|| refuse(Refusal::UnknownUser { user }))?;

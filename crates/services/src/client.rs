@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::{Request, Response};
+use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 use restate_sdk::ingress::{
-    CallResponse, Client, ClientError, Request, RequestTarget, ReqwestClient, SendResponse,
+    self, CallResponse, Client, ClientError, RequestExecutor, RequestTarget,
 };
 use restate_sdk::serde::{Deserialize as RestateDeserialize, Json};
 use serde::Deserialize;
@@ -15,16 +18,17 @@ use waybill_domain::idempotency::Once;
 use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::refusal::Refusal;
 
-pub use restate_sdk::serde::Json as Body;
+/// What a call carries.
+pub use crate::signed::Signed as Body;
 
-use crate::once::HEADER;
+use crate::once;
+use crate::signed::{self, Call, CallKey};
 use crate::wire::user_session::SETTLE;
 
 pub use crate::account::AccountsIngressClient;
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
-pub use crate::payment::PaymentServiceIngressClient;
-pub use crate::shipping::ShippingServiceIngressClient;
+pub use crate::reconcile::ReconcileServiceIngressClient;
 pub use crate::user_session::UserSessionIngressClient;
 
 /// A call through the ingress ends after this, whatever happens behind it.
@@ -32,19 +36,65 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The way to Restate's ingress. Cheap to clone.
 #[derive(Clone)]
-pub struct Ingress(ReqwestClient);
+pub struct Ingress(Client<Signing>);
 
-/// Connects lazily: nothing is sent before the first call.
+/// Sends requests, each signed as what it calls, if there is a key.
+pub struct Signing {
+    http: reqwest::Client,
+    key: Option<CallKey>,
+}
+
+impl RequestExecutor for Signing {
+    type Error = reqwest::Error;
+
+    async fn execute(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, Self::Error> {
+        if let Some(signature) = self.key.as_ref().and_then(|key| signature(key, &request)) {
+            request.headers_mut().insert(signed::HEADER, signature);
+        }
+        RequestExecutor::execute(&self.http, request).await
+    }
+}
+
+/// `None` for what is no call: there is nothing to sign.
+fn signature(key: &CallKey, request: &Request<Bytes>) -> Option<HeaderValue> {
+    let (_, path) = request.uri().path().split_once("/restate/")?;
+    let target = path
+        .strip_prefix("call/")
+        .or_else(|| path.strip_prefix("send/"))?;
+    let named: Vec<_> = target
+        .split('/')
+        .map(|part| percent_decode_str(part).decode_utf8())
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let (service, target, handler) = match &named[..] {
+        [service, handler] => (service, "", handler),
+        [service, target, handler] => (service, &**target, handler),
+        _ => return None,
+    };
+    let once = request.headers().get(once::HEADER);
+    let signature = key.sign(Call {
+        service,
+        key: target,
+        handler,
+        once: once.and_then(|value| value.to_str().ok()),
+        body: request.body(),
+    });
+    HeaderValue::try_from(signature).ok()
+}
+
+/// Connects lazily: nothing is sent before the first call. Calls are signed with
+/// `token`, which the services must have, too.
 ///
 /// # Errors
 /// When `url` is not an absolute `http` or `https` URL.
-pub fn connect(url: &str) -> anyhow::Result<Ingress> {
+pub fn connect(url: &str, token: Option<&str>) -> anyhow::Result<Ingress> {
     let http = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .connect_timeout(Duration::from_secs(2))
         .tcp_nodelay(true)
         .build()?;
-    Ok(Ingress(Client::new(url.parse()?, http)?))
+    let key = token.map(CallKey::of);
+    Ok(Ingress(Client::new(url.parse()?, Signing { http, key })?))
 }
 
 impl Ingress {
@@ -58,7 +108,7 @@ impl Ingress {
         let private = RequestTarget::object(SETTLE.service, "nobody", SETTLE.name);
         let asked = self.0.request::<_, ()>(private, Json(())).call().await;
         let Err(error) = asked else { return Ok(true) };
-        match error.response().map(hyper::Response::status) {
+        match error.response().map(Response::status) {
             Some(StatusCode::BAD_REQUEST) => Ok(true),
             Some(StatusCode::NOT_FOUND) => Ok(false),
             _ => Err(failure(&error)),
@@ -66,35 +116,27 @@ impl Ingress {
     }
 
     /// A user's cart and checkouts.
-    pub fn user_session(&self, user: &Username) -> UserSessionIngressClient<reqwest::Client> {
+    pub fn user_session(&self, user: &Username) -> UserSessionIngressClient<Signing> {
         UserSessionIngressClient::from_client(self.0.clone(), user.as_str())
     }
 
     /// Who a user is, and where they are signed in.
-    pub fn account(&self, user: &Username) -> AccountsIngressClient<reqwest::Client> {
+    pub fn account(&self, user: &Username) -> AccountsIngressClient<Signing> {
         AccountsIngressClient::from_client(self.0.clone(), user.as_str())
     }
 
     /// An order once it is paid.
-    pub fn workflow(
-        &self,
-        order: &OrderId,
-    ) -> OrderFulfillmentWorkflowIngressClient<reqwest::Client> {
+    pub fn workflow(&self, order: &OrderId) -> OrderFulfillmentWorkflowIngressClient<Signing> {
         OrderFulfillmentWorkflowIngressClient::from_client(self.0.clone(), order.as_str())
     }
 
-    /// The payment provider, through the services.
-    pub fn payments(&self) -> PaymentServiceIngressClient<reqwest::Client> {
-        PaymentServiceIngressClient::from_client(self.0.clone())
-    }
-
-    /// The carrier, through the services.
-    pub fn shipping(&self) -> ShippingServiceIngressClient<reqwest::Client> {
-        ShippingServiceIngressClient::from_client(self.0.clone())
+    /// What only our own handlers may call otherwise.
+    pub fn reconcile(&self) -> ReconcileServiceIngressClient<Signing> {
+        ReconcileServiceIngressClient::from_client(self.0.clone())
     }
 
     /// The stock of a product.
-    pub fn inventory(&self, sku: &Sku) -> InventoryIngressClient<reqwest::Client> {
+    pub fn inventory(&self, sku: &Sku) -> InventoryIngressClient<Signing> {
         InventoryIngressClient::from_client(self.0.clone(), sku.as_str())
     }
 }
@@ -102,12 +144,12 @@ impl Ingress {
 /// The request with its caller's key, if it has one: done once
 /// ([`crate::once`]).
 pub fn keyed<E, Req, Res>(
-    request: Request<E, Req, Res>,
+    request: ingress::Request<E, Req, Res>,
     once: Option<Once>,
-) -> Request<E, Req, Res> {
+) -> ingress::Request<E, Req, Res> {
     let value = once.map(|once| HeaderValue::try_from(once.to_string()));
     match value {
-        Some(Ok(value)) => request.header(HeaderName::from_static(HEADER), value),
+        Some(Ok(value)) => request.header(HeaderName::from_static(once::HEADER), value),
         // Two digests and a number are always a header's value.
         Some(Err(_)) | None => request,
     }
@@ -137,9 +179,7 @@ pub enum Failure {
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn outcome<T>(
-    called: Result<CallResponse<reqwest::Client, Json<T>>, ClientError>,
-) -> Result<T, Failure>
+pub fn outcome<T>(called: Result<CallResponse<Signing, Json<T>>, ClientError>) -> Result<T, Failure>
 where
     Json<T>: RestateDeserialize,
 {
@@ -153,20 +193,10 @@ where
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn done(called: Result<CallResponse<reqwest::Client, ()>, ClientError>) -> Result<(), Failure> {
+pub fn done(called: Result<CallResponse<Signing, ()>, ClientError>) -> Result<(), Failure> {
     called
         .and_then(CallResponse::into_body)
         .map_err(|error| failure(&error))
-}
-
-/// What a one-way call through the ingress came to: it is durable now.
-///
-/// # Errors
-/// See [`Failure`].
-pub fn accepted<T>(
-    sent: Result<SendResponse<reqwest::Client, T>, ClientError>,
-) -> Result<(), Failure> {
-    sent.map(drop).map_err(|error| failure(&error))
 }
 
 fn failure(error: &ClientError) -> Failure {

@@ -23,6 +23,7 @@ use crate::inventory::Inventory;
 use crate::order_fulfillment::OrderFulfillmentWorkflow;
 use crate::outside::ProviderClient;
 use crate::payment::PaymentService;
+use crate::reconcile::ReconcileService;
 use crate::settings::Settings;
 use crate::shipping::ShippingService;
 use crate::transaction::PaymentTransaction;
@@ -37,14 +38,17 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// # Errors
 /// When the identity key is not one, or an HTTP client cannot be built.
 pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Result<Endpoint> {
+    let doors = settings.doors();
     let mut builder = Endpoint::builder()
         .bind(UserSession {
             updates: updates.clone(),
+            doors: doors.clone(),
             order_retention: settings.order_retention,
         })
         .bind(
             OrderFulfillmentWorkflow {
                 updates: updates.clone(),
+                doors: doors.clone(),
                 approval_window: settings.approval_window,
                 delivery_time: settings.delivery_time,
             }
@@ -60,10 +64,12 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
         )
         .bind(Inventory {
             updates: updates.clone(),
+            doors: doors.clone(),
             payment_window: settings.payment_window,
             approval_window: settings.approval_window,
         })
         .bind(Accounts {
+            doors: doors.clone(),
             updates: updates.clone(),
         })
         .bind(PaymentTransaction)
@@ -79,7 +85,8 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
                 settings.carrier_credential()?,
             )?,
             delivery_time: settings.delivery_time,
-        });
+        })
+        .bind(ReconcileService { doors });
     if let Some(key) = settings.restate_identity_key() {
         builder = builder.identity_key(key).map_err(|error| {
             anyhow::anyhow!("RESTATE_IDENTITY_KEY is not a public key of Restate: {error}")

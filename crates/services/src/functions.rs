@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::wire::{
     DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account, inventory,
-    order_fulfillment, payment, shipping, transaction, user_session,
+    order_fulfillment, payment, reconcile, shipping, transaction, user_session,
 };
 
 /// Where a handler or a step is written down.
@@ -41,6 +41,7 @@ const INVENTORY: &str = "inventory.rs";
 const TRANSACTION: &str = "transaction.rs";
 const PAYMENT: &str = "payment.rs";
 const SHIPPING: &str = "shipping.rs";
+const RECONCILE: &str = "reconcile.rs";
 
 /// Every handler.
 const HANDLERS: &[(Handler, &str, &str)] = &[
@@ -48,6 +49,7 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (order_fulfillment::APPROVE, WORKFLOW, "approve"),
     (order_fulfillment::CANCEL, WORKFLOW, "cancel"),
     (order_fulfillment::GET_RECORD, WORKFLOW, "get_record"),
+    (order_fulfillment::IS_REMEMBERED, WORKFLOW, "is_remembered"),
     (user_session::ADD_ITEM, SESSION, "add_item"),
     (user_session::UPDATE_ITEM, SESSION, "update_item"),
     (user_session::REMOVE_ITEM, SESSION, "remove_item"),
@@ -83,6 +85,7 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (payment::CLOSE, PAYMENT, "close"),
     (shipping::INITIATE_SHIPMENT, SHIPPING, "initiate_shipment"),
     (shipping::CANCEL_SHIPMENT, SHIPPING, "cancel_shipment"),
+    (reconcile::REPAIR, RECONCILE, "repair"),
 ];
 
 /// Named steps, wherever they happen.

@@ -22,13 +22,17 @@ use crate::broadcast::UpdateBroadcaster;
 use crate::clock::Clock;
 use crate::once::{Begun, Write};
 use crate::refuse::refuse;
+use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
+use crate::wire::inventory as wire;
 use crate::wire::{LEVEL, RESERVATION, reservation_key};
 
 /// See the module.
 pub struct Inventory {
     /// Levels are said aloud.
     pub updates: UpdateBroadcaster,
+    /// Whose calls are let in.
+    pub doors: Doors,
     /// How long pieces are kept for a customer who has not paid.
     pub payment_window: Duration,
     /// How long they are kept for an admin who has not decided.
@@ -43,8 +47,9 @@ impl Inventory {
     async fn stock(
         &self,
         ctx: ObjectContext<'_>,
-        Json(initial): Json<InitialStock>,
+        initial: Signed<InitialStock>,
     ) -> HandlerResult<Json<StockLevel>> {
+        let initial = initial.open(&ctx, &self.doors, wire::STOCK)?;
         if let Some(level) = ctx.read::<StockLevel>(LEVEL).await? {
             return Ok(Json(level));
         }
@@ -96,8 +101,7 @@ impl Inventory {
     }
 
     /// Gives a payment attempt's pieces back, once; nothing reserved is fine.
-    /// Open to the ingress for `gateway reconcile`, as is [`Self::commit`].
-    #[handler(name = "Release")]
+    #[handler(name = "Release", ingress_private = true)]
     async fn release(
         &self,
         ctx: ObjectContext<'_>,
@@ -107,7 +111,7 @@ impl Inventory {
     }
 
     /// Books a payment attempt's pieces as delivered, once.
-    #[handler(name = "Commit")]
+    #[handler(name = "Commit", ingress_private = true)]
     async fn commit(
         &self,
         ctx: ObjectContext<'_>,
@@ -121,8 +125,9 @@ impl Inventory {
     async fn restock(
         &self,
         ctx: ObjectContext<'_>,
-        Json(restock): Json<Restock>,
+        restock: Signed<Restock>,
     ) -> HandlerResult<Json<Answered<StockLevel>>> {
+        let restock = restock.open(&ctx, &self.doors, wire::RESTOCK)?;
         let begun = Write::begin(&ctx).await?;
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             let sku = Sku::parse(ctx.key()).map_err(refuse)?;
@@ -141,7 +146,12 @@ impl Inventory {
     /// Counts the open reservations and makes the level fit them; answers the
     /// level. One that fits is left as it is.
     #[handler(name = "Recount")]
-    async fn recount(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Option<StockLevel>>> {
+    async fn recount(
+        &self,
+        ctx: ObjectContext<'_>,
+        nothing: Signed<()>,
+    ) -> HandlerResult<Json<Option<StockLevel>>> {
+        nothing.open(&ctx, &self.doors, wire::RECOUNT)?;
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Ok(Json(None));
         };
@@ -172,7 +182,9 @@ impl Inventory {
     async fn available(
         &self,
         ctx: SharedObjectContext<'_>,
+        nothing: Signed<()>,
     ) -> HandlerResult<Json<Option<StockLevel>>> {
+        nothing.open(&ctx, &self.doors, wire::AVAILABLE)?;
         let level = ctx.read::<StockLevel>(LEVEL).await?;
         Ok(Json(level))
     }

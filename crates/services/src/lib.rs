@@ -8,6 +8,8 @@
 //! | [`inventory`] | stock of one product: virtual object, key = SKU |
 //! | [`transaction`] | whose a provider's transaction is: virtual object, key = its id |
 //! | [`payment`], [`shipping`] | the provider and the carrier: services that end in a known state |
+//! | [`reconcile`] | what `gateway reconcile` mends: service |
+//! | [`signed`] | calls at the ingress that the gateway has signed |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
 //! | [`broadcast`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients |
@@ -59,6 +61,11 @@ mod outside;
 )]
 pub mod payment;
 pub mod prepare;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod reconcile;
 mod refuse;
 pub mod registration;
 pub mod settings;
@@ -67,6 +74,7 @@ pub mod settings;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod shipping;
+pub mod signed;
 mod state;
 #[expect(
     missing_docs,

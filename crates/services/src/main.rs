@@ -52,14 +52,24 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ops_listener = listen("SERVICES_OPS_LISTEN", settings.ops_listen).await?;
     let shutdown = process::stop_signal()?;
 
-    let crash = Crash::allowed(settings.allow_crash);
+    if settings.doors().are_open() {
+        tracing::warn!(
+            "INTERNAL_TOKEN is not set: whoever reaches Restate's ingress may call everything"
+        );
+    }
+    let dies_on_request = settings.dies_on_request();
+    let crash = Crash::allowed(dies_on_request);
     let registration = Registration::new(settings.restate_admin_url.clone());
     let ops = ops::router(ops::Ops {
         updates,
         registration: registration.clone(),
-        token: settings.internal_token().map(str::to_owned),
+        tokens: settings
+            .internal_tokens()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         crash: crash.clone(),
-        allow_crash: settings.allow_crash,
+        allow_crash: dies_on_request,
         shutdown: shutdown.clone(),
     });
     let stop_ops = shutdown.clone();

@@ -6,12 +6,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::Stream;
+use process::bearer;
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +34,8 @@ pub struct Ops {
     pub updates: UpdateBroadcaster,
     /// Whether Restate knows us.
     pub registration: Registration,
-    /// Listeners must know it.
-    pub token: Option<String>,
+    /// One of these opens everything but health; none: everything is open.
+    pub tokens: Vec<String>,
     /// What is watched and planned.
     pub crash: Crash,
     /// Whether `POST /crash` exists.
@@ -44,18 +46,35 @@ pub struct Ops {
 
 /// The routes.
 pub fn router(ops: Ops) -> Router {
-    let mut router = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+    let mut guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/updates", get(updates));
     if ops.allow_crash {
-        router = router
+        guarded = guarded
             .route("/crash", post(crash))
             .route("/hold", post(hold).get(is_holding).delete(release))
             .route("/steps", get(steps).delete(forget_steps));
     }
-    router.with_state(ops)
+    guarded
+        .route_layer(from_fn_with_state(ops.clone(), admit))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(ops)
+}
+
+/// Lets in whoever brings a token, where there is one.
+async fn admit(State(ops): State<Ops>, request: Request, next: Next) -> Response {
+    let tokens: Vec<_> = ops.tokens.iter().map(String::as_str).collect();
+    if tokens.is_empty() || bearer::brings(request.headers(), &tokens) {
+        return next.run(request).await;
+    }
+    let sentence = "send INTERNAL_TOKEN as a bearer token\n";
+    (
+        StatusCode::UNAUTHORIZED,
+        [(header::WWW_AUTHENTICATE, "Bearer")],
+        sentence,
+    )
+        .into_response()
 }
 
 /// Whether Restate can invoke what is served here, and if not, why.
@@ -83,14 +102,7 @@ async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
 
 /// One JSON document per line, from now on; a heartbeat when nothing happens. A
 /// listener that lags is dropped: it comes back and catches up from Restate.
-async fn updates(State(ops): State<Ops>, headers: HeaderMap) -> Response {
-    if !admitted(ops.token.as_deref(), &headers) {
-        return (
-            StatusCode::UNAUTHORIZED,
-            "send INTERNAL_TOKEN as a bearer token\n",
-        )
-            .into_response();
-    }
+async fn updates(State(ops): State<Ops>) -> Response {
     (
         [(header::CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(lines(ops)),
@@ -129,22 +141,6 @@ fn lines(ops: Ops) -> impl Stream<Item = Result<Bytes, Infallible>> {
 
 fn line(text: &str) -> Bytes {
     Bytes::from(format!("{text}\n"))
-}
-
-/// Compares without stopping at the first difference.
-fn admitted(token: Option<&str>, headers: &HeaderMap) -> bool {
-    let Some(token) = token else { return true };
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    given.len() == token.len()
-        && given
-            .bytes()
-            .zip(token.bytes())
-            .fold(0, |difference, (a, b)| difference | (a ^ b))
-            == 0
 }
 
 /// Where to die.

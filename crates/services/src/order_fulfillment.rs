@@ -24,8 +24,10 @@ use crate::inventory::InventoryClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::{defect, is_cancellation, refuse};
 use crate::shipping::ShippingServiceClient;
+use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
 use crate::user_session::UserSessionClient;
+use crate::wire::order_fulfillment as wire;
 use crate::wire::{DECISION, RECORD};
 
 /// Between tries to undo something whose service was killed in mid-call.
@@ -37,6 +39,8 @@ const ASK_AGAIN: u32 = 5;
 pub struct OrderFulfillmentWorkflow {
     /// Orders are said aloud.
     pub updates: UpdateBroadcaster,
+    /// Whose calls are let in.
+    pub doors: Doors,
     /// How long an admin may take to decide, where the order does not say.
     pub approval_window: Duration,
     /// How long a parcel travels, where the carrier does not say.
@@ -48,7 +52,7 @@ impl OrderFulfillmentWorkflow {
     /// Approval, shipping, capture, delivery; or their undoing and a terminal
     /// error that says why. A record that was taken back from a run that was
     /// killed is undone from where that run has left it.
-    #[handler(name = "Run")]
+    #[handler(name = "Run", ingress_private = true)]
     async fn run(
         &self,
         ctx: WorkflowContext<'_>,
@@ -73,8 +77,9 @@ impl OrderFulfillmentWorkflow {
     async fn approve(
         &self,
         ctx: SharedWorkflowContext<'_>,
-        Json(decision): Json<Decision>,
+        decision: Signed<Decision>,
     ) -> HandlerResult<Json<Decision>> {
+        let decision = decision.open(&ctx, &self.doors, wire::APPROVE)?;
         decide(&ctx, decision).await.map(Json)
     }
 
@@ -83,8 +88,9 @@ impl OrderFulfillmentWorkflow {
     async fn cancel(
         &self,
         ctx: SharedWorkflowContext<'_>,
-        Json(decision): Json<Decision>,
+        decision: Signed<Decision>,
     ) -> HandlerResult<Json<Decision>> {
+        let decision = decision.open(&ctx, &self.doors, wire::CANCEL)?;
         decide(&ctx, decision).await.map(Json)
     }
 
@@ -93,9 +99,17 @@ impl OrderFulfillmentWorkflow {
     async fn get_record(
         &self,
         ctx: SharedWorkflowContext<'_>,
+        nothing: Signed<()>,
     ) -> HandlerResult<Json<Option<OrderRecord>>> {
+        nothing.open(&ctx, &self.doors, wire::GET_RECORD)?;
         let record = ctx.read::<OrderRecord>(RECORD).await?;
         Ok(Json(record))
+    }
+
+    /// Whether Restate still has the record: for the customer's session.
+    #[handler(name = "IsRemembered", ingress_private = true)]
+    async fn is_remembered(&self, ctx: SharedWorkflowContext<'_>) -> HandlerResult<bool> {
+        Ok(ctx.read::<OrderRecord>(RECORD).await?.is_some())
     }
 }
 

@@ -142,16 +142,15 @@ impl PaymentService {
     }
 
     /// Gives up one transaction's money, and no other's: its hold or, where the
-    /// provider does not void it, what was taken. Open to the ingress for
-    /// `gateway reconcile`, as is [`refund`](Self::refund).
-    #[handler(name = "Void")]
+    /// provider does not void it, what was taken.
+    #[handler(name = "Void", ingress_private = true)]
     async fn void(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
         self.give_up(&ctx, &order).await;
         Ok(())
     }
 
     /// Gives the money back; a provider that says no has none of it.
-    #[handler(name = "Refund")]
+    #[handler(name = "Refund", ingress_private = true)]
     async fn refund(&self, ctx: Context<'_>, Json(order): Json<PaymentOrder>) -> HandlerResult<()> {
         self.undo(&ctx, &order, "refund").await;
         Ok(())

@@ -32,10 +32,10 @@ impl Registration {
     }
 
     /// What is still waited for.
-    pub fn waits_for(&self) -> Option<String> {
-        let admin = self.admin.as_ref()?;
+    pub fn waits_for(&self) -> Option<&'static str> {
+        self.admin.as_ref()?;
         let done = self.done.load(Ordering::Relaxed);
-        (!done).then(|| format!("not registered with Restate at {admin} yet"))
+        (!done).then_some("not registered with Restate yet")
     }
 
     /// Registers `services_url` with Restate's admin API, trying until Restate

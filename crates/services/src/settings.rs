@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use process::secrets;
 use process::settings::{
     AFTER_HELP, SecretFile, WrongSetting, address, duration, http_url, secret, secret_file,
@@ -13,6 +13,7 @@ use reqwest::Url;
 
 use crate::outside::{Credential, CredentialHeader};
 use crate::prepare::Folders;
+use crate::signed::Doors;
 
 /// The services of Waybill: a Restate endpoint without a database.
 #[derive(Debug, Clone, Parser)]
@@ -42,6 +43,26 @@ pub enum Command {
     /// pair of Restate's request identity and an internal token. What is there
     /// already stays.
     Prepare(Folders),
+}
+
+/// Who may call the gateway. Here it says only whether this is a demo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthMode {
+    /// No demo.
+    Session,
+    /// A demo.
+    Demo,
+}
+
+/// Whether the services die on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AllowCrash {
+    /// Never.
+    False,
+    /// Always; in a demo only.
+    True,
+    /// In a demo.
+    Demo,
 }
 
 /// Everything that can be set.
@@ -112,7 +133,8 @@ pub struct Settings {
     #[arg(long, env = "ORDER_RETENTION", default_value = "30d", value_parser = duration)]
     pub order_retention: Duration,
 
-    /// When set, only requests signed by that Restate server are served.
+    /// Only requests signed by that Restate server are served. Required when
+    /// `SERVICES_LISTEN` is not on loopback.
     #[arg(long, env = "RESTATE_IDENTITY_KEY", hide_env_values = true)]
     pub restate_identity_key: Option<String>,
 
@@ -120,8 +142,10 @@ pub struct Settings {
     #[arg(long, env = "RESTATE_IDENTITY_KEY_FILE", value_parser = secret_file)]
     pub restate_identity_key_file: Option<SecretFile>,
 
-    /// Guards the update stream: listeners must send it as a bearer token.
-    /// Required when `SERVICES_OPS_LISTEN` is not on loopback.
+    /// Shared with the gateways: they sign their calls with it, and whoever asks the
+    /// ops port for more than health must send it as a bearer token. Required when
+    /// `SERVICES_LISTEN` or `SERVICES_OPS_LISTEN` is not on loopback; without it Restate's
+    /// ingress lets everybody call.
     #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<String>,
 
@@ -129,10 +153,28 @@ pub struct Settings {
     #[arg(long, env = "INTERNAL_TOKEN_FILE", value_parser = secret_file)]
     pub internal_token_file: Option<SecretFile>,
 
-    /// Lets `POST /crash` on the ops port abort the process. For the demo and
-    /// for tests.
-    #[arg(long, env = "ALLOW_CRASH", default_value_t = false, action = clap::ArgAction::Set)]
-    pub allow_crash: bool,
+    /// The `INTERNAL_TOKEN` of before, while it is being replaced: it is taken, too.
+    #[arg(long, env = "INTERNAL_TOKEN_PREVIOUS", hide_env_values = true)]
+    pub internal_token_previous: Option<String>,
+
+    /// A file that holds `INTERNAL_TOKEN_PREVIOUS`.
+    #[arg(long, env = "INTERNAL_TOKEN_PREVIOUS_FILE", value_parser = secret_file)]
+    pub internal_token_previous_file: Option<SecretFile>,
+
+    /// Whether this is a demo: the gateway's own setting.
+    #[arg(
+        long,
+        env = "AUTH_MODE",
+        value_enum,
+        ignore_case = true,
+        default_value = "session"
+    )]
+    pub auth_mode: AuthMode,
+
+    /// Lets `POST /crash` on the ops port abort the process: `true` or `false`, or `demo`
+    /// for what `AUTH_MODE` says. Refused outside demo mode.
+    #[arg(long, env = "ALLOW_CRASH", value_enum, default_value = "false")]
+    pub allow_crash: AllowCrash,
 
     /// What the process says of itself.
     #[command(flatten)]
@@ -151,7 +193,7 @@ impl Settings {
         )
     }
 
-    /// What listeners must know, if anything.
+    /// What gateways and operators must know, if anything.
     pub fn internal_token(&self) -> Option<&str> {
         secret(
             self.internal_token.as_ref(),
@@ -187,9 +229,38 @@ impl Settings {
         credential("CARRIER_TOKEN", &self.carrier_header, self.carrier_token())
     }
 
+    /// Every token that is taken: the one of now, then that of before. None: everybody
+    /// is let in.
+    pub fn internal_tokens(&self) -> Vec<&str> {
+        let Some(token) = self.internal_token() else {
+            return Vec::new();
+        };
+        std::iter::once(token)
+            .chain(self.previous_token())
+            .collect()
+    }
+
+    fn previous_token(&self) -> Option<&str> {
+        secret(
+            self.internal_token_previous.as_ref(),
+            self.internal_token_previous_file.as_ref(),
+        )
+    }
+
+    /// Whose calls at Restate's ingress are let in.
+    pub fn doors(&self) -> Doors {
+        Doors::of(self.internal_tokens())
+    }
+
+    /// Whether the services die on request.
+    pub fn dies_on_request(&self) -> bool {
+        self.auth_mode == AuthMode::Demo && self.allow_crash != AllowCrash::False
+    }
+
     /// What serving needs beyond what clap has checked.
     pub fn check(&self) -> Result<(), WrongSetting> {
         secrets::check_sent("INTERNAL_TOKEN", self.internal_token())?;
+        secrets::check_sent("INTERNAL_TOKEN_PREVIOUS", self.previous_token())?;
         // A public key, which others may know.
         let identity = self.restate_identity_key();
         if identity.is_some_and(|key| !key.starts_with("publickeyv1_")) {
@@ -200,11 +271,27 @@ impl Settings {
         }
         self.payment_provider_credential()?;
         self.carrier_credential()?;
-        if self.internal_token().is_none() && !self.ops_listen.ip().is_loopback() {
+        for (name, listen) in [
+            ("SERVICES_LISTEN", self.listen),
+            ("SERVICES_OPS_LISTEN", self.ops_listen),
+        ] {
+            if self.internal_token().is_none() && !listen.ip().is_loopback() {
+                return Err(WrongSetting(format!(
+                    "INTERNAL_TOKEN must be set because {name}={listen} is reachable from other machines: set the same one for the gateways"
+                )));
+            }
+        }
+        if self.restate_identity_key().is_none() && !self.listen.ip().is_loopback() {
             return Err(WrongSetting(format!(
-                "INTERNAL_TOKEN must be set because SERVICES_OPS_LISTEN={} is reachable from other machines",
-                self.ops_listen
+                "RESTATE_IDENTITY_KEY must be set because SERVICES_LISTEN={} is reachable from other machines: set it to the public key that Restate signs its requests with (`services prepare` makes a pair)",
+                self.listen
             )));
+        }
+        if self.internal_token().is_none() && self.previous_token().is_some() {
+            return Err(WrongSetting("INTERNAL_TOKEN_PREVIOUS is set and INTERNAL_TOKEN is not: set the token of now, too".to_owned()));
+        }
+        if self.allow_crash == AllowCrash::True && self.auth_mode != AuthMode::Demo {
+            return Err(WrongSetting("ALLOW_CRASH is true outside demo mode: whoever reaches the ops port could end the services, so set ALLOW_CRASH=false".to_owned()));
         }
         for (name, window) in [
             ("PAYMENT_WINDOW", self.payment_window),
@@ -245,6 +332,9 @@ mod tests {
 
     use super::*;
 
+    const TOKEN: &str = "5f0c9e2b7a41d836";
+    const OLD_TOKEN: &str = "e81d47c06ba3952f";
+
     fn parse(args: &[&str]) -> Result<Settings, String> {
         let args = std::iter::once("services").chain(args.iter().copied());
         let line = CommandLine::try_parse_from(args)
@@ -267,7 +357,7 @@ mod tests {
         assert!(
             parse(&["--ops-listen", "0.0.0.0:9081"])
                 .unwrap_err()
-                .starts_with("INTERNAL_TOKEN")
+                .starts_with("INTERNAL_TOKEN must be set because SERVICES_OPS_LISTEN")
         );
         assert!(
             parse(&["--order-retention", "0s"])
@@ -294,6 +384,59 @@ mod tests {
                 assert!(said.starts_with(&secret), "{said}");
             }
         }
+    }
+
+    #[test]
+    fn off_loopback_restate_must_be_known_and_calls_signed() {
+        let remote = ["--listen", "0.0.0.0:9080"];
+        let sentence = parse(&remote).unwrap_err();
+        assert!(
+            sentence.starts_with("INTERNAL_TOKEN must be set because SERVICES_LISTEN=0.0.0.0:9080"),
+            "{sentence}"
+        );
+        let with_token = [&remote[..], &["--internal-token", TOKEN]].concat();
+        let sentence = parse(&with_token).unwrap_err();
+        assert!(
+            sentence.starts_with("RESTATE_IDENTITY_KEY must be set"),
+            "{sentence}"
+        );
+        let with_both = [
+            &with_token[..],
+            &["--restate-identity-key", "publickeyv1_x"],
+        ]
+        .concat();
+        assert!(parse(&with_both).is_ok());
+    }
+
+    #[test]
+    fn only_a_demo_dies_on_request() {
+        let dies = |args: &[&str]| parse(args).map(|settings| settings.dies_on_request());
+        assert_eq!(dies(&[]), Ok(false));
+        assert_eq!(dies(&["--allow-crash", "demo"]), Ok(false));
+        let demo = ["--auth-mode", "demo"];
+        assert_eq!(dies(&demo), Ok(false));
+        for allowed in ["demo", "true"] {
+            let both = [&demo[..], &["--allow-crash", allowed]].concat();
+            assert_eq!(dies(&both), Ok(true));
+        }
+        let refused = dies(&["--allow-crash", "true"]).unwrap_err();
+        assert!(
+            refused.starts_with("ALLOW_CRASH is true outside demo mode"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn the_token_of_before_is_taken_beside_the_one_of_now() {
+        let previous = ["--internal-token-previous", OLD_TOKEN];
+        let both = [&previous[..], &["--internal-token", TOKEN]].concat();
+        assert_eq!(parse(&both).unwrap().internal_tokens(), [TOKEN, OLD_TOKEN]);
+        // Alone it closes nothing, and must not look as if it did.
+        assert!(
+            parse(&previous)
+                .unwrap_err()
+                .starts_with("INTERNAL_TOKEN_PREVIOUS")
+        );
     }
 
     #[test]

@@ -78,9 +78,8 @@ impl ShippingService {
         }))
     }
 
-    /// Calls a parcel back; one that was never booked is fine. Open to the
-    /// ingress for `gateway reconcile`.
-    #[handler(name = "CancelShipment")]
+    /// Calls a parcel back; one that was never booked is fine.
+    #[handler(name = "CancelShipment", ingress_private = true)]
     async fn cancel_shipment(
         &self,
         ctx: Context<'_>,

@@ -24,6 +24,8 @@ pub const PAYMENT_TRANSACTION: &str = "PaymentTransaction";
 pub const PAYMENT_SERVICE: &str = "PaymentService";
 /// The carrier: service.
 pub const SHIPPING_SERVICE: &str = "ShippingService";
+/// What the gateway mends: service.
+pub const RECONCILE_SERVICE: &str = "ReconcileService";
 
 /// State of an account: all of it.
 pub const WHOLE_ACCOUNT: &str = "account";
@@ -132,6 +134,7 @@ handlers! {
         APPROVE = "Approve",
         CANCEL = "Cancel",
         GET_RECORD = "GetRecord",
+        IS_REMEMBERED = "IsRemembered",
     }
     /// Handlers of [`ACCOUNT`].
     account of ACCOUNT {
@@ -166,5 +169,9 @@ handlers! {
     shipping of SHIPPING_SERVICE {
         INITIATE_SHIPMENT = "InitiateShipment",
         CANCEL_SHIPMENT = "CancelShipment",
+    }
+    /// Handlers of [`RECONCILE_SERVICE`].
+    reconcile of RECONCILE_SERVICE {
+        REPAIR = "Repair",
     }
 }

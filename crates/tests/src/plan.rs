@@ -2,6 +2,9 @@
 //! what each is told about the others.
 
 use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::addresses::{
     ADMIN, Addresses, GATEWAY, INGRESS, Listen, NODE, SANDBOX, SERVICES, SERVICES_OPS,
 };
+
+/// `INTERNAL_TOKEN` of a world of its own.
+pub const TOKEN: &str = "the token of a world that is soon gone";
 
 /// A process of Waybill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,6 +125,7 @@ impl Plan {
             let name = format!("RESTATE_{log}__ROCKSDB_DISABLE_WAL_FSYNC");
             plan.set_for(Component::Restate, &name, "true");
         }
+        plan.set("INTERNAL_TOKEN", TOKEN);
         plan
     }
 
@@ -141,12 +148,14 @@ impl Plan {
             settings: Vec::new(),
         };
         plan.crash_on_request();
+        let token = token_of_the_demo(&plan.folder.join("internal-token"))?;
+        plan.set("INTERNAL_TOKEN_FILE", &token.display().to_string());
         Ok(plan)
     }
 
     /// The console shows what a crash does.
     pub fn crash_on_request(&mut self) {
-        self.set_for(Component::Services, "ALLOW_CRASH", "true");
+        self.set_for(Component::Services, "ALLOW_CRASH", "demo");
     }
 
     /// Sets a variable for every process; what is set later wins.
@@ -249,6 +258,31 @@ impl Plan {
     }
 }
 
+/// The file with the demo's own `INTERNAL_TOKEN`, made by its first start. One in the
+/// environment wins over it.
+fn token_of_the_demo(file: &Path) -> Result<PathBuf, String> {
+    let made = || {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let half = rand::random::<u128>;
+        let token = format!("{:032x}{:032x}", half(), half());
+        let mut made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file)?;
+        made.write_all(token.as_bytes())
+    };
+    match made() {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(format!(
+            "{} cannot be written ({error}): set WAYBILL_DATA_DIR to a folder that can",
+            file.display()
+        )),
+        _ => Ok(file.to_owned()),
+    }
+}
+
 fn owned<const N: usize>(variables: [(&str, String); N]) -> Vec<(String, String)> {
     variables
         .map(|(name, value)| (name.to_owned(), value))
@@ -258,6 +292,19 @@ fn owned<const N: usize>(variables: [(&str, String); N]) -> Vec<(String, String)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_demo_keeps_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data/internal-token");
+        let read = || {
+            token_of_the_demo(&file).unwrap();
+            fs::read_to_string(&file).unwrap()
+        };
+        let token = read();
+        assert_eq!(token.len(), 64);
+        assert_eq!(read(), token);
+    }
 
     #[test]
     fn what_is_set_later_and_for_one_wins() {

@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use process::bearer;
+use serde::Serialize;
 
 use crate::http::problem::Problem;
 use crate::infra::Shared;
-use crate::shop::readiness::{self, Readiness};
+use crate::settings::Settings;
+use crate::shop::readiness::{self, InBrief, Readiness};
 use crate::shop::stock::Announcement;
 
 /// Whether the process lives
@@ -26,18 +29,35 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
+/// Whether an operator asks: they know `INTERNAL_TOKEN`. In a demo everybody is one.
+fn is_operator(settings: &Settings, headers: &HeaderMap) -> bool {
+    let token = settings.internal_token();
+    settings.is_demo() || token.is_some_and(|token| bearer::brings(headers, &[token]))
+}
+
+/// Reasons for operators, a word for each part for everybody else.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum Told {
+    Whole(Readiness),
+    InBrief(InBrief),
+}
+
 /// Whether Restate and SQLite are usable, the services registered and the stock announced
+///
+/// The reasons are told to whoever sends `INTERNAL_TOKEN` as a bearer token, and in a demo.
 #[utoipa::path(
     get,
     path = "/readyz",
     responses(
-        (status = 200, description = "Ready", body = Readiness),
-        (status = 503, description = "Not ready, with the reason", body = Readiness),
+        (status = 200, description = "Ready", body = inline(Told)),
+        (status = 503, description = "Not ready, with the reason", body = inline(Told)),
     ),
 )]
 pub(super) async fn ready(
     State(infra): State<Shared>,
     State(announcement): State<Arc<Announcement>>,
+    headers: HeaderMap,
 ) -> Response {
     let readiness = readiness::check(&infra, &announcement).await;
     let status = if readiness.ready {
@@ -45,18 +65,34 @@ pub(super) async fn ready(
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(readiness)).into_response()
+    let told = if is_operator(&infra.settings, &headers) {
+        Told::Whole(readiness)
+    } else {
+        Told::InBrief(readiness.in_brief())
+    };
+    (status, Json(told)).into_response()
 }
 
 /// Metrics for Prometheus
+///
+/// Outside of a demo for whoever sends `INTERNAL_TOKEN` as a bearer token.
 #[utoipa::path(
     get,
     path = "/metrics",
     responses(
         (status = 200, description = "OpenMetrics text"),
+        (status = 401, description = "Without INTERNAL_TOKEN, outside of a demo"),
     ),
 )]
-pub(super) async fn metrics(State(infra): State<Shared>) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    State(infra): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !is_operator(&infra.settings, &headers) {
+        return Err(Problem::unauthenticated(
+            "metrics are for operators: set INTERNAL_TOKEN and send it as a bearer token",
+        ));
+    }
     let text = infra.metrics.encode().map_err(Problem::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

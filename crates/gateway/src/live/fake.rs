@@ -68,7 +68,7 @@ impl Fake {
     /// The live side over a fresh database whose admin API this is.
     pub(super) async fn live(&self) -> (tempfile::TempDir, Db, LiveState) {
         let (folder, db) = crate::storage::db::temporary().await;
-        let ingress = services::client::connect(&self.base).unwrap();
+        let ingress = services::client::connect(&self.base, None).unwrap();
         let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
         let bounds = Bounds {
             order_retention: Duration::from_hours(720),

@@ -63,7 +63,7 @@ async fn forget(
     let mut forgotten = 0;
     for order in old {
         let session = ingress.user_session(&order.owner());
-        match outcome(session.forget(Body(order.clone())).call().await) {
+        match outcome(session.forget(Body::from(order.clone())).call().await) {
             Ok(is_forgotten) => forgotten += u64::from(is_forgotten),
             Err(error @ Failure::Unavailable(_)) => return Err(error.into()),
             Err(error) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use services::client::{Failure, Ingress};
+use services::client::{Body, Failure, Ingress};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -160,7 +160,13 @@ impl LiveState {
         if let Some(basket) = self.0.core.remembered_basket(user) {
             return Ok(basket);
         }
-        let called = self.0.ingress.user_session(user).get_basket().call().await;
+        let called = self
+            .0
+            .ingress
+            .user_session(user)
+            .get_basket(Body::from(()))
+            .call()
+            .await;
         let basket = services::client::outcome(called)?;
         self.0.core.take(basket.clone());
         Ok(self.0.core.remembered_basket(user).unwrap_or(basket))

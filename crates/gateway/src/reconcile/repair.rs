@@ -9,9 +9,9 @@ use serde::Deserialize;
 use services::client::{self, Body};
 use services::wire::order_fulfillment::RUN;
 use waybill_domain::checkout::{CancelOrder, TakeBack};
-use waybill_domain::ids::{AttemptId, OrderId};
+use waybill_domain::ids::{AttemptId, OrderId, Sku};
 use waybill_domain::order::OrderRecord;
-use waybill_domain::stock::EndReservation;
+use waybill_domain::repair::{Pieces, RepairRequest};
 
 use super::difference::{About, Repair, Return};
 use super::snapshot;
@@ -65,7 +65,6 @@ impl Reconcile {
     }
 
     async fn mend(&self, cure: &Repair) -> anyhow::Result<()> {
-        let ingress = &self.ingress;
         match cure {
             Repair::Rewrite => Ok(()),
             Repair::Forget(order) => {
@@ -79,38 +78,34 @@ impl Reconcile {
             }
             Repair::TakeBack(record) => self.take_back(record).await,
             Repair::Settle(order) => self.settle(order).await,
-            Repair::Release(sku, attempt) => Ok(client::done(
-                ingress
-                    .inventory(sku)
-                    .release(Body(ended(attempt)))
-                    .call()
-                    .await,
-            )?),
-            Repair::Commit(sku, attempt) => Ok(client::done(
-                ingress
-                    .inventory(sku)
-                    .commit(Body(ended(attempt)))
-                    .call()
-                    .await,
-            )?),
+            Repair::Release(sku, attempt) => {
+                self.ask(RepairRequest::Release(pieces(sku, attempt))).await
+            }
+            Repair::Commit(sku, attempt) => {
+                self.ask(RepairRequest::Commit(pieces(sku, attempt))).await
+            }
             Repair::Recount(sku) => {
-                client::outcome(ingress.inventory(sku).recount().call().await)?;
+                let nothing = Body::from(());
+                client::outcome(self.ingress.inventory(sku).recount(nothing).call().await)?;
                 Ok(())
             }
-            Repair::Return(Return::Void(order)) => Ok(client::done(
-                ingress.payments().void(Body(order.clone())).call().await,
-            )?),
-            Repair::Return(Return::Refund(order)) => Ok(client::done(
-                ingress.payments().refund(Body(order.clone())).call().await,
-            )?),
-            Repair::Return(Return::CallBack(request)) => Ok(client::done(
-                ingress
-                    .shipping()
-                    .cancel_shipment(Body(request.clone()))
-                    .call()
-                    .await,
-            )?),
+            Repair::Return(Return::Void(order)) => {
+                self.ask(RepairRequest::Void(order.clone())).await
+            }
+            Repair::Return(Return::Refund(order)) => {
+                self.ask(RepairRequest::Refund(order.clone())).await
+            }
+            Repair::Return(Return::CallBack(request)) => {
+                self.ask(RepairRequest::CancelShipment(request.clone()))
+                    .await
+            }
         }
+    }
+
+    /// What only the services' own handlers may do otherwise.
+    async fn ask(&self, wanted: RepairRequest) -> anyhow::Result<()> {
+        let asked = self.ingress.reconcile().repair(Body::from(wanted));
+        Ok(client::done(asked.call().await)?)
     }
 
     /// Undoes what a killed workflow has left. The order's record is safe with
@@ -126,7 +121,7 @@ impl Reconcile {
         let taken = self
             .ingress
             .user_session(&order.owner())
-            .take_back(Body(TakeBack {
+            .take_back(Body::from(TakeBack {
                 record: record.clone(),
                 by: OPERATOR.to_owned(),
                 reason: Some(KILLED.to_owned()),
@@ -137,7 +132,7 @@ impl Reconcile {
         for run in runs {
             self.admin_api.purge(&run.id).await?;
         }
-        client::accepted(self.ingress.workflow(order).run(Body(taken)).send().await)?;
+        self.ask(RepairRequest::Run(Box::new(taken))).await?;
         self.until_ended(order).await
     }
 
@@ -145,7 +140,7 @@ impl Reconcile {
         let settled = self
             .ingress
             .user_session(&order.owner())
-            .cancel_order(Body(CancelOrder {
+            .cancel_order(Body::from(CancelOrder {
                 order_id: order.clone(),
                 by: OPERATOR.to_owned(),
                 reason: Some(KILLED.to_owned()),
@@ -180,10 +175,10 @@ impl Reconcile {
     }
 }
 
-fn ended(attempt: &AttemptId) -> EndReservation {
-    EndReservation {
+fn pieces(sku: &Sku, attempt: &AttemptId) -> Pieces {
+    Pieces {
+        sku: sku.clone(),
         attempt: attempt.clone(),
-        at: None,
     }
 }
 

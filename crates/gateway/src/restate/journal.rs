@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use services::functions;
-use services::wire::order_fulfillment::GET_RECORD;
+use services::wire::order_fulfillment::{GET_RECORD, IS_REMEMBERED};
 use services::wire::user_session::{AWAIT_PAYMENT, CANCEL_ORDER, CHECKOUT, PAYMENT_CALLBACK};
 use services::wire::{Handler, ORDER_FULFILLMENT_WORKFLOW, USER_SESSION};
 use waybill_domain::Timestamp;
@@ -153,9 +153,9 @@ async fn roots(admin_api: &AdminApi, order: &OrderId) -> Result<Vec<InvocationRo
         admin_api,
         &format!(
             "target_service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND target_service_key = {} \
-             AND target_handler_name <> '{}'",
+             AND target_handler_name NOT IN ({})",
             literal(order.as_str()),
-            GET_RECORD.name
+            literals([GET_RECORD, IS_REMEMBERED].map(|handler| handler.name))
         ),
     )
     .await?;

@@ -544,6 +544,54 @@ async fn writes(gateway: &Subject) -> Vec<Write> {
     writes
 }
 
+/// Outside of a demo only who knows `INTERNAL_TOKEN` sees figures and addresses.
+#[tokio::test]
+async fn only_operators_are_told_what_is_inside() {
+    let session = [
+        "--auth-mode",
+        "session",
+        "--session-key",
+        "0123456789abcdef0123456789abcdef",
+        "--payment-webhook-secret",
+        "secret",
+    ];
+    let shop = Subject::with(&[&session[..], &["--internal-token", "token"]].concat()).await;
+    let token = [("authorization", "Bearer token")];
+
+    assert_eq!(shop.get("/metrics", &[]).await.status, 401);
+    let wrong = [("authorization", "Bearer tokem")];
+    assert_eq!(shop.get("/metrics", &wrong).await.status, 401);
+    let figures = shop.get("/metrics", &token).await;
+    assert_eq!(figures.status, 200);
+    assert!(figures.text.ends_with("# EOF\n"), "{}", figures.text);
+
+    let brief = shop.get("/readyz", &[]).await;
+    assert_eq!(brief.status, 503);
+    assert_eq!(
+        brief.json(),
+        json!({
+            "ready": false,
+            "restate": "down",
+            "services": "down",
+            "stock": "down",
+            "database": "ok",
+        })
+    );
+    let whole = shop.get("/readyz", &token).await.json();
+    assert!(
+        whole["restate"].as_str().unwrap().contains("127.0.0.1:9"),
+        "{whole}"
+    );
+
+    // Without a token nobody is an operator, but in a demo.
+    let tokenless = Subject::with(&session).await;
+    assert_eq!(tokenless.get("/metrics", &token).await.status, 401);
+    let demo = Subject::demo().await;
+    assert_eq!(demo.get("/metrics", &[]).await.status, 200);
+    let told = demo.get("/readyz", &[]).await.json();
+    assert!(told["restate"].is_string(), "{told}");
+}
+
 /// What each route says of who may call it is what it does: asked by nobody, by a
 /// customer, and outside of a demo.
 #[tokio::test]
@@ -590,8 +638,8 @@ async fn who_may_call_is_what_is_described() {
             if schemes.is_empty() {
                 told[0] += 1;
                 assert_ne!(by_nobody, 401, "{what} is described as anybody's");
-                // The webhook asks for a signature, which is no signing in.
-                if path != "/api/payment/callback" {
+                // A signature or the operator's token is no signing in.
+                if !["/api/payment/callback", "/metrics"].contains(&path.as_str()) {
                     assert_ne!(outside, 401, "{what} is described as anybody's");
                 }
                 continue;

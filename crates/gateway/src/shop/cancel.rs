@@ -26,7 +26,7 @@ pub async fn cancel(
     let asked = infra
         .ingress
         .user_session(&order_id.owner())
-        .cancel_order(Body(CancelOrder {
+        .cancel_order(Body::from(CancelOrder {
             order_id: order_id.clone(),
             by: by.to_string(),
             reason: reason.clone(),

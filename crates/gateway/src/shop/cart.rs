@@ -52,7 +52,7 @@ pub async fn add(
     let item = AddItem { product, quantity };
     let once = key.once(user, "cart.add", &(&item.product.sku, quantity))?;
     let known_by = once.as_ref().map(|once| once.key.clone());
-    let asked = infra.ingress.user_session(user).add_item(Body(item));
+    let asked = infra.ingress.user_session(user).add_item(Body::from(item));
     let basket = shown(infra, outcome(keyed(asked, once).call().await)?).await?;
     // Each time it is asked for: who asked first may have left before this line.
     infra
@@ -73,7 +73,10 @@ pub async fn update(
     let sku = in_cart(infra, user, which).await?;
     let item = UpdateItem { sku, quantity };
     let once = key.once(user, "cart.update", &(&item.sku, quantity))?;
-    let asked = infra.ingress.user_session(user).update_item(Body(item));
+    let asked = infra
+        .ingress
+        .user_session(user)
+        .update_item(Body::from(item));
     shown(infra, outcome(keyed(asked, once).call().await)?).await
 }
 
@@ -88,7 +91,10 @@ pub async fn remove(
         sku: in_cart(infra, user, which).await?,
     };
     let once = key.once(user, "cart.remove", &item.sku)?;
-    let asked = infra.ingress.user_session(user).remove_item(Body(item));
+    let asked = infra
+        .ingress
+        .user_session(user)
+        .remove_item(Body::from(item));
     shown(infra, outcome(keyed(asked, once).call().await)?).await
 }
 
@@ -99,7 +105,10 @@ pub async fn clear(
     key: &IdempotencyKey,
 ) -> Result<Answered<Basket>, Problem> {
     let once = key.once(user, "cart.clear", &())?;
-    let asked = infra.ingress.user_session(user).clear_basket();
+    let asked = infra
+        .ingress
+        .user_session(user)
+        .clear_basket(Body::from(()));
     shown(infra, outcome(keyed(asked, once).call().await)?).await
 }
 

@@ -94,7 +94,7 @@ pub async fn checkout(
     let asked = infra
         .ingress
         .user_session(&caller.user)
-        .checkout(Body(checkout));
+        .checkout(Body::from(checkout));
     let Answered { value, again } = match outcome(keyed(asked, once).call().await) {
         Err(Failure::Refused(Refusal::StockUnknown { sku })) => {
             // Whoever comes again, as the answer says, finds it known.

@@ -65,8 +65,8 @@ pub async fn decide(
 async fn ask(infra: &Infra, id: &OrderId, decision: Decision) -> Result<Decision, Failure> {
     let workflow = infra.ingress.workflow(id);
     outcome(match decision.verdict {
-        Verdict::Cancelled => workflow.cancel(Body(decision)).call().await,
-        _ => workflow.approve(Body(decision)).call().await,
+        Verdict::Cancelled => workflow.cancel(Body::from(decision)).call().await,
+        _ => workflow.approve(Body::from(decision)).call().await,
     })
 }
 

@@ -133,7 +133,7 @@ pub async fn mark_read(
     let asked = infra
         .ingress
         .user_session(&caller.user)
-        .mark_read(Body(mark));
+        .mark_read(Body::from(mark));
     let marked: Answered<ReadMark> = outcome(keyed(asked, once).call().await)?;
     let mark = marked.value;
     infra

@@ -78,9 +78,16 @@ pub async fn ask_restate(infra: &Infra, id: &OrderId) -> Result<(), Problem> {
 /// The order's record, with its session or its workflow.
 async fn held(infra: &Infra, id: &OrderId) -> Result<Option<OrderRecord>, Failure> {
     let session = infra.ingress.user_session(&id.owner());
-    match outcome(session.get_order(Body(id.clone())).call().await)? {
+    match outcome(session.get_order(Body::from(id.clone())).call().await)? {
         Some(record) => Ok(Some(record)),
-        None => outcome(infra.ingress.workflow(id).get_record().call().await),
+        None => outcome(
+            infra
+                .ingress
+                .workflow(id)
+                .get_record(Body::from(()))
+                .call()
+                .await,
+        ),
     }
 }
 

@@ -49,7 +49,7 @@ pub async fn receive(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback,
     let asked = infra
         .ingress
         .user_session(&order_id.owner())
-        .payment_callback(Body(PaymentCallback {
+        .payment_callback(Body::from(PaymentCallback {
             order_id: order_id.clone(),
             receipt,
             at: Some(clock::now()),

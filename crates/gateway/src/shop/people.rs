@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use services::account::ChangeAt;
-use services::client::{Body, Ingress, outcome};
+use services::client::{Ingress, outcome};
 use waybill_domain::account::{
     Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Role, Scope, Session, SignIn,
     Token,
@@ -82,7 +82,7 @@ pub async fn adopted(ingress: &Ingress, known: Account) -> Result<Account, Probl
     let (user, version) = (known.user.clone(), known.version.max(1));
     let known = Account { version, ..known };
     Ok(outcome(
-        ingress.account(&user).adopt(Body(known)).call().await,
+        ingress.account(&user).adopt(known.into()).call().await,
     )?)
 }
 
@@ -117,11 +117,14 @@ pub async fn sign_in(
         address: place.address,
         agent: place.agent,
     };
-    let asked = infra.ingress.account(user).sign_in(Body(SignIn {
-        proof,
-        session,
-        instead_of,
-    }));
+    let asked = infra.ingress.account(user).sign_in(
+        SignIn {
+            proof,
+            session,
+            instead_of,
+        }
+        .into(),
+    );
     keep(infra, outcome(asked.call().await)?).await?;
     Ok(cookie)
 }
@@ -149,7 +152,7 @@ pub async fn changed(
     change: Change,
 ) -> Result<Account, Problem> {
     let at = clock::now();
-    let asked = ingress.account(user).change(Body(ChangeAt { change, at }));
+    let asked = ingress.account(user).change(ChangeAt { change, at }.into());
     Ok(outcome(asked.call().await)?)
 }
 
@@ -180,13 +183,16 @@ pub async fn created(
             (None, Some(link), Some(secret))
         }
     };
-    let asked = ingress.account(user).create(Body(NewAccount {
-        role,
-        email: email.to_owned(),
-        password_hash,
-        link,
-        at: clock::now(),
-    }));
+    let asked = ingress.account(user).create(
+        NewAccount {
+            role,
+            email: email.to_owned(),
+            password_hash,
+            link,
+            at: clock::now(),
+        }
+        .into(),
+    );
     let account = outcome(asked.call().await)?;
     Ok((account, secret))
 }

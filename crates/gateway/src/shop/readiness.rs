@@ -29,6 +29,42 @@ pub struct Readiness {
     read_model_behind_ms: Option<u64>,
 }
 
+/// The same in a word for each part, for whoever is not known.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct InBrief {
+    /// Whether all that serving needs is there.
+    ready: bool,
+    restate: Word,
+    services: Word,
+    stock: Word,
+    database: Word,
+}
+
+/// How a part is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Ok,
+    Down,
+}
+
+impl Readiness {
+    /// Without reasons: they name addresses of this network.
+    pub fn in_brief(&self) -> InBrief {
+        let word = |wrong: &Option<String>| match wrong {
+            None => Word::Ok,
+            Some(_) => Word::Down,
+        };
+        InBrief {
+            ready: self.ready,
+            restate: word(&self.restate),
+            services: word(&self.services),
+            stock: word(&self.stock),
+            database: word(&self.database),
+        }
+    }
+}
+
 /// Asks Restate and SQLite.
 pub async fn check(infra: &Infra, announcement: &Announcement) -> Readiness {
     let (restate, services, database) = tokio::join!(

@@ -138,7 +138,7 @@ async fn tell(infra: &Infra, sku: String, quantity: i64) -> Result<Option<StockL
     let asked = infra
         .ingress
         .inventory(&sku)
-        .stock(Body(InitialStock { quantity }))
+        .stock(Body::from(InitialStock { quantity }))
         .call()
         .await;
     outcome(asked).map(Some)
@@ -158,7 +158,7 @@ pub async fn restock(
     let asked = infra
         .ingress
         .inventory(&sku)
-        .restock(Body(Restock { quantity }));
+        .restock(Body::from(Restock { quantity }));
     let restocked: Answered<StockLevel> = outcome(keyed(asked, once).call().await)?;
     infra
         .live

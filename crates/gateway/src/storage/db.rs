@@ -6,13 +6,15 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use process::private_files::keep_database_private;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
+use tokio::sync::Mutex;
 
 /// The schema, embedded.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -27,6 +29,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a free connection before it is refused.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a look whether it can be written counts: whoever asks may ask often, and each
+/// look takes the lock that writers wait for.
+const WRITABLE_FOR: Duration = Duration::from_secs(1);
+
 /// The database, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Db {
@@ -35,6 +41,8 @@ pub struct Db {
     /// For changes: one connection. Begin a read-then-write with
     /// [`Db::begin`].
     pub write: SqlitePool,
+    /// When it was last seen that it can be written.
+    writable: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Db {
@@ -78,7 +86,11 @@ impl Db {
             .connect_with(options.pragma("query_only", "true"))
             .await
             .map_err(|error| cannot_open(&file, &error))?;
-        Ok(Self { read, write })
+        Ok(Self {
+            read,
+            write,
+            writable: Arc::default(),
+        })
     }
 
     /// Opens the file at `url`, which must be there.
@@ -120,10 +132,17 @@ impl Db {
             .await
     }
 
-    /// Reads, and takes the write lock for a moment.
+    /// Reads, and takes the write lock for a moment: once a second at most, however many
+    /// ask.
     pub async fn check_writable(&self) -> sqlx::Result<()> {
+        let mut writable = self.writable.lock().await;
+        if writable.is_some_and(|seen| seen.elapsed() < WRITABLE_FOR) {
+            return Ok(());
+        }
         sqlx::query("SELECT 1").execute(&self.read).await?;
-        self.begin().await?.rollback().await
+        self.begin().await?.rollback().await?;
+        *writable = Some(Instant::now());
+        Ok(())
     }
 
     /// Closes every connection, which also folds the WAL back into the file.

@@ -53,13 +53,21 @@ pub(super) struct Refusal {
 
 type Verdict = Result<Vec<Effect>, Refusal>;
 
-/// Decides on an operation. No effects: it has been done before.
+/// Decides on an operation. No effects: it has been done before. `strict` about
+/// transactions that nobody has authorized here.
 pub(super) fn operation(
     payment: &Payment,
     operation: Operation,
     transaction_id: Option<&str>,
     amount: Option<i64>,
+    strict: bool,
 ) -> Verdict {
+    if let Some(id) = transaction_id
+        && strict
+        && payment.transaction(id).is_none()
+    {
+        return no(409, &format!("this payment knows no transaction {id:?}"));
+    }
     if amount.is_some_and(i64::is_negative) {
         return no(422, "amount must not be negative");
     }

@@ -211,10 +211,9 @@ pub(super) async fn forget(
 }
 
 async fn has_workflow(ctx: &ObjectContext<'_>, order_id: &OrderId) -> HandlerResult<bool> {
-    let Json(record) = ctx
+    Ok(ctx
         .workflow_client::<OrderFulfillmentWorkflowClient>(order_id.as_str())
-        .get_record()
+        .is_remembered()
         .call()
-        .await?;
-    Ok(record.is_some())
+        .await?)
 }

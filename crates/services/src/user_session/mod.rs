@@ -28,13 +28,17 @@ use crate::once::{Begun, Write};
 use crate::order_fulfillment::OrderFulfillmentWorkflowClient;
 use crate::payment::PaymentServiceClient;
 use crate::refuse::refuse;
+use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
+use crate::wire::user_session as wire;
 use crate::wire::{BASKET, READ_MARK, late_key, marker_key};
 
 /// See the module.
 pub struct UserSession {
     /// Baskets and orders are said aloud.
     pub updates: UpdateBroadcaster,
+    /// Whose calls are let in.
+    pub doors: Doors,
     /// How long an ended order is remembered here.
     pub order_retention: Duration,
 }
@@ -46,8 +50,9 @@ impl UserSession {
     async fn add_item(
         &self,
         ctx: ObjectContext<'_>,
-        Json(item): Json<AddItem>,
+        item: Signed<AddItem>,
     ) -> HandlerResult<Json<Answered<Basket>>> {
+        let item = item.open(&ctx, &self.doors, wire::ADD_ITEM)?;
         self.change(&ctx, |basket| basket.add(item.product, item.quantity))
             .await
     }
@@ -57,8 +62,9 @@ impl UserSession {
     async fn update_item(
         &self,
         ctx: ObjectContext<'_>,
-        Json(item): Json<UpdateItem>,
+        item: Signed<UpdateItem>,
     ) -> HandlerResult<Json<Answered<Basket>>> {
+        let item = item.open(&ctx, &self.doors, wire::UPDATE_ITEM)?;
         self.change(&ctx, |basket| basket.update(&item.sku, item.quantity))
             .await
     }
@@ -68,21 +74,32 @@ impl UserSession {
     async fn remove_item(
         &self,
         ctx: ObjectContext<'_>,
-        Json(item): Json<RemoveItem>,
+        item: Signed<RemoveItem>,
     ) -> HandlerResult<Json<Answered<Basket>>> {
+        let item = item.open(&ctx, &self.doors, wire::REMOVE_ITEM)?;
         self.change(&ctx, |basket| Ok(basket.remove(&item.sku)))
             .await
     }
 
     /// Takes everything out.
     #[handler(name = "ClearBasket")]
-    async fn clear_basket(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Answered<Basket>>> {
+    async fn clear_basket(
+        &self,
+        ctx: ObjectContext<'_>,
+        nothing: Signed<()>,
+    ) -> HandlerResult<Json<Answered<Basket>>> {
+        nothing.open(&ctx, &self.doors, wire::CLEAR_BASKET)?;
         self.change(&ctx, |basket| Ok(basket.clear())).await
     }
 
     /// The basket of now.
     #[handler(name = "GetBasket", lazy_state)]
-    async fn get_basket(&self, ctx: SharedObjectContext<'_>) -> HandlerResult<Json<Basket>> {
+    async fn get_basket(
+        &self,
+        ctx: SharedObjectContext<'_>,
+        nothing: Signed<()>,
+    ) -> HandlerResult<Json<Basket>> {
+        nothing.open(&ctx, &self.doors, wire::GET_BASKET)?;
         let basket = ctx.read::<Basket>(BASKET).await?;
         Ok(Json(match basket {
             Some(basket) => basket,
@@ -95,8 +112,9 @@ impl UserSession {
     async fn get_order(
         &self,
         ctx: SharedObjectContext<'_>,
-        Json(order_id): Json<OrderId>,
+        order_id: Signed<OrderId>,
     ) -> HandlerResult<Json<Option<OrderRecord>>> {
+        let order_id = order_id.open(&ctx, &self.doors, wire::GET_ORDER)?;
         let marker = ctx.read::<Marker>(&marker_key(&order_id)).await?;
         Ok(Json(match marker {
             Some(Marker::Here(record)) => Some(*record),
@@ -109,8 +127,9 @@ impl UserSession {
     async fn mark_read(
         &self,
         ctx: ObjectContext<'_>,
-        Json(mark): Json<ReadMark>,
+        mark: Signed<ReadMark>,
     ) -> HandlerResult<Json<Answered<ReadMark>>> {
+        let mark = mark.open(&ctx, &self.doors, wire::MARK_READ)?;
         let begun = Write::begin(&ctx).await?;
         let before = ctx.read::<ReadMark>(READ_MARK).await?;
         let write = match (begun, before.clone()) {
@@ -133,8 +152,9 @@ impl UserSession {
     async fn checkout(
         &self,
         ctx: ObjectContext<'_>,
-        Json(asked): Json<Checkout>,
+        asked: Signed<Checkout>,
     ) -> HandlerResult<Json<Answered<CheckoutAnswer>>> {
+        let asked = asked.open(&ctx, &self.doors, wire::CHECKOUT)?;
         checkout::place(self, &ctx, asked).await.map(Json)
     }
 
@@ -165,8 +185,9 @@ impl UserSession {
     async fn payment_callback(
         &self,
         ctx: ObjectContext<'_>,
-        Json(callback): Json<PaymentCallback>,
+        callback: Signed<PaymentCallback>,
     ) -> HandlerResult<Json<CallbackAnswer>> {
+        let callback = callback.open(&ctx, &self.doors, wire::PAYMENT_CALLBACK)?;
         attempt::called_back(self, &ctx, callback).await.map(Json)
     }
 
@@ -185,8 +206,9 @@ impl UserSession {
     async fn cancel_order(
         &self,
         ctx: ObjectContext<'_>,
-        Json(cancel): Json<CancelOrder>,
+        cancel: Signed<CancelOrder>,
     ) -> HandlerResult<Json<CancelAnswer>> {
+        let cancel = cancel.open(&ctx, &self.doors, wire::CANCEL_ORDER)?;
         checkout::cancel(self, &ctx, cancel).await.map(Json)
     }
 
@@ -209,8 +231,9 @@ impl UserSession {
     async fn take_back(
         &self,
         ctx: ObjectContext<'_>,
-        Json(left): Json<TakeBack>,
+        left: Signed<TakeBack>,
     ) -> HandlerResult<Json<OrderRecord>> {
+        let left = left.open(&ctx, &self.doors, wire::TAKE_BACK)?;
         checkout::take_back(self, &ctx, left).await.map(Json)
     }
 
@@ -219,8 +242,9 @@ impl UserSession {
     async fn forget(
         &self,
         ctx: ObjectContext<'_>,
-        Json(order_id): Json<OrderId>,
+        order_id: Signed<OrderId>,
     ) -> HandlerResult<Json<bool>> {
+        let order_id = order_id.open(&ctx, &self.doors, wire::FORGET)?;
         checkout::forget(self, &ctx, order_id).await.map(Json)
     }
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use launcher::plan::TOKEN;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -180,7 +181,8 @@ async fn steps_of(world: &Arc<World>, story: Story, numbers: [u32; 2]) -> Vec<St
 /// Asks the services' ops port.
 async fn ops(world: &World, method: Method, path: &str) -> Value {
     let url = format!("{}{}", world.services_ops, path.replace('#', "%23"));
-    let answer = world.http.request(method, &url).send().await;
+    let asked = world.http.request(method, &url).bearer_auth(TOKEN);
+    let answer = asked.send().await;
     let answer = answer.expect("the services answer");
     assert!(answer.status().is_success(), "{url}: {answer:?}");
     let body = answer.text().await.expect("an answer is text");

@@ -28,6 +28,7 @@ mod copies;
 mod crashes;
 mod credentials;
 mod decisions;
+mod doors;
 mod forms;
 mod input;
 mod outage;

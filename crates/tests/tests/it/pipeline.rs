@@ -705,7 +705,7 @@ async fn cart_call(shop: &Shop, caller: usize) {
 
 /// The handler behind [`cart_call`], asked at Restate's ingress.
 async fn handler_call(shop: &Shop, caller: usize) {
-    let session = format!("{}/restate/call/UserSession/direct{caller}", shop.ingress);
+    let session = format!("UserSession/direct{caller}");
     let product = shop.product("P002");
     let item = json!({
         "product": {
@@ -717,14 +717,13 @@ async fn handler_call(shop: &Shop, caller: usize) {
         "quantity": 1,
     });
     let added = shop
-        .http
-        .post(format!("{session}/AddItem"))
-        .json(&item)
-        .send();
-    if !added.await.expect("Restate answers").status().is_success() {
+        .call_signed(&format!("{session}/AddItem"), item.to_string())
+        .await;
+    if !added.status().is_success() {
         // At most 999 pieces fit.
-        let cleared = shop.http.post(format!("{session}/ClearBasket")).send();
-        let cleared = cleared.await.expect("Restate answers");
+        let cleared = shop
+            .call_signed(&format!("{session}/ClearBasket"), "")
+            .await;
         assert!(cleared.status().is_success(), "{cleared:?}");
     }
 }

@@ -142,13 +142,8 @@ fn what_happened_while_the_gateway_was_away_is_shown() {
         // One is approved at Restate's ingress and delivered, one is paid.
         let decision =
             json!({ "id": "at-restate", "verdict": "approved", "by": "admin", "reason": null });
-        let path = format!(
-            "/restate/call/OrderFulfillmentWorkflow/{}/Approve",
-            approved.id
-        );
-        let answer = shop
-            .ingress(&path, "application/json", decision.to_string())
-            .await;
+        let approve = format!("OrderFulfillmentWorkflow/{}/Approve", approved.id);
+        let answer = shop.call_signed(&approve, decision.to_string()).await;
         assert!(answer.status().is_success(), "{answer:?}");
         let path = format!("/restate/awakeables/{awakeable}/resolve");
         let answer = shop

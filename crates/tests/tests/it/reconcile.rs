@@ -326,19 +326,12 @@ fn a_stale_order_and_late_money_are_caught_up() {
         let second = orders.delivered.receipt("txn-again").await;
         shop.stop(Component::Gateway).await;
         let callback = json!({ "order_id": orders.delivered.id, "receipt": second });
-        let path = "/restate/call/UserSession/alice/PaymentCallback";
-        let answer = shop
-            .ingress(path, "application/json", callback.to_string())
-            .await;
+        let handler = "UserSession/alice/PaymentCallback";
+        let answer = shop.call_signed(handler, callback.to_string()).await;
         assert!(answer.status().is_success(), "{answer:?}");
         let decision = json!({ "id": "behind-its-back", "verdict": "rejected", "by": "admin", "reason": null });
-        let path = format!(
-            "/restate/call/OrderFulfillmentWorkflow/{}/Approve",
-            orders.waiting.id
-        );
-        let answer = shop
-            .ingress(&path, "application/json", decision.to_string())
-            .await;
+        let approve = format!("OrderFulfillmentWorkflow/{}/Approve", orders.waiting.id);
+        let answer = shop.call_signed(&approve, decision.to_string()).await;
         assert!(answer.status().is_success(), "{answer:?}");
         eventually("it is rejected", SOON, async || {
             match orders.waiting.workflow_record().await {
@@ -725,10 +718,8 @@ fn a_run_that_was_killed_in_transit_is_undone_in_reverse() {
         // Interrupted after its first step, a clean-up goes on the next time.
         let record = order.workflow_record().await.unwrap();
         let left = json!({ "record": record, "by": "an operator", "reason": null });
-        let path = "/restate/call/UserSession/alice/TakeBack";
-        let taken = shop
-            .ingress(path, "application/json", left.to_string())
-            .await;
+        let take_back = "UserSession/alice/TakeBack";
+        let taken = shop.call_signed(take_back, left.to_string()).await;
         assert!(taken.status().is_success(), "{taken:?}");
         let kinds = clean_up(shop, &order).await;
         assert_eq!(

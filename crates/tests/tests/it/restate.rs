@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use launcher::plan::TOKEN;
 use reqwest::Response;
 use serde_json::{Value, json};
+use services::signed::{self, Call, CallKey};
 
 use crate::shop::SOON;
 use crate::world::{World, eventually};
+
+/// What the gateways of a world sign with.
+pub fn call_key() -> CallKey {
+    CallKey::of(TOKEN)
+}
 
 impl World {
     /// Rows of a query over Restate's admin API. Asked again while Restate
@@ -129,6 +136,45 @@ impl World {
         rows.iter()
             .map(|row| (text(&row["key"]), text(&row["value_utf8"])))
             .collect()
+    }
+
+    /// Calls a handler at Restate's ingress as a gateway would: `UserSession/alice/AddItem`.
+    pub async fn call_signed(&self, target: &str, body: impl Into<Vec<u8>>) -> Response {
+        self.call(target, body, |call| Some(call_key().sign(call)))
+            .await
+    }
+
+    /// The same with whatever `sign` makes of it.
+    pub async fn call(
+        &self,
+        target: &str,
+        body: impl Into<Vec<u8>>,
+        sign: impl FnOnce(Call<'_>) -> Option<String>,
+    ) -> Response {
+        let body = body.into();
+        let parts: Vec<_> = target.split('/').collect();
+        let (service, key, handler) = match parts[..] {
+            [service, handler] => (service, "", handler),
+            [service, key, handler] => (service, key, handler),
+            _ => panic!("{target} is no handler"),
+        };
+        let signature = sign(Call {
+            service,
+            key,
+            handler,
+            once: None,
+            body: &body,
+        });
+        let mut asked = self
+            .http
+            .post(format!("{}/restate/call/{target}", self.ingress));
+        if let Some(signature) = signature {
+            asked = asked.header(signed::HEADER, signature);
+        }
+        if !body.is_empty() {
+            asked = asked.header("content-type", "application/json").body(body);
+        }
+        asked.send().await.expect("Restate's ingress answers")
     }
 
     /// Posts raw bytes to Restate's ingress.

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use launcher::plan::TOKEN;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -56,6 +57,7 @@ async fn hear(shop: &Shop) -> Heard {
     let answer = shop
         .http
         .get(format!("{}/updates", shop.services_ops))
+        .bearer_auth(TOKEN)
         .timeout(Duration::from_hours(1))
         .send()
         .await
