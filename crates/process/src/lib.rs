@@ -7,9 +7,11 @@ use std::io::Write as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub mod files;
 mod health;
 pub mod http;
 mod memory;
+pub mod memory_limit;
 pub mod settings;
 pub mod telemetry;
 mod traces;
