@@ -32,7 +32,7 @@ pub fn has_explicit_credentials(headers: &HeaderMap) -> bool {
 
 /// Whether the request carries a session cookie, valid or not.
 pub fn has_session_cookie(headers: &HeaderMap) -> bool {
-    session_cookie::of(headers).is_some()
+    session_cookie::is_sent(headers)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -66,7 +66,7 @@ async fn identify(infra: &Infra, headers: &HeaderMap) -> Result<Option<Caller>, 
             .map_or(Role::Customer, |row| row.role);
         return Ok(Some(Caller { user, role }));
     }
-    let claim = session_cookie::of(headers)
+    let claim = session_cookie::of(headers, infra.settings.edge.public_url())
         .and_then(|session| infra.auth.sessions.claim(session, Timestamp::now()));
     let Some(claim) = claim else {
         return Ok(None);

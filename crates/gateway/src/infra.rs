@@ -67,7 +67,8 @@ impl Infra {
                 metrics.clone(),
                 Bounds {
                     order_retention: settings.order_retention,
-                    streams: settings.max_streams,
+                    streams: settings.max_streams(),
+                    streams_per_address: settings.edge.max_streams_per_address,
                 },
             ),
             metrics,

@@ -18,6 +18,7 @@
 //! | [`api`] | JSON, Markdown and forms: a handler asks the shop, for a plain list `storage` |
 //! | [`demo`] | the demo's data, its scenarios, its switches for the outside world |
 //! | [`console`] | pages, fragments, streams |
+//! | [`edge`] | the way in: hosts, limits of rate and of work |
 //! | [`protection`] | security headers, cross-site requests, access log |
 //! | [`reconcile`] | finding and mending what differs between Restate, SQLite and outside |
 //! | [`router`] | what each feature remembers, and the one router, which alone knows all of them |
@@ -33,6 +34,7 @@ pub mod clock;
 pub mod console;
 pub mod demo;
 pub mod documents;
+pub mod edge;
 pub mod http;
 pub mod identity;
 pub mod infra;

@@ -1,15 +1,16 @@
 //! `POST /login` and `POST /logout`. The page is in [`crate::console`].
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde_json::json;
 use waybill_domain::Timestamp;
 
+use crate::http::client::ClientAddress;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::local_path;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::session_cookie;
+use crate::http::session_cookie::SessionCookie;
 use crate::identity::sessions::LIFETIME;
 use crate::infra::Shared;
 use crate::shop::sign_in;
@@ -60,23 +61,23 @@ impl FromFields for Login {
 )]
 pub(super) async fn login(
     State(infra): State<Shared>,
-    headers: HeaderMap,
+    from: ClientAddress,
+    cookie: SessionCookie,
     Input(login): Input<Login>,
 ) -> Result<Reply, Problem> {
     let (name, user) = match login.proof {
         Proof::Persona(name) => sign_in::as_persona(&infra, &name).await?,
         Proof::Password { username, password } => {
-            sign_in::with_password(&infra, &username, password).await?
+            sign_in::with_password(&infra, from, &username, password).await?
         }
     };
     let hash = user.password_hash.as_deref();
     let session = infra.auth.sessions.begin(&name, hash, Timestamp::now());
-    let cookie = session_cookie::begin(&session, LIFETIME, session_cookie::needs_tls(&headers));
     let body = json!({ "user": name, "role": user.role });
     Ok(Reply::new(StatusCode::OK, &body)?
         .saying(format!("Signed in as {name}"))
         .going_to(login.next.unwrap_or_else(|| "/".to_owned()))
-        .with_cookie(cookie))
+        .with_cookie(cookie.begin(&session, LIFETIME)))
 }
 
 /// Signs out
@@ -87,11 +88,11 @@ pub(super) async fn login(
         (status = 200, description = "Signed out"),
     ),
 )]
-pub(super) async fn logout(headers: HeaderMap) -> Result<Reply, Problem> {
+pub(super) async fn logout(cookie: SessionCookie) -> Result<Reply, Problem> {
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
         .going_to("/login")
-        .with_cookie(session_cookie::end(session_cookie::needs_tls(&headers))))
+        .with_cookie(cookie.end()))
 }
 
 /// What requests may say, for the description: [`FromFields`] takes it apart.

@@ -27,6 +27,7 @@ use super::products;
 use super::shell::{Announce, Workflow, WorkflowOrder};
 use super::views::Console;
 use crate::auth::OptionalCaller;
+use crate::http::client::ClientAddress;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -82,13 +83,21 @@ async fn of_page(
     State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
     InQuery(At(location)): InQuery<At>,
 ) -> Result<Response, Problem> {
     let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
     let Scene { triggers, render } =
         scene(&console, Viewer::of(caller.clone(), &headers), location);
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 /// The same for several windows of one browser over one connection, each event named `datastar-window` and wrapped with its window; who may not see a page is told in its window
@@ -111,6 +120,7 @@ async fn of_pages(
     OptionalCaller(caller): OptionalCaller,
     uri: Uri,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let asked = Asked::parse(uri.query().unwrap_or_default())?;
@@ -142,7 +152,7 @@ async fn of_pages(
     let windows = windows.collect();
     Ok(sse::show_windows(
         console.live.streams(),
-        caller.as_ref(),
+        (caller.as_ref(), from),
         last,
         windows,
     ))
@@ -300,6 +310,7 @@ async fn of_products(
     State(console): State<Arc<Console>>,
     caller: Caller,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
     InQuery(query): InQuery<ListQuery>,
 ) -> Result<Response, Problem> {
@@ -318,7 +329,14 @@ async fn of_products(
             Ok(Frame::of([PatchElements::new(goods)]))
         }
     };
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 struct ListQuery(Location);
@@ -344,6 +362,7 @@ async fn of_notifications(
     State(console): State<Arc<Console>>,
     caller: Caller,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let triggers = Triggers::new().on(if caller.is_admin() {
@@ -357,7 +376,14 @@ async fn of_notifications(
         let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
         async move { notifications_frame(&console, &viewer, context).await }
     };
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 async fn notifications_frame(
@@ -387,6 +413,7 @@ async fn of_workflow(
     State(console): State<Arc<Console>>,
     caller: Caller,
     Path(id): Path<String>,
+    from: ClientAddress,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let id = orders::named(&caller, &id)?;
@@ -401,7 +428,14 @@ async fn of_workflow(
             workflow_frame(&console, &record).await
         }
     };
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame, Problem> {

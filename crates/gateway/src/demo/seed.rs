@@ -207,8 +207,11 @@ mod tests {
     async fn the_demo_passwords_open_and_stay_the_same() {
         let hash = demo_password_hash("alice").unwrap();
         assert_eq!(hash, demo_password_hash("alice").unwrap());
+        let here = std::net::Ipv4Addr::LOCALHOST.into();
+        let queue = crate::identity::hash_queue::HashQueue::default();
+        let turn = queue.turn(here, false).await.unwrap();
         assert!(
-            password::verify("alice-demo".into(), Some(hash))
+            password::verify(turn, "alice-demo".into(), Some(hash))
                 .await
                 .unwrap()
         );

@@ -180,7 +180,7 @@ fn cancelled_has_one_spelling() {
 
 /// The gateway's modules, from the ground up: each may know those above it in
 /// this list, and no other.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "settings",
     "clock",
     "http",
@@ -196,6 +196,7 @@ const LAYERS: [&str; 19] = [
     "api",
     "demo",
     "console",
+    "edge",
     "protection",
     "reconcile",
     "router",
