@@ -2,6 +2,7 @@
 //! live side, and what all of them ask for. Features keep their own memories.
 
 mod memory;
+pub mod placing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Infra {
     pub live: LiveState,
     /// What this gateway counts.
     pub metrics: Metrics,
+    /// Whose orders are being placed just now.
+    pub placing: placing::Placing,
     /// For everything else that speaks HTTP.
     pub http: reqwest::Client,
     memory: memory::Memory,
@@ -77,6 +80,7 @@ impl Infra {
             ingress,
             admin_api,
             http,
+            placing: placing::Placing::default(),
             memory: memory::Memory::default(),
         }))
     }

@@ -209,7 +209,7 @@ mod tests {
     /// How many of so many tries at once are let in.
     fn let_in(throttle: &Throttle, address: IpAddr, name: &str, tries: u32, now: Instant) -> u32 {
         let tries = (0..tries).map(|_| throttle.begin(address, name, now));
-        u32::try_from(tries.filter(Result::is_ok).count()).unwrap()
+        u32::try_from(tries.flatten().count()).unwrap()
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
     fn many_names_from_one_address_are_few() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         let tries = (0..200).map(|n| throttle.begin(at(1), &format!("user{n}"), now));
-        let count = tries.filter(Result::is_ok).count();
+        let count = tries.flatten().count();
         assert_eq!(count, FREE_OF_ADDRESS as usize);
         // Others are not concerned.
         assert!(throttle.begin(at(2), "user7", now).is_ok());
