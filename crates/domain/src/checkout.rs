@@ -36,10 +36,24 @@ pub struct Checkout {
     /// noted before the provider has heard of it.
     #[serde(default)]
     pub provider_is_away: bool,
+    /// The user's orders that the gateway knows as unpaid, when they are as many as one
+    /// user may have: while all of them are, no other is placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpaid: Option<Unpaid>,
     /// When it happened: whoever asks says so, which costs no step of the journal.
     /// Left out, the services' clock is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+}
+
+/// A user who has as many unpaid orders as one may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpaid {
+    /// How many one may have: a setting of the gateway, which comes with the message, so
+    /// that a replay decides alike.
+    pub most: u32,
+    /// These of them are to be looked at.
+    pub orders: Vec<OrderId>,
 }
 
 /// Which terms a caller has named: what is left out of a repeated checkout
@@ -316,6 +330,7 @@ mod tests {
             named: NamedTerms::default(),
             known_as_paid: false,
             provider_is_away: false,
+            unpaid: None,
             at: None,
         }
     }

@@ -84,6 +84,14 @@ pub enum Refusal {
         /// What is to be paid.
         total_cents: Cents,
     },
+    /// A user who has enough unpaid orders: each keeps pieces from others.
+    #[error(
+        "{most} of your orders wait for their payment, and no more may: pay or cancel one of them first"
+    )]
+    TooManyUnpaid {
+        /// How many one may have.
+        most: u32,
+    },
     /// A key that was used for something else.
     #[error(
         "this Idempotency-Key was used for another request: nothing was done, so send a new key (in a browser: reload the page), or the same request again"
@@ -177,6 +185,7 @@ impl Refusal {
             Self::OutOfStock { .. }
             | Self::PriceChanged { .. }
             | Self::OtherTerms { .. }
+            | Self::TooManyUnpaid { .. }
             | Self::TransactionInUse { .. }
             | Self::CartChanged
             | Self::TooLate { .. }
@@ -196,6 +205,7 @@ impl Refusal {
             Self::StockUnknown { .. } => "stock_unknown",
             Self::PriceChanged { .. } => "price_changed",
             Self::OtherTerms { .. } => "other_terms",
+            Self::TooManyUnpaid { .. } => "too_many_unpaid",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::CartChanged => "cart_changed",
             Self::UnknownOrder { .. } => "unknown_order",
@@ -233,6 +243,7 @@ mod tests {
                 shipping_address: "1 Old Street".into(),
                 total_cents: Cents(1),
             },
+            Refusal::TooManyUnpaid { most: 5 },
             Refusal::IdempotencyKeyReused,
             Refusal::TransactionInUse {
                 transaction_id: "txn-1".into(),

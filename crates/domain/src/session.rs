@@ -154,6 +154,11 @@ pub fn look_again(marker: Option<Marker>, asked: &Checkout) -> Result<CheckoutAn
     }
 }
 
+/// Whether an order waits for its payment: then it keeps pieces from others.
+pub fn is_unpaid(marker: Option<&Marker>) -> bool {
+    matches!(marker, Some(Marker::Here(record)) if record.status == OrderStatus::AwaitingPayment)
+}
+
 impl NextAttempt {
     /// What it is made on: terms that were not named are as they were the last
     /// time, whatever whoever asked has filled in for them.
@@ -893,6 +898,7 @@ mod tests {
             },
             known_as_paid: false,
             provider_is_away: false,
+            unpaid: None,
             at: None,
         }
     }
@@ -1261,6 +1267,15 @@ mod tests {
         };
         let ended = attempt.end(outcome, basket(), at()).unwrap().answer;
         assert_eq!(ended.payment().awakeable_id.as_deref(), Some("sign_1"));
+    }
+
+    #[test]
+    fn an_order_is_unpaid_until_it_is_paid_or_has_ended() {
+        let record = placed(asked(None, None));
+        assert!(is_unpaid(Some(&here(&record))));
+        let handed_over = Marker::HandedOver(HandedOver::from(&record));
+        assert!(!is_unpaid(Some(&handed_over)));
+        assert!(!is_unpaid(None));
     }
 
     #[test]

@@ -278,6 +278,7 @@ fn asked() -> Checkout {
         named: NamedTerms::default(),
         known_as_paid: false,
         provider_is_away: false,
+        unpaid: None,
         at: None,
     }
 }

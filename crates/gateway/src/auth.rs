@@ -30,7 +30,7 @@ pub fn has_explicit_credentials(headers: &HeaderMap) -> bool {
 
 /// Whether the request carries a session cookie, valid or not.
 pub fn has_session_cookie(headers: &HeaderMap) -> bool {
-    session_cookie::of(headers).is_some()
+    session_cookie::is_sent(headers)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -64,7 +64,7 @@ async fn identify(infra: &Shared, headers: &HeaderMap) -> Result<Option<Caller>,
             .map_or(Role::Customer, |row| row.role);
         return Ok(Some(Caller::new(user, role)));
     }
-    match session_cookie::of(headers) {
+    match session_cookie::of(headers, infra.settings.edge.public_url()) {
         Some(session) => people::by_session(infra, session).await,
         None => Ok(None),
     }

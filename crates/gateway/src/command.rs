@@ -14,6 +14,7 @@ use waybill_domain::account::{Account, Change, Ended, Role, Scope};
 use waybill_domain::ids::Username;
 
 use crate::http::problem::Problem;
+use crate::identity::hash_queue::HashQueue;
 use crate::identity::password;
 use crate::restate::admin::AdminApi;
 use crate::restate::states::{AccountRow, accounts_sql};
@@ -161,7 +162,8 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
         UserCommand::Passwd { name, link: false } => {
             let password = new_password()?;
             password::check(&password, &[name.as_str()]).map_err(said)?;
-            let hash = password::hashed(password).await.map_err(said)?;
+            let hash = people::hashed(&HashQueue::default(), people::HERE, password).await;
+            let hash = hash.map_err(said)?;
             let (was, keep) = (None, None);
             change(&name, Change::Password { hash, was, keep }).await?;
             say(&format!(

@@ -8,10 +8,12 @@
 //! | [`idempotency`] | `Idempotency-Key` |
 //! | [`reply`] | what a write that worked answers |
 //! | [`problem`] | every error a caller can see (RFC 9457) |
+//! | [`client`] | who is at the other end, through proxies |
 //! | [`session_cookie`] | the cookie that a session travels in |
 //! | [`request_id`] | what one request is called |
 //! | [`nonce`] | what lets a page run its own scripts |
 
+pub mod client;
 pub mod idempotency;
 pub mod input;
 pub mod negotiation;

@@ -7,6 +7,7 @@
 //! | [`password`] | argon2 |
 //! | [`secret`] | random secrets, and what is kept of them |
 //! | [`demo_password`] | the ones that everybody knows |
+//! | [`hash_queue`] | whose password is hashed when |
 //! | [`token`] | API tokens |
 //! | [`sessions`] | what a browser holds of its session |
 //! | [`throttle`] | a brake on guessing |
@@ -14,6 +15,7 @@
 pub mod auth;
 pub mod caller;
 pub mod demo_password;
+pub mod hash_queue;
 pub mod password;
 pub mod secret;
 pub mod sessions;

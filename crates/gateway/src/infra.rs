@@ -2,6 +2,7 @@
 //! live side, and what all of them ask for. Features keep their own memories.
 
 mod memory;
+pub mod placing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Infra {
     pub live: LiveState,
     /// What this gateway counts.
     pub metrics: Metrics,
+    /// Whose orders are being placed just now.
+    pub placing: placing::Placing,
     /// For everything else that speaks HTTP.
     pub http: reqwest::Client,
     memory: memory::Memory,
@@ -68,7 +71,8 @@ impl Infra {
                 metrics.clone(),
                 Bounds {
                     order_retention: settings.order_retention,
-                    streams: settings.max_streams,
+                    streams: settings.max_streams(),
+                    streams_per_address: settings.edge.max_streams_per_address,
                 },
             ),
             metrics,
@@ -77,6 +81,7 @@ impl Infra {
             ingress,
             admin_api,
             http,
+            placing: placing::Placing::default(),
             memory: memory::Memory::default(),
         }))
     }

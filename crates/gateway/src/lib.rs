@@ -18,6 +18,7 @@
 //! | [`api`] | JSON, Markdown and forms: a handler asks the shop, for a plain list `storage` |
 //! | [`demo`] | the demo's data, its scenarios, its switches for the outside world |
 //! | [`console`] | pages, fragments, streams |
+//! | [`edge`] | the way in: hosts, limits of rate and of work |
 //! | [`protection`] | security headers, cross-site requests, access log |
 //! | [`command`] | `gateway user …` and `gateway token …` |
 //! | [`reconcile`] | finding and mending what differs between Restate, SQLite and outside |
@@ -35,6 +36,7 @@ pub mod command;
 pub mod console;
 pub mod demo;
 pub mod documents;
+pub mod edge;
 pub mod http;
 pub mod identity;
 pub mod infra;

@@ -14,9 +14,10 @@ use gateway::reconcile::Reconcile;
 use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
 use gateway::settings::Settings;
+use gateway::settings::edge::{PublicUrl, Room};
 use gateway::shop::{people, stock, well_known};
 use gateway::storage::db::Db;
-use process::http::{Limits, Server};
+use process::http::{Caps, Limits, Server};
 use process::settings::{AFTER_HELP, WrongSetting};
 use process::telemetry::only_events;
 use process::{health, say, stop_signal};
@@ -135,8 +136,9 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
+    let room = settings.edge.fit_into(process::files::raise_limit())?;
     settings.check_database()?;
     let stop = stop_signal()?;
     let listener = TcpListener::bind(settings.gateway_listen)
@@ -173,7 +175,13 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     tracing::info!(http.address = %address, "gateway listens on http://{address}");
 
-    let server = Server::new(Limits::STRANGERS);
+    say_limits(&infra.settings, room);
+    let proxies = infra.settings.edge.trusted_proxies().clone();
+    let server = Server::new(Limits::STRANGERS).with_caps(Caps::new(
+        room.connections,
+        infra.settings.edge.max_connections_per_address,
+        move |address| address.is_loopback() || proxies.contain(address),
+    ));
     let stopping = async {
         stop.cancelled().await;
         tracing::info!("gateway stops: finishing the requests under way");
@@ -189,6 +197,37 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     announcing.abort();
     close(&infra).await;
     Ok(())
+}
+
+/// What is less than usual, or looks like a mistake.
+fn say_limits(settings: &Settings, room: Room) {
+    let (connections, requests) = (room.connections, room.requests);
+    if room.is_less {
+        tracing::warn!(
+            connections,
+            requests,
+            "the system allows few open files: {connections} connections and {requests} requests at a time are served"
+        );
+    }
+    let streams = settings.max_streams();
+    if settings.has_too_many_streams() {
+        tracing::warn!(
+            streams,
+            "MAX_STREAMS={streams} may take more than a quarter of the memory that this process may take"
+        );
+    }
+    tracing::info!(
+        connections,
+        requests,
+        streams,
+        "at a time are served: {connections} connections, {requests} requests, {streams} live pages"
+    );
+    let edge = &settings.edge;
+    if edge.public_url().is_some_and(PublicUrl::is_https) && edge.trusted_proxies().is_empty() {
+        tracing::warn!(
+            "PUBLIC_URL is https and TRUSTED_PROXIES is empty: name the proxy that ends TLS, or all callers count as one"
+        );
+    }
 }
 
 async fn close(infra: &Shared) {

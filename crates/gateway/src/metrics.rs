@@ -32,6 +32,7 @@ pub struct Metrics {
     catch_ups: Family<CatchUpLabels, Counter>,
     gap_closed: Counter,
     malformed: Counter,
+    refused: Family<RefusedLabels, Counter>,
     sources_connected: Gauge,
     streams_open: Gauge,
     lag: Gauge<f64, AtomicU64>,
@@ -59,6 +60,11 @@ struct UpdateLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CatchUpLabels {
     outcome: CatchUpOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    by: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -104,6 +110,12 @@ impl Default for Metrics {
             "Lines of the update stream that could not be read",
             malformed.clone(),
         );
+        let refused = Family::default();
+        registry.register(
+            "refused",
+            "Requests that were refused on the way in, by what: host, address, user, work",
+            refused.clone(),
+        );
         let sources_connected = Gauge::default();
         registry.register(
             "update_sources_connected",
@@ -131,6 +143,7 @@ impl Default for Metrics {
             catch_ups,
             gap_closed,
             malformed,
+            refused,
             sources_connected,
             streams_open,
             lag,
@@ -188,6 +201,10 @@ impl Metrics {
 
     pub(crate) fn malformed_line(&self) {
         self.malformed.inc();
+    }
+
+    pub(crate) fn refused(&self, by: &'static str) {
+        self.refused.get_or_create(&RefusedLabels { by }).inc();
     }
 
     pub(crate) fn sources_connected(&self, connected: usize) {

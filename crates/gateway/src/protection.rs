@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
-use axum::body::HttpBody as _;
-use axum::extract::Request;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
 use axum::http::header::Entry;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -13,9 +13,16 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
 use crate::auth;
+use crate::http::client::Client;
+use crate::http::input;
 use crate::http::nonce::Nonce;
 use crate::http::problem::Problem;
 use crate::http::request_id::{self, RequestId};
+use crate::infra::Shared;
+use crate::settings::edge::PublicUrl;
+
+/// How long browsers keep to TLS once they have seen the shop: a year.
+const HSTS: &str = "max-age=31536000";
 
 /// Takes out of `Accept-Encoding` what forbids an answer as it is. Nobody gains
 /// by a 406: the compression layer says it when the handler has done its work.
@@ -68,6 +75,20 @@ pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Reads every body to its end before anything is done, also where none is expected:
+/// one that is too large (413), too slow (408) or torn off (400) is refused alike
+/// everywhere.
+pub async fn read_whole_bodies(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match input::read(body).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
 /// One line per request, without query strings or personal data. Line, problem and
 /// answer have the request's id.
 pub async fn log_access(mut request: Request, next: Next) -> Response {
@@ -102,7 +123,7 @@ pub async fn log_access(mut request: Request, next: Next) -> Response {
 }
 
 /// Tells browsers what a page of ours may do, and gives it the nonce for it.
-pub async fn secure(mut request: Request, next: Next) -> Response {
+pub async fn secure(State(infra): State<Shared>, mut request: Request, next: Next) -> Response {
     let nonce = Nonce::fresh();
     request.extensions_mut().insert(nonce.clone());
     let mut response = next.run(request).await;
@@ -135,6 +156,13 @@ pub async fn secure(mut request: Request, next: Next) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    let public_url = infra.settings.edge.public_url();
+    if public_url.is_some_and(PublicUrl::is_https) {
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static(HSTS),
+        );
+    }
     // Answers differ by caller and by moment; static files say otherwise.
     headers
         .entry(header::CACHE_CONTROL)
@@ -151,8 +179,18 @@ pub async fn secure(mut request: Request, next: Next) -> Response {
 /// A browser says where a request comes from (`Sec-Fetch-Site`, or `Origin`),
 /// and no page can forge that. Whoever says nothing is no browser: it passes
 /// unless all it has to show is a cookie.
-pub async fn refuse_cross_site_writes(request: Request, next: Next) -> Response {
-    if request.method().is_safe() || is_same_site(request.headers(), request.uri()) {
+pub async fn refuse_cross_site_writes(
+    State(infra): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = request.extensions().get::<Client>();
+    let told_host = client.and_then(|client| client.host.as_deref());
+    let site = Site {
+        public_url: infra.settings.edge.public_url(),
+        host: told_host.or_else(|| host_of(request.headers(), request.uri())),
+    };
+    if request.method().is_safe() || is_same_site(request.headers(), &site) {
         next.run(request).await
     } else {
         Problem::forbidden(
@@ -162,18 +200,36 @@ pub async fn refuse_cross_site_writes(request: Request, next: Next) -> Response 
     }
 }
 
-fn is_same_site(headers: &HeaderMap, uri: &Uri) -> bool {
+/// What our own pages come from.
+struct Site<'a> {
+    public_url: Option<&'a PublicUrl>,
+    host: Option<&'a str>,
+}
+
+impl Site<'_> {
+    fn is_of(&self, origin: &str) -> bool {
+        match self.public_url {
+            Some(url) => url.is_origin(origin),
+            None => origin
+                .split_once("://")
+                .is_some_and(|(_, authority)| Some(authority) == self.host),
+        }
+    }
+}
+
+fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let host = headers.get(header::HOST);
+    host.and_then(|host| host.to_str().ok())
+        .or_else(|| uri.authority().map(axum::http::uri::Authority::as_str))
+}
+
+fn is_same_site(headers: &HeaderMap, site: &Site<'_>) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = text("sec-fetch-site") {
-        return matches!(site, "same-origin" | "none");
+    if let Some(from) = text("sec-fetch-site") {
+        return matches!(from, "same-origin" | "none");
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
-        let host = text("host").or_else(|| uri.authority().map(axum::http::uri::Authority::as_str));
-        return origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.split_once("://"))
-            .is_some_and(|(_, authority)| Some(authority) == host);
+        return origin.to_str().is_ok_and(|origin| site.is_of(origin));
     }
     auth::has_explicit_credentials(headers) || !auth::has_session_cookie(headers)
 }
@@ -183,7 +239,11 @@ mod tests {
     use super::*;
 
     fn passes(headers: &[(&'static str, &'static str)]) -> bool {
-        let headers = headers
+        passes_at(None, headers)
+    }
+
+    fn passes_at(public_url: Option<&PublicUrl>, headers: &[(&'static str, &'static str)]) -> bool {
+        let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| {
                 (
@@ -192,7 +252,9 @@ mod tests {
                 )
             })
             .collect();
-        is_same_site(&headers, &Uri::from_static("/api/cart/add"))
+        let uri = Uri::from_static("/api/cart/add");
+        let host = host_of(&headers, &uri);
+        is_same_site(&headers, &Site { public_url, host })
     }
 
     const COOKIE: (&str, &str) = ("cookie", "waybill_session=x");
@@ -202,6 +264,24 @@ mod tests {
     fn pages_of_this_site_may_write() {
         assert!(passes(&[COOKIE, HOST, ("sec-fetch-site", "same-origin")]));
         assert!(passes(&[COOKIE, HOST, ("origin", "https://shop.example")]));
+    }
+
+    #[test]
+    fn the_public_address_counts_where_there_is_one() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            edge: crate::settings::edge::EdgeSettings,
+        }
+        let url = ["gateway", "--public-url", "https://shop.example"];
+        let line = <Line as clap::Parser>::parse_from(url);
+        let url = line.edge.public_url();
+        // Whatever a proxy has made of the host.
+        let inner = ("host", "127.0.0.1:8080");
+        let origin = |origin| passes_at(url, &[COOKIE, inner, ("origin", origin)]);
+        assert!(origin("https://shop.example"));
+        assert!(!origin("http://shop.example"));
+        assert!(!origin("http://127.0.0.1:8080"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use waybill_domain::words::{MAX_NAME, quoted};
 use crate::api::openapi::Document;
 use crate::console::{Console, Views};
 use crate::demo::Scenarios;
+use crate::edge::{self, Edge};
 use crate::http::problem::{self, Problem};
 use crate::infra::Shared;
 use crate::shop::dashboard::Latest;
@@ -32,6 +33,7 @@ pub struct Gateway {
     dashboard: Arc<Latest>,
     scenarios: Arc<Scenarios>,
     console: Arc<Console>,
+    edge: Arc<Edge>,
 }
 
 impl Gateway {
@@ -50,6 +52,7 @@ impl Gateway {
             console: Arc::new(console),
             dashboard,
             scenarios,
+            edge: Arc::new(Edge::new(&infra)),
             infra,
         };
         gateway.scenarios_use_this_router();
@@ -65,6 +68,7 @@ impl Gateway {
         let (infra, dashboard) = (Arc::clone(&self.infra), Arc::clone(&self.dashboard));
         let payment_pages = Arc::clone(&self.payment_pages);
         let announcement = Arc::clone(&self.announcement);
+        let edge = Arc::clone(&self.edge);
         self.scenarios.ask_at(Box::new(move || {
             Some(router(Self {
                 infra: Arc::clone(&infra),
@@ -73,6 +77,7 @@ impl Gateway {
                 dashboard: Arc::clone(&dashboard),
                 scenarios: scenarios.upgrade()?,
                 console: console.upgrade()?,
+                edge: Arc::clone(&edge),
             }))
         }));
     }
@@ -94,6 +99,7 @@ part!(Arc<PaymentPages>, payment_pages);
 part!(Arc<Latest>, dashboard);
 part!(Arc<Scenarios>, scenarios);
 part!(Arc<Console>, console);
+part!(Arc<Edge>, edge);
 
 /// Every route; those for programs describe themselves.
 fn routes() -> OpenApiRouter<Gateway> {
@@ -122,15 +128,31 @@ pub fn router(gateway: Gateway) -> Router {
             gateway.clone(),
             api::ops::count_request,
         ))
+        .layer(middleware::from_fn(protection::read_whole_bodies))
         .layer(middleware::from_fn(protection::refuse_encoded_bodies))
-        .layer(middleware::from_fn(protection::refuse_cross_site_writes))
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            protection::refuse_cross_site_writes,
+        ))
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            edge::bound_rates::<Gateway>,
+        ))
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            edge::bound_work,
+        ))
+        .layer(middleware::from_fn_with_state(gateway.clone(), edge::meet))
         .layer(middleware::from_fn_with_state(
             gateway.clone(),
             console::present::present,
         ))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(protection::answer_in_any_case))
-        .layer(middleware::from_fn(protection::secure))
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            protection::secure,
+        ))
         .layer(middleware::from_fn(protection::log_access))
         .with_state(gateway)
 }

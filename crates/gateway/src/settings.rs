@@ -4,6 +4,8 @@
 //! What each must look like is in [`process::settings`]; [`Settings::check`] is
 //! for what only makes sense together.
 
+pub mod edge;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +18,15 @@ use process::settings::{
     optional_url, secret, secret_file, sqlite_url,
 };
 use process::telemetry::TelemetrySettings;
+
+use self::edge::EdgeSettings;
+
+/// Live pages and streams, where nothing is set and memory suffices.
+const MAX_STREAMS: usize = 4_000;
+/// What one of them holds, with something to spare (docs/benchmark.md).
+const STREAM_BYTES: u64 = 24 * 1024;
+/// Of all memory, what they may take together: one part in so many.
+const STREAMS_PART: u64 = 4;
 
 /// Shortest accepted `SESSION_KEY`, in bytes.
 const MIN_SESSION_KEY: usize = 32;
@@ -84,9 +95,14 @@ pub struct Settings {
     pub order_retention: Duration,
 
     /// Live pages and streams that may be open at a time. One holds some 20 KB; whoever
-    /// comes when all are taken is told to come again (503 with Retry-After).
-    #[arg(long, env, global = true, default_value_t = 4_000, value_parser = max_streams)]
-    pub max_streams: usize,
+    /// comes when all are taken is told to come again (503 with Retry-After). 4000, or
+    /// as many as fit into a quarter of the memory that the process may take.
+    #[arg(long, env, global = true, value_parser = max_streams)]
+    max_streams: Option<usize>,
+
+    /// The way in: names, proxies, limits.
+    #[command(flatten)]
+    pub edge: EdgeSettings,
 
     /// The sandbox, for the demo's world panel. Without it there is no panel.
     #[arg(long, env, global = true, value_parser = optional_url)]
@@ -195,6 +211,22 @@ impl Settings {
         }
     }
 
+    /// Live pages and streams that may be open at a time.
+    pub fn max_streams(&self) -> usize {
+        self.max_streams
+            .unwrap_or_else(|| streams_within(process::memory_limit::allowed()))
+    }
+
+    /// Whether so many streams may take more memory than streams should.
+    pub fn has_too_many_streams(&self) -> bool {
+        self.max_streams() > streams_that_fit(process::memory_limit::allowed())
+    }
+
+    /// Orders of one user that may wait for their payment at a time.
+    pub fn max_unpaid_orders(&self) -> usize {
+        self.edge.max_unpaid_orders(self.is_demo())
+    }
+
     /// The sandbox's address, if there is one.
     pub fn sandbox_url(&self) -> Option<&str> {
         self.sandbox_url.as_ref().and_then(OptionalUrl::get)
@@ -253,6 +285,8 @@ impl Settings {
             secrets::SHORTEST,
         )?;
         secrets::check_sent("INTERNAL_TOKEN", self.internal_token())?;
+        self.edge
+            .check(self.is_demo(), self.gateway_listen.ip().is_loopback())?;
         if self.internal_token().is_none()
             && let Some(url) = self
                 .services_updates_urls
@@ -316,6 +350,16 @@ fn on_loopback(url: &str) -> bool {
                     .parse::<std::net::IpAddr>()
                     .is_ok_and(|ip| ip.is_loopback())
         })
+    })
+}
+
+fn streams_within(memory: Option<u64>) -> usize {
+    streams_that_fit(memory).clamp(1, MAX_STREAMS)
+}
+
+fn streams_that_fit(memory: Option<u64>) -> usize {
+    memory.map_or(usize::MAX, |bytes| {
+        usize::try_from(bytes / STREAMS_PART / STREAM_BYTES).unwrap_or(usize::MAX)
     })
 }
 
@@ -483,6 +527,16 @@ mod tests {
         let settings = parse(&arguments).unwrap();
         assert_eq!(settings.check(), Ok(()));
         assert_eq!(settings.session_key(), KEY);
+    }
+
+    #[test]
+    fn streams_fit_into_memory() {
+        assert_eq!(streams_within(Some(256 << 20)), 2_730);
+        assert_eq!(streams_within(Some(8 << 30)), MAX_STREAMS);
+        assert_eq!(streams_within(None), MAX_STREAMS);
+        assert_eq!(streams_within(Some(1)), 1);
+        let set = parse(&["--max-streams", "7"]).unwrap();
+        assert_eq!(set.max_streams(), 7);
     }
 
     #[test]

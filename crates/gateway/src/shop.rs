@@ -10,6 +10,7 @@
 //! | [`stock`] | tells Inventory of the catalog, fills shelves |
 //! | [`cart`] | changes carts |
 //! | [`checkout`] | makes an order of a cart |
+//! | `unpaid` | bounds how many orders of one user wait for their payment |
 //! | [`payment_wait`] | waits until a new order can be paid |
 //! | [`payment_callback`] | hands on what the payment provider says |
 //! | [`orders`] | finds orders, here and in Restate |
@@ -40,4 +41,5 @@ pub mod processes;
 pub mod readiness;
 pub mod sign_in;
 pub mod stock;
+mod unpaid;
 pub mod well_known;

@@ -12,11 +12,15 @@
 //! pings and grants a stream no window keeps what it does not read.)
 //!
 //! No limit counts from one byte to the next: what drips ends as what stands
-//! still does. An answer may last as long as it likes, so streams stay open.
+//! still does. An answer may last as long as it likes, so streams stay open. How many
+//! connections there may be is in [`Caps`].
+
+mod connections;
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -34,6 +38,9 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt as _};
+
+use self::connections::Connections;
+pub use self::connections::{Caps, caller_of};
 
 /// After an accept error, e.g. too many open files: it passes when a connection
 /// ends, and asking again at once would take a whole processor until then.
@@ -83,10 +90,15 @@ impl Limits {
     }
 }
 
+/// The other end of a connection: an extension of each of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
 /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on a listener.
 #[derive(Debug, Clone)]
 pub struct Server {
     limits: Limits,
+    caps: Option<Caps>,
     http2_only: bool,
 }
 
@@ -96,8 +108,16 @@ impl Server {
     pub const fn new(limits: Limits) -> Self {
         Self {
             limits,
+            caps: None,
             http2_only: false,
         }
+    }
+
+    /// The same with no more connections than these.
+    #[must_use]
+    pub fn with_caps(mut self, caps: Caps) -> Self {
+        self.caps = Some(caps);
+        self
     }
 
     /// The same for HTTP/2 alone.
@@ -137,13 +157,19 @@ impl Server {
     {
         let protocols = Arc::new(Protocols::of(self));
         let connections = TaskTracker::new();
+        let places = Arc::new(Connections::new(self.caps.clone()));
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    let line = Arc::new(Line::new());
+                    let Some(place) = places.place(peer.ip(), &line) else {
+                        tracing::debug!("a connection was turned away: all places are taken");
+                        continue;
+                    };
                     // Small answers must not wait for the acknowledgement of earlier ones.
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY cannot be set");
@@ -151,10 +177,16 @@ impl Server {
                     let (protocols, limits) = (Arc::clone(&protocols), self.limits);
                     let (stop, plug) = (stop.clone(), plug.clone());
                     connections.spawn(async move {
-                        let spoken = protocols.spoken_on(&stream, &limits, &stop).await;
-                        if let Some(builder) = spoken {
-                            let (io, service) = plug(stream);
-                            attend(builder, limits, io, service, stop).await;
+                        let served = async move {
+                            let spoken = protocols.spoken_on(&stream, &limits, &stop).await;
+                            if let Some(builder) = spoken {
+                                let (io, service) = plug(stream);
+                                attend(builder, limits, (io, peer, line), service, stop).await;
+                            }
+                        };
+                        tokio::select! {
+                            () = served => {}
+                            () = place.leave.notified() => {}
                         }
                     });
                 }
@@ -243,7 +275,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn attend<I, S, B>(
     builder: &auto::Builder<TokioExecutor>,
     limits: Limits,
-    io: I,
+    (io, peer, line): (I, SocketAddr, Arc<Line>),
     service: S,
     stop: CancellationToken,
 ) where
@@ -253,11 +285,11 @@ async fn attend<I, S, B>(
     S::Future: Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
-    let line = Arc::new(Line::new());
     let called = Arc::clone(&line);
     let service = service_fn(move |request: Request<Incoming>| {
         let under_way = UnderWay::on(&called);
-        let request = request.map(|body| RequestBody::new(body, limits.body));
+        let mut request = request.map(|body| RequestBody::new(body, limits.body));
+        request.extensions_mut().insert(Peer(peer));
         let answer = service.clone().oneshot(request);
         async move {
             let answer = answer.await?;
@@ -391,6 +423,14 @@ impl Line {
 
     fn is_http2(&self) -> bool {
         self.state().speaks == Speaks::Http2
+    }
+
+    /// Since when no request has been whole, if none is under way.
+    fn waits_since(&self) -> Option<Instant> {
+        match self.state().phase {
+            Phase::Idle { since } | Phase::Head { since } => Some(since),
+            Phase::Busy(_) => None,
+        }
     }
 
     fn is_silent(&self) -> bool {

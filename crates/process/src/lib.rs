@@ -8,9 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub mod bearer;
+pub mod files;
 mod health;
 pub mod http;
 mod memory;
+pub mod memory_limit;
 pub mod private_files;
 pub mod secrets;
 pub mod settings;

@@ -3,14 +3,15 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::json;
-use waybill_domain::account;
+use waybill_domain::account::{self, Fingerprint};
 
+use crate::http::client::ClientAddress;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::local_path;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::session_cookie;
-use crate::infra::Shared;
+use crate::http::session_cookie::{self, SessionCookie};
+use crate::infra::{Infra, Shared};
 use crate::shop::people::{self, Place};
 use crate::shop::sign_in;
 
@@ -60,6 +61,8 @@ impl FromFields for Login {
 )]
 pub(super) async fn login(
     State(infra): State<Shared>,
+    from: ClientAddress,
+    cookie: SessionCookie,
     headers: HeaderMap,
     Input(login): Input<Login>,
 ) -> Result<Reply, Problem> {
@@ -69,33 +72,37 @@ pub(super) async fn login(
             (name, user, account::Proof::Nothing)
         }
         Proof::Password { username, password } => {
-            let (name, user) = sign_in::with_password(&infra, &username, password).await?;
+            let (name, user) = sign_in::with_password(&infra, from, &username, password).await?;
             let hash = user.password_hash.clone().unwrap_or_default();
             (name, user, account::Proof::Password { hash })
         }
     };
-    let before = session_cookie::of(&headers);
-    let before = before.and_then(|before| infra.auth.sessions.fingerprint(before));
-    let session = people::sign_in(&infra, &name, proof, place(&headers), before).await?;
+    let (place, before) = (place(from, &headers), session(&infra, &headers));
+    let session = people::sign_in(&infra, &name, proof, place, before).await?;
     let lifetime = infra.settings.session_lifetime;
-    let cookie = session_cookie::begin(&session, lifetime, session_cookie::needs_tls(&headers));
     let body = json!({ "user": name, "role": user.role });
     Ok(Reply::new(StatusCode::OK, &body)?
         .saying(format!("Signed in as {name}"))
         .going_to(login.next.unwrap_or_else(|| "/".to_owned()))
-        .with_cookie(cookie))
+        .with_cookie(cookie.begin(&session, lifetime)))
 }
 
 /// Where a browser says that it is.
-fn place(headers: &HeaderMap) -> Place {
+fn place(from: ClientAddress, headers: &HeaderMap) -> Place {
     let agent = headers.get(header::USER_AGENT);
     Place {
-        address: String::new(),
+        address: from.address.to_string(),
         agent: agent
             .and_then(|agent| agent.to_str().ok())
             .unwrap_or_default()
             .to_owned(),
     }
+}
+
+/// The session that a browser has already.
+fn session(infra: &Infra, headers: &HeaderMap) -> Option<Fingerprint> {
+    let cookie = session_cookie::of(headers, infra.settings.edge.public_url())?;
+    infra.auth.sessions.fingerprint(cookie)
 }
 
 /// Signs out
@@ -109,16 +116,16 @@ fn place(headers: &HeaderMap) -> Place {
 )]
 pub(super) async fn logout(
     State(infra): State<Shared>,
+    cookie: SessionCookie,
     headers: HeaderMap,
 ) -> Result<Reply, Problem> {
-    let session = session_cookie::of(&headers);
-    if let Some(session) = session.and_then(|it| infra.auth.sessions.fingerprint(it)) {
+    if let Some(session) = session(&infra, &headers) {
         people::sign_out(&infra, &session).await?;
     }
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
         .going_to("/login")
-        .with_cookie(session_cookie::end(session_cookie::needs_tls(&headers))))
+        .with_cookie(cookie.end()))
 }
 
 /// What requests may say, for the description: [`FromFields`] takes it apart.

@@ -27,6 +27,7 @@ use super::products;
 use super::shell::{Announce, Workflow, WorkflowOrder};
 use super::views::Console;
 use crate::auth::OptionalCaller;
+use crate::http::client::ClientAddress;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -82,6 +83,7 @@ async fn of_page(
     State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
     InQuery(At(location)): InQuery<At>,
 ) -> Result<Response, Problem> {
@@ -89,7 +91,14 @@ async fn of_page(
     let Scene { triggers, render } =
         scene(&console, Viewer::of(caller.clone(), &headers), location);
     let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 /// The same for several windows of one browser over one connection, each event named `datastar-window` and wrapped with its window; who may not see a page is told in its window
@@ -112,6 +121,7 @@ async fn of_pages(
     OptionalCaller(caller): OptionalCaller,
     uri: Uri,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let asked = Asked::parse(uri.query().unwrap_or_default())?;
@@ -143,7 +153,7 @@ async fn of_pages(
     let windows = windows.collect();
     Ok(sse::show_windows(
         console.live.streams(),
-        caller.as_ref(),
+        (caller.as_ref(), from),
         last,
         windows,
     ))
@@ -332,6 +342,7 @@ async fn of_products(
     State(console): State<Arc<Console>>,
     caller: Caller,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
     InQuery(query): InQuery<ListQuery>,
 ) -> Result<Response, Problem> {
@@ -351,7 +362,14 @@ async fn of_products(
         }
     };
     let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 struct ListQuery(Location);
@@ -377,6 +395,7 @@ async fn of_notifications(
     State(console): State<Arc<Console>>,
     caller: Caller,
     headers: HeaderMap,
+    from: ClientAddress,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let triggers = Triggers::new().on(if caller.is_admin() {
@@ -391,7 +410,14 @@ async fn of_notifications(
         async move { notifications_frame(&console, &viewer, context).await }
     };
     let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 async fn notifications_frame(
@@ -421,6 +447,7 @@ async fn of_workflow(
     State(console): State<Arc<Console>>,
     caller: Caller,
     Path(id): Path<String>,
+    from: ClientAddress,
     last: LastEventId,
 ) -> Result<Response, Problem> {
     let id = orders::named(&caller, &id)?;
@@ -436,7 +463,14 @@ async fn of_workflow(
         }
     };
     let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(console.live.streams(), &caller, last, triggers, render).await
+    sse::show(
+        console.live.streams(),
+        (&caller, from),
+        last,
+        triggers,
+        render,
+    )
+    .await
 }
 
 async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame, Problem> {

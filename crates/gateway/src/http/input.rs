@@ -144,12 +144,14 @@ impl Fields {
         self.word(name, max)?.ok_or_else(|| missing(name))
     }
 
-    /// A password: every character of it counts.
+    /// A password: every character of it counts, spaces at its ends and alone too.
     pub fn required_secret(&self, name: &str, max: usize) -> Result<String, Problem> {
-        match self.string(name)? {
-            None => Err(missing(name)),
-            Some(text) if text.chars().count() > max => Err(too_long(name, max)),
-            Some(text) => Ok(text.to_owned()),
+        match self.0.get(name) {
+            None | Some(Value::Null) => Err(missing(name)),
+            Some(Value::String(text)) if text.is_empty() => Err(missing(name)),
+            Some(Value::String(text)) if text.chars().count() > max => Err(too_long(name, max)),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err(Problem::invalid(name, format!("{name} must be text"))),
         }
     }
 

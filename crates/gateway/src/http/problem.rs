@@ -261,6 +261,7 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::CartChanged => "The cart has changed",
         Refusal::UnknownOrder { .. } => "Unknown order",
         Refusal::OtherTerms { .. } => "Placed on other terms",
+        Refusal::TooManyUnpaid { .. } => "Too many unpaid orders",
         Refusal::IdempotencyKeyReused => "Idempotency key reused",
         Refusal::TooLate { .. } => "Too late",
         Refusal::NotReady { .. } => "Not ready yet",

@@ -1,89 +1,191 @@
-//! The cookie that a session travels in.
+//! The cookie that a session travels in: its name and its flags.
+//!
+//! Where the shop has a public address with TLS, its name begins with `__Host-`:
+//! browsers take such a cookie only over TLS, for this host alone and for all of
+//! it, so no other site below the same domain can slip one in.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-const NAME: &str = "waybill_session";
+use crate::settings::edge::{PublicUrl, ip, is_localhost, split};
 
-/// The session that a request brings, genuine or not.
-pub fn of(headers: &HeaderMap) -> Option<&str> {
+const NAME: &str = "waybill_session";
+const NAME_WITH_TLS: &str = "__Host-waybill_session";
+
+/// How a session's cookie is called and sent: an extension of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionCookie {
+    name: &'static str,
+    is_secure: bool,
+}
+
+impl SessionCookie {
+    /// At the shop's public address; without one, by what is known of the request: with
+    /// `Secure` where a trusted proxy speaks of TLS, and everywhere but on this
+    /// machine, where a demo has no certificate.
+    pub fn at(public_url: Option<&PublicUrl>, headers: &HeaderMap, is_https: Option<bool>) -> Self {
+        let Some(url) = public_url else {
+            return Self {
+                name: NAME,
+                is_secure: is_https == Some(true) || !is_asked_on_this_machine(headers),
+            };
+        };
+        Self {
+            name: name(Some(url)),
+            is_secure: url.is_https(),
+        }
+    }
+
+    /// A `Set-Cookie` that brings a session. `session` is visible ASCII.
+    pub fn begin(self, session: &str, lifetime: Duration) -> HeaderValue {
+        self.set(session, lifetime.as_secs())
+    }
+
+    /// A `Set-Cookie` that ends it.
+    pub fn end(self) -> HeaderValue {
+        self.set("", 0)
+    }
+
+    fn set(self, value: &str, max_age: u64) -> HeaderValue {
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        HeaderValue::try_from(format!(
+            "{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
+            self.name
+        ))
+        .expect("a session is visible ASCII")
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for SessionCookie {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let known = parts.extensions.get().copied();
+        Ok(known.unwrap_or_else(|| Self::at(None, &parts.headers, None)))
+    }
+}
+
+/// The session that a request brings to this address, genuine or not. Of two
+/// that differ one was slipped in, and nobody can tell which: then there is none.
+pub fn of<'a>(headers: &'a HeaderMap, public_url: Option<&PublicUrl>) -> Option<&'a str> {
+    let mut found = named(headers, name(public_url));
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
+}
+
+/// Whether a request brings a session cookie of any name, valid or not.
+pub fn is_sent(headers: &HeaderMap) -> bool {
+    [NAME, NAME_WITH_TLS]
+        .iter()
+        .any(|name| named(headers, name).next().is_some())
+}
+
+fn name(public_url: Option<&PublicUrl>) -> &'static str {
+    match public_url {
+        Some(url) if url.is_https() => NAME_WITH_TLS,
+        _ => NAME,
+    }
+}
+
+fn named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='))
+        .filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// A `Set-Cookie` that brings a session. `session` is visible ASCII.
-pub fn begin(session: &str, lifetime: Duration, secure: bool) -> HeaderValue {
-    set(session, lifetime.as_secs(), secure)
-}
-
-/// A `Set-Cookie` that ends it.
-pub fn end(secure: bool) -> HeaderValue {
-    set("", 0, secure)
-}
-
-/// Whether the session cookie must travel over TLS only: everywhere but on
-/// this machine, where a demo has no certificate.
-pub fn needs_tls(headers: &HeaderMap) -> bool {
+fn is_asked_on_this_machine(headers: &HeaderMap) -> bool {
     let host = headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let local = name == "localhost"
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
-    !local
-}
-
-fn set(value: &str, max_age: u64, secure: bool) -> HeaderValue {
-    let secure = if secure { "; Secure" } else { "" };
-    HeaderValue::try_from(format!(
-        "{NAME}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"
-    ))
-    .expect("numbers and hex are visible ASCII")
+    let (host, _) = split(host);
+    is_localhost(host) || ip(host).is_some_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
 
-    #[test]
-    fn it_is_found_among_others() {
-        let value = HeaderValue::from_static("theme=dark; waybill_session=a.1.b.c");
-        let headers = HeaderMap::from_iter([(header::COOKIE, value)]);
-        assert_eq!(of(&headers), Some("a.1.b.c"));
+    use super::*;
+    use crate::settings::edge::EdgeSettings;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        edge: EdgeSettings,
+    }
+
+    fn edge(url: &str) -> EdgeSettings {
+        Line::parse_from(["gateway", "--public-url", url]).edge
+    }
+
+    fn headers(cookies: &[&'static str]) -> HeaderMap {
+        cookies
+            .iter()
+            .map(|cookie| (header::COOKIE, HeaderValue::from_static(cookie)))
+            .collect()
     }
 
     #[test]
-    fn scripts_and_other_sites_do_not_get_it() {
-        let cookie = begin("a1b2", Duration::from_mins(1), true);
-        for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
-            assert!(cookie.to_str().unwrap().contains(attribute), "{cookie:?}");
+    fn it_is_found_among_others() {
+        let sent = headers(&["theme=dark; waybill_session=a.1.b.c"]);
+        assert_eq!(of(&sent, None), Some("a.1.b.c"));
+        assert!(is_sent(&sent));
+        assert!(!is_sent(&headers(&["theme=dark"])));
+    }
+
+    #[test]
+    fn a_second_one_never_wins() {
+        for both in [
+            &["waybill_session=mine; waybill_session=tossed"][..],
+            &["waybill_session=tossed; waybill_session=mine"],
+            &["waybill_session=mine", "waybill_session=tossed"],
+            &["waybill_session=; waybill_session=mine"],
+        ] {
+            assert_eq!(of(&headers(both), None), None, "{both:?}");
         }
+        let same = headers(&["waybill_session=mine; waybill_session=mine"]);
+        assert_eq!(of(&same, None), Some("mine"));
+    }
+
+    #[test]
+    fn with_tls_only_the_name_that_cannot_be_slipped_in_counts() {
+        let edge = edge("https://shop.example");
+        let url = edge.public_url();
+        let plain = headers(&["waybill_session=tossed"]);
+        assert_eq!(of(&plain, url), None);
+        let both = headers(&["waybill_session=tossed; __Host-waybill_session=mine"]);
+        assert_eq!(of(&both, url), Some("mine"));
+        let cookie =
+            SessionCookie::at(url, &HeaderMap::new(), None).begin("s", Duration::from_mins(1));
+        assert_eq!(
+            cookie,
+            "__Host-waybill_session=s; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
+        );
     }
 
     #[test]
     fn only_this_machine_goes_without_tls() {
-        let tls = |host: &'static str| {
-            needs_tls(&HeaderMap::from_iter([(
-                header::HOST,
-                HeaderValue::from_static(host),
-            )]))
+        let secure = |host: &'static str, is_https| {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+            SessionCookie::at(None, &headers, is_https).is_secure
         };
-        assert!(!tls("localhost:8080"));
-        assert!(!tls("127.0.0.1:8080"));
-        assert!(!tls("[::1]:8080"));
-        assert!(tls("shop.example"));
-        assert!(tls("localhost.evil.example"));
-        assert!(needs_tls(&HeaderMap::new()));
+        assert!(!secure("localhost:8080", None));
+        assert!(!secure("127.0.0.1:8080", None));
+        assert!(!secure("[::1]:8080", None));
+        assert!(secure("192.0.2.1", None));
+        assert!(secure("shop.example", None));
+        assert!(secure("localhost.evil.example", None));
+        assert!(secure("127.0.0.1:8080", Some(true)));
+        let plain = edge("http://localhost:8080");
+        let cookie = SessionCookie::at(plain.public_url(), &HeaderMap::new(), None);
+        assert!(!cookie.is_secure && cookie.name == NAME);
     }
 }

@@ -1,5 +1,6 @@
 //! What signing in needs at run time.
 
+use super::hash_queue::HashQueue;
 use super::sessions;
 use super::throttle;
 use crate::settings::Settings;
@@ -11,6 +12,8 @@ pub struct Auth {
     pub sessions: sessions::Sessions,
     /// A brake on guessing.
     pub throttle: throttle::Throttle,
+    /// Whose password is hashed when.
+    pub hash_queue: HashQueue,
 }
 
 impl Auth {
@@ -19,6 +22,7 @@ impl Auth {
         Self {
             sessions: sessions::Sessions::new(settings.session_key()),
             throttle: throttle::Throttle::default(),
+            hash_queue: HashQueue::default(),
         }
     }
 }

@@ -1,18 +1,11 @@
 //! Passwords, hashed with argon2id. Hashing is slow on purpose, so it runs on
-//! the blocking pool and only a few at a time.
-
-use std::time::Duration;
+//! the blocking pool and only a few at a time ([`super::hash_queue`]).
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
 
+use super::hash_queue::HashPermit;
 use crate::http::problem::Problem;
-
-/// Verifications at once: each takes 19 MiB and a core for tens of milliseconds.
-static SLOTS: Semaphore = Semaphore::const_new(2);
-/// How long somebody waits for one.
-const SLOT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is verified when there is no such user, so that both take as long.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -64,27 +57,28 @@ pub fn check(password: &str, about: &[&str]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The PHC string of a new password. Waits for its turn, as [`verify`] does.
-pub async fn hashed(password: String) -> Result<String, Problem> {
-    let _slot = slot().await?;
-    tokio::task::spawn_blocking(move || hash(&password, None))
+/// The PHC string of a new password.
+pub async fn hashed(turn: HashPermit, password: String) -> Result<String, Problem> {
+    let hashing = move || {
+        let _turn = turn;
+        hash(&password, None)
+    };
+    tokio::task::spawn_blocking(hashing)
         .await
         .map_err(Problem::internal)?
         .map_err(Problem::internal)
 }
 
-async fn slot() -> Result<tokio::sync::SemaphorePermit<'static>, Problem> {
-    tokio::time::timeout(SLOT_WITHIN, SLOTS.acquire())
-        .await
-        .map_err(|_| Problem::unavailable("too many people sign in just now: try again"))?
-        .map_err(Problem::internal)
-}
-
 /// Whether `password` is the one that was hashed. Takes as long when there is
 /// no hash.
-pub async fn verify(password: String, hash: Option<String>) -> Result<bool, Problem> {
-    let _slot = slot().await?;
+pub async fn verify(
+    turn: HashPermit,
+    password: String,
+    hash: Option<String>,
+) -> Result<bool, Problem> {
     let verified = tokio::task::spawn_blocking(move || {
+        // Also when nobody waits for the answer any more.
+        let _turn = turn;
         let matches = hasher()
             .verify_password(password.as_bytes(), hash.as_deref().unwrap_or(NOBODY))
             .is_ok();
@@ -96,18 +90,29 @@ pub async fn verify(password: String, hash: Option<String>) -> Result<bool, Prob
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::hash_queue::HashQueue;
+
+    async fn turn() -> HashPermit {
+        let here = std::net::Ipv4Addr::LOCALHOST.into();
+        HashQueue::default().turn(here, false).await.unwrap()
+    }
 
     #[tokio::test]
     async fn only_the_same_password_passes() {
         let hashed = hash("correct horse", None).unwrap();
         assert!(hashed.starts_with("$argon2id$"));
         assert!(
-            verify("correct horse".into(), Some(hashed.clone()))
+            verify(turn().await, "correct horse".into(), Some(hashed.clone()))
                 .await
                 .unwrap()
         );
-        assert!(!verify("wrong".into(), Some(hashed)).await.unwrap());
-        assert!(!verify("anything".into(), None).await.unwrap());
+        for (password, hash) in [
+            ("wrong", Some(hashed.clone())),
+            (" correct horse", Some(hashed)),
+            ("anything", None),
+        ] {
+            assert!(!verify(turn().await, password.into(), hash).await.unwrap());
+        }
     }
 
     #[test]

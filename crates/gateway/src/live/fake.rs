@@ -27,6 +27,8 @@ use crate::storage::db::Db;
 
 /// Streams that may be open at a time.
 pub(super) const STREAMS: usize = 200;
+/// Of these, from one address.
+pub(super) const STREAMS_PER_ADDRESS: usize = 100;
 /// The token that listeners must show.
 pub(super) const TOKEN: &str = "internal-token";
 
@@ -73,6 +75,7 @@ impl Fake {
         let bounds = Bounds {
             order_retention: Duration::from_hours(720),
             streams: STREAMS,
+            streams_per_address: STREAMS_PER_ADDRESS,
         };
         let live = LiveState::new(db.clone(), ingress, admin_api, Metrics::default(), bounds);
         (folder, db, live)

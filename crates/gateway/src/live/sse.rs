@@ -31,13 +31,14 @@ use axum::response::{IntoResponse, Response};
 use futures::stream::{self, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::client::ClientAddress;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 
 use self::view::StreamState;
 
 pub use self::permits::PER_USER;
-pub(super) use self::permits::Streams;
+pub(super) use self::permits::{Most, Streams};
 pub use self::triggers::Triggers;
 pub use self::view::{Frame, RenderContext};
 pub use self::windows::{Render, Scene, Window, show_windows};
@@ -66,7 +67,7 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
 /// first time (an unknown order, another user's) is the answer.
 pub async fn show<R, F>(
     streams: &Streams,
-    caller: &Caller,
+    (caller, from): (&Caller, ClientAddress),
     LastEventId(after): LastEventId,
     mut triggers: Triggers,
     mut render: R,
@@ -75,7 +76,7 @@ where
     R: FnMut(RenderContext) -> F + Send + 'static,
     F: Future<Output = Result<Frame, Problem>> + Send + 'static,
 {
-    let permit = streams.permit(&caller.user)?;
+    let permit = streams.permit(&caller.user, from)?;
     triggers.settle();
     let first = render(RenderContext {
         first: true,
@@ -143,7 +144,9 @@ mod tests {
     use super::*;
     use crate::identity::caller::Role;
     use crate::live::LiveState;
-    use crate::live::fake::{Fake, STREAMS};
+    use crate::live::fake::{Fake, STREAMS, STREAMS_PER_ADDRESS};
+
+    const HERE: ClientAddress = ClientAddress::OURSELVES;
 
     fn alice() -> Caller {
         Caller::new(Username::parse("alice").unwrap(), Role::Customer)
@@ -190,7 +193,14 @@ mod tests {
         last: LastEventId,
     ) -> Result<BodyDataStream, Problem> {
         let triggers = Triggers::new().on(topic);
-        let shown = show(live.streams(), &alice(), last, triggers, render(board)).await?;
+        let shown = show(
+            live.streams(),
+            (&alice(), HERE),
+            last,
+            triggers,
+            render(board),
+        )
+        .await?;
         Ok(shown.into_body().into_data_stream())
     }
 
@@ -215,7 +225,7 @@ mod tests {
 
     fn open_windows(live: &LiveState, last: Option<&str>, windows: Vec<Window>) -> BodyDataStream {
         let last = LastEventId(last.map(str::to_owned));
-        let shown = show_windows(live.streams(), Some(&alice()), last, windows);
+        let shown = show_windows(live.streams(), (Some(&alice()), HERE), last, windows);
         shown.into_body().into_data_stream()
     }
 
@@ -354,7 +364,7 @@ mod tests {
         let render = |_| async { Err(Problem::not_found("there is no such order")) };
         let refused = show(
             live.streams(),
-            &alice(),
+            (&alice(), HERE),
             LastEventId(None),
             Triggers::new(),
             render,
@@ -383,15 +393,38 @@ mod tests {
         let mut permits = Vec::new();
         for n in 0..STREAMS {
             let user = Username::parse(&format!("user{n}")).unwrap();
-            permits.push(live.streams().permit(&user).unwrap());
+            permits.push(live.streams().permit(&user, HERE).unwrap());
         }
         let late = Username::parse("late").unwrap();
-        let refused = live.streams().permit(&late).err().unwrap();
+        let refused = live.streams().permit(&late, HERE).err().unwrap();
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
         let answer = refused.into_response();
         assert!(answer.headers().contains_key(header::RETRY_AFTER));
         permits.pop();
-        assert!(live.streams().permit(&late).is_ok());
+        assert!(live.streams().permit(&late, HERE).is_ok());
+        live.close().await;
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_take_every_permit() {
+        let fake = Fake::start().await;
+        let (_folder, _db, live) = fake.live().await;
+        let at = |text: &str| ClientAddress::told(text.parse().unwrap());
+        let permit = |n: usize, from: &str| {
+            let user = Username::parse(&format!("user{n}")).unwrap();
+            live.streams().permit(&user, at(from))
+        };
+        let mut permits: Vec<_> = (0..STREAMS_PER_ADDRESS)
+            .map(|n| permit(n, "2001:db8::1").unwrap())
+            .collect();
+        // Another address of the same network is the same caller.
+        let refused = permit(0, "2001:db8::2").err().unwrap();
+        assert_eq!(refused.kind(), "too_many_streams");
+        let answer = refused.into_response();
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+        assert!(permit(0, "192.0.2.1").is_ok());
+        permits.pop();
+        assert!(permit(0, "2001:db8::2").is_ok());
         live.close().await;
     }
 
@@ -551,7 +584,7 @@ mod tests {
         let (_folder, _db, live) = fake.live().await;
         let (topic, board) = (watch::Sender::new(0), Arc::<Board>::default());
         let windows = vec![window("a", Ok(board_of(&topic, &board)))];
-        let shown = show_windows(live.streams(), None, LastEventId(None), windows);
+        let shown = show_windows(live.streams(), (None, HERE), LastEventId(None), windows);
         let mut stream = shown.into_body().into_data_stream();
         heard_until(&mut stream, &["window a", "sign in"]).await;
         assert_eq!(board.painted.load(Ordering::SeqCst), 0);

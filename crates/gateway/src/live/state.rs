@@ -21,7 +21,7 @@ use super::health::LiveHealth;
 use super::listener::Listener;
 use super::others;
 use super::retention;
-use super::sse::Streams;
+use super::sse::{Most, Streams};
 use super::topics::Subject;
 use crate::metrics::Metrics;
 use crate::restate::admin::AdminApi;
@@ -37,6 +37,8 @@ pub struct Bounds {
     pub order_retention: Duration,
     /// Streams that may be open at a time.
     pub streams: usize,
+    /// Of these, from one address.
+    pub streams_per_address: usize,
 }
 
 /// The live side of the gateway. A cheap clone.
@@ -74,7 +76,14 @@ impl LiveState {
         tasks.spawn(others::keep_looking(Arc::clone(&core), db.clone()));
         let catching_up = catch_up::keep_caught_up(Arc::clone(&core), admin_api, db, requests);
         tasks.spawn(catching_up);
-        let streams = Streams::new(metrics, core.closing.clone(), bounds.streams);
+        let streams = Streams::new(
+            metrics,
+            core.closing.clone(),
+            Most {
+                in_all: bounds.streams,
+                per_address: bounds.streams_per_address,
+            },
+        );
         Self(Arc::new(Inner {
             core,
             ingress,

@@ -14,7 +14,7 @@ use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::orders::{apply, ask_restate, find, is_pending};
 use super::payment_wait::{PaymentPages, with_payment_details};
-use super::stock;
+use super::{stock, unpaid};
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
@@ -78,6 +78,7 @@ pub async fn checkout(
     let cart = infra.live.basket(&caller.user).await?;
     let skus: Vec<_> = cart.items.iter().map(|line| &line.sku).collect();
     stock::tell_of(infra, &skus).await?;
+    let (being_placed, unpaid) = unpaid::room_for(infra, &caller.user, &order_id).await?;
     let checkout = Checkout {
         order_id: order_id.clone(),
         shipping,
@@ -89,6 +90,7 @@ pub async fn checkout(
         },
         known_as_paid,
         provider_is_away: pages.are_missing(),
+        unpaid,
         at: Some(clock::now()),
     };
     let asked = infra
@@ -109,6 +111,7 @@ pub async fn checkout(
             // when the attempt that it made has ended since.
             let ended = again && !is_pending(&record);
             apply(infra, record).await?;
+            drop(being_placed);
             let record = with_payment_details(infra, pages, &order_id).await?;
             Ok(Placed {
                 record,

@@ -1,6 +1,7 @@
 //! Who people are, and where they are signed in. The object `Account` in Restate owns
 //! that; here it is asked, and what it answers is written down before anybody is told.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use waybill_domain::update::Update;
 use crate::clock;
 use crate::http::problem::Problem;
 use crate::identity::caller::{Caller, Credential};
+use crate::identity::hash_queue::HashQueue;
 use crate::identity::{password, secret, token};
 use crate::infra::{Infra, Shared};
 use crate::storage::accounts;
@@ -27,6 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long a link works that lets somebody set a password.
 const LINK_LIFE: Duration = Duration::from_hours(24);
+/// Where commands are given.
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How long a request waits for news of a session that was begun at another gateway.
 const HEARD_WITHIN: Duration = Duration::from_millis(250);
 
@@ -176,7 +180,11 @@ pub async fn created(
     let (password_hash, link, secret) = match first {
         First::Password(password) => {
             password::check(&password, &[user.as_str(), email])?;
-            (Some(password::hashed(password).await?), None, None)
+            (
+                Some(hashed(&HashQueue::default(), HERE, password).await?),
+                None,
+                None,
+            )
         }
         First::Link => {
             let (link, secret) = new_link();
@@ -220,6 +228,12 @@ pub fn new_link() -> (Link, String) {
     (link, secret)
 }
 
+/// Hashes a new password when it is its turn.
+pub async fn hashed(queue: &HashQueue, from: IpAddr, new: String) -> Result<String, Problem> {
+    let turn = queue.turn(from, true).await?;
+    password::hashed(turn, new).await
+}
+
 /// Where a link's secret leads.
 pub fn link_path(user: &Username, secret: &str) -> String {
     format!("/password/new?user={user}#{secret}")
@@ -228,13 +242,14 @@ pub fn link_path(user: &Username, secret: &str) -> String {
 /// The holder of a link sets the password.
 pub async fn redeem(
     infra: &Infra,
+    from: IpAddr,
     user: &Username,
     secret: &str,
     password: String,
 ) -> Result<(), Problem> {
     password::check(&password, &[user.as_str()])?;
     let fingerprint = secret::fingerprint(secret);
-    let hash = password::hashed(password).await?;
+    let hash = hashed(&infra.auth.hash_queue, from, password).await?;
     change(infra, user, Change::Redeem { fingerprint, hash }).await?;
     Ok(())
 }
@@ -242,13 +257,15 @@ pub async fn redeem(
 /// Somebody changes their own password, and shows the old one.
 pub async fn set_password(
     infra: &Infra,
+    from: IpAddr,
     caller: &Caller,
     known: &User,
     old: String,
     new: String,
 ) -> Result<(), Problem> {
     password::check(&new, &[caller.user.as_str(), &known.email])?;
-    if !password::verify(old, known.password_hash.clone()).await? {
+    let turn = infra.auth.hash_queue.turn(from, true).await?;
+    if !password::verify(turn, old, known.password_hash.clone()).await? {
         return Err(Problem::wrong_credentials(
             "the old password is wrong: check it and try again",
         )
@@ -258,7 +275,7 @@ pub async fn set_password(
         Credential::Session(session) => Some(session.clone()),
         Credential::Token(_) | Credential::Name => None,
     };
-    let hash = password::hashed(new).await?;
+    let hash = hashed(&infra.auth.hash_queue, from, new).await?;
     let was = known.password_hash.clone();
     change(infra, &caller.user, Change::Password { hash, was, keep }).await?;
     Ok(())

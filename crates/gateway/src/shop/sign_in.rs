@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use waybill_domain::ids::Username;
 
+use crate::http::client::ClientAddress;
 use crate::http::problem::Problem;
 use crate::identity::{demo_password, password};
 use crate::infra::Infra;
@@ -27,40 +28,49 @@ pub async fn as_persona(infra: &Infra, name: &str) -> Result<(Username, User), P
     }
 }
 
-/// User name and password; too many wrong ones have to wait.
+/// User name and password; too many wrong ones have to wait. What can be no user's
+/// name is wrong without anybody's password being hashed.
 pub async fn with_password(
     infra: &Infra,
+    from: ClientAddress,
     name: &str,
     password: String,
 ) -> Result<(Username, User), Problem> {
-    if let Some(wait) = infra.auth.throttle.wait(name, Instant::now()) {
+    let address = from.caller();
+    let begun = infra.auth.throttle.begin(address, name, Instant::now());
+    let trying = begun.map_err(|wait| {
         let seconds = wait.as_secs() + 1;
-        return Err(Problem::too_many_tries(
+        Problem::too_many_tries(
             seconds,
             format!("too many wrong passwords: try again in {seconds} s"),
-        ));
-    }
-    let found = match Username::parse(name) {
-        Ok(name) => queries::user(&infra.db, &name)
-            .await?
-            .map(|user| (name, user)),
-        Err(_) => None,
+        )
+    })?;
+    let name = Username::parse(name).map_err(|_| wrong_credentials())?;
+    let prepared = async {
+        let user = queries::user(&infra.db, &name).await?;
+        let turn = infra.auth.hash_queue.turn(address, trying.is_known).await?;
+        Ok::<_, Problem>((user, turn))
     };
-    // Counted before it is known, so that many at once are counted, too.
-    infra.auth.throttle.failed(name, Instant::now());
-    let hash = found
-        .as_ref()
-        .and_then(|(_, user)| user.password_hash.clone());
-    // Known to everybody, so it proves nothing, however it came into the table.
-    let is_known = !infra.settings.is_demo() && demo_password::is_known(name, &password);
-    let matches = password::verify(password, hash).await? && !is_known;
-    match found {
-        Some(found) if matches => {
-            infra.auth.throttle.succeeded(name);
-            Ok(found)
+    let (user, turn) = match prepared.await {
+        Ok(prepared) => prepared,
+        Err(problem) => {
+            trying.withdrawn();
+            return Err(problem);
         }
-        _ => Err(Problem::wrong_credentials(
-            "user name or password is wrong: check both and try again",
-        )),
+    };
+    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+    // Known to everybody, so it proves nothing, however it came into the table.
+    let is_known = !infra.settings.is_demo() && demo_password::is_known(name.as_str(), &password);
+    let matches = password::verify(turn, password, hash).await? && !is_known;
+    match user {
+        Some(user) if matches => {
+            trying.succeeded(Instant::now());
+            Ok((name, user))
+        }
+        _ => Err(wrong_credentials()),
     }
+}
+
+fn wrong_credentials() -> Problem {
+    Problem::wrong_credentials("user name or password is wrong: check both and try again")
 }

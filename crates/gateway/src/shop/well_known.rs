@@ -1,8 +1,12 @@
 //! Nobody gets in with a password from the README, outside the demo.
 
+use std::net::Ipv4Addr;
+
 use process::settings::WrongSetting;
 use waybill_domain::ids::Username;
 
+use crate::http::problem::Problem;
+use crate::identity::hash_queue::HashQueue;
 use crate::identity::{demo_password, password};
 use crate::storage::db::Db;
 use crate::storage::users;
@@ -12,6 +16,7 @@ use crate::storage::users;
 /// # Errors
 /// [`WrongSetting`] names those who have; anything else when they cannot be read.
 pub async fn check(db: &Db) -> anyhow::Result<()> {
+    let queue = HashQueue::default();
     let mut known = Vec::new();
     for name in demo_password::USERS {
         let Ok(user) = Username::parse(name) else {
@@ -22,7 +27,7 @@ pub async fn check(db: &Db) -> anyhow::Result<()> {
             .and_then(|it| it.password_hash);
         let is_known = match hash {
             None => false,
-            Some(hash) => password::verify(demo_password::of(name), Some(hash))
+            Some(hash) => is_of(&queue, name, hash)
                 .await
                 .map_err(|problem| anyhow::anyhow!("{}", problem.detail))?,
         };
@@ -42,6 +47,11 @@ pub async fn check(db: &Db) -> anyhow::Result<()> {
         "{names} {has} the demo's password, which everybody knows: give each a new one with `gateway user passwd NAME`, or name a new file in DATABASE_URL, or set AUTH_MODE=demo"
     ))
     .into())
+}
+
+async fn is_of(queue: &HashQueue, name: &str, hash: String) -> Result<bool, Problem> {
+    let turn = queue.turn(Ipv4Addr::LOCALHOST.into(), true).await?;
+    password::verify(turn, demo_password::of(name), Some(hash)).await
 }
 
 #[cfg(test)]

@@ -222,6 +222,25 @@ pub async fn record(db: &Db, id: &OrderId) -> sqlx::Result<Option<OrderRecord>> 
     .transpose()
 }
 
+/// A user's orders that wait for their payment, oldest first, but for one.
+pub async fn unpaid(
+    db: &Db,
+    user: &Username,
+    but: &OrderId,
+    limit: usize,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT order_id FROM orders \
+         WHERE user_id = ? AND status = ? AND order_id <> ? ORDER BY id LIMIT ?",
+    )
+    .bind(user.as_str())
+    .bind(OrderStatus::AwaitingPayment.as_str())
+    .bind(but.as_str())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(&db.read)
+    .await
+}
+
 /// The order that waits, or waited, for that awakeable.
 pub async fn order_of_awakeable(db: &Db, awakeable_id: &str) -> sqlx::Result<Option<OrderId>> {
     let id: Option<String> =

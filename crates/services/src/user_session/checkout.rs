@@ -5,7 +5,9 @@
 
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
-use waybill_domain::checkout::{CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, TakeBack};
+use waybill_domain::checkout::{
+    CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, TakeBack, Unpaid,
+};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{AttemptId, OrderId};
 use waybill_domain::order::OrderRecord;
@@ -41,6 +43,9 @@ pub(super) async fn place(
         CheckoutFinds::Next(attempt) => attempt,
     };
     let asked = next.terms(asked);
+    if let Some(unpaid) = &asked.unpaid {
+        refuse_one_more(ctx, unpaid).await?;
+    }
     let cart = basket(ctx).await?;
     let quote = asked.freeze(&cart.items).map_err(refuse)?;
     let now = ctx.time_of(asked.at).await?;
@@ -54,6 +59,18 @@ pub(super) async fn place(
     session.perform(ctx, decided.effects);
     write.keep(ctx);
     Ok(Answered::now(decided.answer))
+}
+
+/// Refuses another order while all of these wait for their payment. The gateway has
+/// counted them in its copy and says so only then, so that an ordinary checkout reads
+/// nothing more; whether they still wait is decided here.
+async fn refuse_one_more(ctx: &ObjectContext<'_>, unpaid: &Unpaid) -> HandlerResult<()> {
+    for order_id in &unpaid.orders {
+        if !session::is_unpaid(marker(ctx, order_id).await?.as_ref()) {
+            return Ok(());
+        }
+    }
+    Err(refuse(Refusal::TooManyUnpaid { most: unpaid.most }))
 }
 
 /// Reserves every line, or nothing; answers how long all of them are kept.

@@ -196,6 +196,7 @@ const LAYERS: [&str; 20] = [
     "api",
     "demo",
     "console",
+    "edge",
     "protection",
     "command",
     "reconcile",

@@ -15,6 +15,7 @@
 //! [`checker::assert_quiet`]: whatever it was about, its orders have ended,
 //! money and stock add up, and nothing is left running.
 
+mod attacks;
 mod boundaries;
 mod budget;
 mod cancellations;

@@ -88,7 +88,7 @@ fn slow_callers_end_and_streams_stay() {
         let bodies = bodies.into_iter().flat_map(|(at, path)| {
             [false, true].map(|drips| async move {
                 let begin = format!(
-                    "POST {path} HTTP/1.1\r\nHost: x\r\nX-User-Id: bob\r\nIdempotency-Key: x\r\n\
+                    "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-User-Id: bob\r\nIdempotency-Key: x\r\n\
                      Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{\"a\":"
                 );
                 let (said, took) = until_closed(at, &begin, drips).await;

@@ -565,7 +565,7 @@ fn who_left_before_the_answer_is_told_as_well() {
             let body = json!({ "product_id": shop.product("P001").id, "quantity": quantity });
             let (key, sent) = (format!("left-{quantity}"), body.to_string());
             let request = format!(
-                "POST /api/cart/add HTTP/1.1\r\nHost: x\r\nX-User-Id: {}\r\nIdempotency-Key: {key}\r\n\
+                "POST /api/cart/add HTTP/1.1\r\nHost: 127.0.0.1\r\nX-User-Id: {}\r\nIdempotency-Key: {key}\r\n\
                  Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{sent}",
                 alice.name,
                 sent.len()

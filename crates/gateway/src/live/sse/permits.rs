@@ -1,12 +1,16 @@
 //! Who has how many streams open.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use tokio_util::sync::CancellationToken;
 use waybill_domain::ids::Username;
 
+use crate::http::client::ClientAddress;
 use crate::http::problem::Problem;
 use crate::metrics::Metrics;
 
@@ -17,21 +21,31 @@ pub const PER_USER: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Streams {
     open: Arc<Mutex<Open>>,
-    most: usize,
+    most: Most,
     metrics: Metrics,
     closing: CancellationToken,
+}
+
+/// How many there may be.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::live) struct Most {
+    /// In all.
+    pub(in crate::live) in_all: usize,
+    /// From one address; from this machine any number.
+    pub(in crate::live) per_address: usize,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     of: HashMap<Username, usize>,
+    from: HashMap<IpAddr, usize>,
     in_all: usize,
 }
 
 impl Streams {
     /// Nobody has one, and all together may have `most`. All of them end when
     /// `closing` is cancelled.
-    pub(in crate::live) fn new(metrics: Metrics, closing: CancellationToken, most: usize) -> Self {
+    pub(in crate::live) fn new(metrics: Metrics, closing: CancellationToken, most: Most) -> Self {
         Self {
             open: Arc::default(),
             most,
@@ -45,30 +59,50 @@ impl Streams {
         &self.closing
     }
 
-    pub(super) fn permit(&self, user: &Username) -> Result<StreamPermit, Problem> {
+    pub(super) fn permit(
+        &self,
+        user: &Username,
+        address: ClientAddress,
+    ) -> Result<StreamPermit, Problem> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.in_all >= self.most {
+        let mine = open.of.get(user).copied().unwrap_or_default();
+        if mine >= PER_USER {
+            return Err(too_many(format!(
+                "{PER_USER} live pages of {user} are open: close one and reload"
+            )));
+        }
+        let from = address.caller();
+        let here = open.from.get(&from).copied().unwrap_or_default();
+        if here >= self.most.per_address && !address.is_this_machine() {
+            return Err(too_many(format!(
+                "{here} live pages are open at your address: close one and reload"
+            )));
+        }
+        if open.in_all >= self.most.in_all {
             return Err(Problem::unavailable(
                 "too many live pages are open on this gateway: reload in a moment",
             ));
         }
-        let mine = open.of.entry(user.clone()).or_default();
-        if *mine >= PER_USER {
-            return Err(Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_streams",
-                "Too many live pages",
-                format!("{PER_USER} live pages of {user} are open: close one and reload"),
-            ));
-        }
-        *mine += 1;
+        *open.of.entry(user.clone()).or_default() += 1;
+        *open.from.entry(from).or_default() += 1;
         open.in_all += 1;
         self.metrics.stream_opened();
         Ok(StreamPermit {
             streams: self.clone(),
             user: user.clone(),
+            from,
         })
     }
+}
+
+fn too_many(detail: String) -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_streams",
+        "Too many live pages",
+        detail,
+    )
+    .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
 }
 
 /// One open stream; given back when it ends, however it ends.
@@ -76,6 +110,7 @@ impl Streams {
 pub(super) struct StreamPermit {
     streams: Streams,
     user: Username,
+    from: IpAddr,
 }
 
 impl Drop for StreamPermit {
@@ -86,13 +121,18 @@ impl Drop for StreamPermit {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         open.in_all -= 1;
-        if let Some(mine) = open.of.get_mut(&self.user) {
-            *mine -= 1;
-            if *mine == 0 {
-                open.of.remove(&self.user);
-            }
-        }
+        give_back(&mut open.of, &self.user);
+        give_back(&mut open.from, &self.from);
         drop(open);
         self.streams.metrics.stream_closed();
+    }
+}
+
+fn give_back<K: Eq + Hash>(taken: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = taken.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            taken.remove(key);
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::permits::Streams;
 use super::triggers::Triggers;
 use super::view::{Frame, LONGEST_LIFE, Part, RenderContext, StreamState, hash};
 use super::{LastEventId, answer};
+use crate::http::client::ClientAddress;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 
@@ -68,7 +69,7 @@ pub struct Window {
 /// lost its connection can go on with the same address.
 pub fn show_windows(
     streams: &Streams,
-    caller: Option<&Caller>,
+    (caller, from): (Option<&Caller>, ClientAddress),
     LastEventId(last): LastEventId,
     windows: Vec<Window>,
 ) -> Response {
@@ -87,7 +88,7 @@ pub fn show_windows(
         if let Some(after) = &window.after {
             cursors.insert(window.id.clone(), after.clone());
         }
-        shown.push(of_window(streams, caller, window, &refused));
+        shown.push(of_window(streams, (caller, from), window, &refused));
     }
     let events = stream::select_all(shown).map(move |event| {
         if let Some(cursor) = &event.cursor {
@@ -143,7 +144,7 @@ impl WindowEvent {
 /// `refused` is told when it may be shown later, but not now.
 fn of_window(
     streams: &Streams,
-    caller: Option<&Caller>,
+    (caller, from): (Option<&Caller>, ClientAddress),
     window: Window,
     refused: &Arc<Notify>,
 ) -> BoxStream<'static, WindowEvent> {
@@ -157,7 +158,9 @@ fn of_window(
     } = window;
     let id: Arc<str> = id.into();
     let allowed = match (scene, caller) {
-        (Ok(scene), Some(caller)) => streams.permit(&caller.user).map(|permit| (scene, permit)),
+        (Ok(scene), Some(caller)) => streams
+            .permit(&caller.user, from)
+            .map(|permit| (scene, permit)),
         (Ok(_), None) => Err(Problem::unauthenticated("sign in at /login")),
         (Err(problem), _) => Err(problem),
     };
