@@ -31,6 +31,17 @@ pub enum AuthMode {
     Demo,
 }
 
+/// Whether somebody may approve or reject an order of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OwnOrders {
+    /// In a demo only.
+    Auto,
+    /// Yes.
+    True,
+    /// No: somebody else must.
+    False,
+}
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
@@ -96,6 +107,18 @@ pub struct Settings {
     )]
     pub auth_mode: AuthMode,
 
+    /// Whether approvers and admins may approve and reject their own orders. `auto` is
+    /// true in demo mode and false otherwise.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "auto"
+    )]
+    pub approve_own_orders: OwnOrders,
+
     /// Signs session cookies: at least 32 bytes, kept secret, the same in every
     /// gateway. Required outside demo mode.
     #[arg(long, env, global = true, hide_env_values = true)]
@@ -133,6 +156,15 @@ impl Settings {
     /// Whether this is a demo.
     pub fn is_demo(&self) -> bool {
         self.auth_mode == AuthMode::Demo
+    }
+
+    /// Whether who decides orders may decide their own.
+    pub fn approves_own_orders(&self) -> bool {
+        match self.approve_own_orders {
+            OwnOrders::Auto => self.is_demo(),
+            OwnOrders::True => true,
+            OwnOrders::False => false,
+        }
     }
 
     /// The sandbox's address, if there is one.
@@ -272,6 +304,20 @@ mod tests {
         let complete = ["--session-key", &key, "--payment-webhook-secret", "s"];
         assert_eq!(parse(&complete).unwrap().check(), Ok(()));
         assert_eq!(parse(&["--auth-mode", "demo"]).unwrap().check(), Ok(()));
+    }
+
+    #[test]
+    fn outside_a_demo_nobody_decides_their_own_order() {
+        let own = |arguments: &[&str]| parse(arguments).unwrap().approves_own_orders();
+        assert!(!own(&[]));
+        assert!(own(&["--auth-mode", "demo"]));
+        assert!(own(&["--approve-own-orders", "true"]));
+        assert!(!own(&[
+            "--auth-mode",
+            "demo",
+            "--approve-own-orders",
+            "false"
+        ]));
     }
 
     #[test]

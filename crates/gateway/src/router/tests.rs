@@ -1,6 +1,8 @@
 //! The gateway through its front door, while Restate is away: what needs only
 //! SQLite works, and everything else says so.
 
+mod authority;
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -507,73 +509,6 @@ async fn writes(gateway: &Subject) -> Vec<Write> {
     }
     assert!(writes.len() > 15, "{}", writes.len());
     writes
-}
-
-/// What each route says of who may call it is what it does: asked by nobody, by a
-/// customer, and outside of a demo.
-#[tokio::test]
-async fn who_may_call_is_what_is_described() {
-    let gateway = Subject::demo().await;
-    let shop = Subject::with(&[
-        "--auth-mode",
-        "session",
-        "--session-key",
-        "0123456789abcdef0123456789abcdef",
-        "--payment-webhook-secret",
-        "secret",
-    ])
-    .await;
-    let api = gateway.get("/openapi.json", &[]).await.json();
-    let mut told = [0; 4];
-    for (path, methods) in api["paths"].as_object().unwrap() {
-        for (method, operation) in methods.as_object().unwrap() {
-            let mut place = path.replace("{id}", "alice.1").replace("{number}", "1");
-            if path == "/stream/page" {
-                place.push_str("?at=/orders");
-            }
-            let what = format!("{method} {path}");
-            let at = async |gateway: &Subject, who: &[(&str, &str)]| {
-                let request = ask(&method.to_uppercase(), &place, who)
-                    .header("content-type", "application/json")
-                    .body(Body::from("{}"))
-                    .unwrap();
-                // A stream that is opened is answered, and never ends.
-                let answer = gateway.router.clone().oneshot(request).await.unwrap();
-                answer.status().as_u16()
-            };
-            let schemes: Vec<_> = operation["security"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .flat_map(|scheme| scheme.as_object().unwrap().keys())
-                .collect();
-            let is_for_admins = operation["responses"]
-                .get("403")
-                .is_some_and(|answer| answer["description"] == "Only an admin may do this");
-            let by_nobody = at(&gateway, &[]).await;
-            let outside = at(&shop, &[]).await;
-            if schemes.is_empty() {
-                told[0] += 1;
-                assert_ne!(by_nobody, 401, "{what} is described as anybody's");
-                // The webhook asks for a signature, which is no signing in.
-                if path != "/api/payment/callback" {
-                    assert_ne!(outside, 401, "{what} is described as anybody's");
-                }
-                continue;
-            }
-            assert_eq!(by_nobody, 401, "{what} is described as not anybody's");
-            if schemes == ["session", "demo"] {
-                told[1] += 1;
-                assert_eq!(outside, 404, "{what} is described as of the demo alone");
-                continue;
-            }
-            assert_eq!(outside, 401, "{what}");
-            let by_customer = at(&gateway, &[("x-user-id", "alice")]).await;
-            told[if is_for_admins { 3 } else { 2 }] += 1;
-            assert_eq!(by_customer == 403, is_for_admins, "{what} by a customer");
-        }
-    }
-    assert!(told.iter().all(|routes| *routes >= 4), "{told:?}");
 }
 
 #[tokio::test]
