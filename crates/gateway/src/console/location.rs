@@ -56,8 +56,8 @@ pub(super) const PAGES: [(&str, Allow); 6] = [
 ];
 
 impl Kind {
-    /// Its route.
-    fn route(&self) -> &'static str {
+    /// Its row in [`PAGES`].
+    fn path(&self) -> &'static str {
         match self {
             Self::Dashboard => "/",
             Self::Products => "/products",
@@ -74,7 +74,7 @@ impl Kind {
             Self::Order(id) => Some(id.as_str()),
             _ => None,
         };
-        let row = PAGES.iter().find(|(path, _)| *path == self.route());
+        let row = PAGES.iter().find(|(path, _)| *path == self.path());
         let (_, allow) = row.ok_or_else(|| Problem::internal("a page without a row"))?;
         allow.check(settings, caller, order)
     }
