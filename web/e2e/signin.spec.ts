@@ -30,12 +30,12 @@ test("a password, and back to where one wanted to go", async ({ shop }) => {
   await expect(page).toHaveURL("/orders?status=delivered");
 });
 
-test("a customer has no admin page, and is told so", async ({ shop }) => {
+test("a customer has no page of the staff, and is told so", async ({ shop }) => {
   const alice = await shop.customer("alice");
   await alice.visit("/");
   await expect(alice.page.locator("#nav").getByRole("link", { name: "Admin" })).toHaveCount(0);
   await shop.watch.status(403, () => alice.page.goto("/admin"));
-  await expect(alice.page.getByText("This page is for admins")).toBeVisible();
+  await expect(alice.page.getByText("This is for staff")).toBeVisible();
   await alice.page.getByRole("link", { name: "Dashboard" }).click();
   await expect(alice.page.getByRole("heading", { name: "Dashboard" })).toBeVisible();
 });

@@ -34,16 +34,16 @@ pub mod webhook;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::authority::{Allow, Routes};
 use crate::infra::Shared;
 use crate::shop::dashboard::Latest;
 use crate::shop::payment_wait::PaymentPages;
 use crate::shop::stock::Announcement;
 
-/// Every endpoint, with its description.
-pub fn router<S>() -> OpenApiRouter<S>
+/// Every endpoint, with its description and who may call it.
+pub fn router<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Shared: FromRef<S>,
@@ -51,31 +51,31 @@ where
     Arc<Latest>: FromRef<S>,
     Arc<Announcement>: FromRef<S>,
 {
-    OpenApiRouter::new()
-        .routes(routes!(catalog::list))
-        .routes(routes!(catalog::one))
-        .routes(routes!(restock::restock))
-        .routes(routes!(catalog::zones))
-        .routes(routes!(cart::show))
-        .routes(routes!(cart::add))
-        .routes(routes!(cart::update))
-        .routes(routes!(cart::remove))
-        .routes(routes!(cart::clear))
-        .routes(routes!(checkout::checkout))
-        .routes(routes!(orders::list))
-        .routes(routes!(orders::one))
-        .routes(routes!(orders::journal))
-        .routes(routes!(cancel::cancel))
-        .routes(routes!(approvals::list))
-        .routes(routes!(approvals::decide))
-        .routes(routes!(webhook::callback))
-        .routes(routes!(notifications::list))
-        .routes(routes!(notifications::mark_read))
-        .routes(routes!(dashboard::show))
-        .routes(routes!(login::login))
-        .routes(routes!(login::logout))
-        .routes(routes!(ops::healthz))
-        .routes(routes!(ops::ready))
-        .routes(routes!(ops::metrics))
-        .routes(routes!(openapi::show))
+    Routes::new()
+        .routes(Allow::Anybody, routes!(catalog::list))
+        .routes(Allow::Anybody, routes!(catalog::one))
+        .routes(Allow::Admin, routes!(restock::restock))
+        .routes(Allow::Anybody, routes!(catalog::zones))
+        .routes(Allow::Customer, routes!(cart::show))
+        .routes(Allow::Customer, routes!(cart::add))
+        .routes(Allow::Customer, routes!(cart::update))
+        .routes(Allow::Customer, routes!(cart::remove))
+        .routes(Allow::Customer, routes!(cart::clear))
+        .routes(Allow::Customer, routes!(checkout::checkout))
+        .routes(Allow::Customer, routes!(orders::list))
+        .routes(Allow::OwnerOrStaff, routes!(orders::one))
+        .routes(Allow::OwnerOrStaff, routes!(orders::journal))
+        .routes(Allow::OwnerOrAdmin, routes!(cancel::cancel))
+        .routes(Allow::Staff, routes!(approvals::list))
+        .routes(Allow::Decider, routes!(approvals::decide))
+        .routes(Allow::Provider, routes!(webhook::callback))
+        .routes(Allow::Customer, routes!(notifications::list))
+        .routes(Allow::Customer, routes!(notifications::mark_read))
+        .routes(Allow::Staff, routes!(dashboard::show))
+        .routes(Allow::Anybody, routes!(login::login))
+        .routes(Allow::Anybody, routes!(login::logout))
+        .routes(Allow::Anybody, routes!(ops::healthz))
+        .routes(Allow::Anybody, routes!(ops::ready))
+        .routes(Allow::Operator, routes!(ops::metrics))
+        .routes(Allow::Anybody, routes!(openapi::show))
 }

@@ -49,9 +49,8 @@ pub mod views;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use axum::routing::get;
-use utoipa_axum::router::OpenApiRouter;
 
+use crate::authority::{Allow, Routes};
 use crate::infra::Shared;
 
 #[cfg(test)]
@@ -59,14 +58,14 @@ pub(crate) use self::views::Sample;
 pub use self::views::{Console, View, Views};
 
 /// Every stream, with its description, every page and static file.
-pub fn router<S>() -> OpenApiRouter<S>
+pub fn router<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    let pages = pages::router()
-        .route("/static/{*path}", get(assets::serve))
-        .route("/favicon.ico", get(assets::favicon));
-    streams::router().merge(OpenApiRouter::from(pages))
+    streams::router()
+        .merge(pages::router())
+        .page(Allow::Anybody, "/static/{*path}", assets::serve)
+        .page(Allow::Anybody, "/favicon.ico", assets::favicon)
 }

@@ -12,15 +12,14 @@ pub mod seed;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::extract::{FromRef, Path, State};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use waybill_domain::words::{MAX_REASON, quoted};
 
+use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -34,39 +33,22 @@ pub use scenarios::{Scenario, Scenarios};
 const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The routes of this feature.
-pub fn router<S>() -> OpenApiRouter<S>
+pub fn router<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Shared: FromRef<S>,
     Arc<Scenarios>: FromRef<S>,
 {
-    OpenApiRouter::new()
-        .routes(routes!(show_faults, put_faults, switch_fault, reset_faults))
+    Routes::new()
+        .routes(
+            Allow::DemoAdmin,
+            routes!(show_faults, put_faults, switch_fault, reset_faults),
+        )
         // Forms cannot delete.
-        .routes(routes!(reset_by_form))
-        .routes(routes!(crash))
-        .routes(routes!(show_scenarios))
-        .routes(routes!(run_scenario))
-}
-
-/// Somebody signed in to a demo.
-struct DemoUser(Caller);
-
-impl<S> FromRequestParts<S> for DemoUser
-where
-    S: Send + Sync,
-    Shared: FromRef<S>,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        if !Shared::from_ref(state).settings.is_demo() {
-            return Err(Problem::not_found(
-                "there is no world panel: it exists in demo mode only (AUTH_MODE=demo)",
-            ));
-        }
-        Caller::from_request_parts(parts, state).await.map(Self)
-    }
+        .routes(Allow::DemoAdmin, routes!(reset_by_form))
+        .routes(Allow::DemoAdmin, routes!(crash))
+        .routes(Allow::DemoVisitor, routes!(show_scenarios))
+        .routes(Allow::DemoVisitor, routes!(run_scenario))
 }
 
 /// The sandbox's fault switches
@@ -77,9 +59,8 @@ where
         (status = 200, description = "Faults", body = Object),
         (status = 503, description = "The sandbox is not reachable"),
     ),
-    security(("visitor" = [])),
 )]
-async fn show_faults(State(infra): State<Shared>, _: DemoUser) -> Result<Json<Value>, Problem> {
+async fn show_faults(State(infra): State<Shared>) -> Result<Json<Value>, Problem> {
     faults(&infra).await.map(Json)
 }
 
@@ -107,11 +88,9 @@ impl FromFields for Switches {
         (status = 400, description = "An unknown switch"),
         (status = 503, description = "The sandbox is not reachable"),
     ),
-    security(("visitor" = [])),
 )]
 async fn put_faults(
     State(infra): State<Shared>,
-    _: DemoUser,
     Input(Switches(switches)): Input<Switches>,
 ) -> Result<Reply, Problem> {
     let faults = ask_sandbox(&infra, reqwest::Method::PUT, Some(switches)).await?;
@@ -155,11 +134,9 @@ impl FromFields for Switch {
         (status = 400, description = "An unknown switch"),
         (status = 503, description = "The sandbox is not reachable"),
     ),
-    security(("visitor" = [])),
 )]
 async fn switch_fault(
     State(infra): State<Shared>,
-    _: DemoUser,
     Input(switch): Input<Switch>,
 ) -> Result<Reply, Problem> {
     let said = format!("{}.{} is {}", switch.side, switch.name, switch.value);
@@ -177,9 +154,8 @@ async fn switch_fault(
         (status = 200, description = "Faults", body = Object),
         (status = 503, description = "The sandbox is not reachable"),
     ),
-    security(("visitor" = [])),
 )]
-async fn reset_faults(State(infra): State<Shared>, _: DemoUser) -> Result<Reply, Problem> {
+async fn reset_faults(State(infra): State<Shared>) -> Result<Reply, Problem> {
     let faults = ask_sandbox(&infra, reqwest::Method::DELETE, None).await?;
     infra.live.tell_all();
     Ok(Reply::new(StatusCode::OK, &faults)?.saying("The outside world behaves again"))
@@ -193,10 +169,9 @@ async fn reset_faults(State(infra): State<Shared>, _: DemoUser) -> Result<Reply,
         (status = 200, description = "Faults", body = Object),
         (status = 503, description = "The sandbox is not reachable"),
     ),
-    security(("visitor" = [])),
 )]
-async fn reset_by_form(infra: State<Shared>, visitor: DemoUser) -> Result<Reply, Problem> {
-    reset_faults(infra, visitor).await
+async fn reset_by_form(infra: State<Shared>) -> Result<Reply, Problem> {
+    reset_faults(infra).await
 }
 
 async fn ask_sandbox(
@@ -257,11 +232,9 @@ impl FromFields for CrashTarget {
         (status = 202, description = "Crashed"),
         (status = 503, description = "They cannot be crashed"),
     ),
-    security(("visitor" = [])),
 )]
 async fn crash(
     State(infra): State<Shared>,
-    _: DemoUser,
     Input(CrashTarget): Input<CrashTarget>,
 ) -> Result<Reply, Problem> {
     crash_services(&infra).await?;
@@ -315,12 +288,8 @@ struct AllScenarios {
     responses(
         (status = 200, description = "Scenarios", body = AllScenarios),
     ),
-    security(("visitor" = [])),
 )]
-async fn show_scenarios(
-    State(scenarios): State<Arc<Scenarios>>,
-    _: DemoUser,
-) -> Json<AllScenarios> {
+async fn show_scenarios(State(scenarios): State<Arc<Scenarios>>) -> Json<AllScenarios> {
     let scenarios = scenarios.all();
     Json(AllScenarios { scenarios })
 }
@@ -334,12 +303,11 @@ async fn show_scenarios(
         (status = 404, description = "No such scenario"),
         (status = 409, description = "It is running"),
     ),
-    security(("visitor" = [])),
 )]
 async fn run_scenario(
     State(infra): State<Shared>,
     State(scenarios): State<Arc<Scenarios>>,
-    DemoUser(caller): DemoUser,
+    caller: Caller,
     Path(number): Path<String>,
 ) -> Result<Reply, Problem> {
     let scenario = scenarios::start(&infra, &scenarios, &caller, &number)?;

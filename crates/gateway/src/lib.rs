@@ -15,6 +15,7 @@
 //! | [`infra`] | all that the shop stands on, opened |
 //! | [`shop`] | what the system does, whoever asks |
 //! | [`auth`] | who is calling: session cookie, API token, demo persona |
+//! | [`authority`] | who may do what: a row for each route, asked before its handler |
 //! | [`api`] | JSON, Markdown and forms: a handler asks the shop, for a plain list `storage` |
 //! | [`demo`] | the demo's data, its scenarios, its switches for the outside world |
 //! | [`console`] | pages, fragments, streams |
@@ -31,6 +32,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod authority;
 pub mod clock;
 pub mod command;
 pub mod console;

@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use axum::{Extension, Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use utoipa_axum::router::OpenApiRouter;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::api::openapi::Document;
+use crate::authority::Routes;
 use crate::console::{Console, Views};
 use crate::demo::Scenarios;
 use crate::edge::{self, Edge};
@@ -101,9 +101,9 @@ part!(Arc<Scenarios>, scenarios);
 part!(Arc<Console>, console);
 part!(Arc<Edge>, edge);
 
-/// Every route; those for programs describe themselves.
-fn routes() -> OpenApiRouter<Gateway> {
-    OpenApiRouter::new()
+/// Every route, with who may call it; those for programs describe themselves.
+fn routes() -> Routes<Gateway> {
+    Routes::new()
         .merge(api::router())
         .merge(demo::router())
         .merge(console::router())
@@ -115,9 +115,15 @@ pub(crate) fn described() -> utoipa::openapi::OpenApi {
     routes().into_openapi()
 }
 
+/// The table of authority.
+#[cfg(test)]
+fn rows() -> Vec<crate::authority::Row> {
+    routes().rows().to_vec()
+}
+
 /// Every page and every endpoint.
 pub fn router(gateway: Gateway) -> Router {
-    let (routes, described) = routes().split_for_parts();
+    let (routes, described) = routes().guarded(&gateway.infra);
     routes
         .layer(Extension(Document::of(&described)))
         .fallback(unknown_path)

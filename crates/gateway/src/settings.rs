@@ -47,6 +47,7 @@ pub enum AuthMode {
     Demo,
 }
 
+<<<<<<< HEAD
 /// Whether the demo's data is loaded at a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SeedDemo {
@@ -56,6 +57,17 @@ pub enum SeedDemo {
     False,
     /// In demo mode.
     Auto,
+=======
+/// Whether somebody may approve or reject an order of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OwnOrders {
+    /// In a demo only.
+    Auto,
+    /// Yes.
+    True,
+    /// No: somebody else must.
+    False,
+>>>>>>> table
 }
 
 /// Everything that can be set.
@@ -129,6 +141,7 @@ pub struct Settings {
     )]
     pub auth_mode: AuthMode,
 
+<<<<<<< HEAD
     /// Lets demo mode be reached from other machines, where everybody may then act as
     /// anybody: yes or no.
     #[arg(
@@ -145,6 +158,18 @@ pub struct Settings {
     /// published. Without it, that is where this gateway is reached.
     #[arg(long, env, global = true, value_parser = published_address)]
     pub published_address: Option<PublishedAddress>,
+
+    /// Whether approvers and admins may approve and reject their own orders. `auto` is
+    /// true in demo mode and false otherwise.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "auto"
+    )]
+    pub approve_own_orders: OwnOrders,
 
     /// Guards what is kept of sessions: at least 32 bytes, kept secret, the same in every
     /// gateway. Another key signs everybody out. Required outside demo mode.
@@ -202,6 +227,7 @@ impl Settings {
         self.auth_mode == AuthMode::Demo
     }
 
+<<<<<<< HEAD
     /// Whether the demo's data is loaded before serving.
     pub fn seeds_demo(&self) -> bool {
         match self.seed_demo {
@@ -227,6 +253,17 @@ impl Settings {
         self.edge.max_unpaid_orders(self.is_demo())
     }
 
+=======
+    /// Whether who decides orders may decide their own.
+    pub fn approves_own_orders(&self) -> bool {
+        match self.approve_own_orders {
+            OwnOrders::Auto => self.is_demo(),
+            OwnOrders::True => true,
+            OwnOrders::False => false,
+        }
+    }
+
+>>>>>>> table
     /// The sandbox's address, if there is one.
     pub fn sandbox_url(&self) -> Option<&str> {
         self.sandbox_url.as_ref().and_then(OptionalUrl::get)
@@ -422,6 +459,7 @@ mod tests {
     }
 
     #[test]
+<<<<<<< HEAD
     fn every_secret_has_a_file_and_must_be_hard_to_guess_also_in_a_demo() {
         let command = Line::command();
         assert_eq!(secrets::badly_kept(&command), Vec::<String>::new());
@@ -486,6 +524,19 @@ mod tests {
             "0.0.0.0:8080",
         ];
         assert_eq!(parse(&session).unwrap().check(), Ok(()));
+=======
+    fn outside_a_demo_nobody_decides_their_own_order() {
+        let own = |arguments: &[&str]| parse(arguments).unwrap().approves_own_orders();
+        assert!(!own(&[]));
+        assert!(own(&["--auth-mode", "demo"]));
+        assert!(own(&["--approve-own-orders", "true"]));
+        assert!(!own(&[
+            "--auth-mode",
+            "demo",
+            "--approve-own-orders",
+            "false"
+        ]));
+>>>>>>> table
     }
 
     #[test]

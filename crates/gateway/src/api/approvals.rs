@@ -13,7 +13,6 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
 use waybill_domain::words::MAX_REASON;
 
-use crate::auth::Admin;
 use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
@@ -21,6 +20,7 @@ use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::pagination::{Page, PageParams, Pagination};
 use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
+use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::shop::{decide, orders};
 use crate::storage::orders as storage;
@@ -60,11 +60,9 @@ struct Waiting {
     responses(
         (status = 200, description = "Approvals", body = Queue),
     ),
-    security(("admin" = [])),
 )]
 pub(super) async fn list(
     State(infra): State<Shared>,
-    _: Admin,
     context: RequestContext,
     InQuery(Page(page)): InQuery<Page<PER_PAGE>>,
 ) -> Result<Response, Problem> {
@@ -133,18 +131,17 @@ impl FromFields for DecisionRequest {
         (status = 404, description = "No such order"),
         (status = 409, description = "Decided already, with the decision that stands; or not waiting for one"),
     ),
-    security(("admin" = [])),
 )]
 pub(super) async fn decide(
     State(infra): State<Shared>,
-    Admin(admin): Admin,
+    caller: Caller,
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<DecisionRequest>,
 ) -> Result<Reply, Problem> {
     let key = key.or(request.key);
     // An order that nobody knows must not be asked of a workflow.
-    let order_id = orders::find(&infra, &orders::named(&admin, &id)?)
+    let order_id = orders::find(&infra, &orders::named(&caller, &id)?)
         .await?
         .order_id;
     let (verdict, word) = if request.approved {
@@ -152,7 +149,7 @@ pub(super) async fn decide(
     } else {
         (Verdict::Rejected, "Rejected")
     };
-    let by = &admin.user;
+    let by = &caller.user;
     let status = decide::decide(&infra, by, &order_id, verdict, request.reason, &key).await?;
     let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))

@@ -39,7 +39,6 @@ impl FromFields for Request {
         (status = 404, description = "No such order of the caller"),
         (status = 409, description = "Too late, with the decision that stands"),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn cancel(
     State(infra): State<Shared>,

@@ -26,7 +26,6 @@ use crate::storage::catalog::ProductName;
     responses(
         (status = 200, description = "Basket", body = Basket),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn show(
     State(infra): State<Shared>,
@@ -79,7 +78,6 @@ impl FromFields for Change {
         (status = 200, description = "Basket", body = Basket),
         (status = 404, description = "No such product"),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn add(
     State(infra): State<Shared>,
@@ -105,7 +103,6 @@ pub(super) async fn add(
         (status = 200, description = "Basket", body = Basket),
         (status = 404, description = "It is not in the cart"),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn update(
     State(infra): State<Shared>,
@@ -145,7 +142,6 @@ impl FromFields for Removal {
     responses(
         (status = 200, description = "Basket", body = Basket),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn remove(
     State(infra): State<Shared>,
@@ -174,7 +170,6 @@ impl FromFields for Clearing {
     responses(
         (status = 200, description = "Basket", body = Basket),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn clear(
     State(infra): State<Shared>,

@@ -78,7 +78,6 @@ struct Payment {
         (status = 400, description = "The cart is empty, or a field is wrong"),
         (status = 409, description = "Not enough stock, another price, an order that waits on other terms (which stand in the answer), or a cancelled one"),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn checkout(
     State(infra): State<Shared>,

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 use utoipa::{PartialSchema as _, ToSchema};
 
+use crate::authority::Allow;
+
 /// Every error (RFC 9457).
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, and never made")]
@@ -44,16 +46,6 @@ pub(super) async fn show(Extension(Document(document)): Extension<Document>) -> 
     Json(document)
 }
 
-/// Who may call a route.
-struct Audience {
-    /// Its name in a route's `security`.
-    name: &'static str,
-    /// How they prove who they are.
-    schemes: &'static [&'static str],
-    /// How others are refused: status, and why.
-    refusals: &'static [(&'static str, &'static str)],
-}
-
 /// Writes that take no Idempotency-Key. The provider's callback is recognized by its
 /// transaction; signing in and the demo's switches (all below `/api/world/`) do
 /// nothing twice.
@@ -61,25 +53,52 @@ const UNKEYED: [&str; 3] = ["/api/payment/callback", "/login", "/logout"];
 /// What no form is read at: its sender signs bytes of JSON.
 const JSON_ALONE: [&str; 1] = ["/api/payment/callback"];
 const NOBODY: (&str, &str) = ("401", "Nobody is signed in");
-/// All but anybody, whose routes name nobody.
-const AUDIENCES: [Audience; 3] = [
-    Audience {
-        name: "user",
-        schemes: &["session", "token", "demo"],
-        refusals: &[NOBODY],
-    },
-    Audience {
-        name: "admin",
-        schemes: &["session", "token", "demo"],
-        refusals: &[NOBODY, ("403", "Only an admin may do this")],
-    },
-    // Signed in, in demo mode only.
-    Audience {
-        name: "visitor",
-        schemes: &["session", "demo"],
-        refusals: &[NOBODY, ("404", "Not in demo mode")],
-    },
-];
+/// How somebody proves who they are.
+const PROOFS: &[&str] = &["session", "token", "demo"];
+
+/// How they who may call a route prove who they are, and how others are refused:
+/// status, and why.
+fn audience(
+    allow: Allow,
+) -> (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+) {
+    match allow {
+        Allow::Anybody | Allow::EachWindow | Allow::Provider => (&[], &[]),
+        // A demo gives them to everybody.
+        Allow::Operator => (
+            &["token", "session"],
+            &[NOBODY, ("403", "Only an operator or an admin may see this")],
+        ),
+        Allow::Customer | Allow::OwnerOrStaff => (PROOFS, &[NOBODY]),
+        Allow::OwnerOrAdmin => (
+            PROOFS,
+            &[NOBODY, ("403", "Only its customer or an admin may do this")],
+        ),
+        Allow::Staff => (PROOFS, &[NOBODY, ("403", "Only staff may see this")]),
+        Allow::Decider => (
+            PROOFS,
+            &[
+                NOBODY,
+                (
+                    "403",
+                    "Only an approver or an admin may do this, and not with their own order",
+                ),
+            ],
+        ),
+        Allow::Admin => (PROOFS, &[NOBODY, ("403", "Only an admin may do this")]),
+        Allow::DemoVisitor => (PROOFS, &[NOBODY, ("404", "Not in demo mode")]),
+        Allow::DemoAdmin => (
+            PROOFS,
+            &[
+                NOBODY,
+                ("403", "Only an admin may do this"),
+                ("404", "Not in demo mode"),
+            ],
+        ),
+    }
+}
 
 impl Document {
     /// Of what the routes say of themselves.
@@ -89,7 +108,7 @@ impl Document {
         document["info"] = json!({
             "title": "Waybill",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of a customer or an admin takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered.",
+            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of somebody who is signed in takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered.",
         });
         document["components"]["schemas"]["Problem"] =
             serde_json::to_value(Problem::schema()).unwrap_or_default();
@@ -111,15 +130,12 @@ impl Document {
 
 /// Adds what follows from a route's path, method, parameters and `security`.
 fn complete(operation: &mut Value, path: &str, method: &str) {
-    let named = operation["security"][0]
-        .as_object()
-        .and_then(|one| one.keys().next().cloned());
-    let audience = AUDIENCES
-        .iter()
-        .find(|audience| Some(audience.name) == named.as_deref());
-    let (schemes, mut refusals) = audience.map_or((&[][..], Vec::new()), |audience| {
-        (audience.schemes, audience.refusals.to_vec())
-    });
+    // The router has put the route's row there.
+    let row = operation["security"][0].as_object();
+    let row = row.and_then(|row| row.keys().next());
+    let row = row.and_then(|name| Allow::parse(name));
+    let (schemes, refusals) = row.map_or((&[][..], &[][..]), audience);
+    let mut refusals = refusals.to_vec();
     operation["security"] = schemes.iter().map(|name| json!({ *name: [] })).collect();
     operation["tags"] = json!([tag(path)]);
     // Handlers of different features have the same names; path and method are enough.
@@ -135,6 +151,9 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
         refusals.push(("400", "A field is missing or wrong: `field` names it"));
     }
     if method != "get" {
+        if schemes.contains(&"token") {
+            refusals.push(("403", "The API token may only read"));
+        }
         refusals.push((
             "503",
             "Restate or the services do not answer: try again with the same Idempotency-Key",
@@ -263,7 +282,7 @@ mod tests {
         );
         assert_eq!(
             document["paths"]["/api/dashboard"]["get"]["responses"]["403"]["description"],
-            "Only an admin may do this"
+            "Only staff may see this"
         );
     }
 
@@ -286,7 +305,10 @@ mod tests {
         let document = document();
         let cancel = &document["paths"]["/api/orders/{id}/cancel"]["post"];
         let statuses: Vec<_> = cancel["responses"].as_object().unwrap().keys().collect();
-        assert_eq!(statuses, ["202", "400", "401", "404", "409", "422", "503"]);
+        assert_eq!(
+            statuses,
+            ["202", "400", "401", "403", "404", "409", "422", "503"]
+        );
         let content = &cancel["requestBody"]["content"];
         assert_eq!(
             content["application/json"],

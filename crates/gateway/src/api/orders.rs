@@ -57,10 +57,10 @@ impl FromFields for OrderQuery {
 }
 
 impl OrderQuery {
-    /// What of it `caller` may see: their own, or everything for admins.
+    /// What of it `caller` may see: their own, or everything for staff.
     fn filter(&self, caller: &Caller) -> Filter {
         Filter {
-            owner: (!caller.is_admin()).then(|| caller.user.clone()),
+            owner: (!caller.role.is_staff()).then(|| caller.user.clone()),
             status: self.status,
             q: self.q.clone(),
         }
@@ -110,7 +110,7 @@ impl<'a> From<&'a Summary> for Listed<'a> {
     }
 }
 
-/// The caller's orders, newest first; everybody's for admins
+/// The caller's orders, newest first; everybody's for staff
 #[utoipa::path(
     get,
     path = "/api/orders",
@@ -122,7 +122,6 @@ impl<'a> From<&'a Summary> for Listed<'a> {
     responses(
         (status = 200, description = "Orders", body = Listing),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn list(
     State(infra): State<Shared>,
@@ -151,7 +150,6 @@ pub(super) async fn list(
         (status = 200, description = "Order", body = Order),
         (status = 404, description = "No such order of the caller"),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn one(
     State(infra): State<Shared>,
@@ -296,7 +294,6 @@ impl Order {
         (status = 404, description = "No such order of the caller"),
         (status = 503, description = "Restate's admin API is not reachable"),
     ),
-    security(("user" = [])),
 )]
 pub(super) async fn journal(
     State(infra): State<Shared>,

@@ -4,11 +4,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use waybill_domain::stock::{MAX_RESTOCK, StockLevel};
 
-use crate::auth::Admin;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
+use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::shop::{catalog, stock};
 
@@ -38,11 +38,10 @@ impl FromFields for Request {
         (status = 200, description = "StockLevel", body = StockLevel),
         (status = 404, description = "No such product"),
     ),
-    security(("admin" = [])),
 )]
 pub(super) async fn restock(
     State(infra): State<Shared>,
-    Admin(admin): Admin,
+    caller: Caller,
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<Request>,
@@ -53,7 +52,7 @@ pub(super) async fn restock(
         key: in_form,
     } = request;
     let restocked =
-        stock::restock(&infra, &admin.user, &product, quantity, &key.or(in_form)).await?;
+        stock::restock(&infra, &caller.user, &product, quantity, &key.or(in_form)).await?;
     let level = restocked.value;
     let said = format!(
         "{quantity} more of {}: {} in stock",

@@ -1,4 +1,4 @@
-//! The admin's page: what waits for a decision, every order, the stock, and in
+//! The page of the shop's staff: what waits for a decision, every order, the stock, and in
 //! a demo the outside world.
 
 use serde::Serialize;
@@ -17,6 +17,7 @@ use super::{load, orders};
 use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
+use crate::identity::caller::{Caller, Role};
 use crate::storage;
 
 /// Orders in the queue of those that wait for a decision.
@@ -36,6 +37,10 @@ pub struct AdminPage {
     pub tab: &'static str,
     /// Beginning of the forms' idempotency keys.
     pub key: String,
+    /// Whether the reader decides orders.
+    pub may_decide: bool,
+    /// Whether the reader adds to the stock.
+    pub may_restock: bool,
     /// Orders that wait for a decision, oldest first.
     pub queue: Vec<QueueRow>,
     /// How many wait.
@@ -72,13 +77,17 @@ pub struct QueueRow {
     pub since: Timestamp,
     /// Until when.
     pub wait_until: Option<Timestamp>,
+    /// Whether the reader may decide it.
+    pub may_decide: bool,
+    /// Whether it is the reader's own.
+    pub is_own: bool,
     /// Where a decision goes.
     pub action: String,
 }
 
 impl QueueRow {
-    /// From an order's record.
-    pub fn of(record: &OrderRecord) -> Self {
+    /// From an order's record, for `caller`, who decides their own only if `own_too`.
+    pub fn of(record: &OrderRecord, caller: &Caller, own_too: bool) -> Self {
         let lines: Vec<_> = record
             .lines
             .iter()
@@ -99,9 +108,21 @@ impl QueueRow {
             summary,
             since: record.status_since,
             wait_until: record.wait_until,
+            may_decide: caller.may_decide(&record.user_id, own_too),
+            is_own: caller.user == record.user_id,
             action: format!("/api/workflow/{id}/approve"),
             id,
         }
+    }
+}
+
+/// What the page is called for somebody of that role; customers have none.
+pub(super) const fn name_for(role: Role) -> Option<&'static str> {
+    match role {
+        Role::Customer => None,
+        Role::Support => Some("Shop"),
+        Role::Approver => Some("Approvals"),
+        Role::Admin => Some("Admin"),
     }
 }
 
@@ -111,20 +132,30 @@ pub(super) async fn content(
     viewer: &Viewer,
     location: &Location,
 ) -> Result<PageContent, Problem> {
+    let caller = &viewer.caller;
+    let own_too = console.settings.approves_own_orders();
     let records = storage::orders::awaiting_approval(&console.db, IN_QUEUE).await?;
     let all_stock = location.word("stock")?.is_some();
     let limit = if all_stock { ALL_STOCK } else { STOCK_AT_FIRST };
     let (stock, products) = load::stock(console, limit).await?;
-    let (list, _) = orders::list(console, &viewer.caller, location, false).await?;
+    let (list, _) = orders::list(console, caller, location, false).await?;
     let page = AdminPage {
         tab: location.tab,
         key: viewer.seed.clone(),
         waiting: storage::orders::count_awaiting_approval(&console.db).await?,
-        queue: records.iter().map(QueueRow::of).collect(),
+        may_decide: caller.role.decides(),
+        may_restock: caller.is_admin(),
+        queue: records
+            .iter()
+            .map(|record| QueueRow::of(record, caller, own_too))
+            .collect(),
         stock,
         products,
         all_stock,
-        world: super::demo::panel(console, viewer).await,
+        world: match caller.role {
+            Role::Admin => super::demo::panel(console, viewer).await,
+            _ => None,
+        },
         list,
     };
     let rows: Vec<_> = records
@@ -139,7 +170,7 @@ pub(super) async fn content(
         .collect();
     let document = markdown::approvals(&rows);
     let mut content = PageContent::new(
-        "Admin",
+        name_for(caller.role).unwrap_or("Admin"),
         console.views.render(&page)?,
         console.output(location, document)?,
     );
@@ -153,12 +184,21 @@ impl View for AdminPage {
 
 #[cfg(test)]
 mod tests {
+    use waybill_domain::ids::Username;
+
     use super::*;
     use crate::console::{Sample, demo, samples};
 
     impl Sample for AdminPage {
         fn samples() -> Vec<Self> {
             let record = samples::awaiting_approval();
+            // The second one's own order waits.
+            let readers = [
+                ("admin", Role::Admin),
+                ("alice", Role::Approver),
+                ("carol", Role::Support),
+            ]
+            .map(|(name, role)| Caller::new(Username::parse(name).unwrap(), role));
             OrderList::samples()
                 .into_iter()
                 .zip(
@@ -167,20 +207,24 @@ mod tests {
                         .chain(demo::tests::panels().into_iter().map(Some))
                         .cycle(),
                 )
-                .map(|(list, world)| Self {
-                    tab: "input",
-                    key: "seed".into(),
-                    queue: if world.is_none() {
-                        vec![]
-                    } else {
-                        vec![QueueRow::of(&record)]
-                    },
-                    waiting: i64::from(world.is_some()) * 3,
-                    stock: vec![StockRow::of(1, "P001".into(), "Kettle".into(), 0)],
-                    products: 24,
-                    all_stock: false,
-                    world,
-                    list,
+                .flat_map(|(list, world)| {
+                    readers.clone().map(|reader| Self {
+                        tab: "input",
+                        key: "seed".into(),
+                        may_decide: reader.role.decides(),
+                        may_restock: reader.is_admin(),
+                        queue: if world.is_none() {
+                            vec![]
+                        } else {
+                            vec![QueueRow::of(&record, &reader, false)]
+                        },
+                        waiting: i64::from(world.is_some()) * 3,
+                        stock: vec![StockRow::of(1, "P001".into(), "Kettle".into(), 0)],
+                        products: 24,
+                        all_stock: false,
+                        world: world.clone(),
+                        list: list.clone(),
+                    })
                 })
                 .collect()
         }

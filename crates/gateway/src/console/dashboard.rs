@@ -44,7 +44,9 @@ pub struct DashboardPage {
     pub tiles: Vec<Tile>,
     /// Orders by status.
     pub statuses: Vec<StatusBar>,
-    /// What only admins see.
+    /// Whether the reader adds to the stock.
+    pub may_restock: bool,
+    /// What only staff sees.
     pub shop: Option<Shop>,
     /// The scenarios, in a demo.
     pub scenarios: Option<Vec<ScenarioCard>>,
@@ -217,7 +219,7 @@ pub(super) async fn content(
     location: &Location,
     basket: Option<&Basket>,
 ) -> Result<PageContent, Problem> {
-    let page = if viewer.caller.is_admin() {
+    let page = if viewer.caller.role.is_staff() {
         of_shop(console, viewer, location).await?
     } else {
         of_customer(console, viewer, location, basket).await?
@@ -248,6 +250,7 @@ async fn of_customer(
         restate_down: basket.is_none(),
         tiles: tiles_of_customer(&counts, basket),
         statuses: status_bars(&counts, "/orders"),
+        may_restock: false,
         shop: None,
         scenarios: demo::scenarios(console, viewer),
         latest: latest(console, Some(user)).await?,
@@ -275,6 +278,7 @@ async fn of_shop(
         restate_down,
         tiles: tiles_of_shop(&shop),
         statuses: status_bars(&counts, "/admin"),
+        may_restock: viewer.caller.is_admin(),
         shop: Some(Shop::of(&shop)),
         scenarios: demo::scenarios(console, viewer),
         latest: latest(console, None).await?,
@@ -509,6 +513,7 @@ mod tests {
                     &[(OrderStatus::Delivered, 300), (OrderStatus::Shipping, 1)],
                     "/orders",
                 ),
+                may_restock: false,
                 shop: None,
                 scenarios: None,
                 latest: orders::tests::rows(),
@@ -521,6 +526,7 @@ mod tests {
             let shops = [(false, vec![]), (true, vec![]), (true, vec![need, plain])].map(
                 |(asked, needs)| Self {
                     restate_down: false,
+                    may_restock: asked,
                     shop: Some(shop(asked, needs)),
                     scenarios: Some(demo::tests::cards()),
                     ..customer.clone()

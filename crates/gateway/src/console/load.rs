@@ -15,21 +15,21 @@ use crate::shop::notifications;
 use crate::storage::{catalog, orders, users};
 
 fn version(console: &Console, eyes: &Eyes) -> u64 {
-    console.version(if eyes.is_admin {
+    console.version(if eyes.is_staff {
         Subject::Everything
     } else {
         Subject::User(&eyes.user)
     })
 }
 
-/// The newest order that is under way: the caller's, or anybody's for admins.
+/// The newest order that is under way: the caller's, or anybody's for staff.
 pub(super) async fn newest_open(
     console: &Console,
     caller: &Caller,
 ) -> Result<Option<Arc<OrderRecord>>, Problem> {
     let eyes = Eyes::of(caller);
     let read = async |eyes: &Eyes| {
-        let whose = (!eyes.is_admin).then_some(&eyes.user);
+        let whose = (!eyes.is_staff).then_some(&eyes.user);
         let newest = orders::newest_open(&console.db, whose).await?;
         Ok(newest.map(Arc::new))
     };
@@ -77,9 +77,9 @@ async fn painted_pane(
     })
 }
 
-/// How many orders wait for an admin's decision; 0 for those who cannot decide.
+/// How many orders wait for a decision; 0 for those who cannot decide.
 pub(super) async fn waiting(console: &Console, caller: &Caller) -> Result<i64, Problem> {
-    if !caller.is_admin() {
+    if !caller.role.decides() {
         return Ok(0);
     }
     Ok(orders::count_awaiting_approval(&console.db).await?)
@@ -105,7 +105,17 @@ pub(super) async fn personas(console: &Console) -> Result<Vec<Persona>, Problem>
     let personas: Arc<[(String, Role)]> = console.personas.at(version, (), read).await?;
     let personas = personas.iter().map(|(username, role)| Persona {
         username: username.clone(),
-        is_admin: *role == Role::Admin,
+        does: what_they_do(*role),
     });
     Ok(personas.collect())
+}
+
+/// What somebody of that role can try, for those who choose whom to be.
+fn what_they_do(role: Role) -> &'static str {
+    match role {
+        Role::Customer => "buys things, sees own orders",
+        Role::Support => "sees all orders, changes none",
+        Role::Approver => "approves orders, restocks nothing",
+        Role::Admin => "approves orders, sees all of them",
+    }
 }

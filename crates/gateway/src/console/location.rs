@@ -4,9 +4,12 @@ use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{MAX_NAME, quoted};
 
+use crate::authority::Allow;
 use crate::http::input::Fields;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
+use crate::identity::caller::Caller;
+use crate::settings::Settings;
 
 /// Longest text to search for.
 const MAX_Q: usize = 100;
@@ -42,7 +45,40 @@ pub enum Kind {
     Admin,
 }
 
+/// Where each page is, and who may see it, also as a part of a stream.
+pub(super) const PAGES: [(&str, Allow); 6] = [
+    ("/", Allow::Customer),
+    ("/products", Allow::Customer),
+    ("/cart", Allow::Customer),
+    ("/orders", Allow::Customer),
+    ("/orders/{id}", Allow::OwnerOrStaff),
+    ("/admin", Allow::Staff),
+];
+
 impl Kind {
+    /// Its row in [`PAGES`].
+    fn path(&self) -> &'static str {
+        match self {
+            Self::Dashboard => "/",
+            Self::Products => "/products",
+            Self::Cart => "/cart",
+            Self::Orders => "/orders",
+            Self::Order(_) => "/orders/{id}",
+            Self::Admin => "/admin",
+        }
+    }
+
+    /// Refuses a page to those who may not see it, as its route does.
+    pub(super) fn check(&self, settings: &Settings, caller: &Caller) -> Result<(), Problem> {
+        let order = match self {
+            Self::Order(id) => Some(id.as_str()),
+            _ => None,
+        };
+        let row = PAGES.iter().find(|(path, _)| *path == self.path());
+        let (_, allow) = row.ok_or_else(|| Problem::internal("a page without a row"))?;
+        allow.check(settings, caller, order)
+    }
+
     fn of(path: &str) -> Result<Self, Problem> {
         Ok(match path {
             "/" => Self::Dashboard,

@@ -59,7 +59,11 @@ pub struct OrderPage {
     pub may_decide: bool,
     /// Where that goes.
     pub approve_action: String,
-    /// Whether it can be cancelled.
+    /// Whether the reader decides orders, and not this one: it is their own.
+    pub needs_another: bool,
+    /// Whether the reader may pay for it.
+    pub may_pay: bool,
+    /// Whether it can be cancelled by the reader.
     pub may_cancel: bool,
     /// Where that goes.
     pub cancel_action: String,
@@ -210,10 +214,12 @@ pub struct Addresses<'a> {
 }
 
 impl OrderPage {
-    /// The page as `caller` sees it. `addresses` adds the curl lines.
+    /// The page as `caller` sees it, who decides their own orders only if `own_too`.
+    /// `addresses` adds the curl lines.
     pub fn of(
         record: &OrderRecord,
         caller: &Caller,
+        own_too: bool,
         tab: &'static str,
         key: String,
         addresses: Option<&Addresses<'_>>,
@@ -222,6 +228,10 @@ impl OrderPage {
         let undoing = record.undoing.is_some();
         let open = !undoing && !record.status.is_terminal();
         let id = record.order_id.to_string();
+        let waits =
+            open && record.status == OrderStatus::AwaitingApproval && record.wait_until.is_some();
+        let may_decide = waits && caller.may_decide(&record.user_id, own_too);
+        let may_cancel = caller.may_cancel(&record.user_id);
         Self {
             tab,
             key,
@@ -238,12 +248,12 @@ impl OrderPage {
             undoing,
             next_action: record.next_action(),
             failure_reason: record.failure_reason.clone(),
-            may_decide: open
-                && caller.is_admin()
-                && record.status == OrderStatus::AwaitingApproval
-                && record.wait_until.is_some(),
+            may_decide,
+            needs_another: waits && caller.role.decides() && !may_decide,
             approve_action: format!("/api/workflow/{id}/approve"),
+            may_pay: may_cancel,
             may_cancel: open
+                && may_cancel
                 && matches!(
                     record.status,
                     OrderStatus::AwaitingPayment | OrderStatus::AwaitingApproval
@@ -425,6 +435,7 @@ pub(super) async fn content(
     let page = OrderPage::of(
         &record,
         &viewer.caller,
+        console.settings.approves_own_orders(),
         location.tab,
         viewer.seed.clone(),
         addresses.as_ref(),
@@ -470,6 +481,8 @@ mod tests {
         fn samples() -> Vec<Self> {
             let readers = [
                 caller("alice", Role::Customer),
+                caller("alice", Role::Approver),
+                caller("carol", Role::Support),
                 caller("admin", Role::Admin),
             ];
             samples::every_order()
@@ -477,7 +490,7 @@ mod tests {
                 .flat_map(|record| {
                     readers.iter().flat_map(move |reader| {
                         [None, Some(&ADDRESSES)].map(|addresses| {
-                            Self::of(record, reader, "input", "seed".into(), addresses)
+                            Self::of(record, reader, false, "input", "seed".into(), addresses)
                         })
                     })
                 })
@@ -486,13 +499,25 @@ mod tests {
     }
 
     #[test]
-    fn only_admins_decide_and_only_what_waits() {
-        let may = |record: &OrderRecord, name, role| {
-            OrderPage::of(record, &caller(name, role), "input", String::new(), None).may_decide
+    fn who_decides_decides_what_waits_and_their_own_only_if_told_so() {
+        let page = |record: &OrderRecord, name, role, own_too| {
+            let caller = caller(name, role);
+            OrderPage::of(record, &caller, own_too, "input", String::new(), None)
         };
-        assert!(may(&samples::awaiting_approval(), "admin", Role::Admin));
-        assert!(!may(&samples::awaiting_approval(), "alice", Role::Customer));
-        assert!(!may(&samples::shipping(), "admin", Role::Admin));
+        let may = |name, role, own_too| {
+            let page = page(&samples::awaiting_approval(), name, role, own_too);
+            (page.may_decide, page.needs_another, page.may_cancel)
+        };
+        assert_eq!(may("admin", Role::Admin, false), (true, false, true));
+        assert_eq!(may("carol", Role::Approver, false), (true, false, false));
+        assert_eq!(may("carol", Role::Support, false), (false, false, false));
+        assert_eq!(may("alice", Role::Customer, false), (false, false, true));
+        for role in [Role::Approver, Role::Admin] {
+            assert_eq!(may("alice", role, false), (false, true, true));
+            assert_eq!(may("alice", role, true), (true, false, true));
+        }
+        let shipping = page(&samples::shipping(), "alice", Role::Admin, false);
+        assert!(!shipping.may_decide && !shipping.needs_another && !shipping.may_cancel);
     }
 
     #[test]
@@ -500,6 +525,7 @@ mod tests {
         let page = OrderPage::of(
             &samples::awaiting_payment(),
             &caller("alice", Role::Customer),
+            false,
             "input",
             String::new(),
             Some(&ADDRESSES),

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::routing::get;
 use waybill_domain::Timestamp;
 
-use super::location::{Kind, Location};
+use super::location::{Kind, Location, PAGES};
 use super::page::Viewer;
 use super::paint::paint;
 use super::responses::LoginPage;
@@ -17,6 +15,7 @@ use super::shell::Layout;
 use super::views::Console;
 use super::{journal, load};
 use crate::auth::OptionalCaller;
+use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::local_path;
 use crate::http::nonce::Nonce;
@@ -25,20 +24,16 @@ use crate::identity::caller::Caller;
 use crate::infra::Shared;
 
 /// Every page.
-pub(super) fn router<S>() -> Router<S>
+pub(super) fn router<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    Router::new()
-        .route("/", get(show))
-        .route("/products", get(show))
-        .route("/cart", get(show))
-        .route("/orders", get(show))
-        .route("/orders/{id}", get(show))
-        .route("/admin", get(show))
-        .route("/login", get(login))
+    let login = Routes::new().page(Allow::Anybody, "/login", login);
+    PAGES.into_iter().fold(login, |routes, (path, allow)| {
+        routes.page(allow, path, show)
+    })
 }
 
 async fn show(

@@ -33,11 +33,7 @@ pub async fn paint(
     after: Option<&str>,
 ) -> Result<RenderedPage, Problem> {
     let caller = &viewer.caller;
-    if location.kind == Kind::Admin && !caller.is_admin() {
-        return Err(Problem::forbidden(
-            "this page is for admins: sign in as one",
-        ));
-    }
+    location.kind.check(&console.settings, caller)?;
     let (basket, pane, waiting, personas) = future::join4(
         console.live.basket_soon(&caller.user),
         load::pane(console, caller, after),
@@ -59,7 +55,8 @@ pub async fn paint(
         nav: views.render(&Nav {
             page: location.kind.nav(),
             user: caller.user.to_string(),
-            is_admin: caller.is_admin(),
+            role: caller.role.as_str(),
+            desk: admin::name_for(caller.role),
             cart: basket.as_ref().map_or(0, Basket::pieces),
             waiting,
             personas: personas?

@@ -49,18 +49,18 @@ pub(super) struct Place {
     pub page: Pagination,
 }
 
-/// Who sees the same: an admin is told of everybody's orders and of their own doings.
+/// Who sees the same: one of the staff is told of everybody's orders and of their own doings.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Eyes {
     pub user: Username,
-    pub is_admin: bool,
+    pub is_staff: bool,
 }
 
 impl Eyes {
     pub(super) fn of(caller: &Caller) -> Self {
         Self {
             user: caller.user.clone(),
-            is_admin: caller.is_admin(),
+            is_staff: caller.role.is_staff(),
         }
     }
 }

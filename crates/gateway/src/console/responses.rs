@@ -244,7 +244,7 @@ mod tests {
                 problem: Some("Wrong password".into()),
                 personas: vec![Persona {
                     username: "admin".into(),
-                    is_admin: true,
+                    does: "approves orders",
                 }],
                 ..empty.clone()
             };

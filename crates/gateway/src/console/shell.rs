@@ -83,8 +83,10 @@ pub struct Nav {
     pub page: &'static str,
     /// Who is signed in.
     pub user: String,
-    /// Whether that is an admin.
-    pub is_admin: bool,
+    /// Their role.
+    pub role: &'static str,
+    /// What the page of the shop's staff is called for them; customers have none.
+    pub desk: Option<&'static str>,
     /// Pieces in the cart.
     pub cart: u32,
     /// Orders that wait for a decision.
@@ -98,8 +100,8 @@ pub struct Nav {
 pub struct Persona {
     /// User name.
     pub username: String,
-    /// Whether that is an admin.
-    pub is_admin: bool,
+    /// What their role lets one try.
+    pub does: &'static str,
 }
 
 /// The button that opens the right pane on small screens.
@@ -352,18 +354,20 @@ mod samples_of_views {
             let customer = Self {
                 page: "cart",
                 user: "alice".into(),
-                is_admin: false,
+                role: "customer",
+                desk: None,
                 cart: 0,
                 waiting: 0,
                 personas: vec![],
             };
             let admin = Self {
-                is_admin: true,
+                role: "admin",
+                desk: Some("Admin"),
                 cart: 120,
                 waiting: 2,
                 personas: vec![Persona {
                     username: "bob".into(),
-                    is_admin: false,
+                    does: "buys things",
                 }],
                 ..customer.clone()
             };

@@ -14,7 +14,6 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use waybill_domain::order::OrderRecord;
 
@@ -28,6 +27,7 @@ use super::shell::{Announce, Workflow, WorkflowOrder};
 use super::views::Console;
 use crate::auth::OptionalCaller;
 use crate::http::client::ClientAddress;
+use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
@@ -45,18 +45,18 @@ const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// Every stream.
-pub(super) fn router<S>() -> OpenApiRouter<S>
+pub(super) fn router<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    OpenApiRouter::new()
-        .routes(routes!(of_page))
-        .routes(routes!(of_pages))
-        .routes(routes!(of_products))
-        .routes(routes!(of_notifications))
-        .routes(routes!(of_workflow))
+    Routes::new()
+        .routes(Allow::Customer, routes!(of_page))
+        .routes(Allow::EachWindow, routes!(of_pages))
+        .routes(Allow::Customer, routes!(of_products))
+        .routes(Allow::Customer, routes!(of_notifications))
+        .routes(Allow::OwnerOrStaff, routes!(of_workflow))
 }
 
 struct At(Location);
@@ -77,17 +77,15 @@ impl FromFields for At {
     responses(
         (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
     ),
-    security(("user" = [])),
 )]
 async fn of_page(
     State(console): State<Arc<Console>>,
-    OptionalCaller(caller): OptionalCaller,
+    caller: Caller,
     headers: HeaderMap,
     from: ClientAddress,
     last: LastEventId,
     InQuery(At(location)): InQuery<At>,
 ) -> Result<Response, Problem> {
-    let caller = caller.ok_or_else(|| Problem::unauthenticated("sign in at /login"))?;
     let Scene { triggers, render } =
         scene(&console, Viewer::of(caller.clone(), &headers), location);
     let (triggers, render) = guarded(&console, &caller, triggers, render);
@@ -276,8 +274,8 @@ where
 }
 
 fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
-    // Admins are told of everybody's orders on every page.
-    let triggers = Triggers::new().on(if caller.is_admin() {
+    // Staff are told of everybody's orders on every page.
+    let triggers = Triggers::new().on(if caller.role.is_staff() {
         console.live.changes()
     } else {
         console.live.user(&caller.user)
@@ -336,7 +334,6 @@ async fn page_frame(
     responses(
         (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
     ),
-    security(("user" = [])),
 )]
 async fn of_products(
     State(console): State<Arc<Console>>,
@@ -389,7 +386,6 @@ impl FromFields for ListQuery {
     responses(
         (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
     ),
-    security(("user" = [])),
 )]
 async fn of_notifications(
     State(console): State<Arc<Console>>,
@@ -398,7 +394,7 @@ async fn of_notifications(
     from: ClientAddress,
     last: LastEventId,
 ) -> Result<Response, Problem> {
-    let triggers = Triggers::new().on(if caller.is_admin() {
+    let triggers = Triggers::new().on(if caller.role.is_staff() {
         console.live.changes()
     } else {
         console.live.user(&caller.user)
@@ -441,7 +437,6 @@ async fn notifications_frame(
         (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
         (status = 404, description = "No such order of the caller"),
     ),
-    security(("user" = [])),
 )]
 async fn of_workflow(
     State(console): State<Arc<Console>>,

@@ -268,6 +268,9 @@ mod tests {
         // Constants of ours.
         "label",
         "currency",
+        "role",
+        "desk",
+        "does",
         "stock_text",
         "word",
         "title",

@@ -45,6 +45,17 @@ impl Caller {
         self.role == Role::Admin
     }
 
+    /// Whether they may cancel an order of `owner`.
+    pub fn may_cancel(&self, owner: &Username) -> bool {
+        self.is_admin() || self.user == *owner
+    }
+
+    /// Whether they may approve or reject an order of `owner`; one of their own only
+    /// if `own_too`.
+    pub fn may_decide(&self, owner: &Username, own_too: bool) -> bool {
+        self.role.decides() && (own_too || self.user != *owner)
+    }
+
     /// Whether what belongs to `owner` is this caller's business.
     pub fn may_see(&self, owner: &Username) -> bool {
         self.role.is_staff() || self.user == *owner

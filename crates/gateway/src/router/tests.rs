@@ -1,6 +1,8 @@
 //! The gateway through its front door, while Restate is away: what needs only
 //! SQLite works, and everything else says so.
 
+mod authority;
+
 use std::time::Duration;
 
 use axum::body::Body;

@@ -1,4 +1,4 @@
-//! What people are told: their own, and for admins everybody's orders too.
+//! What people are told: their own, and for staff everybody's orders too.
 //!
 //! How far a user has read is kept in `UserSession`, hence the same in every
 //! gateway.
@@ -90,11 +90,11 @@ pub async fn pane(infra: &Infra, caller: &Caller, after: Option<&str>) -> Result
     })
 }
 
-/// Customers are told what concerns them. Admins are told of everybody's orders
+/// Customers are told what concerns them. Staff are told of everybody's orders
 /// and of what they did themselves: what others put into their carts would
-/// drown what needs an admin.
+/// drown what needs a decision.
 fn whose(caller: &Caller) -> Whose<'_> {
-    if caller.is_admin() {
+    if caller.role.is_staff() {
         Whose::Orders(&caller.user)
     } else {
         Whose::Own(&caller.user)

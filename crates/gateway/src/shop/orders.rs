@@ -25,7 +25,7 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(2);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// The full id of what a caller names: their own orders also without their
-/// name, others' for admins only. What is not theirs to see is not there.
+/// name, others' for staff only. What is not theirs to see is not there.
 pub fn named(caller: &Caller, raw: &str) -> Result<OrderId, Problem> {
     let unknown = || {
         Problem::not_found(format!(

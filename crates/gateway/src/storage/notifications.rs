@@ -9,7 +9,7 @@ use super::db::Db;
 use crate::clock::timestamp;
 
 /// Unread ones are counted up to here: beyond, "many" says it all, and the
-/// count stays cheap for an admin who has never read any.
+/// count stays cheap for one of the staff who has never read any.
 const COUNTED: i64 = 1_000;
 
 /// Whose notifications are meant.

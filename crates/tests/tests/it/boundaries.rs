@@ -193,6 +193,7 @@ const LAYERS: [&str; 20] = [
     "infra",
     "shop",
     "auth",
+    "authority",
     "api",
     "demo",
     "console",
@@ -205,7 +206,12 @@ const LAYERS: [&str; 20] = [
 ];
 
 /// Files that are compiled for tests only.
-const FOR_TESTS: [&str; 3] = ["router/tests.rs", "live/fake.rs", "console/samples.rs"];
+const FOR_TESTS: [&str; 4] = [
+    "router/tests.rs",
+    "router/tests/authority.rs",
+    "live/fake.rs",
+    "console/samples.rs",
+];
 
 /// The modules of its own crate that a source names after `crate::`, its tests and
 /// comments left out.
@@ -330,19 +336,33 @@ fn every_route_for_programs_describes_itself() {
     let folder = repository().join("crates/gateway/src");
     let mut sources = Vec::new();
     sources_below(&folder, &folder, &mut sources);
-    let routing: BTreeSet<_> = sources
-        .iter()
-        .filter(|(file, _)| !FOR_TESTS.contains(&file.as_str()))
-        .filter(|(_, source)| {
-            let code = without_tests(source);
-            [".route(", ".route_service(", ".nest(", ".nest_service("]
-                .iter()
-                .any(|routing| code.contains(routing))
-        })
-        .map(|(file, _)| file.as_str())
-        .collect();
+    let naming = |words: &[&str]| -> BTreeSet<_> {
+        sources
+            .iter()
+            .filter(|(file, _)| !FOR_TESTS.contains(&file.as_str()))
+            .filter(|(_, source)| {
+                let code = without_tests(source);
+                words.iter().any(|word| code.contains(word))
+            })
+            .map(|(file, _)| file.as_str())
+            .collect()
+    };
+    let routing = [
+        ".route(",
+        ".route_service(",
+        ".nest(",
+        ".nest_service(",
+        "OpenApiRouter::",
+        "Router::new(",
+        "MethodRouter::",
+    ];
     assert_eq!(
-        routing,
+        naming(&routing),
+        BTreeSet::from(["authority/routes.rs"]),
+        "add routes to `Routes`, which takes along who may call them"
+    );
+    assert_eq!(
+        naming(&[".page("]),
         BTreeSet::from(UNDESCRIBED),
         "register what programs ask with `routes!`, which takes its description along"
     );

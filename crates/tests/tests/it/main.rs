@@ -43,6 +43,7 @@ mod reconcile;
 mod repeats;
 mod restarts;
 mod restate;
+mod roles;
 mod scenarios;
 mod sessions;
 mod shop;

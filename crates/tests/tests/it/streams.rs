@@ -162,7 +162,7 @@ fn several_windows_share_a_connection() {
         for words in [
             "window cart\ntype datastar-open",
             "window order\ntype datastar-open",
-            "This page is for admins",
+            "This is for staff",
             "There is no page",
         ] {
             stream.until(words).await;
