@@ -47,7 +47,6 @@ pub enum AuthMode {
     Demo,
 }
 
-<<<<<<< HEAD
 /// Whether the demo's data is loaded at a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SeedDemo {
@@ -57,7 +56,8 @@ pub enum SeedDemo {
     False,
     /// In demo mode.
     Auto,
-=======
+}
+
 /// Whether somebody may approve or reject an order of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OwnOrders {
@@ -67,7 +67,6 @@ pub enum OwnOrders {
     True,
     /// No: somebody else must.
     False,
->>>>>>> table
 }
 
 /// Everything that can be set.
@@ -141,7 +140,6 @@ pub struct Settings {
     )]
     pub auth_mode: AuthMode,
 
-<<<<<<< HEAD
     /// Lets demo mode be reached from other machines, where everybody may then act as
     /// anybody: yes or no.
     #[arg(
@@ -227,7 +225,6 @@ impl Settings {
         self.auth_mode == AuthMode::Demo
     }
 
-<<<<<<< HEAD
     /// Whether the demo's data is loaded before serving.
     pub fn seeds_demo(&self) -> bool {
         match self.seed_demo {
@@ -253,7 +250,6 @@ impl Settings {
         self.edge.max_unpaid_orders(self.is_demo())
     }
 
-=======
     /// Whether who decides orders may decide their own.
     pub fn approves_own_orders(&self) -> bool {
         match self.approve_own_orders {
@@ -263,7 +259,6 @@ impl Settings {
         }
     }
 
->>>>>>> table
     /// The sandbox's address, if there is one.
     pub fn sandbox_url(&self) -> Option<&str> {
         self.sandbox_url.as_ref().and_then(OptionalUrl::get)
@@ -459,7 +454,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     fn every_secret_has_a_file_and_must_be_hard_to_guess_also_in_a_demo() {
         let command = Line::command();
         assert_eq!(secrets::badly_kept(&command), Vec::<String>::new());
@@ -524,7 +518,9 @@ mod tests {
             "0.0.0.0:8080",
         ];
         assert_eq!(parse(&session).unwrap().check(), Ok(()));
-=======
+    }
+
+    #[test]
     fn outside_a_demo_nobody_decides_their_own_order() {
         let own = |arguments: &[&str]| parse(arguments).unwrap().approves_own_orders();
         assert!(!own(&[]));
@@ -536,7 +532,6 @@ mod tests {
             "--approve-own-orders",
             "false"
         ]));
->>>>>>> table
     }
 
     #[test]
