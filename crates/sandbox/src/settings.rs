@@ -160,4 +160,20 @@ mod tests {
         assert_eq!(settings.public_url(), None);
         assert_eq!(settings.webhook_secret(), None);
     }
+
+    #[test]
+    fn every_secret_has_a_file_and_must_be_hard_to_guess() {
+        let command = Line::command();
+        assert_eq!(secrets::badly_kept(&command), Vec::<String>::new());
+        let named = secrets::of(&command);
+        assert!(named.len() >= 3, "{named:?}");
+        for secret in named {
+            let option = format!("--{}", secret.to_lowercase().replace('_', "-"));
+            for weak in ["x", "changeme-changeme-changeme"] {
+                let settings = parse(&[&option, weak]).unwrap();
+                let said = settings.check_secrets().unwrap_err().to_string();
+                assert!(said.starts_with(&secret), "{said}");
+            }
+        }
+    }
 }
