@@ -13,6 +13,7 @@ async fn faults_are_shown_merged_and_reset() {
         "payments": {
             "auto": "off", "delay_ms": 0, "answer_delay_ms": 0, "lag_ms": 0, "silent": false,
             "duplicate": 0, "reorder": false, "forge": false, "down": false, "drop_response": false,
+            "strict": false,
         },
         "carrier": {
             "down": false, "fail_times": 0, "delay_ms": 0, "lag_ms": 0, "reject": false,
