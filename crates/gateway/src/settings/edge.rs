@@ -72,8 +72,8 @@ pub struct EdgeSettings {
 
     /// Orders of one user that may wait for their payment at a time: they keep pieces
     /// from others. 5, and in demo mode 1000.
-    #[arg(long, env, global = true, value_parser = count)]
-    max_unpaid_orders: Option<usize>,
+    #[arg(long, env, global = true, value_parser = optional_count)]
+    max_unpaid_orders: Option<OptionalCount>,
 }
 
 /// Requests a second; `None` is any number.
@@ -131,8 +131,8 @@ impl EdgeSettings {
 
     /// Orders of one user that may wait for their payment at a time.
     pub fn max_unpaid_orders(&self, is_demo: bool) -> usize {
-        self.max_unpaid_orders
-            .unwrap_or(if is_demo { 1_000 } else { 5 })
+        let set = self.max_unpaid_orders.and_then(|OptionalCount(set)| set);
+        set.unwrap_or(if is_demo { 1_000 } else { 5 })
     }
 
     /// Takes no more than what fits into so many open files, and answers that.
@@ -337,6 +337,17 @@ fn networks(raw: &str) -> Result<Networks, String> {
     parts.map(network).collect::<Result<_, _>>().map(Networks)
 }
 
+/// A number that may be set to nothing, as compose files do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OptionalCount(Option<usize>);
+
+fn optional_count(raw: &str) -> Result<OptionalCount, String> {
+    if raw.trim().is_empty() {
+        return Ok(OptionalCount(None));
+    }
+    count(raw).map(|number| OptionalCount(Some(number)))
+}
+
 fn count(raw: &str) -> Result<usize, String> {
     let number = raw.parse().ok();
     number
@@ -444,6 +455,15 @@ mod tests {
         assert_eq!(settings.rates(true).reads_per_address, None);
         assert_eq!(settings.rates(true).writes_per_user, Some(3));
         assert_eq!(settings.rates(false).reads_per_address, Some(100));
+        let unpaid = |set| {
+            let settings = parse(&["--max-unpaid-orders", set]).unwrap();
+            (
+                settings.max_unpaid_orders(false),
+                settings.max_unpaid_orders(true),
+            )
+        };
+        assert_eq!(unpaid(""), (5, 1_000));
+        assert_eq!(unpaid("3"), (3, 3));
         let none = parse(&["--reads-per-user", "0"]).unwrap();
         assert_eq!(none.rates(false).reads_per_user, None);
     }
