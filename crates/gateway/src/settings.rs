@@ -516,6 +516,8 @@ mod tests {
             SECRET,
             "--gateway-listen",
             "0.0.0.0:8080",
+            "--public-url",
+            "https://shop.example",
         ];
         assert_eq!(parse(&session).unwrap().check(), Ok(()));
     }
