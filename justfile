@@ -42,7 +42,7 @@ lint: setup
     @node scripts/check-dependencies.mjs
 
 # Every test there is; with arguments only those Rust tests, as in `just test cart`
-test *arguments: _setup-with-browser
+test *arguments: _setup-for-tests
     @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e compose" } else { "rust" } }} -- "$@"
 
 # docker-compose.yml under a Docker daemon: this machine's, or as root on Debian one of its own
@@ -76,6 +76,9 @@ _check-format:
 
 _setup-with-browser: _node
     @node scripts/setup.mjs --browser
+
+_setup-for-tests: _node
+    @node scripts/setup.mjs --tests
 
 # Scripts in Node cannot say that Node is missing
 _node:

@@ -68,5 +68,5 @@ where
     let pages = pages::router()
         .route("/static/{*path}", get(assets::serve))
         .route("/favicon.ico", get(assets::favicon));
-    streams::router().merge(OpenApiRouter::from(pages))
+    streams::router().merge(pages)
 }

@@ -253,12 +253,7 @@ impl Launcher {
 
     /// Runs a command of the gateway's binary, such as `rebuild`, to its end.
     pub fn run_gateway(&self, arguments: &[&str]) -> Output {
-        self.run_gateway_of(Component::Gateway, arguments)
-    }
-
-    fn run_gateway_of(&self, component: Component, arguments: &[&str]) -> Output {
-        self.programs[&component]
-            .command()
+        self.gateway_command()
             .args(arguments)
             .output()
             .expect("the gateway can be started")
@@ -269,9 +264,15 @@ impl Launcher {
         self.programs[&Component::Gateway].command()
     }
 
-    /// Puts the demo's products and people into a gateway's file.
-    fn seed(&self, gateway: Component) -> Result<String, NotReady> {
-        let seeded = self.run_gateway_of(gateway, &["seed-demo"]);
+    /// Puts the demo's products and people into a gateway's file, also where the
+    /// gateway will serve without its demo.
+    pub fn seed(&self, gateway: Component) -> Result<String, NotReady> {
+        let seeded = self.programs[&gateway]
+            .command()
+            .arg("seed-demo")
+            .env("AUTH_MODE", "demo")
+            .output()
+            .expect("the gateway can be started");
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if seeded.status.success() {
             return Ok(said(&seeded.stdout));

@@ -169,6 +169,7 @@ mod body {
         /// false rejects it.
         approved: bool,
         /// At most 500 characters.
+        #[schema(max_length = 500)]
         reason: Option<String>,
     }
 }

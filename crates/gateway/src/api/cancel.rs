@@ -68,6 +68,7 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct Cancellation {
         /// At most 500 characters.
+        #[schema(max_length = 500)]
         reason: Option<String>,
     }
 }

@@ -54,8 +54,8 @@ struct Listing<'a> {
     get,
     path = "/api/products",
     params(
-        ("q" = Option<String>, Query, description = "Words in name, description or SKU."),
-        ("category" = Option<String>, Query, description = "Only this category."),
+        ("q" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Words in name, description or SKU."),
+        ("category" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Only this category."),
         PageParams,
     ),
     responses(

@@ -94,6 +94,7 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct UpTo {
         /// A time; everything when left out.
+        #[schema(format = DateTime)]
         up_to: Option<String>,
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use waybill_domain::Timestamp;
 
 use super::location::{Kind, Location};
@@ -25,20 +26,21 @@ use crate::identity::caller::Caller;
 use crate::infra::Shared;
 
 /// Every page.
-pub(super) fn router<S>() -> Router<S>
+pub(super) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    Router::new()
+    // Pages are for browsers; programs come by the sign-in only.
+    OpenApiRouter::new()
+        .routes(routes!(login))
         .route("/", get(show))
         .route("/products", get(show))
         .route("/cart", get(show))
         .route("/orders", get(show))
         .route("/orders/{id}", get(show))
         .route("/admin", get(show))
-        .route("/login", get(login))
 }
 
 async fn show(
@@ -88,6 +90,18 @@ impl FromFields for Next {
     }
 }
 
+/// The page to sign in at; who is signed in is sent on
+#[utoipa::path(
+    get,
+    path = "/login",
+    params(
+        ("next" = Option<String>, Query, max_length = 2048, description = "The page of this site that a browser goes to after that."),
+    ),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        (status = 303, description = "Signed in already"),
+    ),
+)]
 async fn login(
     State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,

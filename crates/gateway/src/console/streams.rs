@@ -58,6 +58,23 @@ where
         .routes(routes!(of_workflow))
 }
 
+/// What a stream says, for the description: one event.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, and never made")]
+struct StreamEvent {
+    /// datastar-patch-elements or datastar-patch-signals; datastar-window wraps
+    /// either for one window of several.
+    event: String,
+    /// What to patch, line by line, as Datastar has it.
+    data: String,
+    /// Sent back as Last-Event-ID.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// Milliseconds until the next try.
+    #[schema(nullable = false, minimum = 0)]
+    retry: Option<i64>,
+}
+
 struct At(Location);
 
 impl FromFields for At {
@@ -71,10 +88,11 @@ impl FromFields for At {
     get,
     path = "/stream/page",
     params(
-        ("at" = String, Query, description = "The page's path and query."),
+        ("at" = String, Query, min_length = 1, max_length = 2048, description = "The page's path and query."),
     ),
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
+        (status = 404, description = "No such page"),
     ),
     security(("user" = [])),
 )]
@@ -96,14 +114,14 @@ async fn of_page(
     get,
     path = "/stream/pages",
     params(
-        ("window" = String, Query, description = "What the browser calls a window: letters and digits. May be repeated; what follows is this window's."),
+        ("window" = String, Query, pattern = "^[A-Za-z0-9]{1,32}$", description = "What the browser calls a window: letters and digits. May be repeated; what follows is this window's."),
         ("at" = String, Query, description = "The page's path and query."),
         ("after" = Option<String>, Query, description = "The cursor of the last event that the window has."),
         ("has" = Option<String>, Query, description = "Names of the parts that the window shows, with commas: they are not sent again."),
         ("seed" = Option<String>, Query, description = "Beginning of the idempotency keys of the window's forms."),
     ),
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
     ),
 )]
 async fn of_pages(
@@ -292,7 +310,7 @@ async fn page_frame(
     get,
     path = "/stream/products",
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
     ),
     security(("user" = [])),
 )]
@@ -336,7 +354,7 @@ impl FromFields for ListQuery {
     get,
     path = "/stream/notifications",
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
     ),
     security(("user" = [])),
 )]
@@ -378,7 +396,7 @@ async fn notifications_frame(
     get,
     path = "/stream/workflow/{id}",
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
         (status = 404, description = "No such order of the caller"),
     ),
     security(("user" = [])),

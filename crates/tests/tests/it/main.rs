@@ -41,6 +41,7 @@ mod repeats;
 mod restarts;
 mod restate;
 mod scenarios;
+mod schemathesis;
 mod sessions;
 mod shop;
 mod soak;

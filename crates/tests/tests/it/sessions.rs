@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::shop::{Answer, Client, Shop, order_form};
+use crate::world::people::password;
 use crate::world::{Setup, own};
 
 async fn log_in(shop: &Shop, name: &str, password: &str) -> Answer {
@@ -13,8 +14,7 @@ async fn log_in(shop: &Shop, name: &str, password: &str) -> Answer {
 
 /// The person with the cookie that the login has set.
 async fn logged_in<'a>(shop: &'a Shop, person: Client<'a>) -> Client<'a> {
-    let password = format!("{}-demo", person.name);
-    let answer = log_in(shop, &person.name, &password).await;
+    let answer = log_in(shop, &person.name, &password(&person.name)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let cookie = answer.cookies.first().expect("a cookie").clone();
     assert!(
@@ -37,12 +37,12 @@ fn people_log_in_and_do_what_their_role_allows() {
             .get("/api/orders")
             .await
             .problem(401, "unauthenticated");
-        for (name, password) in [
-            ("alice", "wrong"),
-            ("nobody", "nobody-demo"),
-            ("alice", "bob-demo"),
+        for (name, wrong) in [
+            ("alice", "wrong".to_owned()),
+            ("nobody", password("nobody")),
+            ("alice", password("bob")),
         ] {
-            log_in(shop, name, password).await.refusal(401);
+            log_in(shop, name, &wrong).await.refusal(401);
         }
         let persona = shop
             .anonymous()
@@ -151,7 +151,7 @@ fn guessing_passwords_is_slowed_down() {
         }
         assert_eq!(last, 429);
         // Somebody else is not kept out by that.
-        assert_eq!(log_in(shop, "bob", "bob-demo").await.status, 200);
+        assert_eq!(log_in(shop, "bob", &password("bob")).await.status, 200);
     });
 }
 

@@ -4,6 +4,7 @@
 //! people of its own; [`own`] gives it a world to stop, kill and configure;
 //! [`own_alone`] does so while no other test runs.
 
+pub mod people;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -260,6 +261,9 @@ impl World {
             launcher,
             folder,
         };
+        if setup.has_sessions {
+            people::prepare(&world, &world.database()).await?;
+        }
         world.start_all().await?;
         if setup.has_sessions {
             let made = world.run_gateway(&["token", "create", "--user", "admin"]);
@@ -293,8 +297,8 @@ impl World {
         for kept in ["waybill.db", "waybill.db-wal", "waybill.db-shm"] {
             let _ = fs::remove_file(folder.join(kept));
         }
-        let seeded = self.run_gateway(&["seed-demo"]);
-        assert!(seeded.status.success(), "{seeded:?}");
+        let seeded = self.seed(Component::Gateway);
+        assert!(seeded.is_ok(), "{seeded:?}");
     }
 
     async fn read_catalog(&self) -> Result<Vec<Product>, String> {
