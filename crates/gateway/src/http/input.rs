@@ -67,7 +67,11 @@ impl Fields {
         };
         let number = match value {
             Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
-            Value::String(text) => text.trim().parse().ok(),
+            Value::String(text) => {
+                let text = text.trim();
+                let number = text.parse().ok();
+                number.or_else(|| whole(text.parse().ok()?))
+            }
             _ => None,
         };
         match number.filter(|number| range.contains(number)) {
@@ -369,6 +373,10 @@ mod tests {
             (
                 "application/json",
                 r#"{"quantity":3.0,"note":"hi","gift":true}"#,
+            ),
+            (
+                "application/x-www-form-urlencoded",
+                "quantity=3.0&note=hi&gift=1",
             ),
             (
                 "application/x-www-form-urlencoded",
