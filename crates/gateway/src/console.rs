@@ -27,6 +27,8 @@ pub mod dashboard;
 pub mod demo;
 mod environment;
 pub mod journal;
+#[cfg(test)]
+mod fuzz;
 pub mod lists;
 mod load;
 pub mod location;

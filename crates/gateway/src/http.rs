@@ -11,6 +11,8 @@
 //! | [`session_cookie`] | the cookie that a session travels in |
 //! | [`nonce`] | what lets a page run its own scripts |
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub mod idempotency;
 pub mod input;
 pub mod negotiation;

@@ -11,6 +11,8 @@
 
 pub mod auth;
 pub mod caller;
+#[cfg(test)]
+mod fuzz;
 pub mod password;
 pub mod sessions;
 pub mod throttle;

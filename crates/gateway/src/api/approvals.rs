@@ -173,3 +173,6 @@ mod body {
         reason: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_decision: DecisionRequest);

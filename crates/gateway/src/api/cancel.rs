@@ -72,3 +72,6 @@ mod body {
         reason: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_cancel: Request);

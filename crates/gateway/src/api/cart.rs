@@ -224,3 +224,6 @@ mod body {
         sku: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_product_name: ProductName, fuzz_change: Change, fuzz_removal: Removal, fuzz_clearing: Clearing);

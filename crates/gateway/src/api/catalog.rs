@@ -118,3 +118,6 @@ pub(super) async fn zones(State(infra): State<Shared>) -> Result<Json<Zones>, Pr
     let zones = infra.zones().await?.to_vec();
     Ok(Json(Zones { zones }))
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_product_query: ProductQuery);

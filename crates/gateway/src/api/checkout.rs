@@ -146,3 +146,6 @@ mod body {
         expected_total_cents: Option<i64>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_checkout: Request);

@@ -117,3 +117,6 @@ mod body {
         next: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_login: Login);

@@ -98,3 +98,6 @@ mod body {
         up_to: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_read_up_to: ReadUpTo);

@@ -308,3 +308,6 @@ pub(super) async fn journal(
         journal::of_order(&infra.admin_api, &order.order_id).await?,
     ))
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_order_query: OrderQuery);

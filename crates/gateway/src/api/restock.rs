@@ -75,3 +75,6 @@ mod body {
         quantity: i64,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_restock: Request);

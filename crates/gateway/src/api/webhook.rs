@@ -144,6 +144,9 @@ mod body {
 }
 
 #[cfg(test)]
+crate::http::fuzz::fields!(fuzz_receipt: Receipt);
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -120,3 +120,6 @@ async fn login(
     })?;
     Ok(Html(html).into_response())
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_next: Next);

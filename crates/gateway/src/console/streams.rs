@@ -446,7 +446,12 @@ async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame
 }
 
 #[cfg(test)]
+crate::http::fuzz::fields!(fuzz_at: At, fuzz_list_query: ListQuery);
+
+#[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -467,6 +472,38 @@ mod tests {
             ..Asked::default()
         };
         assert_eq!(asked, [first, second]);
+    }
+
+    #[test]
+    fn fuzz_windows() {
+        let samples = [
+            "window=a1&at=%2Forders%3Fq%3Dx&after=0a-7&seed=5&has=ff,zz,1&window=b2&at=%2Fcart",
+            "window=a&at=/",
+        ];
+        let inputs = fuzz::input::mistaken(&samples, 5);
+        fuzz::check("gateway: windows of a stream", &inputs, |query| {
+            match Asked::parse(&query) {
+                Ok(asked) => {
+                    prop_assert!((1..=sse::PER_USER).contains(&asked.len()));
+                    let ids: HashSet<_> = asked.iter().map(|asked| &asked.window).collect();
+                    prop_assert_eq!(ids.len(), asked.len());
+                    for asked in &asked {
+                        // It stands in events: no line, no field.
+                        prop_assert!(is_word(&asked.window), "{asked:?}");
+                        let after = asked.after.as_deref().unwrap_or("a");
+                        let ok = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+                        prop_assert!(after.chars().all(ok), "{after:?}");
+                        prop_assert!(asked.seed.as_deref().is_none_or(is_word));
+                        prop_assert!(asked.at.len() <= MAX_ADDRESS);
+                    }
+                }
+                Err(problem) => {
+                    prop_assert_eq!(problem.status, 400);
+                    prop_assert_eq!(problem.field.as_deref(), Some("window"));
+                }
+            }
+            Ok(())
+        });
     }
 
     #[test]
