@@ -68,6 +68,10 @@ soak days="1" orders="300" seed="1": setup
 crashes cases="all": setup
     @CRASH_CASES={{ cases }} SHOW_OUTPUT=1 node scripts/test.mjs rust -- crashes::
 
+# Every parser with hostile input, and a table: seconds for each target, part of a target's name
+fuzz seconds="600" filter="fuzz_": _node
+    @node scripts/fuzz.mjs "$@"
+
 # What CI runs: formatting, lint and every test
 verify: _check-format lint test
 

@@ -38,37 +38,41 @@ fn names(refusal: &Refusal, field: &str) -> Checked {
 #[test]
 fn fuzz_ids() {
     let ids = mistaken(&["alice", "P001", "alice.order-1", "a_b-C.9", "x"], 3);
-    check("domain: ids", &prop_oneof![ids, text(6), long_text()], |raw| {
-        for (parsed, field) in [
-            (Username::parse(&raw).map(String::from), "user"),
-            (Sku::parse(&raw).map(String::from), "sku"),
-        ] {
-            prop_assert_eq!(parsed.is_ok(), is_word(&raw), "{} {:?}", field, raw);
-            match parsed {
-                Ok(id) => prop_assert_eq!(&id, &raw),
-                Err(refusal) => names(&refusal, field)?,
+    check(
+        "domain: ids",
+        &prop_oneof![ids, text(6), long_text()],
+        |raw| {
+            for (parsed, field) in [
+                (Username::parse(&raw).map(String::from), "user"),
+                (Sku::parse(&raw).map(String::from), "sku"),
+            ] {
+                prop_assert_eq!(parsed.is_ok(), is_word(&raw), "{} {:?}", field, raw);
+                match parsed {
+                    Ok(id) => prop_assert_eq!(&id, &raw),
+                    Err(refusal) => names(&refusal, field)?,
+                }
             }
-        }
-        let halves = raw.split_once('.');
-        let is_order = halves.is_some_and(|(user, id)| is_word(user) && is_word(id));
-        let quoted = serde_json::to_string(&raw).unwrap();
-        let read = serde_json::from_str::<OrderId>(&quoted);
-        prop_assert_eq!(read.is_ok(), is_order, "{:?}", raw);
-        match OrderId::parse(&raw) {
-            Ok(id) => {
-                prop_assert_eq!(format!("{}.{}", id.owner(), id.short()), raw.clone());
-                prop_assert_eq!(serde_json::to_string(&id).unwrap(), quoted);
+            let halves = raw.split_once('.');
+            let is_order = halves.is_some_and(|(user, id)| is_word(user) && is_word(id));
+            let quoted = serde_json::to_string(&raw).unwrap();
+            let read = serde_json::from_str::<OrderId>(&quoted);
+            prop_assert_eq!(read.is_ok(), is_order, "{:?}", raw);
+            match OrderId::parse(&raw) {
+                Ok(id) => {
+                    prop_assert_eq!(format!("{}.{}", id.owner(), id.short()), raw.clone());
+                    prop_assert_eq!(serde_json::to_string(&id).unwrap(), quoted);
+                }
+                Err(refusal) => names(&refusal, "order_id")?,
             }
-            Err(refusal) => names(&refusal, "order_id")?,
-        }
-        // Whoever asks gets an id of theirs, or none.
-        let alice = Username::parse("alice").unwrap();
-        match OrderId::of(&alice, &raw) {
-            Ok(id) => prop_assert_eq!(id.owner(), alice),
-            Err(refusal) => names(&refusal, "order_id")?,
-        }
-        Ok(())
-    });
+            // Whoever asks gets an id of theirs, or none.
+            let alice = Username::parse("alice").unwrap();
+            match OrderId::of(&alice, &raw) {
+                Ok(id) => prop_assert_eq!(id.owner(), alice),
+                Err(refusal) => names(&refusal, "order_id")?,
+            }
+            Ok(())
+        },
+    );
 }
 
 /// JSON that is nearly `samples`.
@@ -135,7 +139,11 @@ fn fuzz_money() {
         let back = |text: &str| {
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
             let amount: i128 = digits.parse().unwrap();
-            if text.starts_with('-') { -amount } else { amount }
+            if text.starts_with('-') {
+                -amount
+            } else {
+                amount
+            }
         };
         let shown = Cents(cents).to_string();
         prop_assert_eq!(back(&shown), i128::from(cents));
@@ -177,7 +185,10 @@ fn fuzz_words() {
         prop_assert!(bounded.chars().count() <= most.max(1), "{bounded:?}");
         prop_assert_eq!(words::bounded(&bounded, most), bounded.clone());
         let quoted = words::quoted(&raw, most);
-        prop_assert!(!quoted.contains(['\n', '\r', '\u{2028}', '\u{2029}', '\0']), "{quoted:?}");
+        prop_assert!(
+            !quoted.contains(['\n', '\r', '\u{2028}', '\u{2029}', '\0']),
+            "{quoted:?}"
+        );
         prop_assert!(is_closed(&quoted), "{quoted:?}");
         prop_assert!(quoted.chars().count() <= most.max(1) + 2, "{quoted:?}");
 
@@ -269,21 +280,25 @@ fn fuzz_receipts_and_decisions() {
         json!({ "id": "k", "verdict": "rejected", "by": "admin", "reason": "no" }),
     ];
     let order = OrderId::parse("alice.1").unwrap();
-    check("domain: PaymentReceipt, Decision", &nearly_json(&samples), |raw| {
-        comes_back::<PaymentReceipt>(&raw)?;
-        comes_back::<Decision>(&raw)?;
-        if let Ok(receipt) = serde_json::from_str::<PaymentReceipt>(&raw) {
-            // The awakeable can be told anything: it counts for its own order only.
-            let outcome = receipt.outcome(&order, Cents(100));
-            let named = receipt.order_id.as_deref();
-            let is_ours = named.is_none_or(|id| ["alice.1", "1"].contains(&id));
-            if format!("{outcome:?}").starts_with("Paid") {
-                prop_assert!(is_ours && receipt.amount == 100, "{receipt:?}");
-                prop_assert!(receipt.names_a_transaction(), "{receipt:?}");
+    check(
+        "domain: PaymentReceipt, Decision",
+        &nearly_json(&samples),
+        |raw| {
+            comes_back::<PaymentReceipt>(&raw)?;
+            comes_back::<Decision>(&raw)?;
+            if let Ok(receipt) = serde_json::from_str::<PaymentReceipt>(&raw) {
+                // The awakeable can be told anything: it counts for its own order only.
+                let outcome = receipt.outcome(&order, Cents(100));
+                let named = receipt.order_id.as_deref();
+                let is_ours = named.is_none_or(|id| ["alice.1", "1"].contains(&id));
+                if format!("{outcome:?}").starts_with("Paid") {
+                    prop_assert!(is_ours && receipt.amount == 100, "{receipt:?}");
+                    prop_assert!(receipt.names_a_transaction(), "{receipt:?}");
+                }
             }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
 }
 
 #[test]

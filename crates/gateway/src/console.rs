@@ -26,9 +26,9 @@ pub mod cart;
 pub mod dashboard;
 pub mod demo;
 mod environment;
-pub mod journal;
 #[cfg(test)]
 mod fuzz;
+pub mod journal;
 pub mod lists;
 mod load;
 pub mod location;

@@ -113,7 +113,10 @@ pub(crate) fn described() -> utoipa::openapi::OpenApi {
 pub fn router(gateway: Gateway) -> Router {
     let (routes, described) = routes().split_for_parts();
     routes
-        .layer(Extension(Document::of(&described, gateway.infra.settings.is_demo())))
+        .layer(Extension(Document::of(
+            &described,
+            gateway.infra.settings.is_demo(),
+        )))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         // From here on the last one added is the first to see a request.

@@ -15,6 +15,8 @@
 pub mod catalog;
 pub mod dashboard;
 pub mod db;
+#[cfg(test)]
+mod fuzz;
 pub mod notifications;
 pub mod orders;
 pub mod read_model;

@@ -50,7 +50,11 @@ fn fuzz_at() {
 /// Restate's protocol: type, flags, length, payload.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let kind = prop_oneof![
-        Just(0_u16), Just(0x0005), Just(0x0003), 0x0400..=0x0420_u16, any::<u16>(),
+        Just(0_u16),
+        Just(0x0005),
+        Just(0x0003),
+        0x0400..=0x0420_u16,
+        any::<u16>(),
     ];
     let length = prop_oneof![6 => Just(None), 1 => any::<u32>().prop_map(Some)];
     (kind, any::<u16>(), length, bytes(4)).prop_map(|(kind, flags, length, payload)| {
@@ -71,31 +75,35 @@ fn fuzz_messages() {
         .build()
         .unwrap();
     let inputs = (vec(message(), 0..6), vec(any::<Index>(), 0..8));
-    check("services: messages of Restate", &inputs, |(messages, places)| {
-        let sent = messages.concat();
-        let pass = |pieces: Vec<&[u8]>| {
-            let crash = Crash::allowed(true);
-            let watch = crash.watch("/invoke/UserSession/Checkout");
-            let body = || {
-                let pieces: Vec<_> = pieces
-                    .iter()
-                    .map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)))
-                    .collect();
-                Body::from_stream(futures::stream::iter(pieces))
+    check(
+        "services: messages of Restate",
+        &inputs,
+        |(messages, places)| {
+            let sent = messages.concat();
+            let pass = |pieces: Vec<&[u8]>| {
+                let crash = Crash::allowed(true);
+                let watch = crash.watch("/invoke/UserSession/Checkout");
+                let body = || {
+                    let pieces: Vec<_> = pieces
+                        .iter()
+                        .map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)))
+                        .collect();
+                    Body::from_stream(futures::stream::iter(pieces))
+                };
+                let (asked, answered) = (watch.asked(body()), watch.answered(body()));
+                runtime.block_on(async {
+                    let heard = asked.collect().await.unwrap().to_bytes();
+                    let said = answered.collect().await.unwrap().to_bytes();
+                    (heard, said, crash.seen())
+                })
             };
-            let (asked, answered) = (watch.asked(body()), watch.answered(body()));
-            runtime.block_on(async {
-                let heard = asked.collect().await.unwrap().to_bytes();
-                let said = answered.collect().await.unwrap().to_bytes();
-                (heard, said, crash.seen())
-            })
-        };
-        let (heard, said, seen) = pass(cut(&sent, &places));
-        // Nothing is planned: everything passes as it was.
-        prop_assert_eq!(&heard[..], &sent[..]);
-        prop_assert_eq!(&said[..], &sent[..]);
-        let (_, _, whole) = pass(vec![&sent]);
-        prop_assert_eq!(seen, whole, "in pieces it is something else");
-        Ok(())
-    });
+            let (heard, said, seen) = pass(cut(&sent, &places));
+            // Nothing is planned: everything passes as it was.
+            prop_assert_eq!(&heard[..], &sent[..]);
+            prop_assert_eq!(&said[..], &sent[..]);
+            let (_, _, whole) = pass(vec![&sent]);
+            prop_assert_eq!(seen, whole, "in pieces it is something else");
+            Ok(())
+        },
+    );
 }

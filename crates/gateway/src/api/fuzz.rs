@@ -30,21 +30,25 @@ fn is_right(header: &str, body: &[u8]) -> bool {
     let in_time = (NOW - 300..=NOW + 300).any(|second| time.parse() == Ok(second));
     let right = sign("secret", time, body);
     let signs = |(name, value): &(&str, &str)| *name == "v1" && value.eq_ignore_ascii_case(&right);
-    in_time && parts.iter().any(signs)
+    // Whatever is no ASCII is not looked at.
+    header.is_ascii() && in_time && parts.iter().any(signs)
 }
 
 #[test]
 fn fuzz_signatures() {
     const BODY: &[u8] = br#"{"awakeable_id":"a","status":"success"}"#;
-    let at = |time: i64, secret: &str| {
-        format!("t={time},v1={}", sign(secret, &time.to_string(), BODY))
-    };
+    let at =
+        |time: i64, secret: &str| format!("t={time},v1={}", sign(secret, &time.to_string(), BODY));
     let samples = [
         at(NOW, "secret"),
         at(NOW - 300, "secret"),
         at(NOW + 301, "secret"),
         at(NOW, "old secret"),
-        format!("{},v1={}", at(NOW, "old secret"), sign("secret", &NOW.to_string(), BODY)),
+        format!(
+            "{},v1={}",
+            at(NOW, "old secret"),
+            sign("secret", &NOW.to_string(), BODY)
+        ),
     ];
     let body = prop_oneof![3 => Just(BODY.to_vec()), 1 => bytes(8)];
     let inputs = (mistaken(&samples, 3), body);

@@ -65,8 +65,7 @@ const EITHER: [(&str, &[&[&str]]); 4] = [
 ];
 /// No text has control characters, but for ends of lines and tabs
 /// ([`crate::http::input`]).
-const NO_CONTROLS: &str =
-    r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
+const NO_CONTROLS: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
 /// What no form is read at: its sender signs bytes of JSON.
 const JSON_ALONE: [&str; 1] = ["/api/payment/callback"];
 const NOBODY: (&str, &str) = ("401", "Nobody is signed in");
@@ -317,7 +316,10 @@ mod tests {
     fn a_live_stream_is_described_by_its_events() {
         let document = document();
         let paths = document["paths"].as_object().unwrap();
-        let streams: Vec<_> = paths.keys().filter(|at| at.starts_with("/stream/")).collect();
+        let streams: Vec<_> = paths
+            .keys()
+            .filter(|at| at.starts_with("/stream/"))
+            .collect();
         assert_eq!(streams.len(), 5);
         for at in streams {
             let said = &paths[at]["get"]["responses"]["200"]["content"]["text/event-stream"];
@@ -367,7 +369,10 @@ mod tests {
         let document = document();
         let cancel = &document["paths"]["/api/orders/{id}/cancel"]["post"];
         let statuses: Vec<_> = cancel["responses"].as_object().unwrap().keys().collect();
-        assert_eq!(statuses, ["202", "400", "401", "403", "404", "409", "422", "503"]);
+        assert_eq!(
+            statuses,
+            ["202", "400", "401", "403", "404", "409", "422", "503"]
+        );
         let content = &cancel["requestBody"]["content"];
         assert_eq!(
             content["application/json"],

@@ -3,9 +3,9 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use clap::Parser as _;
+use futures::{FutureExt as _, stream};
 use fuzz::check;
 use fuzz::input::{mistaken, text};
-use futures::{FutureExt as _, stream};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
 
@@ -24,41 +24,55 @@ use crate::settings::Settings;
 #[test]
 fn fuzz_locations() {
     let samples = [
-        "/orders?status=delivered&tab=output&q=a+b&page=2", "/orders/alice.order-1?journal=1",
-        "/", "/products?category=Tools", "/cart?tab=output", "/admin",
+        "/orders?status=delivered&tab=output&q=a+b&page=2",
+        "/orders/alice.order-1?journal=1",
+        "/",
+        "/products?category=Tools",
+        "/cart?tab=output",
+        "/admin",
     ];
-    check("gateway: Location", &prop_oneof![mistaken(&samples, 4), text(8)], |raw| {
-        let location = match Location::parse(&raw) {
-            Ok(location) => location,
-            Err(problem) => {
-                prop_assert!(problem.status == 404 || problem.field.as_deref() == Some("tab"));
-                prop_assert!(problem.detail.chars().count() < 300, "{}", problem.detail);
-                prop_assert!(!problem.detail.chars().any(char::is_control));
-                return Ok(());
+    check(
+        "gateway: Location",
+        &prop_oneof![mistaken(&samples, 4), text(8)],
+        |raw| {
+            let location = match Location::parse(&raw) {
+                Ok(location) => location,
+                Err(problem) => {
+                    prop_assert!(problem.status == 404 || problem.field.as_deref() == Some("tab"));
+                    prop_assert!(problem.detail.chars().count() < 300, "{}", problem.detail);
+                    prop_assert!(!problem.detail.chars().any(char::is_control));
+                    return Ok(());
+                }
+            };
+            // Its own address leads to the same page, and its stream to it, too.
+            let again = Location::parse(&location.with_tab(location.tab)).ok();
+            let again = again.ok_or_else(|| TestCaseError::fail("not found again"))?;
+            prop_assert_eq!(&again.kind, &location.kind);
+            prop_assert_eq!(&again.address, &location.address);
+            prop_assert_eq!(again.tab, location.tab);
+            let stream = location.stream();
+            prop_assert!(
+                stream.bytes().all(|byte| byte.is_ascii_graphic()),
+                "{stream}"
+            );
+            let at = stream.strip_prefix("/stream/page?").unwrap();
+            let pairs: Vec<_> = form_urlencoded::parse(at.as_bytes()).collect();
+            prop_assert_eq!(pairs.len(), 1);
+            let there = Location::parse(&pairs[0].1).ok();
+            prop_assert_eq!(
+                there.map(|there| there.address),
+                Some(location.address.clone())
+            );
+            // Filters are refused by their names.
+            for (field, refused) in [
+                ("status", location.status().err()),
+                ("q", location.q().err()),
+            ] {
+                prop_assert!(refused.is_none_or(|problem| problem.field.as_deref() == Some(field)));
             }
-        };
-        // Its own address leads to the same page, and its stream to it, too.
-        let again = Location::parse(&location.with_tab(location.tab)).ok();
-        let again = again.ok_or_else(|| TestCaseError::fail("not found again"))?;
-        prop_assert_eq!(&again.kind, &location.kind);
-        prop_assert_eq!(&again.address, &location.address);
-        prop_assert_eq!(again.tab, location.tab);
-        let stream = location.stream();
-        prop_assert!(stream.bytes().all(|byte| byte.is_ascii_graphic()), "{stream}");
-        let at = stream.strip_prefix("/stream/page?").unwrap();
-        let pairs: Vec<_> = form_urlencoded::parse(at.as_bytes()).collect();
-        prop_assert_eq!(pairs.len(), 1);
-        let there = Location::parse(&pairs[0].1).ok();
-        prop_assert_eq!(there.map(|there| there.address), Some(location.address.clone()));
-        // Filters are refused by their names.
-        for (field, refused) in [
-            ("status", location.status().err()),
-            ("q", location.q().err()),
-        ] {
-            prop_assert!(refused.is_none_or(|problem| problem.field.as_deref() == Some(field)));
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
 }
 
 #[derive(clap::Parser)]
@@ -82,7 +96,9 @@ fn tags(html: &str) -> Vec<String> {
             .take_while(|letter| letter.is_ascii_alphanumeric() || "/!-".contains(*letter))
             .collect()
     };
-    html.match_indices('<').map(|(at, _)| name(&html[at + 1..])).collect()
+    html.match_indices('<')
+        .map(|(at, _)| name(&html[at + 1..]))
+        .collect()
 }
 
 #[test]

@@ -69,20 +69,29 @@ fn fuzz_order_documents() {
     }
     assert!(all.len() > 50, "only {} places were found", all.len());
     let inputs = (prop::sample::select(all), text(10), any::<bool>());
-    check("gateway: Markdown of an order", &inputs, |((record, place), words, ends)| {
-        // Blank words are not shown, so the two must be alike in that.
-        let words = if ends { format!("x{words}x") } else { format!("x{words}") };
-        let (Some(harmless), Some(hostile)) =
-            (with(&record, &place, "x words"), with(&record, &place, &words))
-        else {
-            return Ok(());
-        };
-        let document = markdown::order(&hostile, Some(&words));
-        let expected = markdown::order(&harmless, Some("x words"));
-        prop_assert_eq!(form(&document), form(&expected), "{}\n{}", place, document);
-        prop_assert_eq!(document.lines().count(), expected.lines().count());
-        Ok(())
-    });
+    check(
+        "gateway: Markdown of an order",
+        &inputs,
+        |((record, place), words, ends)| {
+            // Blank words are not shown, so the two must be alike in that.
+            let words = if ends {
+                format!("x{words}x")
+            } else {
+                format!("x{words}")
+            };
+            let (Some(harmless), Some(hostile)) = (
+                with(&record, &place, "x words"),
+                with(&record, &place, &words),
+            ) else {
+                return Ok(());
+            };
+            let document = markdown::order(&hostile, Some(&words));
+            let expected = markdown::order(&harmless, Some("x words"));
+            prop_assert_eq!(form(&document), form(&expected), "{}\n{}", place, document);
+            prop_assert_eq!(document.lines().count(), expected.lines().count());
+            Ok(())
+        },
+    );
 }
 
 #[test]
@@ -92,7 +101,12 @@ fn fuzz_list_documents() {
         let of = |one: &str, other: &str| {
             let mut basket = samples::basket();
             one.clone_into(&mut basket.items[0].name);
-            let goods = [ProductRow { sku: other, name: one, price: Cents(1), stock: 1 }];
+            let goods = [ProductRow {
+                sku: other,
+                name: one,
+                price: Cents(1),
+                stock: 1,
+            }];
             let row = |user_id| OrderRow {
                 order_id: "alice.1",
                 user_id,
@@ -129,15 +143,38 @@ fn fuzz_html_of_documents() {
                 .take_while(char::is_ascii_alphanumeric)
                 .collect();
             let known = [
-                "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "table", "thead",
-                "tbody", "tr", "th", "td", "em", "strong", "code", "pre", "blockquote", "hr",
-                "br", "a",
+                "p",
+                "h1",
+                "h2",
+                "h3",
+                "h4",
+                "h5",
+                "h6",
+                "ul",
+                "ol",
+                "li",
+                "table",
+                "thead",
+                "tbody",
+                "tr",
+                "th",
+                "td",
+                "em",
+                "strong",
+                "code",
+                "pre",
+                "blockquote",
+                "hr",
+                "br",
+                "a",
             ];
             prop_assert!(known.contains(&name.as_str()), "{name}: {html}");
         }
         for (at, _) in html.match_indices("<a href=\"") {
             let to = &html[at + 9..];
-            let is_safe = ["/", "http://", "https://"].iter().any(|way| to.starts_with(way));
+            let is_safe = ["/", "http://", "https://"]
+                .iter()
+                .any(|way| to.starts_with(way));
             prop_assert!(is_safe, "{html}");
         }
         prop_assert!(!html.contains(" on") || !html.contains("<img"), "{html}");

@@ -11,11 +11,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
+use waybill_domain::idempotency::Once;
 use waybill_domain::ids::Username;
 use waybill_domain::words;
 
-use fuzz::input::{bytes, long_text, mistaken, text};
 use fuzz::check;
+use fuzz::input::{bytes, long_text, mistaken, text};
 
 use super::idempotency::IdempotencyKey;
 use super::input::{Fields, FromFields};
@@ -45,14 +46,38 @@ pub(crate) use fields;
 
 /// What fields are called that a parser takes by way of another.
 const COMMON: [&str; 6] = [
-    "page", "per_page", "idempotency_key", "product_id", "sku", "tab",
+    "page",
+    "per_page",
+    "idempotency_key",
+    "product_id",
+    "sku",
+    "tab",
 ];
 
 /// Values that are right somewhere.
 const RIGHT: [&str; 22] = [
-    "1", "25", "100", "true", "false", "P001", "alice", "alice.order-1", "order-1", "delivered",
-    "success", "failed", "txn-1", "International", "2026-01-31T12:00:00Z", "/orders?q=a#b",
-    "carrier.down", "services", "USD", "1 Main Street\nSpringfield", "no", "sign_1abc",
+    "1",
+    "25",
+    "100",
+    "true",
+    "false",
+    "P001",
+    "alice",
+    "alice.order-1",
+    "order-1",
+    "delivered",
+    "success",
+    "failed",
+    "txn-1",
+    "International",
+    "2026-01-31T12:00:00Z",
+    "/orders?q=a#b",
+    "carrier.down",
+    "services",
+    "USD",
+    "1 Main Street\nSpringfield",
+    "no",
+    "sign_1abc",
 ];
 
 /// Names of fields that `file` asks for: `fields.word("sku", 64)`.
@@ -205,7 +230,10 @@ fn fuzz_forms() {
         let again = Fields::from_form(again.finish().as_bytes());
         prop_assert_eq!(again.as_json(), Value::Object(fields.clone()));
         // By hand: the last of a name counts.
-        for part in form.split(|byte| *byte == b'&').filter(|part| !part.is_empty()) {
+        for part in form
+            .split(|byte| *byte == b'&')
+            .filter(|part| !part.is_empty())
+        {
             let name = part.split(|byte| *byte == b'=').next().unwrap();
             if name.iter().all(u8::is_ascii_alphanumeric) {
                 let name = std::str::from_utf8(name).unwrap();
@@ -232,7 +260,10 @@ fn fuzz_field_kinds() {
             Err(problem) => drop(refusal(Some(problem))?),
         }
         if let Ok(Some(text)) = fields.text("it", most) {
-            prop_assert!(text.chars().count() <= most && words::is_visible(&text), "{text:?}");
+            prop_assert!(
+                text.chars().count() <= most && words::is_visible(&text),
+                "{text:?}"
+            );
             prop_assert!(!words::has_hidden(&text), "{text:?}");
         }
         if let Ok(Some(word)) = fields.word("it", most) {
@@ -271,36 +302,42 @@ fn asked(headers: &HeaderMap, path: &str) -> Option<RequestContext> {
 fn fuzz_accept() {
     let samples = [
         "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "text/markdown; charset=utf-8", "application/json;q=0.5, text/markdown;q=0.4",
-        "text/*, */*;q=0", "text/html",
+        "text/markdown; charset=utf-8",
+        "application/json;q=0.5, text/markdown;q=0.4",
+        "text/*, */*;q=0",
+        "text/html",
     ];
     let lines = vec(mistaken(&samples, 3).prop_map(String::into_bytes), 0..4);
-    check("gateway: Accept", &prop_oneof![lines, vec(bytes(8), 0..3)], |lines| {
-        let mut headers = HeaderMap::new();
-        for line in lines.iter().filter_map(|line| header(line)) {
-            headers.append(header::ACCEPT, line);
-        }
-        let wants = asked(&headers, "/").unwrap().wants;
-        // Only the Datastar header makes somebody Datastar.
-        prop_assert_ne!(wants, ResponseFormat::Datastar);
-        // Who names no type of text and no wildcard gets none.
-        let whole: String = lines
-            .iter()
-            .map(|line| String::from_utf8_lossy(line).to_lowercase())
-            .collect();
-        let names = |kind: &str| whole.contains(kind) || whole.contains("text/*");
-        match wants {
-            ResponseFormat::Html => prop_assert!(names("text/html") || whole.contains("*/*")),
-            ResponseFormat::Markdown => {
-                prop_assert!(names("text/markdown") || whole.contains("*/*"));
+    check(
+        "gateway: Accept",
+        &prop_oneof![lines, vec(bytes(8), 0..3)],
+        |lines| {
+            let mut headers = HeaderMap::new();
+            for line in lines.iter().filter_map(|line| header(line)) {
+                headers.append(header::ACCEPT, line);
             }
-            _ => {}
-        }
-        headers.insert("datastar-request", HeaderValue::from_static("true"));
-        let wants = asked(&headers, "/").unwrap().wants;
-        prop_assert_eq!(wants, ResponseFormat::Datastar);
-        Ok(())
-    });
+            let wants = asked(&headers, "/").unwrap().wants;
+            // Only the Datastar header makes somebody Datastar.
+            prop_assert_ne!(wants, ResponseFormat::Datastar);
+            // Who names no type of text and no wildcard gets none.
+            let whole: String = lines
+                .iter()
+                .map(|line| String::from_utf8_lossy(line).to_lowercase())
+                .collect();
+            let names = |kind: &str| whole.contains(kind) || whole.contains("text/*");
+            match wants {
+                ResponseFormat::Html => prop_assert!(names("text/html") || whole.contains("*/*")),
+                ResponseFormat::Markdown => {
+                    prop_assert!(names("text/markdown") || whole.contains("*/*"));
+                }
+                _ => {}
+            }
+            headers.insert("datastar-request", HeaderValue::from_static("true"));
+            let wants = asked(&headers, "/").unwrap().wants;
+            prop_assert_eq!(wants, ResponseFormat::Datastar);
+            Ok(())
+        },
+    );
 }
 
 /// Where a browser goes that is sent to `path` from a page of our site, as the
@@ -313,8 +350,12 @@ fn goes_to(path: &str) -> Option<reqwest::Url> {
 #[test]
 fn fuzz_redirects() {
     let samples = [
-        "/orders?page=2", "//evil.example", "/\\evil.example", "https://evil.example/x",
-        "/a/../b", "https://shop.example/cart?tab=output",
+        "/orders?page=2",
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example/x",
+        "/a/../b",
+        "https://shop.example/cart?tab=output",
     ];
     let inputs = prop_oneof![mistaken(&samples, 4), text(6)];
     check("gateway: local_path, Referer", &inputs, |raw| {
@@ -338,46 +379,65 @@ fn fuzz_redirects() {
 
 #[test]
 fn fuzz_cookies() {
-    let other = mistaken(&["theme=dark", "a=\"b; c\"", "waybill_sessionx=1", "=;;="], 3);
+    let other = mistaken(
+        &["theme=dark", "a=\"b; c\"", "waybill_sessionx=1", "=;;="],
+        3,
+    );
     let genuine = "[A-Za-z0-9_.-]{1,80}";
     let inputs = (vec(other, 0..4), genuine, any::<prop::sample::Index>());
-    check("gateway: session cookie", &inputs, |(others, session, at)| {
-        // Whatever stands around it, ours is found; nothing else is taken for it.
-        let plain: Vec<_> = others
-            .iter()
-            .filter(|other| !other.trim().starts_with("waybill_session=") && !other.contains(';'))
-            .cloned()
-            .collect();
-        let mut pairs = plain.clone();
-        pairs.insert(at.index(pairs.len() + 1), format!("waybill_session={session}"));
-        let with = |pairs: &[String]| {
-            let value = header(pairs.join("; ").as_bytes())?;
-            Some(HeaderMap::from_iter([(header::COOKIE, value)]))
-        };
-        if let Some(headers) = with(&pairs)
-            && headers[header::COOKIE].to_str().is_ok()
-        {
+    check(
+        "gateway: session cookie",
+        &inputs,
+        |(others, session, at)| {
+            // Whatever stands around it, ours is found; nothing else is taken for it.
+            let plain: Vec<_> = others
+                .iter()
+                .filter(|other| {
+                    !other.trim().starts_with("waybill_session=") && !other.contains(';')
+                })
+                .cloned()
+                .collect();
+            let mut pairs = plain.clone();
+            pairs.insert(
+                at.index(pairs.len() + 1),
+                format!("waybill_session={session}"),
+            );
+            let with = |pairs: &[String]| {
+                let value = header(pairs.join("; ").as_bytes())?;
+                Some(HeaderMap::from_iter([(header::COOKIE, value)]))
+            };
+            if let Some(headers) = with(&pairs)
+                && headers[header::COOKIE].to_str().is_ok()
+            {
+                prop_assert_eq!(session_cookie::of(&headers), Some(session.as_str()));
+            }
+            if let Some(headers) = with(&plain) {
+                prop_assert_eq!(session_cookie::of(&headers), None);
+            }
+            // What we set is one cookie of that name, and what comes back is it.
+            let set = session_cookie::begin(&session, 60, true);
+            let set = set.to_str().unwrap();
+            let pair = set.split(';').next().unwrap();
+            let headers =
+                HeaderMap::from_iter([(header::COOKIE, header(pair.as_bytes()).unwrap())]);
             prop_assert_eq!(session_cookie::of(&headers), Some(session.as_str()));
-        }
-        if let Some(headers) = with(&plain) {
-            prop_assert_eq!(session_cookie::of(&headers), None);
-        }
-        // What we set is one cookie of that name, and what comes back is it.
-        let set = session_cookie::begin(&session, 60, true);
-        let set = set.to_str().unwrap();
-        let pair = set.split(';').next().unwrap();
-        let headers = HeaderMap::from_iter([(header::COOKIE, header(pair.as_bytes()).unwrap())]);
-        prop_assert_eq!(session_cookie::of(&headers), Some(session.as_str()));
-        for attribute in ["; HttpOnly", "; Secure", "; SameSite=Lax", "; Path=/"] {
-            prop_assert_eq!(set.matches(attribute).count(), 1, "{}", set);
-        }
-        Ok(())
-    });
+            for attribute in ["; HttpOnly", "; Secure", "; SameSite=Lax", "; Path=/"] {
+                prop_assert_eq!(set.matches(attribute).count(), 1, "{}", set);
+            }
+            Ok(())
+        },
+    );
 }
 
 #[test]
 fn fuzz_host() {
-    let samples = ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "shop.example", "127.1"];
+    let samples = [
+        "localhost:8080",
+        "127.0.0.1:8080",
+        "[::1]:8080",
+        "shop.example",
+        "127.1",
+    ];
     check("gateway: Host", &mistaken(&samples, 3), |host| {
         let Some(value) = header(host.as_bytes()) else {
             return Ok(());
@@ -388,7 +448,13 @@ fn fuzz_host() {
             let name = host.trim_start_matches('[').split([']']).next().unwrap();
             let name = name.split_once(':').filter(|_| !host.starts_with('['));
             let name = name.map_or_else(
-                || host.trim_start_matches('[').split(']').next().unwrap().to_owned(),
+                || {
+                    host.trim_start_matches('[')
+                        .split(']')
+                        .next()
+                        .unwrap()
+                        .to_owned()
+                },
                 |(name, _)| name.to_owned(),
             );
             let is_here = name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -419,8 +485,13 @@ fn fuzz_idempotency_keys() {
             Ok(key) => {
                 prop_assert!(is_valid);
                 prop_assert_eq!(key.given().map(str::as_bytes), Some(raw.as_slice()));
-                let once = key.once(&alice, "cart.add", &("P001", 1)).ok().flatten().unwrap();
-                prop_assert_eq!(once.to_string().parse(), Ok(once));
+                let once = key
+                    .once(&alice, "cart.add", &("P001", 1))
+                    .ok()
+                    .flatten()
+                    .unwrap();
+                let read: Once = once.to_string().parse().expect("it is written so");
+                prop_assert_eq!(read.to_string(), once.to_string());
             }
             Err(problem) => {
                 prop_assert!(!is_valid);
@@ -431,4 +502,3 @@ fn fuzz_idempotency_keys() {
         Ok(())
     });
 }
-

@@ -18,16 +18,21 @@ fn fuzz_sessions() {
         .iter()
         .map(|name| sessions.begin(&Username::parse(name).unwrap(), Some("hash"), now))
         .collect();
-    check("gateway: session", &prop_oneof![mistaken(&genuine, 3), text(6)], |raw| {
-        let claim = sessions.claim(&raw, now);
-        let is_genuine = genuine.iter().any(|one| {
-            // Hexadecimal has two spellings of one signature.
-            let claim = |session: &str| session.rsplit_once('.').map(|(claim, _)| claim.to_owned());
-            claim(one) == claim(&raw) && one.eq_ignore_ascii_case(&raw)
-        });
-        prop_assert_eq!(claim.is_some(), is_genuine, "{}", raw);
-        Ok(())
-    });
+    check(
+        "gateway: session",
+        &prop_oneof![mistaken(&genuine, 3), text(6)],
+        |raw| {
+            let claim = sessions.claim(&raw, now);
+            let is_genuine = genuine.iter().any(|one| {
+                // Hexadecimal has two spellings of one signature.
+                let claim =
+                    |session: &str| session.rsplit_once('.').map(|(claim, _)| claim.to_owned());
+                claim(one) == claim(&raw) && one.eq_ignore_ascii_case(&raw)
+            });
+            prop_assert_eq!(claim.is_some(), is_genuine, "{}", raw);
+            Ok(())
+        },
+    );
 }
 
 #[test]

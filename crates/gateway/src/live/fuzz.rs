@@ -64,7 +64,11 @@ fn interpret(stream: &str) -> Vec<Heard> {
         if line.is_empty() {
             if !data.is_empty() {
                 data.pop();
-                all.push(Heard { event, data, id: id.clone() });
+                all.push(Heard {
+                    event,
+                    data,
+                    id: id.clone(),
+                });
             }
             (event, data) = (String::new(), String::new());
             continue;
@@ -102,7 +106,8 @@ fn fuzz_event_streams() {
         // As templates and serde write them: tested where they are; here it is
         // lines and fields that words must not make.
         let html = words.replace('\r', " ").replace('\0', "");
-        let signals = json!({ "workflow": { "failureReason": words, more.clone(): 1 } }).to_string();
+        let signals =
+            json!({ "workflow": { "failureReason": words, more.clone(): 1 } }).to_string();
         let heard = interpret(&said(vec![
             PatchElements::new(format!("<p id=\"a\">{html}</p>")).into(),
             PatchSignals::new(signals.clone()).into(),
@@ -111,14 +116,20 @@ fn fuzz_event_streams() {
         let names: Vec<_> = heard.iter().map(|heard| heard.event.as_str()).collect();
         prop_assert_eq!(
             names,
-            ["datastar-patch-elements", "datastar-patch-signals", "datastar-patch-elements"]
+            [
+                "datastar-patch-elements",
+                "datastar-patch-signals",
+                "datastar-patch-elements"
+            ]
         );
         prop_assert!(heard.iter().all(|heard| heard.id.is_none()), "{heard:?}");
         // Every line of data is an element's or a signal's, and together they
         // are what was said.
         let of = |heard: &Heard, name: &str| -> Option<String> {
             let lines = heard.data.split('\n').map(|line| line.strip_prefix(name));
-            lines.collect::<Option<Vec<_>>>().map(|lines| lines.join("\n"))
+            lines
+                .collect::<Option<Vec<_>>>()
+                .map(|lines| lines.join("\n"))
         };
         let signals_back = of(&heard[1], "signals ").unwrap_or_default();
         let back: serde_json::Value = serde_json::from_str(&signals_back).unwrap_or_default();
