@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use waybill_domain::Timestamp;
+use waybill_domain::account::{Fingerprint, MAX_EMAIL, Role, Scope, email};
 use waybill_domain::decision::Decision;
 use waybill_domain::idempotency::{Digest, KeyBook, Once};
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
@@ -211,6 +212,47 @@ fn fuzz_order_status() {
     });
 }
 
+#[test]
+fn fuzz_accounts() {
+    let print = "0f".repeat(32);
+    let samples = [
+        print.as_str(),
+        "support",
+        "admin",
+        "read",
+        "full",
+        "alice@example.com",
+    ];
+    check(
+        "domain: fingerprint, role, scope, e-mail",
+        &mistaken(&samples, 2),
+        |raw| {
+            let is_one = raw.len() == 64
+                && raw
+                    .chars()
+                    .all(|letter| matches!(letter, '0'..='9' | 'a'..='f'));
+            match Fingerprint::parse(&raw) {
+                Ok(fingerprint) => prop_assert!(is_one && fingerprint.as_str() == raw),
+                Err(refusal) => {
+                    prop_assert!(!is_one && refusal.to_string().contains("fingerprint"));
+                }
+            }
+            let role = Role::parse(&raw).map(Role::as_str);
+            let scope = Scope::parse(&raw).map(Scope::as_str);
+            prop_assert!(role.is_none_or(|role| role == raw));
+            prop_assert!(scope.is_none_or(|scope| scope == raw));
+            if let Ok(email) = email(&raw) {
+                // Nothing in it ends a line or a header.
+                prop_assert_eq!(email.matches('@').count(), 1);
+                prop_assert!(email.len() <= MAX_EMAIL && !email.contains(char::is_whitespace));
+                prop_assert!(!email.contains(char::is_control), "{:?}", email);
+                prop_assert_eq!(raw.trim(), email);
+            }
+            Ok(())
+        },
+    );
+}
+
 /// A line of each kind, as the services say them.
 fn updates() -> Vec<Value> {
     let at = "2026-01-01T00:00:00Z";
@@ -243,12 +285,23 @@ fn updates() -> Vec<Value> {
         "sku": "P001", "version": 2, "initial": 500, "restocked": 0, "available": 499,
         "reserved": 1, "committed": 0, "updated_at": at,
     });
+    let print = "0f".repeat(32);
+    let account = json!({
+        "version": 4, "user": "alice", "role": "support", "email": "a@example.com",
+        "address": "1 Main Street", "default_zone": "Domestic", "password_hash": "$argon2id$x",
+        "disabled_at": at, "created_at": at, "link": { "fingerprint": print, "expires_at": at },
+        "tokens": [{ "fingerprint": print, "name": "ci", "scope": "read", "created_at": at,
+            "expires_at": at, "seen_at": at }],
+        "sessions": [{ "fingerprint": print, "created_at": at, "seen_at": at, "expires_at": at,
+            "address": "127.0.0.1", "agent": "curl" }],
+    });
     let of = |kind: &str, value: Value| json!({ "type": kind, "value": value });
     vec![
         of("order", order),
         of("basket", basket),
         of("stock", stock),
         of("read", json!({ "user_id": "alice", "read_at": at })),
+        of("account", account),
         json!({ "type": "heartbeat" }),
     ]
 }

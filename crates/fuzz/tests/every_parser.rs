@@ -52,11 +52,6 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "fuzz_idempotency_keys",
     ),
     (
-        "gateway/src/identity/caller.rs",
-        "fn parse",
-        "fuzz_tokens_and_roles",
-    ),
-    (
         "gateway/src/storage/notifications.rs",
         "fn parse",
         "fuzz_cursors",
@@ -67,6 +62,64 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "fuzz_locations",
     ),
     ("gateway/src/console/streams.rs", "fn parse", "fuzz_windows"),
+    ("domain/src/account.rs", "fn parse", "fuzz_accounts"),
+    (
+        "domain/src/account.rs",
+        "TryFrom<String> for Fingerprint",
+        "fuzz_accounts",
+    ),
+    ("domain/src/account/role.rs", "fn parse", "fuzz_accounts"),
+    (
+        "gateway/src/command.rs",
+        "value_parser username",
+        "fuzz_ids",
+    ),
+    (
+        "gateway/src/command.rs",
+        "value_parser role",
+        "fuzz_accounts",
+    ),
+    (
+        "gateway/src/command.rs",
+        "value_parser scope",
+        "fuzz_accounts",
+    ),
+    ("gateway/src/http/client.rs", "fn parse", "fuzz_forwarded"),
+    (
+        "gateway/src/settings.rs",
+        "value_parser published_address",
+        "fuzz_published_addresses",
+    ),
+    (
+        "gateway/src/settings/edge.rs",
+        "value_parser public_url",
+        "fuzz_edge_settings",
+    ),
+    (
+        "gateway/src/settings/edge.rs",
+        "value_parser networks",
+        "fuzz_edge_settings",
+    ),
+    (
+        "gateway/src/settings/edge.rs",
+        "value_parser count",
+        "fuzz_edge_settings",
+    ),
+    (
+        "gateway/src/settings/edge.rs",
+        "value_parser optional_count",
+        "fuzz_edge_settings",
+    ),
+    (
+        "services/src/outside.rs",
+        "fn parse",
+        "fuzz_credential_headers",
+    ),
+    (
+        "services/src/settings.rs",
+        "value_parser CredentialHeader",
+        "fuzz_credential_headers",
+    ),
     ("*", "value_parser address", "fuzz_addresses_and_files"),
     ("*", "value_parser sqlite_url", "fuzz_addresses_and_files"),
     ("*", "value_parser secret_file", "fuzz_addresses_and_files"),
@@ -99,6 +152,7 @@ const OTHERS: &[&str] = &[
     "fuzz_sessions",
     "fuzz_signatures",
     "fuzz_times",
+    "fuzz_tokens_and_roles",
     "fuzz_update_lines",
     "fuzz_words",
 ];
@@ -109,6 +163,16 @@ const TRUSTED: &[(&str, &str, &str)] = &[
         "services/src/state.rs",
         "fn parse",
         "serde, over what these services have written",
+    ),
+    (
+        "gateway/src/authority/allow.rs",
+        "fn parse",
+        "our own names of rows, from the description that we have made",
+    ),
+    (
+        "gateway/src/settings.rs",
+        "value_parser BoolishValueParser",
+        "clap's own",
     ),
     (
         "sandbox/src/faults.rs",

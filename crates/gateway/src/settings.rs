@@ -629,4 +629,23 @@ mod tests {
             Ok(())
         });
     }
+
+    #[test]
+    fn fuzz_published_addresses() {
+        let samples = ["127.0.0.1", "[::1]", "localhost", "0.0.0.0", ""];
+        let inputs = fuzz::input::mistaken(&samples, 3);
+        fuzz::check("gateway: PUBLISHED_ADDRESS", &inputs, |raw| {
+            match published_address(&raw) {
+                Ok(PublishedAddress(Some(address))) => {
+                    let again = published_address(&address.to_string());
+                    prop_assert!(again.is_ok_and(|again| again.0 == Some(address)));
+                }
+                Ok(PublishedAddress(None)) => {
+                    prop_assert!(raw.trim().trim_matches(['[', ']']).is_empty());
+                }
+                Err(said) => prop_assert!(said.contains("an IP address"), "{said}"),
+            }
+            Ok(())
+        });
+    }
 }

@@ -467,4 +467,48 @@ mod tests {
         let none = parse(&["--reads-per-user", "0"]).unwrap();
         assert_eq!(none.rates(false).reads_per_user, None);
     }
+
+    #[test]
+    fn fuzz_edge_settings() {
+        use proptest::prelude::*;
+        let samples = [
+            "https://shop.example",
+            "http://localhost:8080/",
+            "127.0.0.1,10.0.0.0/8",
+            "::1",
+            "1000000",
+            "",
+        ];
+        fuzz::check(
+            "gateway: settings of the edge",
+            &fuzz::input::mistaken(&samples, 3),
+            |raw| {
+                match public_url(&raw) {
+                    Ok(OptionalPublicUrl(Some(url))) => {
+                        // What is served is one host, and written again it is the same.
+                        let again = public_url(&url.to_string());
+                        prop_assert_eq!(again, Ok(OptionalPublicUrl(Some(url))));
+                    }
+                    Ok(OptionalPublicUrl(None)) => prop_assert!(raw.trim().is_empty()),
+                    Err(said) => prop_assert!(said.starts_with("it must"), "{said}"),
+                }
+                match networks(&raw) {
+                    Ok(networks) => prop_assert!(
+                        networks.0.is_empty()
+                            || raw
+                                .contains(|letter: char| letter.is_ascii_digit() || letter == ':')
+                    ),
+                    Err(said) => prop_assert!(said.contains("IP addresses"), "{said}"),
+                }
+                match optional_count(&raw) {
+                    Ok(OptionalCount(Some(number))) => {
+                        prop_assert!((1..=1_000_000).contains(&number));
+                    }
+                    Ok(OptionalCount(None)) => prop_assert!(raw.trim().is_empty()),
+                    Err(said) => prop_assert!(said.contains("1 to 1000000"), "{said}"),
+                }
+                Ok(())
+            },
+        );
+    }
 }
