@@ -37,6 +37,14 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Somebody who asks from there.
+    pub fn by(&self, who: impl ToString) -> By {
+        By {
+            who: who.to_string(),
+            from: self.clone(),
+        }
+    }
+
     /// Whether nothing is known.
     pub fn is_unknown(&self) -> bool {
         *self == Self::default()

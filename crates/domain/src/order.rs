@@ -831,6 +831,23 @@ mod tests {
                 "stock_released"
             ]
         );
+        // People are answerable for three of these: whoever took it back sent the money
+        // back, too.
+        let deeds = record.deeds.iter().map(|deed| {
+            let event = &record.events[usize::try_from(deed.seq).unwrap() - 1];
+            (event.kind.as_str(), deed.by.who.as_str())
+        });
+        let deeds: Vec<_> = deeds.collect();
+        assert_eq!(
+            deeds,
+            [
+                ("approved", "admin"),
+                ("cancelled", "restate"),
+                ("payment_refunded", "restate")
+            ]
+        );
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<OrderRecord>(&text).unwrap(), record);
     }
 
     #[test]

@@ -500,6 +500,7 @@ mod tests {
         let views = Views::over(None);
         let mut seen = BTreeSet::new();
         check::<admin::AdminPage>(&views, &mut seen);
+        check::<audit::AuditPage>(&views, &mut seen);
         check::<responses::LoginPage>(&views, &mut seen);
         check::<responses::ProblemPage>(&views, &mut seen);
         check::<responses::Toast>(&views, &mut seen);
