@@ -17,6 +17,8 @@ pub mod auth;
 pub mod caller;
 pub mod demo_password;
 pub mod failed_sign_ins;
+#[cfg(test)]
+mod fuzz;
 pub mod hash_queue;
 pub mod password;
 pub mod secret;
