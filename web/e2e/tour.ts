@@ -60,6 +60,7 @@ export class Tour {
       { name: "no-such-page", path: "/no-such-page", person: carol, status: 404 },
       { name: "admin-dashboard", path: "/", person: admin },
       { name: "admin", path: "/admin", person: admin },
+      { name: "audit", path: "/audit", person: admin },
       { name: "admin-order", path: order(paid), person: admin },
     ]);
   }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Origin;
 use crate::basket::{Line, Product};
 use crate::ids::{AttemptId, OrderId, Sku};
 use crate::money::Cents;
@@ -272,6 +273,9 @@ pub struct CancelOrder {
     /// Left out, the services' clock is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// From where.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub from: Origin,
 }
 
 /// Input of `UserSession.TakeBack`.

@@ -5,6 +5,7 @@ pub mod verdict;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{By, Origin};
 use crate::ids::OrderId;
 use crate::refusal::Refusal;
 use crate::words;
@@ -29,15 +30,27 @@ pub struct Decision {
     /// When it was made. Left out, the services' clock is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// From where it was made.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub from: Origin,
 }
 
 impl Decision {
+    /// Who has made it, and from where.
+    pub fn whose(&self) -> By {
+        By {
+            who: self.by.clone(),
+            from: self.from.clone(),
+        }
+    }
+
     /// What the decider of `self` is told when `standing` is what the promise
     /// holds. One key serves one decision with its reason.
     pub fn against(self, standing: Self, order_id: &OrderId) -> Result<Self, Refusal> {
-        // Asked again it is the same, although it is asked later.
+        // Asked again it is the same, although it is asked later and by another request.
         let asked = Self {
             at: standing.at,
+            from: standing.from.clone(),
             ..self
         };
         if standing == asked {
@@ -65,6 +78,7 @@ mod tests {
             by: "admin".into(),
             reason: None,
             at: None,
+            from: Origin::default(),
         }
     }
 
@@ -76,6 +90,10 @@ mod tests {
         assert!(approve.clone().against(approve.clone(), &order).is_ok());
         let later = Decision {
             at: Some(Timestamp::UNIX_EPOCH),
+            from: Origin {
+                request: Some("another".into()),
+                address: None,
+            },
             ..approve.clone()
         };
         assert_eq!(later.against(approve.clone(), &order), Ok(approve.clone()));

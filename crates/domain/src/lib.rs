@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`ids`] | who and what: users, orders, SKUs, payment attempts |
 //! | [`money`] | integer cents |
+//! | [`audit`] | who has done what that matters |
 //! | [`account`] | people: roles, passwords, tokens, sessions |
 //! | [`basket`] | a user's cart |
 //! | [`placement`] | what is bought, frozen at checkout |
@@ -29,6 +30,7 @@
 //! always add up ([`stock::StockLevel::adds_up`]).
 
 pub mod account;
+pub mod audit;
 pub mod basket;
 pub mod checkout;
 pub mod decision;

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::audit::{By, Deed, WAYBILL};
 use crate::basket::Line;
 use crate::ids::{AttemptId, OrderId, Username};
 use crate::money::{CURRENCY, Cents};
@@ -99,6 +100,10 @@ pub struct OrderRecord {
     /// Why it failed, in words for the customer.
     #[serde(default, deserialize_with = "words::kept::a_detail")]
     pub failure_reason: Option<String>,
+    /// Who is behind those of `events` that people are answerable for: the audit log's
+    /// part of the record, which only staff reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deeds: Vec<Deed>,
 }
 
 /// One step of an order's life, with its own facts.
@@ -134,12 +139,12 @@ pub enum Step {
     /// An admin agreed.
     Approved {
         /// Who.
-        by: String,
+        by: By,
     },
     /// An admin refused.
     Rejected {
         /// Who.
-        by: String,
+        by: By,
         /// Why.
         reason: Option<String>,
     },
@@ -169,7 +174,7 @@ pub enum Step {
     /// Taken back.
     Cancelled {
         /// By whom.
-        by: String,
+        by: By,
         /// Why.
         reason: Option<String>,
     },
@@ -215,6 +220,7 @@ impl OrderRecord {
             done: Vec::new(),
             events: Vec::new(),
             failure_reason: None,
+            deeds: Vec::new(),
         };
         record.begin_attempt(placement, at);
         record.note(at, EventKind::OrderPlaced, "Order placed, stock reserved");
@@ -417,16 +423,18 @@ impl OrderRecord {
                 self.note(
                     at,
                     EventKind::Approved,
-                    format!("Approved by {}", quoted(&by, MAX_NAME)),
+                    format!("Approved by {}", quoted(&by.who, MAX_NAME)),
                 );
+                self.deed(by);
                 self.enter(OrderStatus::Shipping, None, at);
             }
             Step::Rejected { by, reason } => {
                 let detail = because(
-                    format!("Order canceled by admin ({})", quoted(&by, MAX_NAME)),
+                    format!("Order canceled by admin ({})", quoted(&by.who, MAX_NAME)),
                     reason,
                 );
                 self.turn(OrderStatus::Rejected, EventKind::Rejected, detail, at);
+                self.deed(by);
             }
             Step::ApprovalExpired => {
                 let detail = "Approval expired: nobody decided in time".to_owned();
@@ -507,10 +515,11 @@ impl OrderRecord {
                     self.payment_mut().status = PaymentStatus::Cancelled;
                 }
                 let detail = because(
-                    format!("Order cancelled by {}", quoted(&by, MAX_NAME)),
+                    format!("Order cancelled by {}", quoted(&by.who, MAX_NAME)),
                     reason,
                 );
                 self.turn(OrderStatus::Cancelled, EventKind::Cancelled, detail, at);
+                self.deed(by);
             }
             Step::Undone(done) => self.undo(done, at),
             Step::Ended => {
@@ -546,6 +555,12 @@ impl OrderRecord {
                     EventKind::PaymentRefunded,
                     format!("Payment of {total} refunded"),
                 );
+                // Whoever took the order back has sent the money back.
+                let turned = match self.undoing {
+                    Some(OrderStatus::Cancelled) => self.deeds.last(),
+                    _ => None,
+                };
+                self.deed(turned.map_or_else(|| WAYBILL.into(), |deed| deed.by.clone()));
             }
         }
     }
@@ -562,6 +577,17 @@ impl OrderRecord {
         self.status = status;
         self.status_since = at;
         self.wait_until = until;
+    }
+
+    /// Whose the latest event is.
+    fn deed(&mut self, by: By) {
+        self.deeds.push(Deed {
+            seq: self.events.len() as u64,
+            by: By {
+                who: words::bounded(&by.who, MAX_NAME),
+                ..by
+            },
+        });
     }
 
     fn note(&mut self, at: Timestamp, kind: EventKind, detail: impl Into<String>) {
@@ -805,6 +831,23 @@ mod tests {
                 "stock_released"
             ]
         );
+        // People are answerable for three of these: whoever took it back sent the money
+        // back, too.
+        let deeds = record.deeds.iter().map(|deed| {
+            let event = &record.events[usize::try_from(deed.seq).unwrap() - 1];
+            (event.kind.as_str(), deed.by.who.as_str())
+        });
+        let deeds: Vec<_> = deeds.collect();
+        assert_eq!(
+            deeds,
+            [
+                ("approved", "admin"),
+                ("cancelled", "restate"),
+                ("payment_refunded", "restate")
+            ]
+        );
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<OrderRecord>(&text).unwrap(), record);
     }
 
     #[test]
@@ -920,8 +963,11 @@ mod tests {
             text.prop_map(|reason| Step::PaymentFailed { reason }),
             Just(Step::PaymentExpired),
             Just(Step::ApprovalRequested { until: at(100) }),
-            text.prop_map(|by| Step::Approved { by }),
-            text.prop_map(|by| Step::Rejected { by, reason: None }),
+            text.prop_map(|by| Step::Approved { by: by.into() }),
+            text.prop_map(|by| Step::Rejected {
+                by: by.into(),
+                reason: None
+            }),
             Just(Step::ApprovalExpired),
             Just(Step::ShipmentBooked(shipment())),
             text.prop_map(|reason| Step::ShippingFailed { reason }),
@@ -929,7 +975,10 @@ mod tests {
             text.prop_map(|reason| Step::CaptureRefused { reason }),
             Just(Step::InTransit { eta: at(100) }),
             Just(Step::Delivered),
-            text.prop_map(|by| Step::Cancelled { by, reason: None }),
+            text.prop_map(|by| Step::Cancelled {
+                by: by.into(),
+                reason: None
+            }),
             done.prop_map(Step::Undone),
             Just(Step::Ended),
         ]

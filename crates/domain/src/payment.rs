@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Origin;
 use crate::ids::{AttemptId, OrderId, Username};
 use crate::money::{CURRENCY, Cents};
 use crate::refusal::Refusal;
@@ -232,6 +233,9 @@ pub enum PaymentOutcome {
         /// Why, in their words.
         #[serde(default, deserialize_with = "words::kept::a_reason")]
         reason: Option<String>,
+        /// From where.
+        #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+        from: Origin,
     },
 }
 

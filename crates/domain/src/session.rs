@@ -15,6 +15,7 @@
 
 use jiff::Timestamp;
 
+use crate::audit::By;
 use crate::basket::{Basket, Line};
 use crate::checkout::{
     AwaitPayment, CallbackAnswer, CancelAnswer, CancelOrder, Checkout, CheckoutAnswer, HandedOver,
@@ -426,7 +427,10 @@ fn turn(outcome: PaymentOutcome, due: Cents) -> Option<Step> {
         }
         PaymentOutcome::Declined { reason } => Some(Step::PaymentFailed { reason }),
         PaymentOutcome::Expired => Some(Step::PaymentExpired),
-        PaymentOutcome::Cancelled { by, reason } => Some(Step::Cancelled { by, reason }),
+        PaymentOutcome::Cancelled { by, reason, from } => Some(Step::Cancelled {
+            by: By { who: by, from },
+            reason,
+        }),
     }
 }
 
@@ -629,6 +633,7 @@ impl Attempt {
         let outcome = PaymentOutcome::Cancelled {
             by: cancel.by,
             reason: cancel.reason,
+            from: cancel.from,
         };
         let ended = self.end(outcome, basket, now)?;
         let reject = awakeable_id.map(|awakeable_id| Effect::Reject {
@@ -697,7 +702,10 @@ impl TakenBack {
         let Self { newest, by, reason } = self;
         match newest.undoing {
             Some(_) => Ok(newest),
-            None => newest.apply(Step::Cancelled { by, reason }, now),
+            None => {
+                let by = by.into();
+                newest.apply(Step::Cancelled { by, reason }, now)
+            }
         }
     }
 }
@@ -955,6 +963,7 @@ mod tests {
             by: "alice".into(),
             reason: None,
             at: None,
+            from: crate::audit::Origin::default(),
         };
         let Ok(Cancelling::Ends(attempt, cancel_it)) = cancel(Some(here(&record)), cancel_it)
         else {
@@ -1077,7 +1086,7 @@ mod tests {
     fn the_newest_of_a_paid_order_is_taken_back_and_turned_once() {
         let paid = paid();
         let handed_over = Marker::HandedOver(HandedOver::from(&paid));
-        let by = "admin".to_owned();
+        let by = "admin".into();
         let later = paid.apply(Step::Approved { by }, at()).unwrap();
         let taken = |marker: Marker, left: &OrderRecord| take_back(Some(marker), back(left));
         let turned = taken(handed_over, &later).unwrap().turned(at()).unwrap();

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
+use crate::audit::AuditEntry;
 use crate::basket::Basket;
 use crate::ids::Username;
 use crate::order::OrderRecord;
@@ -27,6 +28,8 @@ pub enum Update {
     Read(ReadMark),
     /// Somebody's account changed.
     Account(Box<Account>),
+    /// Somebody did something that matters.
+    Audit(Box<AuditEntry>),
     /// Nothing happened for a while; the stream is alive.
     Heartbeat,
 }

@@ -18,6 +18,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use waybill_domain::Timestamp;
+use waybill_domain::audit::Origin;
 use waybill_domain::basket::{Basket, Product};
 use waybill_domain::checkout::{
     AwaitPayment, CallbackAnswer, CancelOrder, Checkout, CheckoutAnswer, HandedOver, Marker,
@@ -448,6 +449,7 @@ impl World {
                 let outcome = PaymentOutcome::Cancelled {
                     by: "restate".into(),
                     reason: None,
+                    from: Origin::default(),
                 };
                 self.waits.insert(n, Wait::Settling(Keyed::new(outcome)));
             }
@@ -597,6 +599,7 @@ impl World {
             by: "alice".into(),
             reason: None,
             at: None,
+            from: Origin::default(),
         };
         if let Ok(Cancelling::Ends(attempt, cancel)) = session::cancel(self.marker(), cancel) {
             let decided = attempt.cancel(cancel, self.cart(), at()).expect("it fits");

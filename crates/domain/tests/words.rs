@@ -172,11 +172,11 @@ fn a_record_makes_short_sentences_of_long_words() {
     let long = "\u{202E}לא ".repeat(50_000);
     let steps = [
         Step::Rejected {
-            by: long.clone(),
+            by: long.clone().into(),
             reason: Some(long.clone()),
         },
         Step::Cancelled {
-            by: long.clone(),
+            by: long.clone().into(),
             reason: Some(long.clone()),
         },
     ];

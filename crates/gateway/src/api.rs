@@ -11,6 +11,7 @@
 //! | [`checkout`] | the cart becomes an order |
 //! | [`orders`] | lists and single orders |
 //! | [`cancel`], [`approvals`] | what is decided about an order |
+//! | [`audit`] | who has done what that matters |
 //! | [`webhook`] | what the payment provider says |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the shop at a glance |
@@ -18,6 +19,7 @@
 //! | [`ops`], [`openapi`] | health, metrics, and the description of all this |
 
 pub mod approvals;
+pub mod audit;
 pub mod cancel;
 pub mod cart;
 pub mod catalog;
@@ -74,6 +76,7 @@ where
         .routes(Allow::Customer, routes!(notifications::list))
         .routes(Allow::Customer, routes!(notifications::mark_read))
         .routes(Allow::Staff, routes!(dashboard::show))
+        .routes(Allow::Admin, routes!(audit::list))
         .routes(Allow::Anybody, routes!(login::login))
         .routes(Allow::Anybody, routes!(login::logout))
         .routes(Allow::Anybody, routes!(ops::healthz))

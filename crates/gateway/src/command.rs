@@ -11,6 +11,7 @@ use process::say;
 use process::settings::duration;
 use waybill_domain::Timestamp;
 use waybill_domain::account::{Account, Change, Ended, Role, Scope};
+use waybill_domain::audit::By;
 use waybill_domain::ids::Username;
 
 use crate::http::problem::Problem;
@@ -144,7 +145,8 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
             } else {
                 First::Password(new_password()?)
             };
-            let created = people::created(&ingress, &name, role, &email, first).await;
+            let created =
+                people::created(&ingress, By::operator(), &name, role, &email, first).await;
             let (account, secret) = created.map_err(said)?;
             match secret {
                 Some(secret) => say(&people::link_path(&account.user, &secret)),
@@ -276,7 +278,7 @@ async fn people_changed(
     if let Some(known) = untold(settings, user).await? {
         people::adopted(&ingress, known).await.map_err(said)?;
     }
-    let changed = people::changed(&ingress, user, change).await;
+    let changed = people::changed(&ingress, By::operator(), user, change).await;
     changed.map_err(said)
 }
 

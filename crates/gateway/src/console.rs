@@ -11,7 +11,7 @@
 //! | [`streams`] | the same regions, kept right |
 //! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the content of every page |
-//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`journal`] | the contents |
+//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`audit`], [`journal`] | the contents |
 //! | [`demo`] | the demo's part of the admin's page |
 //! | [`responses`] | toasts, error pages, the login page |
 //! | [`status_style`], [`lists`] | what several of them tell the same way |
@@ -22,6 +22,7 @@
 
 pub mod admin;
 pub mod assets;
+pub mod audit;
 pub mod cart;
 pub mod dashboard;
 pub mod demo;

@@ -11,6 +11,7 @@
 //! | [`client`] | who is at the other end, through proxies |
 //! | [`session_cookie`] | the cookie that a session travels in |
 //! | [`request_id`] | what one request is called |
+//! | [`origin`] | from where a request comes, for the audit log |
 //! | [`nonce`] | what lets a page run its own scripts |
 
 pub mod client;
@@ -20,6 +21,7 @@ pub mod idempotency;
 pub mod input;
 pub mod negotiation;
 pub mod nonce;
+pub mod origin;
 pub mod pagination;
 pub mod problem;
 pub mod reply;

@@ -10,11 +10,13 @@
 //! | [`hash_queue`] | whose password is hashed when |
 //! | [`token`] | API tokens |
 //! | [`sessions`] | what a browser holds of its session |
+//! | [`failed_sign_ins`] | sign-ins that failed, gathered for the audit log |
 //! | [`throttle`] | a brake on guessing |
 
 pub mod auth;
 pub mod caller;
 pub mod demo_password;
+pub mod failed_sign_ins;
 #[cfg(test)]
 mod fuzz;
 pub mod hash_queue;

@@ -71,6 +71,7 @@ impl Infra {
                 metrics.clone(),
                 Bounds {
                     order_retention: settings.order_retention,
+                    audit_retention: settings.audit_retention,
                     streams: settings.max_streams(),
                     streams_per_address: settings.edge.max_streams_per_address,
                 },

@@ -15,13 +15,15 @@
 //! | [`remembered`] | keeps answers of SQLite until news comes of what they are about |
 //! | `health` | how well all this is |
 //! | [`catch_up`] | compares the read model with Restate and fetches what is missing |
-//! | `retention` | lets sessions forget what ended long ago |
+//! | `retention` | lets sessions and the audit log forget what is long over |
+//! | `audit_file` | writes the audit log into a file |
 //! | [`sse`] | keeps one browser's view right |
 //!
 //! Invariants: an update is applied by its own version, so duplicates and
 //! reordering change nothing; a catch-up never deletes; a stream renders the
 //! current state, so a slow reader skips steps and no queue grows.
 
+mod audit_file;
 mod backoff;
 mod baskets;
 pub mod catch_up;

@@ -15,7 +15,7 @@ use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
 use gateway::settings::Settings;
 use gateway::settings::edge::{PublicUrl, Room};
-use gateway::shop::{people, stock, well_known};
+use gateway::shop::{audit, people, stock, well_known};
 use gateway::storage::db::Db;
 use process::http::{Caps, Limits, Server};
 use process::settings::{AFTER_HELP, WrongSetting};
@@ -140,6 +140,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
     let room = settings.edge.fit_into(process::files::raise_limit())?;
     settings.check_database()?;
+    settings.check_audit_log()?;
     let stop = stop_signal()?;
     let listener = TcpListener::bind(settings.gateway_listen)
         .await
@@ -159,6 +160,9 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     if !infra.settings.is_demo() {
         well_known::check(&infra.db).await?;
     }
+    if let Some(file) = infra.settings.audit_log() {
+        infra.live.file_audit_log(infra.db.clone(), file.to_owned());
+    }
     infra.live.listen(
         &infra.settings.services_updates_urls,
         infra.settings.internal_token(),
@@ -168,6 +172,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         Arc::clone(&gateway.announcement),
     ));
     let announcing = tokio::spawn(people::announce(Arc::clone(&infra)));
+    let noting = tokio::spawn(audit::keep_noting(Arc::clone(&infra)));
     if infra.settings.is_demo() {
         tracing::warn!(
             "AUTH_MODE=demo: everybody may act as anybody, so keep {address} away from strangers"
@@ -195,6 +200,8 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     }
     stocking.abort();
     announcing.abort();
+    noting.abort();
+    audit::note_rest(&infra).await;
     close(&infra).await;
     Ok(())
 }

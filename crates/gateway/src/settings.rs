@@ -7,17 +7,17 @@
 pub mod edge;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
-use process::secrets;
 use process::settings::{
     OptionalUrl, SecretFile, WrongSetting, address, base_url, check_writable, duration,
     optional_url, secret, secret_file, sqlite_url,
 };
 use process::telemetry::TelemetrySettings;
+use process::{private_files, secrets};
 
 use self::edge::EdgeSettings;
 
@@ -33,6 +33,10 @@ const MIN_SESSION_KEY: usize = 32;
 
 /// Shortest accepted time of a session.
 const SHORTEST_SESSION: Duration = Duration::from_mins(1);
+
+/// Shortest accepted time for which the audit log is kept: `AuditLog.Forget` keeps as
+/// much whoever asks.
+const SHORTEST_AUDIT: Duration = Duration::from_hours(48);
 
 /// Guards the sessions of a demo that has no `SESSION_KEY`. It protects nothing,
 /// and need not: in a demo everybody may be anybody.
@@ -104,6 +108,16 @@ pub struct Settings {
     /// gateway that says another time only asks too early, or too late.
     #[arg(long, env, global = true, default_value = "30d", value_parser = duration)]
     pub order_retention: Duration,
+
+    /// How long the audit log is kept, in Restate and in this gateway's file: 2d at least,
+    /// and the same in every gateway.
+    #[arg(long, env, global = true, default_value = "400d", value_parser = duration)]
+    pub audit_retention: Duration,
+
+    /// A file to which each entry of the audit log is appended as a line of JSON, for a
+    /// collector. Made for this user alone. Without it, the log is at /audit only.
+    #[arg(long, env, global = true)]
+    audit_log: Option<String>,
 
     /// Live pages and streams that may be open at a time. One holds some 20 KB; whoever
     /// comes when all are taken is told to come again (503 with Retry-After). 4000, or
@@ -220,6 +234,29 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The file of the audit log, if there is one. Set to nothing, there is none.
+    pub fn audit_log(&self) -> Option<&Path> {
+        let path = self.audit_log.as_deref()?.trim();
+        (!path.is_empty()).then(|| Path::new(path))
+    }
+
+    /// Whether the file of the audit log can be written, before it must be.
+    pub fn check_audit_log(&self) -> Result<(), WrongSetting> {
+        let Some(file) = self.audit_log() else {
+            return Ok(());
+        };
+        let folder = file.parent().unwrap_or(Path::new(""));
+        private_files::create_folder(folder)
+            .and_then(|()| private_files::open(file))
+            .map(drop)
+            .map_err(|error| {
+                WrongSetting(format!(
+                    "AUDIT_LOG: {} cannot be written ({error}), so name a file in a folder that this user may write to",
+                    file.display()
+                ))
+            })
+    }
+
     /// Whether this is a demo.
     pub fn is_demo(&self) -> bool {
         self.auth_mode == AuthMode::Demo
@@ -307,6 +344,9 @@ impl Settings {
                     "{name} is shorter than a minute: nobody could work, so set it to 2h or so"
                 )));
             }
+        }
+        if self.audit_retention < SHORTEST_AUDIT {
+            return Err(WrongSetting("AUDIT_RETENTION is shorter than two days: nobody could look into what happened, so set it to 400d or so".to_owned()));
         }
         if self.payment_webhook_secret().is_none() && !self.is_demo() {
             return Err(WrongSetting("PAYMENT_WEBHOOK_SECRET is missing: set it to the secret that the payment provider signs its callbacks with".to_owned()));

@@ -23,8 +23,10 @@
 //! | [`readiness`] | whether this gateway can serve |
 //! | [`people`] | who people are, and where they are signed in |
 //! | [`sign_in`] | who may come in |
+//! | [`audit`] | what a gateway notes in the audit log itself |
 //! | [`well_known`] | keeps the demo's passwords out of everything else |
 
+pub mod audit;
 pub mod cancel;
 pub mod cart;
 pub mod catalog;

@@ -7,6 +7,7 @@
 //! | [`catalog`] | products and zones |
 //! | [`users`] | users, as nearly every request asks for them |
 //! | [`accounts`] | the copy of who they are: users, tokens, sessions |
+//! | [`audit`] | who has done what that matters |
 //! | [`read_model`] | the copy of what Restate holds: writing it |
 //! | [`rows`] | the same row by row, for those who compare |
 //! | [`orders`] | orders |
@@ -14,6 +15,7 @@
 //! | [`dashboard`] | the dashboard's numbers |
 
 pub mod accounts;
+pub mod audit;
 pub mod catalog;
 pub mod dashboard;
 pub mod db;

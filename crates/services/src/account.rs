@@ -8,10 +8,12 @@
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
 use waybill_domain::account::{Account, Change, NewAccount, SignIn};
+use waybill_domain::audit::{Asked, AuditEntry, By};
 use waybill_domain::ids::Username;
 use waybill_domain::refusal::Refusal;
 use waybill_domain::update::Update;
 
+use crate::audit_log;
 use crate::broadcast::UpdateBroadcaster;
 use crate::refuse::refuse;
 use crate::signed::{Doors, Signed};
@@ -33,6 +35,9 @@ pub struct ChangeAt {
     pub change: Change,
     /// When.
     pub at: Timestamp,
+    /// Who asks.
+    #[serde(default)]
+    pub by: By,
 }
 
 #[restate_sdk::object(name = "Account")]
@@ -42,14 +47,16 @@ impl Accounts {
     async fn create(
         &self,
         ctx: ObjectContext<'_>,
-        new: Signed<NewAccount>,
+        new: Signed<Asked<NewAccount>>,
     ) -> HandlerResult<Json<Account>> {
-        let new = new.open(&ctx, &self.doors, wire::CREATE)?;
+        let Asked { what: new, by } = new.open(&ctx, &self.doors, wire::CREATE)?;
         let user = user(&ctx)?;
         if account(&ctx).await?.is_some() {
             return Err(refuse(Refusal::UserExists { user }));
         }
-        Ok(self.keep(&ctx, new.of(user).map_err(refuse)?))
+        let account = new.of(user).map_err(refuse)?;
+        audit_log::hand_over(&ctx, AuditEntry::user_made(&account, by));
+        Ok(self.keep(&ctx, account))
     }
 
     /// Takes somebody over whom a gateway knows from its own file: the demo's
@@ -73,11 +80,15 @@ impl Accounts {
     async fn sign_in(
         &self,
         ctx: ObjectContext<'_>,
-        asked: Signed<SignIn>,
+        asked: Signed<Asked<SignIn>>,
     ) -> HandlerResult<Json<Account>> {
-        let asked = asked.open(&ctx, &self.doors, wire::SIGN_IN)?;
-        let account = account(&ctx).await?;
-        let account = asked.to(user(&ctx)?, account).map_err(refuse)?;
+        let Asked { what: asked, by } = asked.open(&ctx, &self.doors, wire::SIGN_IN)?;
+        let at = asked.session.created_at;
+        let before = account(&ctx).await?;
+        let account = asked.to(user(&ctx)?, before.clone()).map_err(refuse)?;
+        for entry in AuditEntry::signed_in(before.as_ref(), &account, at, &by) {
+            audit_log::hand_over(&ctx, entry);
+        }
         Ok(self.keep(&ctx, account))
     }
 
@@ -88,12 +99,17 @@ impl Accounts {
         ctx: ObjectContext<'_>,
         asked: Signed<ChangeAt>,
     ) -> HandlerResult<Json<Account>> {
-        let ChangeAt { change, at } = asked.open(&ctx, &self.doors, wire::CHANGE)?;
+        let ChangeAt { change, at, by } = asked.open(&ctx, &self.doors, wire::CHANGE)?;
         let user = user(&ctx)?;
         let account = account(&ctx).await?;
         let account = account.ok_or_else(|| refuse(Refusal::UnknownUser { user }))?;
-        Ok(match change.to(&account, at).map_err(refuse)? {
-            Some(account) => self.keep(&ctx, account),
+        Ok(match change.clone().to(&account, at).map_err(refuse)? {
+            Some(account) => {
+                if let Some(entry) = AuditEntry::changed(&change, &account, at, by) {
+                    audit_log::hand_over(&ctx, entry);
+                }
+                self.keep(&ctx, account)
+            }
             None => Json(account),
         })
     }

@@ -26,6 +26,7 @@ use crate::signed::{self, Call, CallKey};
 use crate::wire::user_session::SETTLE;
 
 pub use crate::account::AccountsIngressClient;
+pub use crate::audit_log::AuditLogIngressClient;
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
 pub use crate::reconcile::ReconcileServiceIngressClient;
@@ -123,6 +124,11 @@ impl Ingress {
     /// Who a user is, and where they are signed in.
     pub fn account(&self, user: &Username) -> AccountsIngressClient<Signing> {
         AccountsIngressClient::from_client(self.0.clone(), user.as_str())
+    }
+
+    /// The audit log of a day in UTC.
+    pub fn audit_log(&self, day: &str) -> AuditLogIngressClient<Signing> {
+        AuditLogIngressClient::from_client(self.0.clone(), day)
     }
 
     /// An order once it is paid.

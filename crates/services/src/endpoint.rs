@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
 use crate::account::Accounts;
+use crate::audit_log::AuditLog;
 use crate::broadcast::UpdateBroadcaster;
 use crate::crash::Crash;
 use crate::inventory::Inventory;
@@ -69,6 +70,10 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
             approval_window: settings.approval_window,
         })
         .bind(Accounts {
+            doors: doors.clone(),
+            updates: updates.clone(),
+        })
+        .bind(AuditLog {
             doors: doors.clone(),
             updates: updates.clone(),
         })

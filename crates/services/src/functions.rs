@@ -4,8 +4,8 @@
 use std::fmt;
 
 use crate::wire::{
-    DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account, inventory,
-    order_fulfillment, payment, reconcile, shipping, transaction, user_session,
+    DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account, audit_log,
+    inventory, order_fulfillment, payment, reconcile, shipping, transaction, user_session,
 };
 
 /// Where a handler or a step is written down.
@@ -37,6 +37,7 @@ const SESSION: &str = "user_session/mod.rs";
 const CHECKOUT: &str = "user_session/checkout.rs";
 const ATTEMPT: &str = "user_session/attempt.rs";
 const ACCOUNT: &str = "account.rs";
+const AUDIT: &str = "audit_log.rs";
 const INVENTORY: &str = "inventory.rs";
 const TRANSACTION: &str = "transaction.rs";
 const PAYMENT: &str = "payment.rs";
@@ -70,6 +71,9 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (account::ADOPT, ACCOUNT, "adopt"),
     (account::SIGN_IN, ACCOUNT, "sign_in"),
     (account::CHANGE, ACCOUNT, "change"),
+    (audit_log::KEEP, AUDIT, "keep"),
+    (audit_log::NOTE, AUDIT, "note"),
+    (audit_log::FORGET, AUDIT, "forget"),
     (inventory::STOCK, INVENTORY, "stock"),
     (inventory::RESERVE, INVENTORY, "reserve"),
     (inventory::RELEASE, INVENTORY, "release"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
+use waybill_domain::audit::{Asked, AuditEntry};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
 use waybill_domain::placement::Hold;
@@ -18,6 +19,7 @@ use waybill_domain::stock::{
 };
 use waybill_domain::update::Update;
 
+use crate::audit_log;
 use crate::broadcast::UpdateBroadcaster;
 use crate::clock::Clock;
 use crate::once::{Begun, Write};
@@ -125,9 +127,9 @@ impl Inventory {
     async fn restock(
         &self,
         ctx: ObjectContext<'_>,
-        restock: Signed<Restock>,
+        restock: Signed<Asked<Restock>>,
     ) -> HandlerResult<Json<Answered<StockLevel>>> {
-        let restock = restock.open(&ctx, &self.doors, wire::RESTOCK)?;
+        let Asked { what: restock, by } = restock.open(&ctx, &self.doors, wire::RESTOCK)?;
         let begun = Write::begin(&ctx).await?;
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             let sku = Sku::parse(ctx.key()).map_err(refuse)?;
@@ -139,6 +141,8 @@ impl Inventory {
         let now = ctx.now().await?;
         let level = level.restock(restock.quantity, now).map_err(refuse)?;
         write.keep(&ctx);
+        let entry = AuditEntry::restocked(&level, restock.quantity, by);
+        audit_log::hand_over(&ctx, entry);
         let Json(level) = self.write(&ctx, level);
         Ok(Json(Answered::now(level)))
     }

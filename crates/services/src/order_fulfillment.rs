@@ -9,6 +9,7 @@ use std::time::Duration;
 use restate_sdk::context::CallFuture;
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
+use waybill_domain::audit::Origin;
 use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::{Compensable, OrderRecord, OrderStatus, Step};
@@ -211,8 +212,14 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 return Err(Self::cancellation().into());
             }
         };
-        let Decision { by, reason, at, .. } = decision;
-        match decision.verdict {
+        let by = decision.whose();
+        let Decision {
+            verdict,
+            reason,
+            at,
+            ..
+        } = decision;
+        match verdict {
             Verdict::Approved => self.step_at(Step::Approved { by }, at).await,
             Verdict::Rejected => Err(Step::Rejected { by, reason }.into()),
             Verdict::Cancelled => Err(Step::Cancelled { by, reason }.into()),
@@ -413,10 +420,13 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
             return Ok(turn);
         }
         let standing = self.decide(Verdict::Cancelled, "restate").await;
-        let Decision { by, reason, .. } = standing;
-        Ok(match standing.verdict {
+        let by = standing.whose();
+        let Decision {
+            verdict, reason, ..
+        } = standing;
+        Ok(match verdict {
             Verdict::Rejected => Step::Rejected { by, reason },
-            Verdict::Cancelled if by != "restate" => Step::Cancelled { by, reason },
+            Verdict::Cancelled if by.who != "restate" => Step::Cancelled { by, reason },
             Verdict::Expired => Step::ApprovalExpired,
             Verdict::Cancelled => turn,
             Verdict::Approved => {
@@ -503,6 +513,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 by: by.to_owned(),
                 reason: None,
                 at: None,
+                from: Origin::default(),
             }),
         );
         loop {
@@ -642,7 +653,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
 
     fn cancellation() -> Step {
         Step::Cancelled {
-            by: "restate".to_owned(),
+            by: "restate".into(),
             reason: Some("an operator cancelled the order's invocation".to_owned()),
         }
     }

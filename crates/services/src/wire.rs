@@ -16,6 +16,8 @@ pub const USER_SESSION: &str = "UserSession";
 pub const ORDER_FULFILLMENT_WORKFLOW: &str = "OrderFulfillmentWorkflow";
 /// Who somebody is to the shop: virtual object, key = user name.
 pub const ACCOUNT: &str = "Account";
+/// Who has done what that matters: virtual object, key = a day in UTC.
+pub const AUDIT_LOG: &str = "AuditLog";
 /// Stock of one product: virtual object, key = SKU.
 pub const INVENTORY: &str = "Inventory";
 /// Whose a provider's transaction is: virtual object, key = its id.
@@ -29,6 +31,10 @@ pub const RECONCILE_SERVICE: &str = "ReconcileService";
 
 /// State of an account: all of it.
 pub const WHOLE_ACCOUNT: &str = "account";
+/// State of the audit log: how many entries a day has.
+pub const AUDIT_ENTRIES: &str = "entries";
+/// How the keys of a day's entries begin: see [`audit_entry_key`].
+pub const AUDIT_ENTRY: &str = "entry:";
 /// State of a user's session: the basket.
 pub const BASKET: &str = "basket";
 /// State of a user's session: up to when notifications are read.
@@ -51,6 +57,11 @@ pub const OWNER: &str = "owner";
 /// State of a user's session: the marker of an order.
 pub fn marker_key(order: &OrderId) -> String {
     format!("{MARKER}{order}")
+}
+
+/// State of the audit log: the entry of this id.
+pub fn audit_entry_key(id: &str) -> String {
+    format!("{AUDIT_ENTRY}{id}")
 }
 
 /// State of a user's session: money that came too late for an order.
@@ -142,6 +153,12 @@ handlers! {
         ADOPT = "Adopt",
         SIGN_IN = "SignIn",
         CHANGE = "Change",
+    }
+    /// Handlers of [`AUDIT_LOG`].
+    audit_log of AUDIT_LOG {
+        KEEP = "Keep",
+        NOTE = "Note",
+        FORGET = "Forget",
     }
     /// Handlers of [`INVENTORY`].
     inventory of INVENTORY {

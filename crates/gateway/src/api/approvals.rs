@@ -17,6 +17,7 @@ use crate::documents::markdown;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, InQuery, Input};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
+use crate::http::origin::RequestOrigin;
 use crate::http::pagination::{Page, PageParams, Pagination};
 use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
@@ -135,6 +136,7 @@ impl FromFields for DecisionRequest {
 pub(super) async fn decide(
     State(infra): State<Shared>,
     caller: Caller,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<DecisionRequest>,
@@ -150,7 +152,16 @@ pub(super) async fn decide(
         (Verdict::Rejected, "Rejected")
     };
     let by = &caller.user;
-    let status = decide::decide(&infra, by, &order_id, verdict, request.reason, &key).await?;
+    let status = decide::decide(
+        &infra,
+        by,
+        &origin,
+        &order_id,
+        verdict,
+        request.reason,
+        &key,
+    )
+    .await?;
     let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
 }

@@ -7,6 +7,7 @@ use waybill_domain::words::MAX_REASON;
 
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
+use crate::http::origin::RequestOrigin;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
@@ -43,6 +44,7 @@ impl FromFields for Request {
 pub(super) async fn cancel(
     State(infra): State<Shared>,
     caller: Caller,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<Request>,
@@ -51,7 +53,15 @@ pub(super) async fn cancel(
     // made by asking.
     let order_id = find(&infra, &named(&caller, &id)?).await?.order_id;
     let key = key.or(request.key);
-    let status = cancel::cancel(&infra, &caller.user, &order_id, request.reason, &key).await?;
+    let status = cancel::cancel(
+        &infra,
+        &caller.user,
+        &origin,
+        &order_id,
+        request.reason,
+        &key,
+    )
+    .await?;
     let body = json!({ "order_id": order_id, "status": status });
     Ok(Reply::new(StatusCode::ACCEPTED, &body)?
         .saying("Cancelling the order")

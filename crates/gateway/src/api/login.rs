@@ -8,12 +8,13 @@ use waybill_domain::account::{self, Fingerprint};
 use crate::http::client::ClientAddress;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::negotiation::local_path;
+use crate::http::origin::RequestOrigin;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::session_cookie::{self, SessionCookie};
 use crate::infra::{Infra, Shared};
 use crate::shop::people::{self, Place};
-use crate::shop::sign_in;
+use crate::shop::{audit, sign_in};
 
 /// Who wants in.
 #[derive(Debug)]
@@ -63,23 +64,31 @@ impl FromFields for Login {
 pub(super) async fn login(
     State(infra): State<Shared>,
     from: ClientAddress,
+    RequestOrigin(origin): RequestOrigin,
     cookie: SessionCookie,
     headers: HeaderMap,
     Input(login): Input<Login>,
 ) -> Result<Reply, Problem> {
+    let failed = |name: &str, no: &Problem| {
+        if matches!(no.status.as_u16(), 401 | 429) {
+            audit::failed_sign_in(&infra, from, origin.clone(), name);
+        }
+    };
     let (name, user, proof) = match login.proof {
         Proof::Persona(name) => {
             let (name, user) = sign_in::as_persona(&infra, &name).await?;
             (name, user, account::Proof::Nothing)
         }
         Proof::Password { username, password } => {
-            let (name, user) = sign_in::with_password(&infra, from, &username, password).await?;
+            let tried = sign_in::with_password(&infra, from, &username, password).await;
+            let (name, user) = tried.inspect_err(|no| failed(&username, no))?;
             let hash = user.password_hash.clone().unwrap_or_default();
             (name, user, account::Proof::Password { hash })
         }
     };
     let (place, before) = (place(from, &headers), session(&infra, &headers));
-    let session = people::sign_in(&infra, &name, proof, place, before).await?;
+    let session = people::sign_in(&infra, origin.by(&name), &name, proof, place, before).await;
+    let session = session.inspect_err(|no| failed(name.as_str(), no))?;
     let lifetime = infra.settings.session_lifetime;
     let body = json!({ "user": name, "role": user.role });
     Ok(Reply::new(StatusCode::OK, &body)?
@@ -117,11 +126,12 @@ fn session(infra: &Infra, headers: &HeaderMap) -> Option<Fingerprint> {
 )]
 pub(super) async fn logout(
     State(infra): State<Shared>,
+    RequestOrigin(origin): RequestOrigin,
     cookie: SessionCookie,
     headers: HeaderMap,
 ) -> Result<Reply, Problem> {
     if let Some(session) = session(&infra, &headers) {
-        people::sign_out(&infra, &session).await?;
+        people::sign_out(&infra, &origin, &session).await?;
     }
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")

@@ -6,6 +6,7 @@ use waybill_domain::stock::{MAX_RESTOCK, StockLevel};
 
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::input::{Fields, FromFields, Input};
+use crate::http::origin::RequestOrigin;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
@@ -42,6 +43,7 @@ impl FromFields for Request {
 pub(super) async fn restock(
     State(infra): State<Shared>,
     caller: Caller,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     Path(id): Path<String>,
     Input(request): Input<Request>,
@@ -51,8 +53,16 @@ pub(super) async fn restock(
         quantity,
         key: in_form,
     } = request;
-    let restocked =
-        stock::restock(&infra, &caller.user, &product, quantity, &key.or(in_form)).await?;
+    let by = origin.by(&caller.user);
+    let restocked = stock::restock(
+        &infra,
+        &caller.user,
+        by,
+        &product,
+        quantity,
+        &key.or(in_form),
+    )
+    .await?;
     let level = restocked.value;
     let said = format!(
         "{quantity} more of {}: {} in stock",

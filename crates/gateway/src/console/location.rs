@@ -43,16 +43,19 @@ pub enum Kind {
     Order(OrderId),
     /// `/admin`
     Admin,
+    /// `/audit`
+    Audit,
 }
 
 /// Where each page is, and who may see it, also as a part of a stream.
-pub(super) const PAGES: [(&str, Allow); 6] = [
+pub(super) const PAGES: [(&str, Allow); 7] = [
     ("/", Allow::Customer),
     ("/products", Allow::Customer),
     ("/cart", Allow::Customer),
     ("/orders", Allow::Customer),
     ("/orders/{id}", Allow::OwnerOrStaff),
     ("/admin", Allow::Staff),
+    ("/audit", Allow::Admin),
 ];
 
 impl Kind {
@@ -65,6 +68,7 @@ impl Kind {
             Self::Orders => "/orders",
             Self::Order(_) => "/orders/{id}",
             Self::Admin => "/admin",
+            Self::Audit => "/audit",
         }
     }
 
@@ -86,6 +90,7 @@ impl Kind {
             "/cart" => Self::Cart,
             "/orders" => Self::Orders,
             "/admin" => Self::Admin,
+            "/audit" => Self::Audit,
             other => match other.strip_prefix("/orders/").map(OrderId::parse) {
                 Some(Ok(id)) => Self::Order(id),
                 Some(Err(refusal)) => {
@@ -108,7 +113,7 @@ impl Kind {
             Self::Products => "products",
             Self::Cart => "cart",
             Self::Orders | Self::Order(_) => "orders",
-            Self::Admin => "admin",
+            Self::Admin | Self::Audit => "admin",
         }
     }
 }

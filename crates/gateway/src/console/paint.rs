@@ -11,7 +11,7 @@ use super::location::{Kind, Location};
 use super::page::{PageContent, Viewer};
 use super::shell::{Announce, Bell, Link, Nav, Regions, Title, Workflow, WorkflowOrder};
 use super::views::Console;
-use super::{admin, cart, dashboard, load, order, orders, products};
+use super::{admin, audit, cart, dashboard, load, order, orders, products};
 use crate::http::problem::Problem;
 
 /// A painted page.
@@ -125,5 +125,6 @@ async fn content(
         Kind::Orders => orders::content(console, viewer, location).await,
         Kind::Order(id) => order::content(console, viewer, location, id).await,
         Kind::Admin => admin::content(console, viewer, location).await,
+        Kind::Audit => audit::content(console, viewer, location).await,
     }
 }

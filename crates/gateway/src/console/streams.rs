@@ -302,7 +302,8 @@ fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
         Kind::Products => triggers.on(console.live.stock()),
         Kind::Order(id) => triggers.on(console.live.order(id)).every(ASK_RESTATE),
         Kind::Dashboard | Kind::Admin => triggers.every(LOOK_AROUND),
-        Kind::Cart | Kind::Orders => triggers,
+        // Whoever sees the log is staff, who are told of every change.
+        Kind::Audit | Kind::Cart | Kind::Orders => triggers,
     }
 }
 

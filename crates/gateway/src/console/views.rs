@@ -292,6 +292,13 @@ mod tests {
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),
+        ("audit.html", "/acts/*/name"),
+        ("audit.html", "/asked/what"),
+        ("audit.html", "/asked/from"),
+        ("audit.html", "/asked/to"),
+        ("audit.html", "/entries/*/what"),
+        ("audit.html", "address"),
+        ("audit.html", "request"),
         ("*", "/statuses/*/name"),
         ("*", "/status/name"),
         ("*", "/tiles/*/value"),
@@ -500,6 +507,7 @@ mod tests {
         let views = Views::over(None);
         let mut seen = BTreeSet::new();
         check::<admin::AdminPage>(&views, &mut seen);
+        check::<audit::AuditPage>(&views, &mut seen);
         check::<responses::LoginPage>(&views, &mut seen);
         check::<responses::ProblemPage>(&views, &mut seen);
         check::<responses::Toast>(&views, &mut seen);

@@ -10,6 +10,9 @@ use waybill_domain::money::Cents;
 use waybill_domain::order::{EventKind, OrderRecord, OrderStatus};
 use waybill_domain::words;
 
+use crate::clock::timestamp;
+use crate::storage::audit::Row;
+
 use super::progress::{Progress, Step, StepName, StepState};
 
 /// A product as the product list shows it.
@@ -215,6 +218,37 @@ pub fn approvals(rows: &[OrderRow<'_>]) -> String {
                 text(row.user_id),
                 row.total,
                 exact(row.since)
+            ),
+        );
+    }
+    out
+}
+
+/// The audit log.
+pub fn audit(rows: &[Row], total: i64, is_exact: bool) -> String {
+    let more = if is_exact { "" } else { "more than " };
+    let mut out = format!("# Audit log\n\n{} of {more}{total} shown.\n\n", rows.len());
+    past_end(&mut out, rows.len(), total, "/audit");
+    line(
+        &mut out,
+        "| When | What | Who | On | Detail | Address | Request |\n|---|---|---|---|---|---|---|",
+    );
+    for row in rows {
+        let times = match row.count {
+            1 => String::new(),
+            count => format!(" × {count}"),
+        };
+        line(
+            &mut out,
+            format_args!(
+                "| {} | {}{times} | {} | {} | {} | {} | {} |",
+                exact(timestamp(row.at)),
+                text(&row.what),
+                text(&row.who),
+                text(&row.subject),
+                text(&row.detail),
+                text(row.address.as_deref().unwrap_or_default()),
+                text(row.request.as_deref().unwrap_or_default()),
             ),
         );
     }

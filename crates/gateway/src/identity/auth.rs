@@ -1,5 +1,6 @@
 //! What signing in needs at run time.
 
+use super::failed_sign_ins::FailedSignIns;
 use super::hash_queue::HashQueue;
 use super::sessions;
 use super::throttle;
@@ -12,6 +13,8 @@ pub struct Auth {
     pub sessions: sessions::Sessions,
     /// A brake on guessing.
     pub throttle: throttle::Throttle,
+    /// Sign-ins that failed and are not noted yet.
+    pub failed_sign_ins: FailedSignIns,
     /// Whose password is hashed when.
     pub hash_queue: HashQueue,
 }
@@ -22,6 +25,7 @@ impl Auth {
         Self {
             sessions: sessions::Sessions::new(settings.session_key()),
             throttle: throttle::Throttle::default(),
+            failed_sign_ins: FailedSignIns::default(),
             hash_queue: HashQueue::default(),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! One SQL query over the admin API reads the version of everything that the
 //! read model copies: workflow records (by their small `head`), orders that
-//! are still with the user's session, stock, late money, read marks. What is
+//! are still with the user's session, stock, late money, read marks, people, and of each
+//! day of the audit log how many entries it has. What is
 //! newer than SQLite's is fetched and goes through the projector, by its own
 //! version. So a catch-up may run at any time and beside the update stream.
 //!
@@ -228,6 +229,7 @@ async fn run(admin_api: &AdminApi, db: &Db, projection: &Projection) -> Answer {
                 Content::Value(update) => updates.push(update),
                 Content::InWorkflow(order) => missing.in_workflow.push(order),
                 Content::InSession(order) => missing.in_session.push(order),
+                Content::InAuditLog(day) => missing.audit_days.push(day),
             }
         }
         done.closed += write(projection, updates).await?;
@@ -237,8 +239,8 @@ async fn run(admin_api: &AdminApi, db: &Db, projection: &Projection) -> Answer {
         let rows = admin_api.query_rows::<ValueRow>(sql);
         let mut chunks = std::pin::pin!(in_chunks(rows));
         while let Some(chunk) = chunks.try_next().await? {
-            let updates = chunk.into_iter().filter_map(|row| match row.order() {
-                Ok(order) => order.map(|order| Update::Order(Box::new(order))),
+            let updates = chunk.into_iter().filter_map(|row| match row.update() {
+                Ok(update) => update,
                 Err(error) => {
                     skip(&mut done, &row.service_key, &row.key, &error);
                     None
@@ -300,9 +302,10 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 #[cfg(test)]
 mod tests {
     use services::wire::{
-        ACCOUNT, INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION,
-        WHOLE_ACCOUNT,
+        ACCOUNT, AUDIT_ENTRIES, AUDIT_LOG, INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK,
+        RECORD, USER_SESSION, WHOLE_ACCOUNT, audit_entry_key,
     };
+    use waybill_domain::audit::{Act, AuditEntry};
 
     use super::*;
     use crate::live::fake::Fake;
@@ -400,7 +403,7 @@ mod tests {
                 Update::Account(account) => {
                     fake.hold(ACCOUNT, account.user.as_str(), WHOLE_ACCOUNT, account);
                 }
-                Update::Basket(_) | Update::Heartbeat => {}
+                Update::Audit(_) | Update::Basket(_) | Update::Heartbeat => {}
             }
             live.apply(update).await.unwrap();
         }
@@ -412,6 +415,45 @@ mod tests {
         let done = rebuild(&db, &admin_api).await.unwrap();
         assert_eq!(done.closed, 7);
         assert_eq!(dump(&db).await, before);
+    }
+
+    #[tokio::test]
+    async fn a_day_that_lacks_entries_is_fetched_once() {
+        let fake = Fake::start().await;
+        let (_folder, db, live) = fake.live().await;
+        let entries = [1, 2, 3].map(|n| AuditEntry {
+            id: format!("sign_in:alice:{n}"),
+            at: Timestamp::from_second(n).unwrap(),
+            what: Act::SignIn,
+            by: "alice".into(),
+            subject: "alice".to_owned(),
+            detail: String::new(),
+            count: 1,
+        });
+        let day = entries[0].day();
+        for entry in &entries {
+            fake.hold(AUDIT_LOG, &day, &audit_entry_key(&entry.id), entry);
+        }
+        fake.hold(AUDIT_LOG, &day, AUDIT_ENTRIES, &3);
+        // One was heard of.
+        let heard = Update::Audit(Box::new(entries[1].clone()));
+        assert!(live.apply(heard.clone()).await.unwrap());
+        assert!(!live.apply(heard).await.unwrap());
+
+        let first = live.catch_up().await.unwrap();
+        assert_eq!((first.compared, first.closed, first.unreadable), (1, 2, 0));
+        let second = live.catch_up().await.unwrap();
+        assert_eq!((second.compared, second.closed), (1, 0));
+        assert_eq!(fake.questions().len(), 3, "the whole day only once");
+        live.close().await;
+        // It only grows, also when all else is filled anew.
+        let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
+        rebuild(&db, &admin_api).await.unwrap();
+        let found: Vec<String> = sqlx::query_scalar("SELECT id FROM audit ORDER BY at")
+            .fetch_all(&db.read)
+            .await
+            .unwrap();
+        assert_eq!(found, entries.map(|entry| entry.id));
     }
 
     fn mark_of(user: &str) -> waybill_domain::ids::Username {

@@ -14,7 +14,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use services::wire::{
-    BASKET, MARKER, ORDER_FULFILLMENT_WORKFLOW, RECORD, USER_SESSION, marker_key,
+    AUDIT_ENTRY, AUDIT_LOG, BASKET, MARKER, ORDER_FULFILLMENT_WORKFLOW, RECORD, USER_SESSION,
+    marker_key,
 };
 use tokio::sync::mpsc;
 use waybill_domain::order::OrderRecord;
@@ -74,6 +75,7 @@ impl Fake {
         let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
         let bounds = Bounds {
             order_retention: Duration::from_hours(720),
+            audit_retention: Duration::from_hours(9_600),
             streams: STREAMS,
             streams_per_address: STREAMS_PER_ADDRESS,
         };
@@ -169,7 +171,10 @@ async fn query(State(fake): State<Fake>, Json(question): Json<Value>) -> Respons
         .iter()
         .filter(|((service, of, key), _)| {
             if versions {
-                return key != BASKET;
+                return key != BASKET && !key.starts_with(AUDIT_ENTRY);
+            }
+            if sql.contains(AUDIT_LOG) {
+                return key.starts_with(AUDIT_ENTRY) && sql.contains(&format!("'{of}'"));
             }
             let by_key = sql.contains("service_key IN");
             sql.contains(service)

@@ -279,7 +279,8 @@ impl Writer {
                 Entry::Update(Update::Read(mark)) => self.topics.wake_user(&mark.user_id),
                 Entry::Update(Update::Account(account)) => self.topics.wake_account(&account.user),
                 Entry::Update(Update::Stock(_)) => self.topics.wake_stock(),
-                Entry::Update(Update::Basket(_) | Update::Heartbeat) => {}
+                // Staff's pages listen to every change.
+                Entry::Update(Update::Audit(_) | Update::Basket(_) | Update::Heartbeat) => {}
                 Entry::Note(note) => self.topics.wake_user(&note.user_id),
             }
         }
@@ -304,6 +305,7 @@ impl Writer {
             Entry::Update(Update::Late(_)) => "late",
             Entry::Update(Update::Read(_)) => "read",
             Entry::Update(Update::Account(_)) => "account",
+            Entry::Update(Update::Audit(_)) => "audit",
             Entry::Update(Update::Heartbeat) => "heartbeat",
             Entry::Note(_) => "note",
         };
@@ -362,6 +364,7 @@ fn describe(entry: Option<&Entry>) -> String {
         Some(Entry::Update(Update::Account(account))) => {
             format!("account {} version {}", account.user, account.version)
         }
+        Some(Entry::Update(Update::Audit(entry))) => format!("audit entry {}", entry.id),
         Some(Entry::Update(Update::Read(mark))) => format!("read mark {}", mark.user_id),
         Some(Entry::Note(note)) => format!("note {}", note.id),
         Some(Entry::Update(Update::Basket(_) | Update::Heartbeat)) | None => "nothing".to_owned(),

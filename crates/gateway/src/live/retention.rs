@@ -1,6 +1,7 @@
-//! Lets sessions forget what ended a retention ago. Restate has no timer for each
-//! order that way: this gateway looks once in a while which are old, and asks their
-//! sessions, which decide. Two gateways that ask do no harm.
+//! Lets sessions forget what ended a retention ago, and the audit log what is older than
+//! its own. Restate has no timer for each that way: this gateway looks once in a while
+//! which are old, and asks those who have them, who decide. Two gateways that ask do no
+//! harm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,14 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use services::client::{Body, Failure, Ingress, outcome};
 use waybill_domain::Timestamp;
+use waybill_domain::audit;
 use waybill_domain::ids::OrderId;
 
 use super::core::Core;
 use crate::restate::admin::AdminApi;
-use crate::restate::states::{MarkerRow, markers_sql};
+use crate::restate::states::{AuditDayRow, MarkerRow, audit_days_sql, markers_sql};
+use crate::storage::audit as rows;
+use crate::storage::db::Db;
 
 /// The first look, soon after the start: a gateway that is restarted every day looks,
 /// too.
@@ -23,18 +27,36 @@ const LOOKS: u32 = 30;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// Asks for what is older than `retention`, until the gateway closes.
+/// How long what is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retention {
+    /// An order that has ended.
+    pub(super) orders: Duration,
+    /// A day of the audit log.
+    pub(super) audit: Duration,
+}
+
+/// Asks for what is older than that, until the gateway closes.
 pub(super) async fn keep_forgetting(
     core: Arc<Core>,
     admin_api: AdminApi,
     ingress: Ingress,
-    retention: Duration,
+    db: Db,
+    retention: Retention,
 ) {
-    let every = (retention / LOOKS).clamp(SHORTEST, LONGEST);
+    let shorter = retention.orders.min(retention.audit);
+    let every = (shorter / LOOKS).clamp(SHORTEST, LONGEST);
     let work = async {
         tokio::time::sleep(every.min(FIRST_AFTER)).await;
         loop {
-            match forget(&admin_api, &ingress, retention).await {
+            match forget_days(&admin_api, &ingress, &db, retention.audit).await {
+                Ok(0) => {}
+                Ok(entries) => tracing::info!(entries, "old entries of the audit log are removed"),
+                Err(error) => {
+                    tracing::warn!(%error, "the old audit log could not be removed, so it is tried again");
+                }
+            }
+            match forget(&admin_api, &ingress, retention.orders).await {
                 Ok(0) => {}
                 Ok(orders) => tracing::info!(orders, "sessions have forgotten old orders"),
                 Err(error) => {
@@ -45,6 +67,33 @@ pub(super) async fn keep_forgetting(
         }
     };
     core.closing.run_until_cancelled(work).await;
+}
+
+/// Removes the days of the audit log that are older than `retention`, in Restate and
+/// here; answers how many entries have gone from here.
+async fn forget_days(
+    admin_api: &AdminApi,
+    ingress: &Ingress,
+    db: &Db,
+    retention: Duration,
+) -> anyhow::Result<u64> {
+    let first = audit::day(Timestamp::now() - retention);
+    let days: Vec<AuditDayRow> = admin_api.query_rows(audit_days_sql()).try_collect().await?;
+    // Days sort as their text does.
+    for day in days.into_iter().filter(|row| row.service_key < first) {
+        let log = ingress.audit_log(&day.service_key);
+        match outcome(log.forget(Body::from(())).call().await) {
+            Ok(_) => {}
+            Err(error @ Failure::Unavailable(_)) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(audit.day = day.service_key, %error, "an old day of the audit log could not be forgotten");
+            }
+        }
+    }
+    match audit::begin_of(&first) {
+        Some(begin) => Ok(rows::remove_older(db, begin).await?),
+        None => Ok(0),
+    }
 }
 
 /// How many were forgotten. One that cannot be is its own trouble alone; while the

@@ -1,5 +1,6 @@
 //! The live side as a whole.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,13 @@ use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::notification::Notification;
 use waybill_domain::update::Update;
 
+use super::audit_file;
 use super::catch_up::{self, CatchUp, CatchUpError, CatchUpHandle};
 use super::core::Core;
 use super::health::LiveHealth;
 use super::listener::Listener;
 use super::others;
-use super::retention;
+use super::retention::{self, Retention};
 use super::sse::{Most, Streams};
 use super::topics::Subject;
 use crate::metrics::Metrics;
@@ -35,6 +37,8 @@ const BASKET_SOON: Duration = Duration::from_secs(2);
 pub struct Bounds {
     /// What ended so long ago, sessions forget.
     pub order_retention: Duration,
+    /// What is so old, the audit log forgets.
+    pub audit_retention: Duration,
     /// Streams that may be open at a time.
     pub streams: usize,
     /// Of these, from one address.
@@ -71,7 +75,11 @@ impl LiveState {
             Arc::clone(&core),
             admin_api.clone(),
             ingress.clone(),
-            bounds.order_retention,
+            db.clone(),
+            Retention {
+                orders: bounds.order_retention,
+                audit: bounds.audit_retention,
+            },
         ));
         tasks.spawn(others::keep_looking(Arc::clone(&core), db.clone()));
         let catching_up = catch_up::keep_caught_up(Arc::clone(&core), admin_api, db, requests);
@@ -91,6 +99,12 @@ impl LiveState {
             streams,
             tasks,
         }))
+    }
+
+    /// Writes the audit log into `file`, from where it stopped.
+    pub fn file_audit_log(&self, db: Db, file: PathBuf) {
+        let core = Arc::clone(&self.0.core);
+        self.0.tasks.spawn(audit_file::keep_filing(core, db, file));
     }
 
     /// Starts listening to the services.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use services::client::{self, Body};
 use services::wire::order_fulfillment::RUN;
+use waybill_domain::audit::Origin;
 use waybill_domain::checkout::{CancelOrder, TakeBack};
 use waybill_domain::ids::{AttemptId, OrderId, Sku};
 use waybill_domain::order::OrderRecord;
@@ -17,6 +18,7 @@ use super::difference::{About, Repair, Return};
 use super::snapshot;
 use super::{Comparison, Reconcile, read_model};
 use crate::restate::admin::literal;
+use crate::shop::audit;
 
 /// Who it was, in the order's story.
 const OPERATOR: &str = "an operator";
@@ -42,7 +44,10 @@ impl Reconcile {
                 continue;
             }
             match self.mend(cure).await {
-                Ok(()) => say(format!("repaired: {}: {cure}", difference.about)),
+                Ok(()) => {
+                    say(format!("repaired: {}: {cure}", difference.about));
+                    self.note(&difference.about, cure, say).await;
+                }
                 Err(error) => say(format!("not repaired: {}: {error:#}", difference.about)),
             }
             if let About::Order(order) = &difference.about {
@@ -60,8 +65,17 @@ impl Reconcile {
         for about in rewritten {
             read_model::rewrite(&self.db, &self.admin_api, &held, about).await?;
             say(format!("repaired: {about}: {}", Repair::Rewrite));
+            self.note(about, &Repair::Rewrite, say).await;
         }
         Ok(())
+    }
+
+    /// Notes in the audit log what was mended.
+    async fn note(&self, about: &About, cure: &Repair, say: &mut dyn FnMut(String)) {
+        let entry = audit::reconciled(about.to_string(), cure.to_string());
+        if let Err(error) = audit::note(&self.ingress, entry).await {
+            say(format!("not in the audit log: {about}: {cure}: {error}"));
+        }
     }
 
     async fn mend(&self, cure: &Repair) -> anyhow::Result<()> {
@@ -145,6 +159,7 @@ impl Reconcile {
                 by: OPERATOR.to_owned(),
                 reason: Some(KILLED.to_owned()),
                 at: None,
+                from: Origin::default(),
             }))
             .call()
             .await;

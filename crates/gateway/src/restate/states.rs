@@ -1,13 +1,14 @@
-//! What Restate holds of orders, stock, late money, read marks and people: the questions
-//! to its admin API, and what their answers say.
+//! What Restate holds of orders, stock, late money, read marks, people and the audit log:
+//! the questions to its admin API, and what their answers say.
 
 use serde::Deserialize;
 use services::wire::{
-    ACCOUNT, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD,
-    USER_SESSION, WHOLE_ACCOUNT, marker_key,
+    ACCOUNT, AUDIT_ENTRIES, AUDIT_ENTRY, AUDIT_LOG, INVENTORY, LATE, LEVEL, MARKER,
+    ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT, marker_key,
 };
 use waybill_domain::Timestamp;
 use waybill_domain::account::Account;
+use waybill_domain::audit::AuditEntry;
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
@@ -38,6 +39,7 @@ pub fn versions_sql() -> String {
          WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}') \
             OR (service_name = '{INVENTORY}' AND key = '{LEVEL}') \
             OR (service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}') \
+            OR (service_name = '{AUDIT_LOG}' AND key = '{AUDIT_ENTRIES}') \
             OR (service_name = '{USER_SESSION}' AND ( \
                  (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
                  OR key LIKE '{LATE}%' OR key = '{READ_MARK}'))"
@@ -50,6 +52,21 @@ pub fn markers_sql() -> String {
         "SELECT key, substr(value_utf8, 1, {BEGINNING}) AS value FROM state \
          WHERE service_name = '{USER_SESSION}' AND key LIKE '{MARKER}%'"
     )
+}
+
+/// The query for the days that have a log.
+pub fn audit_days_sql() -> String {
+    format!(
+        "SELECT service_key FROM state \
+         WHERE service_name = '{AUDIT_LOG}' AND key = '{AUDIT_ENTRIES}'"
+    )
+}
+
+/// A day that has a log.
+#[derive(Debug, Deserialize)]
+pub struct AuditDayRow {
+    /// Such as `2026-11-26`.
+    pub service_key: String,
 }
 
 /// The query for everybody.
@@ -120,6 +137,8 @@ pub enum Content {
     InWorkflow(OrderId),
     /// The order is with its user's session.
     InSession(OrderId),
+    /// The log of a day has more entries than are here.
+    InAuditLog(String),
 }
 
 impl StateRow {
@@ -154,6 +173,15 @@ impl StateRow {
                     Update::Account(Box::new(account)),
                 ))
             }
+            (AUDIT_LOG, _) => Ok(State {
+                version: StateVersion {
+                    kind: StateKind::Audit,
+                    key: self.service_key.clone(),
+                    version: serde_json::from_str(&self.value)?,
+                    updated_at: 0,
+                },
+                content: Content::InAuditLog(self.service_key.clone()),
+            }),
             (_, READ_MARK) => {
                 let mark: ReadMark = serde_json::from_str(&self.value)?;
                 Ok(State::whole(
@@ -214,6 +242,16 @@ impl State {
 }
 
 impl ValueRow {
+    /// What it tells; `None` when an order has been handed over meanwhile.
+    pub fn update(&self) -> serde_json::Result<Option<Update>> {
+        if self.key.starts_with(AUDIT_ENTRY) {
+            let entry: AuditEntry = serde_json::from_str(&self.value)?;
+            return Ok(Some(Update::Audit(Box::new(entry))));
+        }
+        let order = self.order()?;
+        Ok(order.map(|order| Update::Order(Box::new(order))))
+    }
+
     /// The order in it; `None` when it has been handed over meanwhile.
     pub fn order(&self) -> serde_json::Result<Option<OrderRecord>> {
         if self.key == RECORD {
@@ -248,13 +286,15 @@ fn order_id(text: &str) -> serde_json::Result<OrderId> {
     OrderId::parse(text).map_err(serde_json::Error::custom)
 }
 
-/// Orders that have to be fetched, by where they are.
+/// What has to be fetched, by where it is.
 #[derive(Debug, Default)]
 pub struct Missing {
     /// With their workflow.
     pub in_workflow: Vec<OrderId>,
     /// With their user's session.
     pub in_session: Vec<OrderId>,
+    /// Days whose log has more than is here.
+    pub audit_days: Vec<String>,
 }
 
 impl Missing {
@@ -301,7 +341,14 @@ impl Missing {
                      WHERE service_name = '{USER_SESSION}' AND {which}"
                 )
             });
-        session.chain(workflow)
+        let audit = self.audit_days.iter().map(|day| {
+            format!(
+                "SELECT service_key, key, value_utf8 AS value FROM state \
+                 WHERE service_name = '{AUDIT_LOG}' AND service_key = {} AND key LIKE '{AUDIT_ENTRY}%'",
+                literals(std::iter::once(day.as_str()))
+            )
+        });
+        session.chain(workflow).chain(audit)
     }
 }
 
@@ -415,15 +462,18 @@ mod tests {
         let few = Missing {
             in_workflow: orders(1001),
             in_session: orders(1),
+            audit_days: vec!["2026-11-26".into()],
         };
         let questions: Vec<_> = few.questions(100_000).collect();
-        assert_eq!(questions.len(), 3);
+        assert_eq!(questions.len(), 4);
+        assert!(questions[3].contains("service_key = '2026-11-26'"));
         assert!(questions[0].contains("key IN ('checkout:exec:alice.0')"));
         assert!(questions[2].ends_with("service_key IN ('alice.1000')"));
 
         let most = Missing {
             in_workflow: orders(15_000),
             in_session: vec![],
+            audit_days: vec![],
         };
         let questions: Vec<_> = most.questions(16_000).collect();
         assert_eq!(questions.len(), 1);

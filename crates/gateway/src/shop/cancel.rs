@@ -2,6 +2,7 @@
 //! its workflow decides.
 
 use services::client::{Body, keyed, outcome};
+use waybill_domain::audit::{By, Origin};
 use waybill_domain::checkout::{CancelAnswer, CancelOrder};
 use waybill_domain::decision::Verdict;
 use waybill_domain::ids::{OrderId, Username};
@@ -17,18 +18,21 @@ use crate::infra::Infra;
 /// Cancels an order that is known; answers where that brings it.
 pub async fn cancel(
     infra: &Infra,
-    by: &Username,
+    caller: &Username,
+    origin: &Origin,
     order_id: &OrderId,
     reason: Option<String>,
     key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
-    let once = key.once(by, &format!("cancel.{order_id}"), &reason)?;
+    let once = key.once(caller, &format!("cancel.{order_id}"), &reason)?;
+    let By { who, from } = origin.by(caller);
     let asked = infra
         .ingress
         .user_session(&order_id.owner())
         .cancel_order(Body::from(CancelOrder {
             order_id: order_id.clone(),
-            by: by.to_string(),
+            by: who,
+            from,
             reason: reason.clone(),
             at: Some(clock::now()),
         }));
@@ -39,7 +43,16 @@ pub async fn cancel(
             Ok(status)
         }
         CancelAnswer::HandedOver => {
-            decide(infra, by, order_id, Verdict::Cancelled, reason, key).await
+            decide(
+                infra,
+                caller,
+                origin,
+                order_id,
+                Verdict::Cancelled,
+                reason,
+                key,
+            )
+            .await
         }
     }
 }

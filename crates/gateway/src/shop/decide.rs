@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use services::client::{Body, Failure, outcome};
 use tokio::time::{Instant, timeout_at};
+use waybill_domain::audit::{By, Origin};
 use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
@@ -28,16 +29,19 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 /// of the same person is the same decision.
 pub async fn decide(
     infra: &Infra,
-    by: &Username,
+    caller: &Username,
+    origin: &Origin,
     id: &OrderId,
     verdict: Verdict,
     reason: Option<String>,
     key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
+    let By { who, from } = origin.by(caller);
     let decision = Decision {
-        id: key.decision_id(by),
+        id: key.decision_id(caller),
         verdict,
-        by: by.to_string(),
+        by: who,
+        from,
         reason,
         at: Some(clock::now()),
     };

@@ -11,6 +11,7 @@ use waybill_domain::account::{
     Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Role, Scope, Session, SignIn,
     Token,
 };
+use waybill_domain::audit::{Asked, By, Origin};
 use waybill_domain::ids::Username;
 use waybill_domain::update::Update;
 
@@ -102,6 +103,7 @@ async fn keep(infra: &Infra, account: Account) -> Result<Account, Problem> {
 /// Signs somebody in; answers what their browser keeps.
 pub async fn sign_in(
     infra: &Infra,
+    by: By,
     user: &Username,
     proof: Proof,
     place: Place,
@@ -122,10 +124,13 @@ pub async fn sign_in(
         agent: place.agent,
     };
     let asked = infra.ingress.account(user).sign_in(
-        SignIn {
-            proof,
-            session,
-            instead_of,
+        Asked {
+            what: SignIn {
+                proof,
+                session,
+                instead_of,
+            },
+            by,
         }
         .into(),
     );
@@ -134,29 +139,41 @@ pub async fn sign_in(
 }
 
 /// Signs a browser out. Without Restate it stays signed in, and is told so.
-pub async fn sign_out(infra: &Infra, session: &Fingerprint) -> Result<(), Problem> {
+pub async fn sign_out(
+    infra: &Infra,
+    origin: &Origin,
+    session: &Fingerprint,
+) -> Result<(), Problem> {
     let Some(shown) = infra.session(session).await? else {
         return Ok(());
     };
     let ended = Ended::One(session.as_str().to_owned());
-    change(infra, &shown.user, Change::EndSessions { ended }).await?;
+    let by = origin.by(&shown.user);
+    change(infra, by, &shown.user, Change::EndSessions { ended }).await?;
     Ok(())
 }
 
 /// Changes an account; once this has answered, it can be read here.
-pub async fn change(infra: &Infra, user: &Username, change: Change) -> Result<Account, Problem> {
-    let account = changed(&infra.ingress, user, change).await?;
+pub async fn change(
+    infra: &Infra,
+    by: By,
+    user: &Username,
+    change: Change,
+) -> Result<Account, Problem> {
+    let account = changed(&infra.ingress, by, user, change).await?;
     keep(infra, account).await
 }
 
 /// The same without a gateway that serves: those hear of it from the services.
 pub async fn changed(
     ingress: &Ingress,
+    by: By,
     user: &Username,
     change: Change,
 ) -> Result<Account, Problem> {
     let at = clock::now();
-    let asked = ingress.account(user).change(ChangeAt { change, at }.into());
+    let asked = ChangeAt { change, at, by };
+    let asked = ingress.account(user).change(asked.into());
     Ok(outcome(asked.call().await)?)
 }
 
@@ -172,6 +189,7 @@ pub enum First {
 /// Makes somebody known; answers the secret of their link, if they get one.
 pub async fn created(
     ingress: &Ingress,
+    by: By,
     user: &Username,
     role: Role,
     email: &str,
@@ -192,12 +210,15 @@ pub async fn created(
         }
     };
     let asked = ingress.account(user).create(
-        NewAccount {
-            role,
-            email: email.to_owned(),
-            password_hash,
-            link,
-            at: clock::now(),
+        Asked {
+            what: NewAccount {
+                role,
+                email: email.to_owned(),
+                password_hash,
+                link,
+                at: clock::now(),
+            },
+            by,
         }
         .into(),
     );
@@ -208,12 +229,13 @@ pub async fn created(
 /// The same at a gateway that serves.
 pub async fn create(
     infra: &Infra,
+    by: By,
     user: &Username,
     role: Role,
     email: &str,
     first: First,
 ) -> Result<Option<String>, Problem> {
-    let (account, secret) = created(&infra.ingress, user, role, email, first).await?;
+    let (account, secret) = created(&infra.ingress, by, user, role, email, first).await?;
     keep(infra, account).await?;
     Ok(secret)
 }
@@ -242,6 +264,7 @@ pub fn link_path(user: &Username, secret: &str) -> String {
 /// The holder of a link sets the password.
 pub async fn redeem(
     infra: &Infra,
+    origin: &Origin,
     from: IpAddr,
     user: &Username,
     secret: &str,
@@ -250,13 +273,15 @@ pub async fn redeem(
     password::check(&password, &[user.as_str()])?;
     let fingerprint = secret::fingerprint(secret);
     let hash = hashed(&infra.auth.hash_queue, from, password).await?;
-    change(infra, user, Change::Redeem { fingerprint, hash }).await?;
+    let by = origin.by(user);
+    change(infra, by, user, Change::Redeem { fingerprint, hash }).await?;
     Ok(())
 }
 
 /// Somebody changes their own password, and shows the old one.
 pub async fn set_password(
     infra: &Infra,
+    origin: &Origin,
     from: IpAddr,
     caller: &Caller,
     known: &User,
@@ -277,7 +302,9 @@ pub async fn set_password(
     };
     let hash = hashed(&infra.auth.hash_queue, from, new).await?;
     let was = known.password_hash.clone();
-    change(infra, &caller.user, Change::Password { hash, was, keep }).await?;
+    let by = origin.by(&caller.user);
+    let set = Change::Password { hash, was, keep };
+    change(infra, by, &caller.user, set).await?;
     Ok(())
 }
 
@@ -364,7 +391,8 @@ async fn caller(
 fn tell_seen(infra: &Shared, user: Username, fingerprint: Fingerprint) {
     let infra = Arc::clone(infra);
     tokio::spawn(async move {
-        let told = change(&infra, &user, Change::Seen { fingerprint }).await;
+        let by = By::from(user.as_str());
+        let told = change(&infra, by, &user, Change::Seen { fingerprint }).await;
         if let Err(problem) = told {
             tracing::debug!(cause = problem.cause(), "Restate was not told who is there");
         }

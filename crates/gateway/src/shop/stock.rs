@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use services::client::{Body, Failure, keyed, outcome};
+use waybill_domain::audit::{Asked, By};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{Sku, Username};
 use waybill_domain::stock::{InitialStock, Restock, StockLevel};
@@ -147,18 +148,19 @@ async fn tell(infra: &Infra, sku: String, quantity: i64) -> Result<Option<StockL
 /// Puts more pieces of a product on the shelf.
 pub async fn restock(
     infra: &Infra,
-    by: &Username,
+    caller: &Username,
+    by: By,
     product: &Product,
     quantity: u32,
     key: &IdempotencyKey,
 ) -> Result<Answered<StockLevel>, Problem> {
     let sku = Sku::parse(&product.sku)?;
     tell_of(infra, &[&sku]).await?;
-    let once = key.once(by, &format!("restock.{sku}"), &quantity)?;
-    let asked = infra
-        .ingress
-        .inventory(&sku)
-        .restock(Body::from(Restock { quantity }));
+    let once = key.once(caller, &format!("restock.{sku}"), &quantity)?;
+    let asked = infra.ingress.inventory(&sku).restock(Body::from(Asked {
+        what: Restock { quantity },
+        by,
+    }));
     let restocked: Answered<StockLevel> = outcome(keyed(asked, once).call().await)?;
     infra
         .live

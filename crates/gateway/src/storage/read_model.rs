@@ -16,6 +16,7 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
 use super::accounts;
+use super::audit;
 use super::db::Db;
 
 /// What a state in Restate is copied to.
@@ -31,6 +32,8 @@ pub enum StateKind {
     Read,
     /// Who somebody is.
     Account,
+    /// The entries of a day in the audit log.
+    Audit,
 }
 
 /// How new a state in Restate is.
@@ -38,7 +41,7 @@ pub enum StateKind {
 pub struct StateVersion {
     /// What it is copied to.
     pub kind: StateKind,
-    /// Of which order, product or person.
+    /// Of which order, product, person or day.
     pub key: String,
     /// Grows with each change.
     pub version: i64,
@@ -54,6 +57,7 @@ pub async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::R
         Update::Late(late) => write_late_money(db, late).await,
         Update::Read(mark) => upsert_read_mark(db, mark).await,
         Update::Account(account) => accounts::write(db, account).await,
+        Update::Audit(entry) => audit::write(db, entry).await,
         Update::Basket(_) | Update::Heartbeat => Ok(false),
     }
 }
@@ -131,6 +135,12 @@ pub async fn newer<'a>(
             "version",
             "version < value ->> 1",
         ),
+        (
+            StateKind::Audit,
+            "audit_days ON day",
+            "entries",
+            "entries < value ->> 1",
+        ),
     ] {
         let rows: Vec<_> = states
             .clone()
@@ -169,7 +179,7 @@ pub async fn drop_notes(db: &Db, before: Timestamp) -> sqlx::Result<()> {
 }
 
 /// Forgets everything that Restate can tell again. Notes that gateways
-/// wrote themselves stay.
+/// wrote themselves stay, and so does the audit log, which only grows.
 pub async fn empty(db: &Db) -> sqlx::Result<()> {
     let mut transaction = db.begin().await?;
     for statement in [

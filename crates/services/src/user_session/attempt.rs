@@ -6,6 +6,7 @@
 //! [`waybill_domain::session`].
 
 use restate_sdk::prelude::*;
+use waybill_domain::audit::Origin;
 use waybill_domain::checkout::{
     AwaitPayment, CallbackAnswer, Marker, PaymentCallback, PaymentOpened, Settle,
 };
@@ -62,6 +63,7 @@ pub(super) async fn await_payment(
         Err(()) => PaymentOutcome::Cancelled {
             by: "restate".to_owned(),
             reason: Some("the payment's invocation was cancelled by an operator".to_owned()),
+            from: Origin::default(),
         },
     };
     let is_paid = matches!(outcome, PaymentOutcome::Paid { .. });

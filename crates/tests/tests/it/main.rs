@@ -16,6 +16,7 @@
 //! money and stock add up, and nothing is left running.
 
 mod attacks;
+mod audit;
 mod boundaries;
 mod budget;
 mod cancellations;

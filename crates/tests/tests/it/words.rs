@@ -460,7 +460,7 @@ fn a_page_past_the_end_leads_to_the_last() {
 
         // Every page of the navigation: those with a list know its end.
         let mut paged = Vec::new();
-        for path in ["/", "/products", "/cart", "/orders", "/admin"] {
+        for path in ["/", "/products", "/cart", "/orders", "/admin", "/audit"] {
             let who = if path == "/orders" { &alice } else { &admin };
             let page = who.get(&format!("{path}?page=999")).await;
             assert_eq!(page.status, 200, "{path}");
