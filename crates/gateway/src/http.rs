@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod input;
 pub mod negotiation;
 pub mod nonce;
+pub mod origin;
 pub mod pagination;
 pub mod problem;
 pub mod reply;

@@ -6,6 +6,7 @@
 //!
 //! | module | does |
 //! | --- | --- |
+//! | [`account`] | an account as its owner and admins see it, and change it |
 //! | [`catalog`] | finds products |
 //! | [`stock`] | tells Inventory of the catalog, fills shelves |
 //! | [`cart`] | changes carts |
@@ -25,6 +26,7 @@
 //! | [`sign_in`] | who may come in |
 //! | [`well_known`] | keeps the demo's passwords out of everything else |
 
+pub mod account;
 pub mod cancel;
 pub mod cart;
 pub mod catalog;

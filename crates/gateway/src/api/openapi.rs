@@ -47,9 +47,16 @@ pub(super) async fn show(Extension(Document(document)): Extension<Document>) -> 
 }
 
 /// Writes that take no Idempotency-Key. The provider's callback is recognized by its
-/// transaction; signing in and the demo's switches (all below `/api/world/`) do
-/// nothing twice.
-const UNKEYED: [&str; 3] = ["/api/payment/callback", "/login", "/logout"];
+/// transaction; signing in, accounts and the demo's switches do nothing twice, but for
+/// the secrets that are shown once: those are not kept to be answered again.
+const UNKEYED: [&str; 4] = [
+    "/api/payment/callback",
+    "/login",
+    "/logout",
+    "/password/new",
+];
+/// The same for all that is below.
+const UNKEYED_BELOW: [&str; 3] = ["/api/world/", "/api/account", "/api/people"];
 /// What no form is read at: its sender signs bytes of JSON.
 const JSON_ALONE: [&str; 1] = ["/api/payment/callback"];
 const NOBODY: (&str, &str) = ("401", "Nobody is signed in");
@@ -108,7 +115,7 @@ impl Document {
         document["info"] = json!({
             "title": "Waybill",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of somebody who is signed in takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered.",
+            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of somebody who is signed in, but of accounts, takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered.",
         });
         document["components"]["schemas"]["Problem"] =
             serde_json::to_value(Problem::schema()).unwrap_or_default();
@@ -159,7 +166,10 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
             "Restate or the services do not answer: try again with the same Idempotency-Key",
         ));
     }
-    if method != "get" && !UNKEYED.contains(&path) && !path.starts_with("/api/world/") {
+    if method != "get"
+        && !UNKEYED.contains(&path)
+        && !UNKEYED_BELOW.iter().any(|begin| path.starts_with(begin))
+    {
         given.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "1 to 128 visible ASCII characters, remembered for a day once something was done with it.",
@@ -230,7 +240,7 @@ fn tag(path: &str) -> &str {
     match parts.next() {
         Some("api") => parts.next().unwrap_or("api"),
         Some("stream") => "stream",
-        Some("login" | "logout") => "session",
+        Some("login" | "logout" | "password") => "session",
         _ => "operation",
     }
 }

@@ -1,6 +1,6 @@
 //! Where a browser is.
 
-use waybill_domain::ids::OrderId;
+use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{MAX_NAME, quoted};
 
@@ -10,6 +10,7 @@ use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::settings::Settings;
+use crate::shop::account;
 
 /// Longest text to search for.
 const MAX_Q: usize = 100;
@@ -43,16 +44,25 @@ pub enum Kind {
     Order(OrderId),
     /// `/admin`
     Admin,
+    /// `/people`
+    People,
+    /// `/people/{user}`
+    Person(Username),
+    /// `/account`
+    Account,
 }
 
 /// Where each page is, and who may see it, also as a part of a stream.
-pub(super) const PAGES: [(&str, Allow); 6] = [
+pub(super) const PAGES: [(&str, Allow); 9] = [
     ("/", Allow::Customer),
     ("/products", Allow::Customer),
     ("/cart", Allow::Customer),
     ("/orders", Allow::Customer),
     ("/orders/{id}", Allow::OwnerOrStaff),
     ("/admin", Allow::Staff),
+    ("/people", Allow::Admin),
+    ("/people/{user}", Allow::Admin),
+    ("/account", Allow::Customer),
 ];
 
 impl Kind {
@@ -65,6 +75,9 @@ impl Kind {
             Self::Orders => "/orders",
             Self::Order(_) => "/orders/{id}",
             Self::Admin => "/admin",
+            Self::People => "/people",
+            Self::Person(_) => "/people/{user}",
+            Self::Account => "/account",
         }
     }
 
@@ -86,6 +99,11 @@ impl Kind {
             "/cart" => Self::Cart,
             "/orders" => Self::Orders,
             "/admin" => Self::Admin,
+            "/people" => Self::People,
+            "/account" => Self::Account,
+            other if other.starts_with("/people/") => {
+                Self::Person(account::named(&other["/people/".len()..])?)
+            }
             other => match other.strip_prefix("/orders/").map(OrderId::parse) {
                 Some(Ok(id)) => Self::Order(id),
                 Some(Err(refusal)) => {
@@ -109,6 +127,8 @@ impl Kind {
             Self::Cart => "cart",
             Self::Orders | Self::Order(_) => "orders",
             Self::Admin => "admin",
+            Self::People | Self::Person(_) => "people",
+            Self::Account => "user",
         }
     }
 }
@@ -229,7 +249,14 @@ mod tests {
 
     #[test]
     fn no_page_is_a_404_and_a_wrong_filter_a_400() {
-        for address in ["/nothing", "//evil", "/orders/no-owner", ""] {
+        for address in [
+            "/nothing",
+            "//evil",
+            "/orders/no-owner",
+            "/people/",
+            "/people/a/b",
+            "",
+        ] {
             assert_eq!(
                 Location::parse(address).err().unwrap().status,
                 404,

@@ -10,7 +10,7 @@ use waybill_domain::Timestamp;
 use super::location::{Kind, Location, PAGES};
 use super::page::Viewer;
 use super::paint::paint;
-use super::responses::LoginPage;
+use super::responses::{LoginPage, NewPasswordPage};
 use super::shell::Layout;
 use super::views::Console;
 use super::{journal, load};
@@ -30,10 +30,14 @@ where
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    let login = Routes::new().page(Allow::Anybody, "/login", login);
-    PAGES.into_iter().fold(login, |routes, (path, allow)| {
-        routes.page(allow, path, show)
-    })
+    let open = Routes::new().page(Allow::Anybody, "/login", login).page(
+        Allow::Anybody,
+        "/password/new",
+        new_password,
+    );
+    PAGES
+        .into_iter()
+        .fold(open, |routes, (path, allow)| routes.page(allow, path, show))
 }
 
 async fn show(
@@ -100,4 +104,27 @@ async fn login(
         username: String::new(),
     })?;
     Ok(Html(html).into_response())
+}
+
+struct Whose(String);
+
+impl FromFields for Whose {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self(fields.word("user", 64)?.unwrap_or_default()))
+    }
+}
+
+/// The secret of a link is behind the `#`, so it is in no request and no log: the page's
+/// script takes it from there, and without one it is typed in.
+async fn new_password(
+    State(console): State<Arc<Console>>,
+    nonce: Nonce,
+    InQuery(Whose(user)): InQuery<Whose>,
+) -> Result<Html<String>, Problem> {
+    Ok(Html(console.views.render(&NewPasswordPage {
+        nonce: nonce.as_str().to_owned(),
+        user,
+        problem: None,
+        field: None,
+    })?))
 }
