@@ -6,6 +6,8 @@
 //! | [`people`] | the same about people |
 //! | [`progress`] | how far an order has come |
 
+#[cfg(test)]
+mod fuzz;
 pub mod markdown;
 pub mod people;
 pub mod progress;

@@ -15,6 +15,8 @@
 pub mod auth;
 pub mod caller;
 pub mod demo_password;
+#[cfg(test)]
+mod fuzz;
 pub mod hash_queue;
 pub mod password;
 pub mod secret;

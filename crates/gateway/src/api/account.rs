@@ -61,7 +61,7 @@ impl FromFields for Passwords {
     responses(
         (status = 200, description = "Changed"),
         (status = 403, description = "The old password is wrong, or the API token may only read"),
-        (status = 404, description = "A demo's visitor who has no account"),
+        (status = 404, description = "The caller has no account"),
         (status = 409, description = "There is no old password"),
         (status = 429, description = "Too many wrong passwords"),
     ),
@@ -87,7 +87,7 @@ impl FromFields for Where {
 
 /// Signs out at one place, or without `session` everywhere but here
 ///
-/// Whoever asks with a token or a demo's header is nowhere: they are signed out everywhere.
+/// Whoever asks without a session is nowhere: they are signed out everywhere.
 #[utoipa::path(
     post,
     path = "/api/account/sign-out",
@@ -148,7 +148,7 @@ impl FromFields for NewToken {
     responses(
         (status = 201, description = "The token, and what GET /api/account tells of it"),
         (status = 403, description = "A token makes no tokens"),
-        (status = 404, description = "A demo's visitor who has no account"),
+        (status = 404, description = "The caller has no account"),
     ),
 )]
 pub(super) async fn add_token(
@@ -184,7 +184,7 @@ impl FromFields for WhichToken {
     request_body(content = inline(body::WhichToken)),
     responses(
         (status = 200, description = "Revoked"),
-        (status = 404, description = "A demo's visitor who has no account"),
+        (status = 404, description = "No such token"),
     ),
 )]
 pub(super) async fn revoke_token(
@@ -239,6 +239,15 @@ pub(super) async fn redeem(
         .going_to("/login"))
 }
 
+#[cfg(test)]
+crate::http::fuzz::fields!(
+    fuzz_passwords: Passwords,
+    fuzz_where: Where,
+    fuzz_new_token: NewToken,
+    fuzz_which_token: WhichToken,
+    fuzz_by_link: ByLink,
+);
+
 /// What requests may say, for the description: [`FromFields`] takes it apart.
 mod body {
     #![expect(dead_code, reason = "described, and never made")]
@@ -249,40 +258,49 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct Passwords {
         /// The one that counts until now.
+        #[schema(min_length = 1, max_length = 1024)]
         old_password: String,
         /// 12 characters or more, and not easily guessed.
+        #[schema(min_length = 12, max_length = 1024)]
         new_password: String,
     }
 
     #[derive(ToSchema)]
     pub(super) struct Where {
         /// The `id` of a session of GET /api/account.
+        #[schema(max_length = 64)]
         session: Option<String>,
     }
 
     #[derive(ToSchema)]
     pub(super) struct NewToken {
         /// What it is for.
+        #[schema(min_length = 1, max_length = 64)]
         name: String,
         /// How much it may do.
         scope: Scope,
         /// Days until it ends by itself, 1 to 3650; without it, when it is revoked.
+        #[schema(minimum = 1, maximum = 3650)]
         days: Option<i64>,
     }
 
     #[derive(ToSchema)]
     pub(super) struct WhichToken {
         /// The `id` of a token of GET /api/account.
+        #[schema(min_length = 1, max_length = 64)]
         id: String,
     }
 
     #[derive(ToSchema)]
     pub(super) struct ByLink {
         /// Who: the link names them.
+        #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
         user: String,
         /// What stands after the `#` of the link.
+        #[schema(min_length = 1, max_length = 256)]
         secret: String,
         /// 12 characters or more, and not easily guessed.
+        #[schema(min_length = 12, max_length = 1024)]
         password: String,
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct People {
     get,
     path = "/api/people",
     params(
-        ("q" = Option<String>, Query, description = "A part of the name or the e-mail address."),
+        ("q" = Option<String>, Query, max_length = 100, description = "A part of the name or the e-mail address."),
         PageParams,
     ),
     responses(
@@ -293,7 +293,7 @@ pub(super) async fn sign_out(
     request_body(content = inline(body::Token)),
     responses(
         (status = 200, description = "Revoked"),
-        (status = 404, description = "No such user"),
+        (status = 404, description = "No such user, or no such token"),
     ),
 )]
 pub(super) async fn revoke_token(
@@ -310,6 +310,9 @@ fn done(user: &Username, said: String) -> Result<Reply, Problem> {
     Ok(Reply::new(StatusCode::OK, &json!({ "user": user }))?.saying(said))
 }
 
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_query: Query, fuzz_new: New, fuzz_new_role: NewRole);
+
 /// What requests may say, for the description: [`FromFields`] takes it apart.
 mod body {
     #![expect(dead_code, reason = "described, and never made")]
@@ -320,8 +323,10 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct New {
         /// User name: letters, digits, '-' and '_'.
+        #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
         user: String,
         /// Where to write to them.
+        #[schema(pattern = "^[A-Za-z0-9.+-]{1,64}@[A-Za-z0-9.-]{1,64}$")]
         email: String,
         /// What they may do.
         role: Role,
@@ -336,12 +341,14 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct Where {
         /// The `id` of one of their sessions.
+        #[schema(max_length = 64)]
         session: Option<String>,
     }
 
     #[derive(ToSchema)]
     pub(super) struct Token {
         /// The `id` of one of their tokens.
+        #[schema(min_length = 1, max_length = 64)]
         id: String,
     }
 }

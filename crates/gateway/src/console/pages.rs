@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use utoipa_axum::routes;
 use waybill_domain::Timestamp;
 
 use super::location::{Kind, Location, PAGES};
@@ -30,11 +31,9 @@ where
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    let open = Routes::new().page(Allow::Anybody, "/login", login).page(
-        Allow::Anybody,
-        "/password/new",
-        new_password,
-    );
+    let open = Routes::new()
+        .routes(Allow::Anybody, routes!(login))
+        .routes(Allow::Anybody, routes!(new_password));
     PAGES
         .into_iter()
         .fold(open, |routes, (path, allow)| routes.page(allow, path, show))
@@ -87,6 +86,18 @@ impl FromFields for Next {
     }
 }
 
+/// The page to sign in at; who is signed in is sent on
+#[utoipa::path(
+    get,
+    path = "/login",
+    params(
+        ("next" = Option<String>, Query, max_length = 2048, description = "The page of this site that a browser goes to after that."),
+    ),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        (status = 303, description = "Signed in already"),
+    ),
+)]
 async fn login(
     State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
@@ -114,8 +125,20 @@ impl FromFields for Whose {
     }
 }
 
-/// The secret of a link is behind the `#`, so it is in no request and no log: the page's
+/// The page of a link by which somebody sets a password
+///
+/// The link's secret is behind the `#`, so it is in no request and no log: the page's
 /// script takes it from there, and without one it is typed in.
+#[utoipa::path(
+    get,
+    path = "/password/new",
+    params(
+        ("user" = Option<String>, Query, max_length = 64, description = "Whose link it is."),
+    ),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+    ),
+)]
 async fn new_password(
     State(console): State<Arc<Console>>,
     nonce: Nonce,
@@ -126,5 +149,9 @@ async fn new_password(
         user,
         problem: None,
         field: None,
+        request_id: String::new(),
     })?))
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_next: Next, fuzz_whose: Whose);

@@ -78,6 +78,8 @@ pub struct NewPasswordPage {
     pub problem: Option<String>,
     /// The field that was wrong, if it was one.
     pub field: Option<String>,
+    /// What the request is called, for whoever looks into the log.
+    pub request_id: String,
 }
 
 /// `#once`: a secret that is shown until the next action.
@@ -207,6 +209,7 @@ impl Views {
                 user: asked(&context.path, "user").unwrap_or_default(),
                 problem: Some(sentence(&problem.detail)),
                 field: problem.field.clone(),
+                request_id: context.request_id.to_string(),
             })
         } else {
             let signed_out = problem.status == StatusCode::UNAUTHORIZED;
@@ -344,6 +347,7 @@ mod tests {
                 user: "sue".into(),
                 problem: problem.map(Into::into),
                 field: field.map(Into::into),
+                request_id: problem.map_or("", |_| "0123456789abcdef").into(),
             };
             vec![
                 page(None, None),

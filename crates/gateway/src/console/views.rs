@@ -296,6 +296,7 @@ mod tests {
     const OURS_IN: &[(&str, &str)] = &[
         ("title.html", "status"),
         ("problem.html", "request_id"),
+        ("new_password.html", "request_id"),
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),

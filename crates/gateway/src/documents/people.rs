@@ -188,7 +188,25 @@ mod tests {
             seen_at: None,
             expires_at: None,
         };
-        assert_snapshot!(account(&person(), &[session], &[token]), @"");
+        assert_snapshot!(account(&person(), &[session], &[token]), @r"
+        # sue
+
+        **Role**: support  
+        **E-mail**: sue\|\<b\>@example.com  
+        **State**: active
+
+        ## Signed in
+
+        | Id | Browser | Address | Since | Last seen |
+        |----|---------|---------|-------|-----------|
+        | 0123456789ab (this one) | Mozilla/5.0 \| x | 192.0.2.1 | 1970-01-01 00:01:00 UTC | 1970-01-01 00:02:00 UTC |
+
+        ## API tokens
+
+        | Id | Name | Scope | Made | Last used | Ends |
+        |----|------|-------|------|-----------|------|
+        | ba9876543210 | ci | read | 1970-01-01 00:01:00 UTC | never | when revoked |
+        ");
         let nothing = account(&person(), &[], &[]);
         assert!(
             nothing.contains("Nowhere.") && nothing.contains("None."),
@@ -198,7 +216,13 @@ mod tests {
 
     #[test]
     fn the_list_has_a_row_for_each() {
-        assert_snapshot!(people(&[person()], 1), @"");
+        assert_snapshot!(people(&[person()], 1), @r"
+        # People
+
+        | User | Role | State | Signed in | Tokens | E-mail |
+        |------|------|-------|----------:|-------:|--------|
+        | sue | support | active | 1 | 1 | sue\|\<b\>@example.com |
+        ");
         assert!(!people(&[], 0).contains("| User"));
     }
 }

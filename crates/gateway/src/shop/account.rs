@@ -30,7 +30,7 @@ pub struct AccountView {
     pub user: String,
     /// What they may do.
     pub role: Role,
-    /// Where to write to them; a demo's visitor may have no address.
+    /// Where to write to them.
     pub email: Option<String>,
     /// Whether they may do anything.
     pub is_enabled: bool,
@@ -275,8 +275,13 @@ pub async fn add_token(
 
 /// Makes a token useless.
 pub async fn revoke(infra: &Infra, user: &Username, id: String) -> Result<(), Problem> {
-    people::change(infra, user, Change::RevokeToken { token: id }).await?;
-    Ok(())
+    let revoked = people::change(infra, user, Change::RevokeToken { token: id }).await;
+    match revoked {
+        Err(problem) if problem.field.as_deref() == Some("token") => Err(Problem::not_found(
+            "there is no such token: it may be revoked already, so load the list again",
+        )),
+        other => other.map(drop),
+    }
 }
 
 /// Makes somebody known, by a link; answers its secret.
