@@ -236,7 +236,8 @@ pub(super) async fn redeem(
     people::redeem(&infra, from.caller(), &user, &secret, password).await?;
     Ok(Reply::new(StatusCode::OK, &json!({ "user": user }))?
         .saying("Your password is set: sign in with it")
-        .going_to("/login"))
+        // With a fragment of its own, or browsers would take along the link's.
+        .going_to("/login#main"))
 }
 
 #[cfg(test)]
