@@ -149,7 +149,7 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
                 people::created(&ingress, By::operator(), &name, role, &email, first).await;
             let (account, secret) = created.map_err(said)?;
             match secret {
-                Some(secret) => say(&people::link_path(&account.user, &secret)),
+                Some(secret) => say(&link_of(settings, &account.user, &secret)),
                 None => say(&format!(
                     "{} is known now, as {}",
                     account.user, account.role
@@ -159,7 +159,7 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
         UserCommand::Passwd { name, link: true } => {
             let (link, secret) = people::new_link();
             let account = change(&name, Change::Link { link }).await?;
-            say(&people::link_path(&account.user, &secret))
+            say(&link_of(settings, &account.user, &secret))
         }
         UserCommand::Passwd { name, link: false } => {
             let password = new_password()?;
@@ -196,6 +196,11 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
             Ok(())
         }
     }
+}
+
+/// A path, or the whole address where the shop has a public one.
+fn link_of(settings: &Settings, user: &Username, secret: &str) -> String {
+    people::link(settings.edge.public_url(), "", user, secret)
 }
 
 fn line_of(account: &Account) -> String {

@@ -11,7 +11,7 @@
 //! | [`streams`] | the same regions, kept right |
 //! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the content of every page |
-//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`audit`], [`journal`] | the contents |
+//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`people`], [`account`], [`audit`], [`journal`] | the contents |
 //! | [`demo`] | the demo's part of the admin's page |
 //! | [`responses`] | toasts, error pages, the login page |
 //! | [`status_style`], [`lists`] | what several of them tell the same way |
@@ -20,6 +20,7 @@
 //! Every template has one typed context ([`View`]) with samples, which a test
 //! renders in strict mode. Templates never compute money.
 
+pub mod account;
 pub mod admin;
 pub mod assets;
 pub mod audit;
@@ -39,6 +40,7 @@ pub mod page;
 mod pages;
 pub mod paint;
 mod painted;
+pub mod people;
 pub mod present;
 pub mod products;
 pub mod responses;

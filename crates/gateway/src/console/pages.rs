@@ -11,7 +11,7 @@ use waybill_domain::Timestamp;
 use super::location::{Kind, Location, PAGES};
 use super::page::Viewer;
 use super::paint::paint;
-use super::responses::LoginPage;
+use super::responses::{LoginPage, NewPasswordPage};
 use super::shell::Layout;
 use super::views::Console;
 use super::{journal, load};
@@ -31,10 +31,12 @@ where
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    let login = Routes::new().routes(Allow::Anybody, routes!(login));
-    PAGES.into_iter().fold(login, |routes, (path, allow)| {
-        routes.page(allow, path, show)
-    })
+    let open = Routes::new()
+        .routes(Allow::Anybody, routes!(login))
+        .routes(Allow::Anybody, routes!(new_password));
+    PAGES
+        .into_iter()
+        .fold(open, |routes, (path, allow)| routes.page(allow, path, show))
 }
 
 async fn show(
@@ -115,5 +117,41 @@ async fn login(
     Ok(Html(html).into_response())
 }
 
+struct Whose(String);
+
+impl FromFields for Whose {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self(fields.word("user", 64)?.unwrap_or_default()))
+    }
+}
+
+/// The page of a link by which somebody sets a password
+///
+/// The link's secret is behind the `#`, so it is in no request and no log: the page's
+/// script takes it from there, and without one it is typed in.
+#[utoipa::path(
+    get,
+    path = "/password/new",
+    params(
+        ("user" = Option<String>, Query, max_length = 64, description = "Whose link it is."),
+    ),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+    ),
+)]
+async fn new_password(
+    State(console): State<Arc<Console>>,
+    nonce: Nonce,
+    InQuery(Whose(user)): InQuery<Whose>,
+) -> Result<Html<String>, Problem> {
+    Ok(Html(console.views.render(&NewPasswordPage {
+        nonce: nonce.as_str().to_owned(),
+        user,
+        problem: None,
+        field: None,
+        request_id: String::new(),
+    })?))
+}
+
 #[cfg(test)]
-crate::http::fuzz::fields!(fuzz_next: Next);
+crate::http::fuzz::fields!(fuzz_next: Next, fuzz_whose: Whose);

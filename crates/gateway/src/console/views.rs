@@ -195,7 +195,14 @@ mod tests {
     }
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 4] = ["alone.html", "parts.html", "scenarios.html", "world.html"];
+    const PARTS: [&str; 6] = [
+        "alone.html",
+        "parts.html",
+        "scenarios.html",
+        "sessions.html",
+        "tokens.html",
+        "world.html",
+    ];
 
     fn check<V: Sample>(views: &Views, seen: &mut BTreeSet<&'static str>) {
         seen.insert(V::TEMPLATE);
@@ -289,6 +296,7 @@ mod tests {
     const OURS_IN: &[(&str, &str)] = &[
         ("title.html", "status"),
         ("problem.html", "request_id"),
+        ("new_password.html", "request_id"),
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),
@@ -506,8 +514,14 @@ mod tests {
     fn every_template_renders_its_samples_in_strict_mode() {
         let views = Views::over(None);
         let mut seen = BTreeSet::new();
+        check::<account::AccountPage>(&views, &mut seen);
         check::<admin::AdminPage>(&views, &mut seen);
         check::<audit::AuditPage>(&views, &mut seen);
+        check::<people::PeoplePage>(&views, &mut seen);
+        check::<people::PersonPage>(&views, &mut seen);
+        check::<responses::NewPasswordPage>(&views, &mut seen);
+        check::<responses::OnceBox>(&views, &mut seen);
+        check::<responses::OncePage>(&views, &mut seen);
         check::<responses::LoginPage>(&views, &mut seen);
         check::<responses::ProblemPage>(&views, &mut seen);
         check::<responses::Toast>(&views, &mut seen);

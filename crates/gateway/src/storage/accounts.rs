@@ -10,6 +10,7 @@ use waybill_domain::ids::Username;
 use super::db::Db;
 use super::read_model::to_i64;
 use super::users::role_of;
+use crate::http::pagination::Pagination;
 
 /// Writes an account with all that belongs to it, if it is news.
 pub async fn write(db: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
@@ -180,12 +181,18 @@ pub async fn account(db: &Db, user: &Username) -> sqlx::Result<Option<Account>> 
     Ok(read(db, "username = ?", user.as_str()).await?.pop())
 }
 
-/// Everybody whose name or e-mail address holds `word`, by name; at most `limit`.
-pub async fn people(db: &Db, word: &str, limit: u32) -> sqlx::Result<Vec<Account>> {
-    let condition = format!(
-        "instr(lower(username || ' ' || email), lower(?)) > 0 ORDER BY username LIMIT {limit}"
-    );
-    read(db, &condition, word).await
+/// One page of those whose name or e-mail address holds `word`, by name, and how many
+/// there are.
+pub async fn people(db: &Db, word: &str, page: Pagination) -> sqlx::Result<(Vec<Account>, i64)> {
+    const HOLDS: &str = "instr(lower(username || ' ' || email), lower(?)) > 0";
+    let count = format!("SELECT count(*) FROM users WHERE {HOLDS}");
+    let total = sqlx::query_scalar(sqlx::AssertSqlSafe(count))
+        .bind(word)
+        .fetch_one(&db.read)
+        .await?;
+    let (limit, offset) = (page.limit(), page.offset());
+    let condition = format!("{HOLDS} ORDER BY username LIMIT {limit} OFFSET {offset}");
+    Ok((read(db, &condition, word).await?, total))
 }
 
 /// Accounts that a condition with at most one parameter lets through.
@@ -402,8 +409,10 @@ pub(crate) mod tests {
             (untold[0].user.as_str(), untold[0].role),
             ("bob", Role::Admin)
         );
-        let found = people(&db, "B@X", 10).await.unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(people(&db, "", 10).await.unwrap().len(), 2);
+        let page = |page| Pagination { page, per_page: 1 };
+        let (found, total) = people(&db, "B@X", page(1)).await.unwrap();
+        assert_eq!((found.len(), total), (1, 1));
+        let (second, total) = people(&db, "", page(2)).await.unwrap();
+        assert_eq!((second[0].user.as_str(), total), ("bob", 2));
     }
 }

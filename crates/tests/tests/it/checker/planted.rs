@@ -67,7 +67,10 @@ fn booked() -> [Step; 2] {
         tracking_number: "123".to_owned(),
         eta: None,
     };
-    [Step::Approved { by }, Step::ShipmentBooked(shipment)]
+    [
+        Step::Approved { by: by.into() },
+        Step::ShipmentBooked(shipment),
+    ]
 }
 
 fn delivered() -> OrderRecord {
@@ -82,7 +85,7 @@ fn delivered() -> OrderRecord {
 fn rejected() -> OrderRecord {
     let turn = [
         Step::Rejected {
-            by: "admin".to_owned(),
+            by: "admin".into(),
             reason: None,
         },
         Step::Undone(Compensable::Authorized),
