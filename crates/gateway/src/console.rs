@@ -13,6 +13,7 @@
 //! | [`shell`] | what stands around the content of every page |
 //! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`journal`] | the contents |
 //! | [`demo`] | the demo's part of the admin's page |
+//! | [`oidc`] | the way to an identity provider and back |
 //! | [`responses`] | toasts, error pages, the login page |
 //! | [`status_style`], [`lists`] | what several of them tell the same way |
 //! | [`assets`], [`environment`] | files and templates |
@@ -28,6 +29,7 @@ pub mod demo;
 mod environment;
 pub mod journal;
 pub mod lists;
+mod oidc;
 mod load;
 pub mod location;
 pub mod order;

@@ -8,6 +8,7 @@
 //! | [`secret`] | random secrets, and what is kept of them |
 //! | [`demo_password`] | the ones that everybody knows |
 //! | [`hash_queue`] | whose password is hashed when |
+//! | [`oidc`] | sign-in at an identity provider |
 //! | [`token`] | API tokens |
 //! | [`sessions`] | what a browser holds of its session |
 //! | [`throttle`] | a brake on guessing |
@@ -16,6 +17,7 @@ pub mod auth;
 pub mod caller;
 pub mod demo_password;
 pub mod hash_queue;
+pub mod oidc;
 pub mod password;
 pub mod secret;
 pub mod sessions;

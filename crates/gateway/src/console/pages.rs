@@ -13,7 +13,7 @@ use super::paint::paint;
 use super::responses::LoginPage;
 use super::shell::Layout;
 use super::views::Console;
-use super::{journal, load};
+use super::{journal, load, oidc};
 use crate::auth::OptionalCaller;
 use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, InQuery};
@@ -30,7 +30,10 @@ where
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    let login = Routes::new().page(Allow::Anybody, "/login", login);
+    let login = Routes::new()
+        .page(Allow::Anybody, "/login", login)
+        .page(Allow::Anybody, "/login/oidc", oidc::begin)
+        .page(Allow::Anybody, "/login/oidc/callback", oidc::callback);
     PAGES.into_iter().fold(login, |routes, (path, allow)| {
         routes.page(allow, path, show)
     })
@@ -69,7 +72,8 @@ async fn show(
     Ok(Html(html))
 }
 
-struct Next(String);
+/// Where somebody goes once they are signed in: a path on this site.
+pub(super) struct Next(pub(super) String);
 
 impl FromFields for Next {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
@@ -95,6 +99,8 @@ async fn login(
     let html = console.views.render(&LoginPage {
         nonce: nonce.as_str().to_owned(),
         problem: None,
+        of_password: false,
+        ways: console.views.ways(&next),
         personas: load::personas(&console).await?,
         next,
         username: String::new(),

@@ -1,6 +1,7 @@
 //! What signing in needs at run time.
 
 use super::hash_queue::HashQueue;
+use super::oidc::Oidc;
 use super::sessions;
 use super::throttle;
 use crate::settings::Settings;
@@ -14,15 +15,18 @@ pub struct Auth {
     pub throttle: throttle::Throttle,
     /// Whose password is hashed when.
     pub hash_queue: HashQueue,
+    /// The sign-in at an identity provider, if one is set.
+    pub oidc: Option<Oidc>,
 }
 
 impl Auth {
     /// With the settings' session key.
-    pub fn new(settings: &Settings) -> Self {
-        Self {
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
             sessions: sessions::Sessions::new(settings.session_key()),
             throttle: throttle::Throttle::default(),
             hash_queue: HashQueue::default(),
-        }
+            oidc: Oidc::new(settings)?,
+        })
     }
 }
