@@ -34,9 +34,10 @@ COPY crates/process/Cargo.toml crates/process/
 COPY crates/sandbox/Cargo.toml crates/sandbox/
 COPY crates/services/Cargo.toml crates/services/
 COPY crates/gateway/Cargo.toml crates/gateway/
-# Of the tests' crate only the manifest is there: cargo wants every member of the workspace.
+# Of what is for tests only the manifests are there: cargo wants every member of the workspace.
+COPY crates/fuzz/Cargo.toml crates/fuzz/
 COPY crates/tests/Cargo.toml crates/tests/
-RUN for crate in domain process sandbox services gateway tests; do \
+RUN for crate in domain process sandbox services gateway fuzz tests; do \
       mkdir "crates/$crate/src" && echo '//! A stub.' > "crates/$crate/src/lib.rs" || exit 1; \
     done \
  && printf '//! A stub.\nfn main() {}\n' | tee crates/services/src/main.rs > crates/gateway/src/main.rs \

@@ -42,7 +42,7 @@ lint: setup
     @node scripts/check-dependencies.mjs
 
 # Every test there is; with arguments only those Rust tests, as in `just test cart`
-test *arguments: _setup-with-browser
+test *arguments: _setup-for-tests
     @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e compose" } else { "rust" } }} -- "$@"
 
 # docker-compose.yml under a Docker daemon: this machine's, or as root on Debian one of its own
@@ -68,6 +68,10 @@ soak days="1" orders="300" seed="1": setup
 crashes cases="all": setup
     @CRASH_CASES={{ cases }} SHOW_OUTPUT=1 node scripts/test.mjs rust -- crashes::
 
+# Every parser with hostile input, and a table: seconds for each target, part of a target's name
+fuzz seconds="600" filter="fuzz_": _node
+    @node scripts/fuzz.mjs "$@"
+
 # What CI runs: formatting, lint and every test
 verify: _check-format lint test
 
@@ -76,6 +80,9 @@ _check-format:
 
 _setup-with-browser: _node
     @node scripts/setup.mjs --browser
+
+_setup-for-tests: _node
+    @node scripts/setup.mjs --tests
 
 # Scripts in Node cannot say that Node is missing
 _node:

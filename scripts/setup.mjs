@@ -1,6 +1,6 @@
 // `just setup`: says what is missing on this machine, then fetches what the demo and the tests
 // need. Takes a second when there is nothing to do.
-// `--browser` sees to a browser for the end-to-end tests too.
+// `--tests` sees to a browser and to schemathesis, too; `--browser` to the browser alone.
 
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { restateCli, restateServer, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
+import { installSchemathesis } from "./schemathesis.mjs";
 
 const OLDEST_RUST = [1, 90];
 const OLDEST_NODE = [20, 19];
@@ -27,7 +28,9 @@ try {
   await checkPrerequisites();
   installNodePackages();
   await installDatastar();
-  if (process.argv.includes("--browser")) installBrowser();
+  const forTests = process.argv.includes("--tests");
+  if (forTests || process.argv.includes("--browser")) installBrowser();
+  if (forTests) installSchemathesis();
 } catch (error) {
   console.error(`setup: ${error.message}`);
   process.exit(1);

@@ -7,7 +7,7 @@ mod role;
 
 use serde::{Deserialize, Serialize};
 
-pub use change::{Change, Ended, NewAccount, Proof, SignIn};
+pub use change::{Change, Ended, NewAccount, Proof, SignIn, email};
 pub use role::{Role, Scope};
 
 use crate::Timestamp;

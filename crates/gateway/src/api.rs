@@ -23,6 +23,8 @@ pub mod cart;
 pub mod catalog;
 pub mod checkout;
 pub mod dashboard;
+#[cfg(test)]
+mod fuzz;
 pub mod login;
 pub mod notifications;
 pub mod openapi;

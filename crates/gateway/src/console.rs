@@ -27,6 +27,8 @@ pub mod cart;
 pub mod dashboard;
 pub mod demo;
 mod environment;
+#[cfg(test)]
+mod fuzz;
 pub mod journal;
 pub mod lists;
 mod oidc;

@@ -354,6 +354,9 @@ mod body {
 }
 
 #[cfg(test)]
+crate::http::fuzz::fields!(fuzz_switches: Switches, fuzz_switch: Switch, fuzz_crash_target: CrashTarget);
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -5,5 +5,7 @@
 //! | [`markdown`] | the documents of the Output tab and of `Accept: text/markdown` |
 //! | [`progress`] | how far an order has come |
 
+#[cfg(test)]
+mod fuzz;
 pub mod markdown;
 pub mod progress;

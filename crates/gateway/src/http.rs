@@ -14,6 +14,8 @@
 //! | [`nonce`] | what lets a page run its own scripts |
 
 pub mod client;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub mod idempotency;
 pub mod input;
 pub mod negotiation;

@@ -16,6 +16,8 @@
 pub mod auth;
 pub mod caller;
 pub mod demo_password;
+#[cfg(test)]
+mod fuzz;
 pub mod hash_queue;
 pub mod oidc;
 pub mod password;

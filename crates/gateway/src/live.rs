@@ -28,6 +28,8 @@ pub mod catch_up;
 mod core;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod lines;
 pub mod listener;

@@ -8,6 +8,8 @@
 //! | [`journal`] | an order's invocations and steps |
 
 pub mod admin;
+#[cfg(test)]
+mod fuzz;
 pub mod journal;
 mod row_stream;
 pub mod states;

@@ -125,7 +125,10 @@ fn rows() -> Vec<crate::authority::Row> {
 pub fn router(gateway: Gateway) -> Router {
     let (routes, described) = routes().guarded(&gateway.infra);
     routes
-        .layer(Extension(Document::of(&described)))
+        .layer(Extension(Document::of(
+            &described,
+            gateway.infra.settings.is_demo(),
+        )))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         // From here on the last one added is the first to see a request.

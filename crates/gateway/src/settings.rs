@@ -425,6 +425,7 @@ fn max_streams(raw: &str) -> Result<usize, String> {
 mod tests {
     use clap::{CommandFactory as _, Parser};
     use process::settings::one_sentence;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -540,6 +541,8 @@ mod tests {
             SECRET,
             "--gateway-listen",
             "0.0.0.0:8080",
+            "--public-url",
+            "https://shop.example",
         ];
         assert_eq!(parse(&session).unwrap().check(), Ok(()));
     }
@@ -621,5 +624,52 @@ mod tests {
         assert_eq!((session.check(), session.seeds_demo()), (Ok(()), false));
         let demo = parse(&[&["--auth-mode", "demo"], &auto[..]].concat()).unwrap();
         assert!(demo.seeds_demo());
+    }
+
+    #[test]
+    fn fuzz_max_streams() {
+        let numbers = [
+            "1",
+            "4000",
+            "100000",
+            "100001",
+            "http://127.0.0.1:1",
+            "http://[::1]/",
+        ];
+        let inputs = fuzz::input::mistaken(&numbers, 3);
+        fuzz::check("gateway: max_streams, on_loopback", &inputs, |raw| {
+            match max_streams(&raw) {
+                Ok(number) => prop_assert!((1..=100_000).contains(&number)),
+                Err(said) => prop_assert!(said.contains("1 to 100000"), "{said}"),
+            }
+            // Whoever is on loopback is named so, or by its number.
+            if on_loopback(&raw) {
+                let url: reqwest::Url = raw.parse().expect("it was one");
+                let host = url.host_str().unwrap_or_default();
+                let is_here = ["localhost", "[::1]"].contains(&host) || host.starts_with("127.");
+                let is_mapped = host.starts_with("[::ffff:7f");
+                prop_assert!(is_here && !is_mapped, "{raw}: {host}");
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn fuzz_published_addresses() {
+        let samples = ["127.0.0.1", "[::1]", "localhost", "0.0.0.0", ""];
+        let inputs = fuzz::input::mistaken(&samples, 3);
+        fuzz::check("gateway: PUBLISHED_ADDRESS", &inputs, |raw| {
+            match published_address(&raw) {
+                Ok(PublishedAddress(Some(address))) => {
+                    let again = published_address(&address.to_string());
+                    prop_assert!(again.is_ok_and(|again| again.0 == Some(address)));
+                }
+                Ok(PublishedAddress(None)) => {
+                    prop_assert!(raw.trim().trim_matches(['[', ']']).is_empty());
+                }
+                Err(said) => prop_assert!(said.contains("an IP address"), "{said}"),
+            }
+            Ok(())
+        });
     }
 }

@@ -17,6 +17,8 @@ pub mod accounts;
 pub mod catalog;
 pub mod dashboard;
 pub mod db;
+#[cfg(test)]
+mod fuzz;
 pub mod notifications;
 pub mod orders;
 pub mod read_model;

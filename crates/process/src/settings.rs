@@ -206,10 +206,16 @@ pub fn address(raw: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// When it is none, in words for whoever has set it.
 pub fn http_url(raw: &str) -> Result<Url, String> {
-    let url: Url = raw
-        .trim()
-        .parse()
-        .map_err(|_| "it must be a URL, such as http://127.0.0.1:8081".to_owned())?;
+    const WANTED: &str = "it must be a URL, such as http://127.0.0.1:8081";
+    let raw = raw.trim();
+    // A parser of URLs leaves such characters out, where we would not.
+    if raw
+        .chars()
+        .any(|letter| letter.is_control() || letter.is_whitespace())
+    {
+        return Err(WANTED.to_owned());
+    }
+    let url: Url = raw.parse().map_err(|_| WANTED.to_owned())?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("it must start with http:// or https://".to_owned());
     }
@@ -331,6 +337,10 @@ mod tests {
         assert_eq!(
             sentence(&["--other", "nonsense"]),
             "SETTINGS_TEST_URL is 'nonsense': it must be a URL, such as http://127.0.0.1:8081"
+        );
+        assert_eq!(
+            sentence(&["--other", "http://there\u{1}"]),
+            "SETTINGS_TEST_URL is 'http://there\u{1}': it must be a URL, such as http://127.0.0.1:8081"
         );
         assert_eq!(
             sentence(&["--other", "ftp://there"]),

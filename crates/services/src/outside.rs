@@ -492,4 +492,35 @@ mod tests {
             assert!(cause.len() < 200, "{cause}");
         }
     }
+
+    #[test]
+    fn fuzz_credential_headers() {
+        use fuzz::proptest::prelude::*;
+        let samples = [
+            "Authorization: Bearer",
+            "X-API-Key",
+            "Authorization: Basic",
+            "",
+        ];
+        let inputs = (fuzz::input::mistaken(&samples, 3), fuzz::input::text(8));
+        fuzz::check(
+            "services: headers of credentials",
+            &inputs,
+            |(raw, secret)| {
+                match CredentialHeader::parse(&raw) {
+                    Ok(header) => {
+                        // Whatever the secret is, it makes one header, and no other line.
+                        if let Some(credential) = header.with(&secret) {
+                            let bytes = credential.value.as_bytes();
+                            prop_assert!(credential.value.is_sensitive());
+                            prop_assert!(!bytes.contains(&b'\n') && !bytes.contains(&b'\r'));
+                            prop_assert!(bytes.ends_with(secret.as_bytes()));
+                        }
+                    }
+                    Err(said) => prop_assert!(said.starts_with("it must be a header"), "{said}"),
+                }
+                Ok(())
+            },
+        );
+    }
 }

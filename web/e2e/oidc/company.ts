@@ -13,7 +13,7 @@ import type { World } from "../world.ts";
 
 const CLIENT = { id: "waybill", secret: "9d2f7b40c16f2b9d1ec84a07" };
 /** As crates/tests/src/plan.rs has it. */
-const TOKEN = "the token of a world that is soon gone";
+const TOKEN = "the-token-of-a-world-that-is-soon-gone";
 
 /** How the provider misbehaves, in provider.mjs. */
 export interface Change {

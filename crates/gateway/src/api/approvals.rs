@@ -166,6 +166,10 @@ mod body {
         /// false rejects it.
         approved: bool,
         /// At most 500 characters.
+        #[schema(max_length = 500)]
         reason: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_decision: DecisionRequest);

@@ -67,6 +67,10 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct Cancellation {
         /// At most 500 characters.
+        #[schema(max_length = 500)]
         reason: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_cancel: Request);

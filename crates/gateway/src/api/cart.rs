@@ -41,12 +41,16 @@ pub(super) async fn show(
 
 impl FromFields for ProductName {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        if let Some(sku) = fields.word("sku", 64)? {
-            return Ok(Self::Sku(Sku::parse(&sku)?));
+        // A number that is none is refused also beside a SKU.
+        let number = fields.integer("product_id", 1..=i64::MAX)?;
+        match (fields.word("sku", 64)?, number) {
+            (Some(sku), _) => Ok(Self::Sku(Sku::parse(&sku)?)),
+            (None, Some(number)) => Ok(Self::Number(number)),
+            (None, None) => Err(Problem::invalid(
+                "product_id",
+                "product_id is missing: send it, or a sku, in the body",
+            )),
         }
-        fields
-            .required_integer("product_id", 1..=i64::MAX)
-            .map(Self::Number)
     }
 }
 
@@ -141,6 +145,7 @@ impl FromFields for Removal {
     request_body(content = inline(body::Removal)),
     responses(
         (status = 200, description = "Basket", body = Basket),
+        (status = 404, description = "No such product"),
     ),
 )]
 pub(super) async fn remove(
@@ -194,18 +199,26 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct Change {
         /// The catalog's number.
+        #[schema(minimum = 1)]
         product_id: Option<i64>,
         /// Instead of `product_id`.
+        #[schema(pattern = r"^\s*[A-Za-z0-9_-]{1,64}\s*$")]
         sku: Option<String>,
         /// 1 to 999.
+        #[schema(minimum = 1, maximum = 999)]
         quantity: i64,
     }
 
     #[derive(ToSchema)]
     pub(super) struct Removal {
         /// The catalog's number.
+        #[schema(minimum = 1)]
         product_id: Option<i64>,
         /// Instead of `product_id`.
+        #[schema(pattern = r"^\s*[A-Za-z0-9_-]{1,64}\s*$")]
         sku: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_product_name: ProductName, fuzz_change: Change, fuzz_removal: Removal, fuzz_clearing: Clearing);

@@ -54,8 +54,8 @@ struct Listing<'a> {
     get,
     path = "/api/products",
     params(
-        ("q" = Option<String>, Query, description = "Words in name, description or SKU."),
-        ("category" = Option<String>, Query, description = "Only this category."),
+        ("q" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Words in name, description or SKU."),
+        ("category" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Only this category."),
         PageParams,
     ),
     responses(
@@ -118,3 +118,6 @@ pub(super) async fn zones(State(infra): State<Shared>) -> Result<Json<Zones>, Pr
     let zones = infra.zones().await?.to_vec();
     Ok(Json(Zones { zones }))
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_product_query: ProductQuery);

@@ -131,13 +131,20 @@ mod body {
 
     #[derive(ToSchema)]
     pub(super) struct Checkout {
-        /// 1 to 64 letters, digits, '-' or '_'.
+        /// 1 to 64 letters, digits, '-' or '_'; your name and a dot may stand before it.
+        #[schema(pattern = r"^\s*[A-Za-z0-9_-]{1,64}\s*$")]
         order_id: Option<String>,
         /// Name of a shipping zone.
+        #[schema(max_length = 64)]
         zone: Option<String>,
         /// At most 500 characters, with something to see; invisible ones are left out.
+        #[schema(max_length = 500)]
         shipping_address: Option<String>,
         /// What the customer agreed to pay.
+        #[schema(minimum = 0, maximum = 1_000_000_000_000_u64)]
         expected_total_cents: Option<i64>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_checkout: Request);

@@ -56,6 +56,7 @@ impl FromFields for Login {
     responses(
         (status = 200, description = "Signed in"),
         (status = 401, description = "Wrong name or password"),
+        (status = 403, description = "Personas are for demos only"),
         (status = 429, description = "Too many tries"),
     ),
 )]
@@ -137,10 +138,19 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct SignIn {
         /// The user's name.
+        #[schema(max_length = 64, pattern = r"\S")]
         username: Option<String>,
         /// The user's password.
+        #[schema(max_length = 1024, pattern = r"\S")]
         password: Option<String>,
         /// In a demo, instead of both: whom to be.
+        #[schema(max_length = 64, pattern = r"\S")]
         persona: Option<String>,
+        /// For a browser: the page of this site that it goes to.
+        #[schema(max_length = 2048)]
+        next: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_login: Login);

@@ -92,6 +92,10 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct UpTo {
         /// A time; everything when left out.
+        #[schema(format = DateTime)]
         up_to: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_read_up_to: ReadUpTo);

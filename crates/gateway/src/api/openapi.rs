@@ -50,6 +50,16 @@ pub(super) async fn show(Extension(Document(document)): Extension<Document>) -> 
 /// transaction; signing in and the demo's switches (all below `/api/world/`) do
 /// nothing twice.
 const UNKEYED: [&str; 3] = ["/api/payment/callback", "/login", "/logout"];
+/// Fields of which one set must be there: no single one of them must.
+const EITHER: [(&str, &[&[&str]]); 4] = [
+    ("/api/cart/add", &[&["product_id"], &["sku"]]),
+    ("/api/cart/update", &[&["product_id"], &["sku"]]),
+    ("/api/cart/remove", &[&["product_id"], &["sku"]]),
+    ("/login", &[&["username", "password"], &["persona"]]),
+];
+/// No text has control characters, but for ends of lines and tabs
+/// ([`crate::http::input`]).
+const NO_CONTROLS: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
 /// What no form is read at: its sender signs bytes of JSON.
 const JSON_ALONE: [&str; 1] = ["/api/payment/callback"];
 const NOBODY: (&str, &str) = ("401", "Nobody is signed in");
@@ -101,14 +111,15 @@ fn audience(
 }
 
 impl Document {
-    /// Of what the routes say of themselves.
-    pub fn of(described: &OpenApi) -> Self {
+    /// Of what the routes say of themselves: all of them in a demo, elsewhere
+    /// those that answer there.
+    pub fn of(described: &OpenApi, is_demo: bool) -> Self {
         let mut document = serde_json::to_value(described).unwrap_or_default();
         document["openapi"] = json!("3.1.0");
         document["info"] = json!({
             "title": "Waybill",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of somebody who is signed in takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered.",
+            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of somebody who is signed in takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered. A field that is blank or null counts as left out; numbers, true and false may be written as text. Text must have something to see and no control characters.",
         });
         document["components"]["schemas"]["Problem"] =
             serde_json::to_value(Problem::schema()).unwrap_or_default();
@@ -117,10 +128,13 @@ impl Document {
             "token": { "type": "http", "scheme": "bearer", "description": "From `gateway token create`." },
             "demo": { "type": "apiKey", "in": "header", "name": "X-User-Id", "description": "In demo mode only." },
         });
+        if !is_demo {
+            without_demo(&mut document);
+        }
         let paths = document["paths"].as_object_mut();
         for (path, methods) in paths.into_iter().flatten() {
             for (method, operation) in methods.as_object_mut().into_iter().flatten() {
-                complete(operation, path, method);
+                complete(operation, path, method, is_demo);
             }
         }
         without_links(&mut document);
@@ -128,15 +142,34 @@ impl Document {
     }
 }
 
-/// Adds what follows from a route's path, method, parameters and `security`.
-fn complete(operation: &mut Value, path: &str, method: &str) {
-    // The router has put the route's row there.
-    let row = operation["security"][0].as_object();
-    let row = row.and_then(|row| row.keys().next());
-    let row = row.and_then(|name| Allow::parse(name));
-    let (schemes, refusals) = row.map_or((&[][..], &[][..]), audience);
+/// Takes out what answers in a demo only.
+fn without_demo(document: &mut Value) {
+    if let Some(schemes) = document["components"]["securitySchemes"].as_object_mut() {
+        schemes.remove("demo");
+    }
+    if let Some(paths) = document["paths"].as_object_mut() {
+        for methods in paths.values_mut().filter_map(Value::as_object_mut) {
+            methods.retain(|_, operation| !row(operation).is_some_and(Allow::is_of_a_demo));
+        }
+        paths.retain(|_, methods| methods.as_object().is_some_and(|all| !all.is_empty()));
+    }
+}
+
+/// A route's row: the router has put it there.
+fn row(operation: &Value) -> Option<Allow> {
+    let named = operation["security"][0].as_object()?;
+    Allow::parse(named.keys().next()?)
+}
+
+/// Adds what follows from a route's path, method, parameters and row.
+fn complete(operation: &mut Value, path: &str, method: &str, is_demo: bool) {
+    let (schemes, refusals) = row(operation).map_or((&[][..], &[][..]), audience);
     let mut refusals = refusals.to_vec();
-    operation["security"] = schemes.iter().map(|name| json!({ *name: [] })).collect();
+    operation["security"] = schemes
+        .iter()
+        .filter(|name| is_demo || **name != "demo")
+        .map(|name| json!({ *name: [] }))
+        .collect();
     operation["tags"] = json!([tag(path)]);
     // Handlers of different features have the same names; path and method are enough.
     if let Some(operation) = operation.as_object_mut() {
@@ -154,6 +187,7 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
         if schemes.contains(&"token") {
             refusals.push(("403", "The API token may only read"));
         }
+        refusals.push(("403", "A browser sent it for another site"));
         refusals.push((
             "503",
             "Restate or the services do not answer: try again with the same Idempotency-Key",
@@ -163,18 +197,23 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
         given.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "1 to 128 visible ASCII characters, remembered for a day once something was done with it.",
-            "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+            "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
         }));
         refusals.push((
             "422",
             "The Idempotency-Key was used for another request: nothing was done",
         ));
+        refusals.push(("400", "The Idempotency-Key cannot be read"));
     }
     let in_path = path
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
-    operation["parameters"] = in_path.chain(given).map(without_null).collect();
+    operation["parameters"] = in_path
+        .chain(given)
+        .map(without_null)
+        .map(with_blank)
+        .collect();
 
     if let Some(body) = operation.get_mut("requestBody") {
         let form = &mut body["content"]["application/json"];
@@ -182,9 +221,18 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
         let properties = form["schema"]["properties"].as_object_mut();
         for (_, property) in properties.into_iter().flatten() {
             *property = without_null(property.take());
+            let is_text = property["type"] == "string";
+            if is_text && property["pattern"].is_null() && property["format"].is_null() {
+                property["pattern"] = json!(NO_CONTROLS);
+            }
+        }
+        let either = EITHER.iter().find(|(at, _)| *at == path);
+        if let Some((_, sets)) = either {
+            form["schema"]["anyOf"] = sets.iter().map(|set| json!({ "required": set })).collect();
         }
         let form = form.clone();
-        body["required"] = json!(form["schema"]["required"].is_array());
+        let is_needed = either.is_some() || form["schema"]["required"].is_array();
+        body["required"] = json!(is_needed);
         if !JSON_ALONE.contains(&path) {
             body["content"]["application/x-www-form-urlencoded"] = form;
         }
@@ -235,6 +283,15 @@ fn tag(path: &str) -> &str {
     }
 }
 
+/// A parameter of a query that may be left out may also be there and blank, as
+/// forms send it.
+fn with_blank(mut parameter: Value) -> Value {
+    if parameter["in"] == "query" && parameter["required"] != true {
+        parameter["allowEmptyValue"] = json!(true);
+    }
+    parameter
+}
+
 /// The same parameter or property, of one type instead of that or null.
 fn without_null(mut of: Value) -> Value {
     for place in ["/type", "/schema/type"] {
@@ -260,7 +317,35 @@ mod tests {
     use crate::router::described;
 
     fn document() -> Value {
-        Document::of(&described()).0.as_ref().clone()
+        Document::of(&described(), true).0.as_ref().clone()
+    }
+
+    #[test]
+    fn outside_a_demo_nothing_is_said_of_one() {
+        let document = Document::of(&described(), false).0;
+        let text = document.to_string();
+        for word in ["X-User-Id", "/api/world/", "visitor"] {
+            assert!(!text.contains(word), "{word}");
+        }
+        let cart = &document["paths"]["/api/cart"]["get"]["security"];
+        assert_eq!(*cart, json!([{ "session": [] }, { "token": [] }]));
+    }
+
+    #[test]
+    fn a_live_stream_is_described_by_its_events() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        let streams: Vec<_> = paths
+            .keys()
+            .filter(|at| at.starts_with("/stream/"))
+            .collect();
+        assert_eq!(streams.len(), 5);
+        for at in streams {
+            let said = &paths[at]["get"]["responses"]["200"]["content"]["text/event-stream"];
+            assert_eq!(said["schema"]["type"], "array", "{at}");
+            let event = &said["schema"]["items"]["$ref"];
+            assert_eq!(*event, "#/components/schemas/StreamEvent", "{at}");
+        }
     }
 
     #[test]

@@ -115,8 +115,8 @@ impl<'a> From<&'a Summary> for Listed<'a> {
     get,
     path = "/api/orders",
     params(
-        ("status" = Option<String>, Query, description = "Only orders in this status."),
-        ("q" = Option<String>, Query, description = "Words, or beginnings of words: ids, customer, products, tracking number."),
+        ("status" = Option<String>, Query, pattern = "^[a-z_]+$", description = "Only orders in this status."),
+        ("q" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Words, or beginnings of words: ids, customer, products, tracking number."),
         PageParams,
     ),
     responses(
@@ -305,3 +305,6 @@ pub(super) async fn journal(
         journal::of_order(&infra.admin_api, &order.order_id).await?,
     ))
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_order_query: OrderQuery);

@@ -70,6 +70,10 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct Restock {
         /// 1 to 1,000,000.
+        #[schema(minimum = 1, maximum = 1_000_000)]
         quantity: i64,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_restock: Request);

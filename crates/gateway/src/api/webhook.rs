@@ -120,21 +120,31 @@ mod body {
     #[derive(ToSchema)]
     pub(super) struct Receipt {
         /// As the checkout answered it.
+        #[schema(max_length = 500, pattern = r"\S")]
         awakeable_id: String,
-        /// The provider's; empty when nothing moved.
+        /// The provider's: 1 to 100 visible ASCII characters; empty when nothing moved.
+        #[schema(max_length = 100, pattern = r"^\s*[!-~]*\s*$")]
         transaction_id: Option<String>,
         /// Cents; checked for success only.
+        #[schema(minimum = 0, maximum = 1_000_000_000_000_u64)]
         amount: Option<i64>,
         /// success or failed.
+        #[schema(pattern = r"^\s*(success|failed)\s*$")]
         status: String,
         /// Why it failed.
+        #[schema(max_length = 500)]
         reason: Option<String>,
         /// Checked if it is there: USD.
+        #[schema(max_length = 500)]
         currency: Option<String>,
         /// Checked if it is there: the order that `awakeable_id` waits for.
+        #[schema(max_length = 500)]
         order_id: Option<String>,
     }
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_receipt: Receipt);
 
 #[cfg(test)]
 mod tests {

@@ -114,3 +114,6 @@ fn provider(infra: &Infra) -> Result<&Oidc, Problem> {
         )
     })
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_brought: Brought);

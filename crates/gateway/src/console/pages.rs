@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use utoipa_axum::routes;
 use waybill_domain::Timestamp;
 
 use super::location::{Kind, Location, PAGES};
@@ -31,7 +32,7 @@ where
     Shared: FromRef<S>,
 {
     let login = Routes::new()
-        .page(Allow::Anybody, "/login", login)
+        .routes(Allow::Anybody, routes!(login))
         .page(Allow::Anybody, "/login/oidc", oidc::begin)
         .page(Allow::Anybody, "/login/oidc/callback", oidc::callback);
     PAGES.into_iter().fold(login, |routes, (path, allow)| {
@@ -87,6 +88,18 @@ impl FromFields for Next {
     }
 }
 
+/// The page to sign in at; who is signed in is sent on
+#[utoipa::path(
+    get,
+    path = "/login",
+    params(
+        ("next" = Option<String>, Query, max_length = 2048, description = "The page of this site that a browser goes to after that."),
+    ),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        (status = 303, description = "Signed in already"),
+    ),
+)]
 async fn login(
     State(console): State<Arc<Console>>,
     OptionalCaller(caller): OptionalCaller,
@@ -107,3 +120,6 @@ async fn login(
     })?;
     Ok(Html(html).into_response())
 }
+
+#[cfg(test)]
+crate::http::fuzz::fields!(fuzz_next: Next);

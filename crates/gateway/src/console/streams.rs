@@ -59,6 +59,23 @@ where
         .routes(Allow::OwnerOrStaff, routes!(of_workflow))
 }
 
+/// What a stream says, for the description: one event.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, and never made")]
+struct StreamEvent {
+    /// datastar-patch-elements or datastar-patch-signals; datastar-window wraps
+    /// either for one window of several.
+    event: String,
+    /// What to patch, line by line, as Datastar has it.
+    data: String,
+    /// Sent back as Last-Event-ID.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// Milliseconds until the next try.
+    #[schema(nullable = false, minimum = 0)]
+    retry: Option<i64>,
+}
+
 struct At(Location);
 
 impl FromFields for At {
@@ -72,10 +89,11 @@ impl FromFields for At {
     get,
     path = "/stream/page",
     params(
-        ("at" = String, Query, description = "The page's path and query."),
+        ("at" = String, Query, min_length = 1, max_length = 2048, description = "The page's path and query."),
     ),
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
+        (status = 404, description = "No such page"),
     ),
 )]
 async fn of_page(
@@ -104,14 +122,14 @@ async fn of_page(
     get,
     path = "/stream/pages",
     params(
-        ("window" = String, Query, description = "What the browser calls a window: letters and digits. May be repeated; what follows is this window's."),
+        ("window" = String, Query, pattern = "^[A-Za-z0-9]{1,32}$", description = "What the browser calls a window: letters and digits. May be repeated; what follows is this window's."),
         ("at" = String, Query, description = "The page's path and query."),
         ("after" = Option<String>, Query, description = "The cursor of the last event that the window has."),
         ("has" = Option<String>, Query, description = "Names of the parts that the window shows, with commas: they are not sent again."),
         ("seed" = Option<String>, Query, description = "Beginning of the idempotency keys of the window's forms."),
     ),
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
     ),
 )]
 async fn of_pages(
@@ -332,7 +350,7 @@ async fn page_frame(
     get,
     path = "/stream/products",
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
     ),
 )]
 async fn of_products(
@@ -384,7 +402,7 @@ impl FromFields for ListQuery {
     get,
     path = "/stream/notifications",
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
     ),
 )]
 async fn of_notifications(
@@ -434,7 +452,7 @@ async fn notifications_frame(
     get,
     path = "/stream/workflow/{id}",
     responses(
-        (status = 200, description = "A stream of Datastar events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of Datastar events.", body = Vec<StreamEvent>, content_type = "text/event-stream"),
         (status = 404, description = "No such order of the caller"),
     ),
 )]
@@ -492,7 +510,12 @@ async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame
 }
 
 #[cfg(test)]
+crate::http::fuzz::fields!(fuzz_at: At, fuzz_list_query: ListQuery);
+
+#[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -513,6 +536,38 @@ mod tests {
             ..Asked::default()
         };
         assert_eq!(asked, [first, second]);
+    }
+
+    #[test]
+    fn fuzz_windows() {
+        let samples = [
+            "window=a1&at=%2Forders%3Fq%3Dx&after=0a-7&seed=5&has=ff,zz,1&window=b2&at=%2Fcart",
+            "window=a&at=/",
+        ];
+        let inputs = fuzz::input::mistaken(&samples, 5);
+        fuzz::check("gateway: windows of a stream", &inputs, |query| {
+            match Asked::parse(&query) {
+                Ok(asked) => {
+                    prop_assert!((1..=sse::PER_USER).contains(&asked.len()));
+                    let ids: HashSet<_> = asked.iter().map(|asked| &asked.window).collect();
+                    prop_assert_eq!(ids.len(), asked.len());
+                    for asked in &asked {
+                        // It stands in events: no line, no field.
+                        prop_assert!(is_word(&asked.window), "{asked:?}");
+                        let after = asked.after.as_deref().unwrap_or("a");
+                        let ok = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+                        prop_assert!(after.chars().all(ok), "{after:?}");
+                        prop_assert!(asked.seed.as_deref().is_none_or(is_word));
+                        prop_assert!(asked.at.len() <= MAX_ADDRESS);
+                    }
+                }
+                Err(problem) => {
+                    prop_assert_eq!(problem.status, 400);
+                    prop_assert_eq!(problem.field.as_deref(), Some("window"));
+                }
+            }
+            Ok(())
+        });
     }
 
     #[test]

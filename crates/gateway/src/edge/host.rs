@@ -22,15 +22,16 @@ pub(super) fn check(
     purpose: Purpose,
 ) -> Result<(), Problem> {
     let said = host_of(request)?;
-    let host = client.host.as_deref().unwrap_or(said);
-    let is_served = match (public_url, purpose) {
-        (Some(url), Purpose::Shop) => url.is_at(host),
-        (Some(url), _) => url.is_at(host) || is_own(said),
-        (None, _) => is_own(host),
+    // A proxy may put its own name for us in the place of the host. Any other host is
+    // refused whatever the proxy tells: pages may send that header, too.
+    let is_inner = is_own(said) || is_one_word(said);
+    let is_served = match (public_url, client.host.as_deref()) {
+        _ if purpose != Purpose::Shop && is_inner => true,
+        (Some(url), None) => url.is_at(said),
+        (Some(url), Some(told)) => url.is_at(told) && (is_inner || url.is_at(said)),
+        (None, told) => is_own(said) && told.is_none_or(is_own),
     };
-    // A private network calls machines by one word, which is no name in the DNS of all:
-    // `gateway` in compose. Of these only what machines ask is served.
-    if is_served || (purpose != Purpose::Shop && is_one_word(said)) {
+    if is_served {
         return Ok(());
     }
     Err(Problem::new(
@@ -78,6 +79,8 @@ fn is_own(authority: &str) -> bool {
         && (is_localhost(host) || ip(host).is_some())
 }
 
+/// A private network calls machines by one word, which is no name in the DNS of all:
+/// `gateway` in compose.
 fn is_one_word(authority: &str) -> bool {
     let (host, _) = split(authority);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -170,6 +173,14 @@ mod tests {
         ];
         assert_eq!(status(&shop, Purpose::Shop, &rewritten, "/"), 200);
         assert_eq!(status(&shop[..2], Purpose::Shop, &rewritten, "/"), 421);
+        // A page on a machine that a proxy of ours is on, too.
+        let told = ("x-forwarded-host", "shop.example");
+        let page = [("host", "evil.example"), told];
+        assert_eq!(status(&shop, Purpose::Shop, &page, "/"), 421);
+        let page = [("host", "evil.example"), ("x-forwarded-host", "localhost")];
+        assert_eq!(status(&shop[2..], Purpose::Shop, &page, "/"), 421);
+        let through = [("host", "10.0.0.2"), ("x-forwarded-host", "evil.example")];
+        assert_eq!(status(&shop[2..], Purpose::Shop, &through, "/"), 421);
     }
 
     #[test]

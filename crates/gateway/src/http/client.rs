@@ -200,4 +200,31 @@ mod tests {
         let direct = seen("192.0.2.1", &said);
         assert_eq!((direct.host, direct.is_https), (None, None));
     }
+
+    #[test]
+    fn fuzz_forwarded() {
+        use proptest::prelude::*;
+        let samples = [
+            "192.0.2.1",
+            "[2001:db8::1]:443",
+            "10.0.0.1:80",
+            "::ffff:10.0.0.1",
+        ];
+        fuzz::check(
+            "gateway: an address of X-Forwarded-For",
+            &fuzz::input::mistaken(&samples, 3),
+            |hop| {
+                if let Some(address) = parse(&hop) {
+                    // It is said in the text, and once only: read again it is the same.
+                    prop_assert_eq!(address, address.to_canonical());
+                    prop_assert_eq!(parse(&address.to_string()), Some(address));
+                    let is_plain = hop
+                        .bytes()
+                        .all(|byte| byte.is_ascii_hexdigit() || b".:[]%".contains(&byte));
+                    prop_assert!(is_plain, "{hop:?} is taken for {address}");
+                }
+                Ok(())
+            },
+        );
+    }
 }

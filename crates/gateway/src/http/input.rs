@@ -66,8 +66,12 @@ impl Fields {
             return Ok(None);
         };
         let number = match value {
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) => text.trim().parse().ok(),
+            Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
+            Value::String(text) => {
+                let text = text.trim();
+                let number = text.parse().ok();
+                number.or_else(|| whole(text.parse().ok()?))
+            }
             _ => None,
         };
         match number.filter(|number| range.contains(number)) {
@@ -185,6 +189,16 @@ impl Fields {
     pub fn required_flag(&self, name: &str) -> Result<bool, Problem> {
         self.flag(name)?.ok_or_else(|| missing(name))
     }
+}
+
+/// Largest number up to which every whole number is a number of JSON's own.
+const MAX_WHOLE: f64 = 9_007_199_254_740_991.0;
+
+/// `3.0` is a whole number, in JSON Schema and to whoever computes with floats.
+fn whole(number: f64) -> Option<i64> {
+    let is_whole = number.fract() == 0.0 && number.abs() <= MAX_WHOLE;
+    #[expect(clippy::cast_possible_truncation, reason = "it has been looked at")]
+    is_whole.then_some(number as i64)
 }
 
 /// Ends of lines and tabs belong to text; other control characters are a
@@ -359,6 +373,14 @@ mod tests {
                 r#"{"quantity":"3","note":"hi","gift":"on"}"#,
             ),
             (
+                "application/json",
+                r#"{"quantity":3.0,"note":"hi","gift":true}"#,
+            ),
+            (
+                "application/x-www-form-urlencoded",
+                "quantity=3.0&note=hi&gift=1",
+            ),
+            (
                 "application/x-www-form-urlencoded",
                 "quantity=3&note=+hi&gift=true",
             ),
@@ -383,6 +405,7 @@ mod tests {
             (r#"{"quantity":0}"#, Some("quantity"), 400),
             (r#"{"quantity":-1}"#, Some("quantity"), 400),
             (r#"{"quantity":1.5}"#, Some("quantity"), 400),
+            (r#"{"quantity":1e300}"#, Some("quantity"), 400),
             (
                 r#"{"quantity":99999999999999999999}"#,
                 Some("quantity"),

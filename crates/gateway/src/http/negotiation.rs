@@ -104,7 +104,7 @@ fn wants(headers: &HeaderMap) -> ResponseFormat {
         .flat_map(|value| value.split(','))
         .map(without_parameters)
         // One range that cannot be read does not spoil the others.
-        .filter(|range| range.parse::<Accept>().is_ok())
+        .filter(|range| range.parse::<Accept>().is_ok() && !has_half_a_wildcard(range))
         .collect();
     let Ok(accept) = ranges.join(",").parse::<Accept>() else {
         return ResponseFormat::Json;
@@ -114,6 +114,12 @@ fn wants(headers: &HeaderMap) -> ResponseFormat {
         .iter()
         .find(|(kind, _)| Some(kind) == best)
         .map_or(ResponseFormat::Json, |(_, wants)| *wants)
+}
+
+/// `*/html` is no range; the parser takes it for `*/*`.
+fn has_half_a_wildcard(range: &str) -> bool {
+    let kind = range.split(';').next().unwrap_or_default().trim();
+    kind.strip_prefix("*/").is_some_and(|kind| kind != "*")
 }
 
 /// A media range with its weight alone: there is one text of each type, so that
@@ -246,6 +252,8 @@ mod tests {
             ("text/*, application/json;q=0.1", ResponseFormat::Markdown),
             ("application/*", ResponseFormat::Json),
             ("text/htmlx, x/text/html", ResponseFormat::Json),
+            // Found by fuzzing: half a wildcard is none.
+            ("application/json;q=0.5, */html", ResponseFormat::Json),
             // What Java's own client sends.
             (
                 "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",

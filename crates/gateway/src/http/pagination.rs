@@ -62,8 +62,10 @@ impl<const PER_PAGE: u32> FromFields for Page<PER_PAGE> {
 #[expect(dead_code, reason = "described, and never made")]
 pub struct PageParams {
     /// From 1.
+    #[param(minimum = 1, maximum = 100_000)]
     page: Option<i64>,
     /// 1 to 100.
+    #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
 }
 

@@ -58,6 +58,9 @@ impl RowSplitter {
                     self.state = State::Between;
                     return Ok(Some(self.take_row()));
                 }
+                (State::Row { depth: 1 }, b']') => {
+                    return Err("unexpected ']' in a row".to_owned());
+                }
                 (State::Row { depth }, b'}' | b']') => State::Row { depth: depth - 1 },
                 (State::Row { depth }, b'"') => State::Text {
                     depth,
@@ -127,6 +130,14 @@ mod tests {
             split(br#"{"rows":[{"a":1},{"a":"#, 5),
             (vec![json!({"a": 1})], false)
         );
+    }
+
+    #[test]
+    fn a_row_that_ends_as_a_list_is_an_error() {
+        // Found by fuzzing: it was an overflow.
+        let mut splitter = RowSplitter::default();
+        splitter.push(br#"{"rows":[{"a":1]},{}]}"#);
+        assert!(splitter.next_row().is_err());
     }
 
     #[test]

@@ -72,8 +72,8 @@ pub struct EdgeSettings {
 
     /// Orders of one user that may wait for their payment at a time: they keep pieces
     /// from others. 5, and in demo mode 1000.
-    #[arg(long, env, global = true, value_parser = count)]
-    max_unpaid_orders: Option<usize>,
+    #[arg(long, env, global = true, value_parser = optional_count)]
+    max_unpaid_orders: Option<OptionalCount>,
 }
 
 /// Requests a second; `None` is any number.
@@ -131,8 +131,8 @@ impl EdgeSettings {
 
     /// Orders of one user that may wait for their payment at a time.
     pub fn max_unpaid_orders(&self, is_demo: bool) -> usize {
-        self.max_unpaid_orders
-            .unwrap_or(if is_demo { 1_000 } else { 5 })
+        let set = self.max_unpaid_orders.and_then(|OptionalCount(set)| set);
+        set.unwrap_or(if is_demo { 1_000 } else { 5 })
     }
 
     /// Takes no more than what fits into so many open files, and answers that.
@@ -337,6 +337,17 @@ fn networks(raw: &str) -> Result<Networks, String> {
     parts.map(network).collect::<Result<_, _>>().map(Networks)
 }
 
+/// A number that may be set to nothing, as compose files do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OptionalCount(Option<usize>);
+
+fn optional_count(raw: &str) -> Result<OptionalCount, String> {
+    if raw.trim().is_empty() {
+        return Ok(OptionalCount(None));
+    }
+    count(raw).map(|number| OptionalCount(Some(number)))
+}
+
 fn count(raw: &str) -> Result<usize, String> {
     let number = raw.parse().ok();
     number
@@ -444,7 +455,60 @@ mod tests {
         assert_eq!(settings.rates(true).reads_per_address, None);
         assert_eq!(settings.rates(true).writes_per_user, Some(3));
         assert_eq!(settings.rates(false).reads_per_address, Some(100));
+        let unpaid = |set| {
+            let settings = parse(&["--max-unpaid-orders", set]).unwrap();
+            (
+                settings.max_unpaid_orders(false),
+                settings.max_unpaid_orders(true),
+            )
+        };
+        assert_eq!(unpaid(""), (5, 1_000));
+        assert_eq!(unpaid("3"), (3, 3));
         let none = parse(&["--reads-per-user", "0"]).unwrap();
         assert_eq!(none.rates(false).reads_per_user, None);
+    }
+
+    #[test]
+    fn fuzz_edge_settings() {
+        use proptest::prelude::*;
+        let samples = [
+            "https://shop.example",
+            "http://localhost:8080/",
+            "127.0.0.1,10.0.0.0/8",
+            "::1",
+            "1000000",
+            "",
+        ];
+        fuzz::check(
+            "gateway: settings of the edge",
+            &fuzz::input::mistaken(&samples, 3),
+            |raw| {
+                match public_url(&raw) {
+                    Ok(OptionalPublicUrl(Some(url))) => {
+                        // What is served is one host, and written again it is the same.
+                        let again = public_url(&url.to_string());
+                        prop_assert_eq!(again, Ok(OptionalPublicUrl(Some(url))));
+                    }
+                    Ok(OptionalPublicUrl(None)) => prop_assert!(raw.trim().is_empty()),
+                    Err(said) => prop_assert!(said.starts_with("it must"), "{said}"),
+                }
+                match networks(&raw) {
+                    Ok(networks) => prop_assert!(
+                        networks.0.is_empty()
+                            || raw
+                                .contains(|letter: char| letter.is_ascii_digit() || letter == ':')
+                    ),
+                    Err(said) => prop_assert!(said.contains("IP addresses"), "{said}"),
+                }
+                match optional_count(&raw) {
+                    Ok(OptionalCount(Some(number))) => {
+                        prop_assert!((1..=1_000_000).contains(&number));
+                    }
+                    Ok(OptionalCount(None)) => prop_assert!(raw.trim().is_empty()),
+                    Err(said) => prop_assert!(said.contains("1 to 1000000"), "{said}"),
+                }
+                Ok(())
+            },
+        );
     }
 }

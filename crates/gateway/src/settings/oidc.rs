@@ -365,4 +365,38 @@ mod tests {
         assert_eq!(oidc.scopes().collect::<Vec<_>>(), ["groups", "email"]);
         assert_eq!((oidc.name(), oidc.provider()), ("your organisation", None));
     }
+
+    #[test]
+    fn fuzz_oidc_settings() {
+        use proptest::prelude::*;
+        let samples = [
+            "https://id.example/realms/shop",
+            "http://localhost:8080/",
+            "shop-admins=admin,ops team=approver",
+            "cn=a=support",
+            "",
+        ];
+        fuzz::check(
+            "gateway: settings of the identity provider",
+            &fuzz::input::mistaken(&samples, 3),
+            |raw| {
+                match issuer(&raw) {
+                    Ok(OptionalIssuer(Some(kept))) => prop_assert_eq!(kept, raw.trim()),
+                    Ok(OptionalIssuer(None)) => prop_assert!(raw.trim().is_empty()),
+                    Err(said) => prop_assert!(said.starts_with("it must"), "{said}"),
+                }
+                match group_roles(&raw) {
+                    Ok(GroupRoles(roles)) => {
+                        // Each is found again, and written again it is the same.
+                        let written: Vec<String> = (roles.iter())
+                            .map(|(group, role)| format!("{group}={role}"))
+                            .collect();
+                        prop_assert_eq!(group_roles(&written.join(",")), Ok(GroupRoles(roles)));
+                    }
+                    Err(said) => prop_assert!(said.starts_with("it must"), "{said}"),
+                }
+                Ok(())
+            },
+        );
+    }
 }

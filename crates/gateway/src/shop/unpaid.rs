@@ -18,6 +18,9 @@ use crate::storage::orders as queries;
 /// So many of a user's unpaid orders the session looks at.
 const LOOKED_AT: usize = 16;
 
+/// Seconds until those that are being placed have been.
+const SOON: u64 = 2;
+
 /// Room for one order more, held until the read model has it; and what the session is
 /// to look at before it places the order.
 pub(super) async fn room_for(
@@ -39,7 +42,8 @@ pub(super) async fn room_for(
         return Ok((being_placed, Some(unpaid)));
     }
     if unpaid.len() + others >= most {
-        return Err(Problem::unavailable(
+        return Err(Problem::too_many_tries(
+            SOON,
             "several of your orders are being placed just now: try again in a moment",
         ));
     }

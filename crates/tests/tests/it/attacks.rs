@@ -18,7 +18,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use reqwest::RequestBuilder;
 
-use crate::shop::{Answer, Client, send};
+use crate::shop::{Answer, Client, send_anyway};
 use crate::world::Setup;
 
 /// Requests that are sent at a time.
@@ -31,7 +31,7 @@ fn behind_a_proxy(setup: Setup) -> Setup {
 
 /// Sends all of them, many at a time; answers what was answered.
 async fn send_all(requests: impl IntoIterator<Item = RequestBuilder>) -> Vec<Answer> {
-    let sending = requests.into_iter().map(send);
+    let sending = requests.into_iter().map(send_anyway);
     stream::iter(sending)
         .buffer_unordered(AT_ONCE)
         .collect()

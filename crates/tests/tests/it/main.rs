@@ -45,6 +45,7 @@ mod restarts;
 mod restate;
 mod roles;
 mod scenarios;
+mod schemathesis;
 mod sessions;
 mod shop;
 mod soak;

@@ -141,6 +141,7 @@ fn main() {
     let setup = Setup::with("DELIVERY_TIME", "100ms")
         .and("RUST_LOG", "warn")
         .and("MAX_STREAMS", "12000")
+        .and("MAX_CONNECTIONS", "16000")
         .lasting(Duration::from_hours(1));
     let mut report = Report::default();
     if arguments.parts.iter().any(|part| part != "growth") {

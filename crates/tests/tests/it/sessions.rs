@@ -216,3 +216,22 @@ fn a_demo_is_not_opened_to_the_network_by_accident() {
         assert!(said.contains("DEMO_ON_NETWORK=yes"), "{said}");
     });
 }
+
+#[test]
+fn off_loopback_it_does_not_start_without_its_public_address() {
+    own(&Setup::with_sessions(), async |shop| {
+        let start = |variables: &[(&str, &str)]| {
+            let mut command = shop.gateway_command();
+            command.arg("serve").env("GATEWAY_LISTEN", "0.0.0.0:0");
+            command.envs(variables.iter().copied());
+            let refused = command.output().unwrap();
+            assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+            let said = String::from_utf8_lossy(&refused.stderr);
+            said.lines().last().unwrap_or_default().to_owned()
+        };
+        let sentence = start(&[]);
+        assert!(sentence.contains("PUBLIC_URL is missing"), "{sentence}");
+        let sentence = start(&[("PUBLIC_URL", "http://shop.example")]);
+        assert!(sentence.contains("must begin with https"), "{sentence}");
+    });
+}

@@ -11,13 +11,8 @@ use crate::world::{Setup, own, shared};
 async fn status(shop: &Shop, path: &str, lines: &[&str]) -> u16 {
     let address = shop.gateway.strip_prefix("http://").unwrap();
     let mut line = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "GET {path} HTTP/1.1\r\n{}Connection: close\r\n\r\n",
-        lines
-            .iter()
-            .map(|line| format!("{line}\r\n"))
-            .collect::<String>()
-    );
+    let lines = lines.join("\r\n");
+    let head = format!("GET {path} HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n");
     line.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     line.read_to_string(&mut answer).await.unwrap();

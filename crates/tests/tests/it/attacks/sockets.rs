@@ -131,3 +131,20 @@ fn thousands_of_streams_have_an_end() {
         drop((first, second));
     });
 }
+
+#[test]
+fn more_than_the_system_allows_is_one_sentence_at_the_start() {
+    own(&Setup::default(), async |shop| {
+        let mut refused = shop.gateway_command();
+        let refused = refused
+            .arg("serve")
+            .env("MAX_CONNECTIONS", "1000000")
+            .env("MAX_REQUESTS", "1000000")
+            .output()
+            .unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        let sentence = said.lines().last().unwrap_or_default();
+        assert!(sentence.contains("2000128 open files"), "{said}");
+    });
+}

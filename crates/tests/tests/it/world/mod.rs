@@ -264,7 +264,7 @@ impl World {
         };
         world.start_all().await?;
         if setup.has_sessions {
-            world.add_people().await;
+            world.add_people();
             let made = world.run_gateway(&["token", "create", "--user", "admin"]);
             world.admin_token = Some(String::from_utf8_lossy(&made.stdout).trim().to_owned());
         }
@@ -296,8 +296,8 @@ impl World {
         for kept in ["waybill.db", "waybill.db-wal", "waybill.db-shm"] {
             let _ = fs::remove_file(folder.join(kept));
         }
-        let seeded = self.run_gateway(&["seed-demo"]);
-        assert!(seeded.status.success(), "{seeded:?}");
+        let seeded = self.seed(Component::Gateway);
+        assert!(seeded.is_ok(), "{seeded:?}");
     }
 
     async fn read_catalog(&self) -> Result<Vec<Product>, String> {
