@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Fingerprint, Identity, Link, MAX_EMAIL, MOST_SESSIONS, MOST_TOKENS, Role, Session, Token,
+    Account, Fingerprint, Identity, Link, MAX_EMAIL, MOST_SESSIONS, MOST_TOKENS, Role, Session,
+    Token,
 };
 use crate::Timestamp;
 use crate::ids::Username;
@@ -478,10 +479,7 @@ mod tests {
                 identity: Some(identity("1")),
                 ..disabled.clone()
             };
-            assert_eq!(
-                asked.to(alice(), Some(disabled)),
-                Err(Refusal::NotSignedIn)
-            );
+            assert_eq!(asked.to(alice(), Some(disabled)), Err(Refusal::NotSignedIn));
         }
         assert_eq!(sign_in(1, 1).to(alice(), None), Err(Refusal::NotSignedIn));
         let without_password = Account {

@@ -69,8 +69,7 @@ pub struct Brought {
 impl Oidc {
     /// At the provider that is set, if there is one. Nothing is asked of it yet.
     pub fn new(settings: &Settings) -> anyhow::Result<Option<Self>> {
-        let (Some(provider), Some(url)) =
-            (settings.oidc.provider(), settings.edge.public_url())
+        let (Some(provider), Some(url)) = (settings.oidc.provider(), settings.edge.public_url())
         else {
             return Ok(None);
         };
@@ -302,10 +301,12 @@ fn refused(error: &str) -> Problem {
         "access_denied" => Problem::forbidden(
             "the identity provider says no: you have declined there, or may not use this shop. Begin again, or ask who runs it",
         ),
-        "temporarily_unavailable" | "server_error" => {
-            Problem::unavailable("the identity provider cannot sign you in now: try again in a moment")
-        }
-        "login_required" | "interaction_required" | "consent_required"
+        "temporarily_unavailable" | "server_error" => Problem::unavailable(
+            "the identity provider cannot sign you in now: try again in a moment",
+        ),
+        "login_required"
+        | "interaction_required"
+        | "consent_required"
         | "account_selection_required" => {
             failed("you are not signed in at the identity provider: begin again and sign in there")
         }

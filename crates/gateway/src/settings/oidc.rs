@@ -297,27 +297,64 @@ mod tests {
         );
         let with = |more: &[&'static str]| [&WHOLE[..], more].concat();
         for (line, begins) in [
-            (vec!["--passwords", "off"], "PASSWORDS is off and OIDC_ISSUER"),
-            (without("--oidc-issuer"), "OIDC_ISSUER is missing: OIDC_CLIENT_ID"),
-            (vec!["--oidc-roles", "a=admin"], "OIDC_ISSUER is missing: OIDC_ROLES"),
+            (
+                vec!["--passwords", "off"],
+                "PASSWORDS is off and OIDC_ISSUER",
+            ),
+            (
+                without("--oidc-issuer"),
+                "OIDC_ISSUER is missing: OIDC_CLIENT_ID",
+            ),
+            (
+                vec!["--oidc-roles", "a=admin"],
+                "OIDC_ISSUER is missing: OIDC_ROLES",
+            ),
             (without("--oidc-client-id"), "OIDC_CLIENT_ID is missing"),
-            (without("--oidc-client-secret"), "OIDC_CLIENT_SECRET is missing"),
-            (without("--public-url"), "PUBLIC_URL is missing: with OIDC_ISSUER"),
-            (with(&["--oidc-username-claim", ""]), "OIDC_USERNAME_CLAIM is empty"),
-            (with(&["--oidc-groups-claim", " "]), "OIDC_GROUPS_CLAIM is empty"),
-            (with(&["--oidc-default-role", "none"]), "OIDC_DEFAULT_ROLE is none"),
+            (
+                without("--oidc-client-secret"),
+                "OIDC_CLIENT_SECRET is missing",
+            ),
+            (
+                without("--public-url"),
+                "PUBLIC_URL is missing: with OIDC_ISSUER",
+            ),
+            (
+                with(&["--oidc-username-claim", ""]),
+                "OIDC_USERNAME_CLAIM is empty",
+            ),
+            (
+                with(&["--oidc-groups-claim", " "]),
+                "OIDC_GROUPS_CLAIM is empty",
+            ),
+            (
+                with(&["--oidc-default-role", "none"]),
+                "OIDC_DEFAULT_ROLE is none",
+            ),
         ] {
             let said = checked(&line).unwrap_err();
             assert!(said.starts_with(begins), "{line:?}: {said}");
             assert!(!said.contains('\n') && !said.contains("9d2f"), "{said}");
         }
-        let plain = [&["--oidc-issuer", "http://id.example"], &without("--oidc-issuer")[..]];
+        let plain = [
+            &["--oidc-issuer", "http://id.example"],
+            &without("--oidc-issuer")[..],
+        ];
         let said = checked(&plain.concat()).unwrap_err();
         assert!(said.starts_with("OIDC_ISSUER is 'http://id.example': it must begin with https"));
-        let here = [&["--oidc-issuer", "http://127.0.0.1:9"], &without("--oidc-issuer")[..]];
+        let here = [
+            &["--oidc-issuer", "http://127.0.0.1:9"],
+            &without("--oidc-issuer")[..],
+        ];
         assert_eq!(checked(&here.concat()), Ok(()));
         // Compose sets what is not set to nothing.
-        let nothing = ["--oidc-issuer", "", "--oidc-client-id", "", "--oidc-client-secret", ""];
+        let nothing = [
+            "--oidc-issuer",
+            "",
+            "--oidc-client-id",
+            "",
+            "--oidc-client-secret",
+            "",
+        ];
         assert_eq!(checked(&nothing), Ok(()));
     }
 
@@ -361,7 +398,9 @@ mod tests {
             let settings = parse(&["--oidc-issuer", issuer]).unwrap();
             assert_eq!(settings.oidc.issuer(), Some(issuer));
         }
-        let oidc = parse(&["--oidc-scopes", "openid groups, email"]).unwrap().oidc;
+        let oidc = parse(&["--oidc-scopes", "openid groups, email"])
+            .unwrap()
+            .oidc;
         assert_eq!(oidc.scopes().collect::<Vec<_>>(), ["groups", "email"]);
         assert_eq!((oidc.name(), oidc.provider()), ("your organisation", None));
     }

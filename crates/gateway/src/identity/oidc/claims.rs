@@ -143,7 +143,11 @@ mod tests {
     }
 
     fn settings(more: &[&str]) -> OidcSettings {
-        let roles = ["gateway", "--oidc-roles", "shop-admins=admin,shop-support=support"];
+        let roles = [
+            "gateway",
+            "--oidc-roles",
+            "shop-admins=admin,shop-support=support",
+        ];
         Line::parse_from([&roles[..], more].concat()).oidc
     }
 
@@ -166,14 +170,28 @@ mod tests {
         let of = |claims: Value, more: &[&str]| {
             person(&ann(claims), ISSUER, &settings(more)).map(|person| person.role)
         };
-        let admin = of(json!({ "groups": ["staff", "shop-support", "shop-admins"] }), &[]);
+        let admin = of(
+            json!({ "groups": ["staff", "shop-support", "shop-admins"] }),
+            &[],
+        );
         assert_eq!(admin.unwrap(), Role::Admin);
-        assert_eq!(of(json!({ "groups": "shop-support" }), &[]).unwrap(), Role::Support);
-        for none in [json!({}), json!({ "groups": [] }), json!({ "groups": [7, null, "x"] })] {
+        assert_eq!(
+            of(json!({ "groups": "shop-support" }), &[]).unwrap(),
+            Role::Support
+        );
+        for none in [
+            json!({}),
+            json!({ "groups": [] }),
+            json!({ "groups": [7, null, "x"] }),
+        ] {
             assert_eq!(of(none.clone(), &[]).unwrap(), Role::Customer);
             let closed = of(none, &["--oidc-default-role", "none"]).unwrap_err();
             assert_eq!(closed.status.as_u16(), 403);
-            assert!(closed.detail.contains("none of the groups"), "{}", closed.detail);
+            assert!(
+                closed.detail.contains("none of the groups"),
+                "{}",
+                closed.detail
+            );
         }
         let keycloak = json!({ "realm_access": { "roles": ["shop-admins"] } });
         let path = ["--oidc-groups-claim", "realm_access.roles"];
@@ -185,7 +203,13 @@ mod tests {
         // Nobody loses a role because a list was too long, or is none.
         let many = json!({ "_claim_names": { "groups": "src1" } });
         assert!(of(many, &[]).unwrap_err().detail.contains("more groups"));
-        assert_eq!(of(json!({ "groups": { "a": 1 } }), &[]).unwrap_err().status.as_u16(), 502);
+        assert_eq!(
+            of(json!({ "groups": { "a": 1 } }), &[])
+                .unwrap_err()
+                .status
+                .as_u16(),
+            502
+        );
     }
 
     #[test]
@@ -194,10 +218,19 @@ mod tests {
         assert_eq!(ann.user.as_str(), "ann");
         assert_eq!(ann.identity, Identity::of(ISSUER, "248289761001").unwrap());
         for (claims, part) in [
-            (json!({ "preferred_username": "ann@shop.example" }), "'ann@shop.example'"),
-            (json!({ "preferred_username": "<b>\u{202e}x" }), "1 to 64 letters"),
+            (
+                json!({ "preferred_username": "ann@shop.example" }),
+                "'ann@shop.example'",
+            ),
+            (
+                json!({ "preferred_username": "<b>\u{202e}x" }),
+                "1 to 64 letters",
+            ),
             (json!({ "preferred_username": 7 }), "does not say your name"),
-            (json!({ "preferred_username": null }), "does not say your name"),
+            (
+                json!({ "preferred_username": null }),
+                "does not say your name",
+            ),
             (json!({ "email": null }), "e-mail"),
         ] {
             let refused = person(&super::tests::ann(claims), ISSUER, &settings(&[])).unwrap_err();
@@ -211,7 +244,13 @@ mod tests {
 
     #[test]
     fn without_a_subject_nobody_is_known() {
-        for subject in [json!(null), json!(""), json!(7), json!("a b"), json!("1".repeat(256))] {
+        for subject in [
+            json!(null),
+            json!(""),
+            json!(7),
+            json!("a b"),
+            json!("1".repeat(256)),
+        ] {
             let claims = ann(json!({ "sub": subject }));
             let refused = person(&claims, ISSUER, &settings(&[])).unwrap_err();
             assert_eq!(refused.kind(), "bad_identity");
