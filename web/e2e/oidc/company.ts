@@ -20,8 +20,8 @@ export interface Change {
   people?: Record<string, string[]>;
   claims?: Record<string, object>;
   evil?: string | null;
-  away?: boolean;
-  slow?: number;
+  /** Altogether, or at one of its addresses. */
+  away?: boolean | string;
   rotated?: boolean;
 }
 
@@ -128,10 +128,11 @@ export class Gateway {
     throw new Error(`the gateway does not serve: ${this.log()}`);
   }
 
-  /** Another process with the same settings takes its place. */
+  /** Another process takes its place, with the same settings and a file of its own. */
   async startAgain(): Promise<void> {
     this.#process!.stdin!.end();
     await once(this.#process!, "exit");
+    this.#settings.DATABASE_URL = this.#settings.DATABASE_URL.replace(".db", "-again.db");
     await this.start();
   }
 

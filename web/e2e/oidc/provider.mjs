@@ -5,14 +5,13 @@
 //   node provider.mjs '{"port": 1234, "client": {"id", "secret", "redirects": []}, "people": {"ann": ["group"]}}'
 
 import { createServer } from "node:http";
-import { setTimeout as pause } from "node:timers/promises";
 import { SignJWT, UnsecuredJWT, decodeJwt, exportJWK, generateKeyPair } from "jose";
 import Provider from "oidc-provider";
 
 const { port, client, people } = JSON.parse(process.argv[2]);
 const issuer = `http://localhost:${port}`;
 /** What the tests change: people's groups and claims, and how to misbehave. */
-const state = { people, claims: {}, evil: null, away: false, slow: 0 };
+const state = { people, claims: {}, evil: null, away: false };
 const [foreign] = await keys("foreign");
 let key;
 let provider;
@@ -42,7 +41,7 @@ async function rotate() {
     findAccount: (_, name) => ({
       accountId: name,
       claims: () => ({
-        sub: state.evil === "userinfo" ? "somebody-else" : name, preferred_username: name,
+        sub: name, preferred_username: name,
         email: `${name}@example.com`, groups: state.people[name], ...state.claims[name],
       }),
     }),
@@ -83,6 +82,11 @@ function answerSpoilt(request, response) {
   const end = response.end.bind(response);
   response.end = (body) => {
     const answer = JSON.parse(body);
+    if (state.evil === "userinfo" && answer.sub) {
+      const ofAnother = JSON.stringify({ ...answer, sub: "somebody-else" });
+      response.setHeader("content-length", Buffer.byteLength(ofAnother));
+      return end(ofAnother);
+    }
     if (!answer.id_token) return end(body);
     spoilt(answer.id_token).then((id_token) => {
       const spoiltBody = JSON.stringify({ ...answer, id_token });
@@ -120,10 +124,9 @@ createServer(async (request, response) => {
     if (rotated) await rotate();
     return response.end("{}");
   }
-  if (state.away) return request.socket.destroy();
-  await pause(state.slow);
+  if (state.away === true || state.away === request.url) return request.socket.destroy();
   if (request.url.startsWith("/sign-in/")) return signIn(request, response);
-  if (state.evil && request.url === "/token") return answerSpoilt(request, response);
+  if (state.evil && ["/token", "/me"].includes(request.url)) return answerSpoilt(request, response);
   return provider.callback()(request, response);
 }).listen(port, "127.0.0.1", () => console.log("ready"));
 process.stdin.resume().on("end", () => process.exit());

@@ -48,6 +48,11 @@ pub struct OidcSettings {
     #[arg(long, env, global = true, default_value = "preferred_username")]
     pub oidc_username_claim: String,
 
+    /// Where that claim is an e-mail address: its domain, e.g. `shop.example`. What stands
+    /// before it is the name here, with '-' for each dot; other domains are refused.
+    #[arg(long, env, global = true, default_value = "")]
+    oidc_username_domain: String,
+
     /// The claim that lists somebody's groups. Dots lead into it: `realm_access.roles`.
     #[arg(long, env, global = true, default_value = "groups")]
     pub oidc_groups_claim: String,
@@ -117,6 +122,12 @@ impl OidcSettings {
             "" => NAME,
             name => name,
         }
+    }
+
+    /// The domain that names there end in, if they are e-mail addresses.
+    pub fn username_domain(&self) -> Option<&str> {
+        let domain = self.oidc_username_domain.trim().trim_start_matches('@');
+        Some(domain).filter(|domain| !domain.is_empty())
     }
 
     /// What it is asked for beside `openid`.

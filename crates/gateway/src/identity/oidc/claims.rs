@@ -25,7 +25,7 @@ pub struct Person {
 }
 
 /// The claims of a token, which is verified elsewhere.
-pub(super) fn of_token(token: &str) -> Option<Map<String, Value>> {
+pub fn of_token(token: &str) -> Option<Map<String, Value>> {
     let payload = token.split('.').nth(1)?;
     let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
     serde_json::from_slice(&payload).ok()
@@ -77,9 +77,15 @@ pub(super) fn person(
             "the identity provider does not say your name (claim {name}): tell the operator, who may choose another claim (OIDC_USERNAME_CLAIM) or ask for more (OIDC_SCOPES)"
         ))
     })?;
-    let user = Username::parse(told).map_err(|refusal| {
+    if name == "email" && claim(claims, "email_verified") == Some(&Value::Bool(false)) {
+        return Err(unusable(
+            "the identity provider has not made sure of your e-mail address, which is your name here: confirm it there"
+                .to_owned(),
+        ));
+    }
+    let user = named(told, settings).map_err(|why| {
         unusable(format!(
-            "your name at the identity provider ({name}) is '{}', and here {refusal}: tell the operator, who may choose another claim (OIDC_USERNAME_CLAIM)",
+            "your name at the identity provider ({name}) is '{}', and here {why}: tell the operator, who may choose another claim (OIDC_USERNAME_CLAIM)",
             quoted(told, MAX_NAME)
         ))
     })?;
@@ -92,6 +98,19 @@ pub(super) fn person(
         email: email.to_owned(),
         role,
     })
+}
+
+/// A name there as one here; or why it is none.
+fn named(told: &str, settings: &OidcSettings) -> Result<Username, String> {
+    let Some(domain) = settings.username_domain() else {
+        return Username::parse(told).map_err(|refusal| refusal.to_string());
+    };
+    match told.rsplit_once('@') {
+        Some((local, of)) if of.eq_ignore_ascii_case(domain) => {
+            Username::parse(&local.replace('.', "-")).map_err(|refusal| refusal.to_string())
+        }
+        _ => Err(format!("it must end in @{domain}")),
+    }
 }
 
 fn unusable(detail: String) -> Problem {
@@ -240,6 +259,27 @@ mod tests {
         let by_subject = settings(&["--oidc-username-claim", "sub"]);
         let person = person(&super::tests::ann(json!({})), ISSUER, &by_subject).unwrap();
         assert_eq!(person.user.as_str(), "248289761001");
+    }
+
+    #[test]
+    fn an_address_becomes_a_name() {
+        let of = |claims: Value, claim: &str| {
+            let domain = "--oidc-username-domain=Shop.example";
+            let more = settings(&[domain, "--oidc-username-claim", claim]);
+            person(&ann(claims), ISSUER, &more)
+                .map(|person| person.user.as_str().to_owned())
+                .map_err(|problem| problem.detail.clone())
+        };
+        let upn = |name: &str| of(json!({ "preferred_username": name }), "preferred_username");
+        assert_eq!(upn("ann.lee@shop.example").as_deref(), Ok("ann-lee"));
+        for other in ["ann@shop.example.evil.example", "ann", "ann@evil.example"] {
+            let said = upn(other).unwrap_err();
+            assert!(said.contains("must end in @Shop.example"), "{said}");
+        }
+        assert!(upn("a@b@shop.example").unwrap_err().contains("1 to 64"));
+        assert_eq!(of(json!({}), "email").as_deref(), Ok("ann"));
+        let unverified = of(json!({ "email_verified": false }), "email").unwrap_err();
+        assert!(unverified.contains("confirm it there"), "{unverified}");
     }
 
     #[test]
