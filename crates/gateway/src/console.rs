@@ -13,6 +13,7 @@
 //! | [`shell`] | what stands around the content of every page |
 //! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`people`], [`account`], [`audit`], [`journal`] | the contents |
 //! | [`demo`] | the demo's part of the admin's page |
+//! | [`oidc`] | the way to an identity provider and back |
 //! | [`responses`] | toasts, error pages, the login page |
 //! | [`status_style`], [`lists`] | what several of them tell the same way |
 //! | [`assets`], [`environment`] | files and templates |
@@ -34,6 +35,7 @@ pub mod journal;
 pub mod lists;
 mod load;
 pub mod location;
+mod oidc;
 pub mod order;
 pub mod orders;
 pub mod page;

@@ -98,7 +98,7 @@ pub(super) async fn login(
 }
 
 /// Where a browser says that it is.
-fn place(from: ClientAddress, headers: &HeaderMap) -> Place {
+pub(crate) fn place(from: ClientAddress, headers: &HeaderMap) -> Place {
     let agent = headers.get(header::USER_AGENT);
     Place {
         address: from.address.to_string(),
@@ -110,7 +110,7 @@ fn place(from: ClientAddress, headers: &HeaderMap) -> Place {
 }
 
 /// The session that a browser has already.
-fn session(infra: &Infra, headers: &HeaderMap) -> Option<Fingerprint> {
+pub(crate) fn session(infra: &Infra, headers: &HeaderMap) -> Option<Fingerprint> {
     let cookie = session_cookie::of(headers, infra.settings.edge.public_url())?;
     infra.auth.sessions.fingerprint(cookie)
 }

@@ -14,7 +14,7 @@ use super::paint::paint;
 use super::responses::{LoginPage, NewPasswordPage};
 use super::shell::Layout;
 use super::views::Console;
-use super::{journal, load};
+use super::{journal, load, oidc};
 use crate::auth::OptionalCaller;
 use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, InQuery};
@@ -33,7 +33,9 @@ where
 {
     let open = Routes::new()
         .routes(Allow::Anybody, routes!(login))
-        .routes(Allow::Anybody, routes!(new_password));
+        .routes(Allow::Anybody, routes!(new_password))
+        .page(Allow::Anybody, "/login/oidc", oidc::begin)
+        .page(Allow::Anybody, "/login/oidc/callback", oidc::callback);
     PAGES
         .into_iter()
         .fold(open, |routes, (path, allow)| routes.page(allow, path, show))
@@ -72,7 +74,8 @@ async fn show(
     Ok(Html(html))
 }
 
-struct Next(String);
+/// Where somebody goes once they are signed in: a path on this site.
+pub(super) struct Next(pub(super) String);
 
 impl FromFields for Next {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
@@ -110,6 +113,8 @@ async fn login(
     let html = console.views.render(&LoginPage {
         nonce: nonce.as_str().to_owned(),
         problem: None,
+        of_password: false,
+        ways: console.views.ways(&next),
         personas: load::personas(&console).await?,
         next,
         username: String::new(),

@@ -7,7 +7,9 @@ use axum::http::StatusCode;
 use axum::response::sse::Event;
 use datastar::prelude::{DatastarEvent, PatchElements};
 use serde::Serialize;
+use serde_json::Value;
 
+use super::oidc;
 use super::present::login_then;
 use super::shell::Persona;
 use super::views::{View, Views};
@@ -59,6 +61,10 @@ pub struct LoginPage {
     pub nonce: String,
     /// What did not work.
     pub problem: Option<String>,
+    /// Whether that was about the password.
+    pub of_password: bool,
+    /// How one may sign in.
+    pub ways: Ways,
     /// Whom a demo's visitor can be.
     pub personas: Vec<Persona>,
     /// The page that was asked for.
@@ -124,6 +130,24 @@ impl View for OnceBox {
 impl View for OncePage {
     const TEMPLATE: &'static str = "once_page.html";
 }
+/// How one may sign in.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ways {
+    /// With user name and password.
+    pub passwords: bool,
+    /// At an identity provider.
+    pub provider: Option<ProviderLink>,
+}
+
+/// The way to an identity provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProviderLink {
+    /// How people call it.
+    pub name: String,
+    /// Where the sign-in begins.
+    pub href: String,
+}
+
 impl View for Toast {
     const TEMPLATE: &'static str = "toast.html";
 }
@@ -196,11 +220,17 @@ impl Views {
     pub fn problem_page(&self, problem: &Problem, context: &RequestContext) -> String {
         let nonce = context.nonce.as_str().to_owned();
         let rendered = if context.path.starts_with("/login") {
+            let next = match problem.extra.get("next").and_then(Value::as_str) {
+                Some(next) => local_path(next).unwrap_or("/").to_owned(),
+                None => next_of(&context.back),
+            };
             self.render(&LoginPage {
                 nonce,
                 problem: Some(sentence(&problem.detail)),
+                of_password: self.sign_ins().0 && !context.path.starts_with("/login/oidc"),
+                ways: self.ways(&next),
                 personas: Vec::new(),
-                next: next_of(&context.back),
+                next,
                 username: String::new(),
             })
         } else if context.path_alone() == "/password/new" {
@@ -234,6 +264,18 @@ impl Views {
                 problem.status.as_u16()
             )
         })
+    }
+
+    /// How one may sign in, to go to `next` then.
+    pub fn ways(&self, next: &str) -> Ways {
+        let (passwords, provider) = self.sign_ins();
+        Ways {
+            passwords,
+            provider: provider.map(|name| ProviderLink {
+                name: name.to_owned(),
+                href: oidc::begin_at(next),
+            }),
+        }
     }
 
     fn toast(&self, toast: &Toast) -> PatchElements {
@@ -324,19 +366,43 @@ mod tests {
             let empty = Self {
                 nonce: "n0nce".into(),
                 problem: None,
+                of_password: false,
+                ways: Ways {
+                    passwords: true,
+                    provider: None,
+                },
                 personas: vec![],
                 next: "/".into(),
                 username: String::new(),
             };
             let demo = Self {
                 problem: Some("Wrong password".into()),
+                of_password: true,
                 personas: vec![Persona {
                     username: "admin".into(),
                     does: "approves orders",
                 }],
                 ..empty.clone()
             };
-            vec![empty, demo]
+            let both = Self {
+                ways: Ways {
+                    passwords: true,
+                    provider: Some(ProviderLink {
+                        name: "<Example & Sons>".into(),
+                        href: "/login/oidc?next=%2F".into(),
+                    }),
+                },
+                ..demo.clone()
+            };
+            let without_passwords = Self {
+                problem: Some("The identity provider does not answer".into()),
+                ways: Ways {
+                    passwords: false,
+                    ..both.ways.clone()
+                },
+                ..empty.clone()
+            };
+            vec![empty, demo, both, without_passwords]
         }
     }
 

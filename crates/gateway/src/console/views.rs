@@ -107,6 +107,10 @@ pub struct Views {
     assets: Arc<Assets>,
     environment: Environment<'static>,
     folder: Option<PathBuf>,
+    /// Whether passwords are on.
+    passwords: bool,
+    /// How people call the identity provider, if there is one.
+    provider: Option<String>,
 }
 
 impl Views {
@@ -120,7 +124,17 @@ impl Views {
                 folder.display()
             );
         }
-        Ok(Self::over(folder))
+        let provider = settings.oidc.provider();
+        Ok(Self {
+            passwords: settings.passwords,
+            provider: provider.map(|_| settings.oidc.name().to_owned()),
+            ..Self::over(folder)
+        })
+    }
+
+    /// Whether one may sign in with a password, and at which identity provider.
+    pub(super) fn sign_ins(&self) -> (bool, Option<&str>) {
+        (self.passwords, self.provider.as_deref())
     }
 
     fn over(folder: Option<PathBuf>) -> Self {
@@ -134,6 +148,8 @@ impl Views {
             environment: environment::environment(&assets, folder.clone()),
             assets,
             folder,
+            passwords: true,
+            provider: None,
         }
     }
 

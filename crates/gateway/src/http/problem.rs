@@ -280,6 +280,7 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::UserExists { .. } => "Name taken",
         Refusal::UnknownUser { .. } => "Unknown user",
         Refusal::NotSignedIn => "Not signed in",
+        Refusal::OtherIdentity { .. } => "Another account",
         Refusal::LinkOver => "Link no longer works",
         Refusal::UnknownPayment => "Unknown payment",
         Refusal::TransactionInUse { .. } => "Transaction in use",
