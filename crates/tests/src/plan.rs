@@ -15,7 +15,7 @@ use crate::addresses::{
 };
 
 /// `INTERNAL_TOKEN` of a world of its own.
-pub const TOKEN: &str = "the token of a world that is soon gone";
+pub const TOKEN: &str = "the-token-of-a-world-that-is-soon-gone";
 
 /// A process of Waybill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

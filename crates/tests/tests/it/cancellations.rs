@@ -8,7 +8,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::outside::Ledger;
-use crate::shop::{Client, Order, kinds_of, text};
+use crate::shop::{Client, Order, SOON, kinds_of, text};
 use crate::world::{Setup, eventually, own, shared};
 
 /// Longest that one order may take to where it is wanted, or to its end: the
@@ -170,16 +170,21 @@ async fn cancel_at(buyer: &Client<'_>, case: &Case) {
     story.await;
 }
 
-/// As Restate holds it: the console may still be behind.
+/// As Restate holds it: the console may still be behind. An order that its session has
+/// handed over is with nobody until its workflow begins.
 async fn events_so_far(order: &Order<'_>) -> usize {
-    if let Some(record) = order.workflow_record().await {
-        return record.events.len();
-    }
     let (shop, user) = (order.by.shop, &order.by.name);
     let marker = format!("checkout:exec:{}", order.id);
-    let record = shop.state("UserSession", user, &marker).await;
-    let record = record.expect("the session has the order");
-    record["events"].as_array().expect("a list").len()
+    eventually("somebody has the order", SOON, async || {
+        if let Some(record) = order.workflow_record().await {
+            return Ok(record.events.len());
+        }
+        let record = shop.state("UserSession", user, &marker).await;
+        let record = record.expect("the session knows the order");
+        let events = record["events"].as_array();
+        events.map(Vec::len).ok_or_else(|| record.to_string())
+    })
+    .await
 }
 
 fn said(case: &Case) -> String {

@@ -148,14 +148,14 @@ fn a_token_is_replaced_without_a_gap() {
 
         shop.stop(Component::Services).await;
         let both = [
-            ("INTERNAL_TOKEN", "the next token"),
+            ("INTERNAL_TOKEN", "the-next-token-of-this-world"),
             ("INTERNAL_TOKEN_PREVIOUS", TOKEN),
         ];
         shop.start_again_with(Component::Services, &both).await;
         // The gateway still has the old one.
         alice.add("P002", 1).await;
         shop.stop(Component::Gateway).await;
-        let next = [("INTERNAL_TOKEN", "the next token")];
+        let next = [("INTERNAL_TOKEN", "the-next-token-of-this-world")];
         shop.start_again_with(Component::Gateway, &next).await;
         alice.add("P002", 1).await;
         order.cancel().await;

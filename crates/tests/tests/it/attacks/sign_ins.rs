@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{behind_a_proxy, send_all, with};
 use crate::shop::{Shop, send};
+use crate::world::people::password;
 use crate::world::{Setup, own};
 
 fn sign_in(shop: &Shop, from: &str, name: &str, password: &str) -> RequestBuilder {
@@ -17,7 +18,7 @@ fn sign_in(shop: &Shop, from: &str, name: &str, password: &str) -> RequestBuilde
 
 /// A cookie of this person, as a browser sends it.
 pub(super) async fn cookie_of(shop: &Shop, name: &str) -> String {
-    let password = format!("{name}-demo");
+    let password = password(name);
     let answer = send(sign_in(shop, "192.0.2.1", name, &password)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let pair = answer.cookies[0].split(';').next().unwrap_or_default();
@@ -27,7 +28,7 @@ pub(super) async fn cookie_of(shop: &Shop, name: &str) -> String {
 #[test]
 fn however_many_guess_at_once_few_are_looked_at_and_the_owner_comes_in() {
     own(&behind_a_proxy(Setup::with_sessions()), async |shop| {
-        let right = async |from: &str| send(sign_in(shop, from, "alice", "alice-demo")).await;
+        let right = async |from: &str| send(sign_in(shop, from, "alice", &password("alice"))).await;
         assert_eq!(right("192.0.2.1").await.status, 200);
 
         let guesses =
@@ -63,7 +64,7 @@ fn however_many_guess_at_once_few_are_looked_at_and_the_owner_comes_in() {
 #[test]
 fn a_flood_from_everywhere_does_not_make_the_owner_wait() {
     own(&behind_a_proxy(Setup::with_sessions()), async |shop| {
-        let alice = async || send(sign_in(shop, "192.0.2.1", "alice", "alice-demo")).await;
+        let alice = async || send(sign_in(shop, "192.0.2.1", "alice", &password("alice"))).await;
         assert_eq!(alice().await.status, 200);
         let made_up = (0..400).map(|n| {
             let from = format!("198.51.{}.{}", n / 200, n % 200);
