@@ -102,6 +102,9 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         let token = shop.admin_token.clone().unwrap();
         let admin = shop.admin().with_token(&token);
         let mut acts = vec![foreseen("token_made", "admin", "operator", false)];
+        for name in ["alice", "bob", "admin"] {
+            acts.push(foreseen("user_made", name, "operator", false));
+        }
 
         // People, by the command line.
         let of_dora = |what| foreseen(what, "dora", "operator", false);
@@ -179,6 +182,16 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         shop.start_again(Component::Gateway).await;
         acts.push(foreseen("restocked", "P001", "admin", true));
 
+        // A request's id is that of its answer.
+        let asked = admin.request(Method::POST, "/api/products/2/restock");
+        let answer = asked.json(&more).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let request_id = answer.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        acts.push(foreseen("restocked", "P002", "admin", true));
+
         alice.post("/logout", &json!({})).await.expect(200);
         acts.push(foreseen("sign_out", "alice", "alice", true));
 
@@ -205,10 +218,12 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         };
         assert_eq!(by_id(here.clone()), by_id(there), "the same at both");
 
-        // A request's id is that of the log and of the answer; what is asked for is found.
+        // What is asked for is found.
         let found = log(&admin, "who=operator&what=role_set").await;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0]["detail"], "support");
+        let found = log(&admin, "what=restocked&who=admin").await;
+        assert_eq!(found.last().unwrap()["request"], request_id);
         assert!(log(&admin, "to=2020-01-01").await.is_empty());
         assert_eq!(log(&admin, "from=2020-01-01").await.len(), here.len());
         let told = json!(here).to_string();
@@ -277,7 +292,9 @@ fn a_flood_of_failed_sign_ins_leaves_few_entries_and_their_number() {
 
 #[test]
 fn an_old_day_is_forgotten_everywhere() {
-    let setup = Setup::with("ORDER_RETENTION", "30s").and("AUDIT_RETENTION", "2d");
+    // A gateway looks as often as the shorter of its two asks for.
+    let setup =
+        Setup::with("AUDIT_RETENTION", "2d").only_for(Component::Gateway, "ORDER_RETENTION", "30s");
     own(&setup, async |shop| {
         let call =
             async |target: String, body: String| shop.call_signed(&target, body).await.status();
