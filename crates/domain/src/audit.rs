@@ -4,6 +4,8 @@
 //! record, written with the step itself. The rest is an [`AuditEntry`] of its own,
 //! which the object that has decided hands to the log. No entry holds a secret.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +40,7 @@ pub struct Origin {
 
 impl Origin {
     /// Somebody who asks from there.
-    pub fn by(&self, who: impl ToString) -> By {
+    pub fn by(&self, who: &(impl fmt::Display + ?Sized)) -> By {
         By {
             who: who.to_string(),
             from: self.clone(),

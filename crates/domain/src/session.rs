@@ -506,6 +506,7 @@ pub fn called_back(marker: Option<Marker>, callback: PaymentCallback) -> Result<
 
 /// What the end of a wait for money is to the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "decided once, then taken apart")]
 pub enum Settling {
     /// The end of the current attempt.
     Ends(Attempt, PaymentOutcome),
@@ -700,13 +701,11 @@ impl TakenBack {
     /// Turned towards its end, if it was not before: asked again it is the same.
     pub fn turned(self, now: Timestamp) -> Result<OrderRecord, IllegalStep> {
         let Self { newest, by, reason } = self;
-        match newest.undoing {
-            Some(_) => Ok(newest),
-            None => {
-                let by = by.into();
-                newest.apply(Step::Cancelled { by, reason }, now)
-            }
+        if newest.undoing.is_some() {
+            return Ok(newest);
         }
+        let by = by.into();
+        newest.apply(Step::Cancelled { by, reason }, now)
     }
 }
 

@@ -39,9 +39,7 @@ pub struct AdminPage {
     pub key: String,
     /// Whether the reader decides orders.
     pub may_decide: bool,
-    /// Whether the reader may see the audit log.
-    pub may_audit: bool,
-    /// Whether the reader adds to the stock.
+    /// Whether the reader adds to the stock: an admin, who reads the audit log, too.
     pub may_restock: bool,
     /// Orders that wait for a decision, oldest first.
     pub queue: Vec<QueueRow>,
@@ -146,7 +144,6 @@ pub(super) async fn content(
         key: viewer.seed.clone(),
         waiting: storage::orders::count_awaiting_approval(&console.db).await?,
         may_decide: caller.role.decides(),
-        may_audit: caller.is_admin(),
         may_restock: caller.is_admin(),
         queue: records
             .iter()
@@ -215,7 +212,6 @@ mod tests {
                         tab: "input",
                         key: "seed".into(),
                         may_decide: reader.role.decides(),
-                        may_audit: reader.is_admin(),
                         may_restock: reader.is_admin(),
                         queue: if world.is_none() {
                             vec![]

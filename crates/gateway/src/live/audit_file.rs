@@ -7,7 +7,7 @@
 //! that it may be moved away at any time.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,18 +71,18 @@ pub(super) async fn keep_filing(core: Arc<Core>, db: Db, file: PathBuf) {
 }
 
 /// Writes the next entries; answers how many.
-async fn file_next(db: &Db, file: &PathBuf) -> anyhow::Result<usize> {
+async fn file_next(db: &Db, file: &Path) -> anyhow::Result<usize> {
     let rows = audit::not_filed(db, BATCH).await?;
     let Some(last) = rows.last().map(|row| row.nr) else {
         return Ok(0);
     };
-    let (count, file) = (rows.len(), file.clone());
+    let (count, file) = (rows.len(), file.to_owned());
     tokio::task::spawn_blocking(move || append(&file, &rows)).await??;
     audit::filed(db, last).await?;
     Ok(count)
 }
 
-fn append(file: &PathBuf, rows: &[Row]) -> io::Result<()> {
+fn append(file: &Path, rows: &[Row]) -> io::Result<()> {
     let mut lines = Vec::new();
     for row in rows {
         let target = "audit";

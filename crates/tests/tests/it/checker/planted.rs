@@ -61,7 +61,7 @@ fn paid() -> [Step; 2] {
 }
 
 fn booked() -> [Step; 2] {
-    let by = "admin".to_owned();
+    let by = "admin".into();
     let shipment = Shipment {
         carrier: "FedEx".to_owned(),
         tracking_number: "123".to_owned(),
