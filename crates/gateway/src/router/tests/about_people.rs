@@ -39,6 +39,7 @@ async fn what_is_over_is_listed_nowhere_and_no_secret_is_told() {
             let here = account.sessions[0].clone();
             let over = |print: &str, seen_at, expires_at| account::Session {
                 fingerprint: secret::fingerprint(print),
+                created_at: now + Duration::from_secs(1),
                 seen_at,
                 expires_at,
                 ..here.clone()
