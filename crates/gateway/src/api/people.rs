@@ -43,7 +43,8 @@ impl FromFields for Query {
 
 /// One page of the people.
 #[derive(Serialize, ToSchema)]
-pub(super) struct People {
+#[schema(as = People)]
+pub(super) struct Listed {
     /// By name.
     people: Vec<AccountView>,
     /// How many there are.
@@ -61,16 +62,16 @@ pub(super) struct People {
         PageParams,
     ),
     responses(
-        (status = 200, description = "People", body = People),
+        (status = 200, description = "People", body = Listed),
     ),
 )]
 pub(super) async fn list(
     State(infra): State<Shared>,
     caller: Caller,
     InQuery(Query { q, page }): InQuery<Query>,
-) -> Result<Json<People>, Problem> {
+) -> Result<Json<Listed>, Problem> {
     let (people, total) = account::list(&infra, &caller, &q, page).await?;
-    Ok(Json(People {
+    Ok(Json(Listed {
         people,
         total,
         page,

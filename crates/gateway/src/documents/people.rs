@@ -55,30 +55,26 @@ pub struct TokenRow<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// One page of the people.
+/// One page of the people: lists, which narrow screens can show.
 pub fn people(rows: &[PersonRow<'_>], total: i64) -> String {
     let mut out = String::from("# People\n\n");
-    if rows.is_empty() {
-        past_end(&mut out, 0, total, "/people");
-        return out;
-    }
-    line(
-        &mut out,
-        "| User | Role | State | Signed in | Tokens | E-mail |\n|------|------|-------|----------:|-------:|--------|",
-    );
     for row in rows {
         line(
             &mut out,
             format_args!(
-                "| {} | {} | {} | {} | {} | {} |",
+                "- **{}**: {}, {}, {}; places: {}, tokens: {}",
                 text(row.user),
                 row.role,
                 row.state,
+                text(row.email),
                 row.sessions,
                 row.tokens,
-                text(row.email)
             ),
         );
+    }
+    past_end(&mut out, rows.len(), total, "/people");
+    if total == 0 {
+        line(&mut out, "Nobody.");
     }
     out
 }
@@ -98,51 +94,41 @@ pub fn account(
     );
     line(&mut out, format_args!("**State**: {}", person.state));
 
-    line(&mut out, "\n## Signed in\n");
+    line(&mut out, "\n## Signed In\n");
     if sessions.is_empty() {
         line(&mut out, "Nowhere.");
-    } else {
-        line(
-            &mut out,
-            "| Id | Browser | Address | Since | Last seen |\n|----|---------|---------|-------|-----------|",
-        );
     }
     for row in sessions {
         line(
             &mut out,
             format_args!(
-                "| {}{} | {} | {} | {} | {} |",
+                "- {}{}: from {} since {}, last seen {}, with {}",
                 row.id,
                 if row.is_this { " (this one)" } else { "" },
-                text(row.agent),
                 text(row.address),
                 exact(row.created_at),
-                exact(row.seen_at)
+                exact(row.seen_at),
+                text(row.agent),
             ),
         );
     }
 
-    line(&mut out, "\n## API tokens\n");
+    line(&mut out, "\n## API Tokens\n");
     if tokens.is_empty() {
         line(&mut out, "None.");
-    } else {
-        line(
-            &mut out,
-            "| Id | Name | Scope | Made | Last used | Ends |\n|----|------|-------|------|-----------|------|",
-        );
     }
     let at = |at: Option<Timestamp>, otherwise: &str| at.map_or(otherwise.to_owned(), exact);
     for row in tokens {
         line(
             &mut out,
             format_args!(
-                "| {} | {} | {} | {} | {} | {} |",
-                row.id,
+                "- **{}** ({}): {}; made {}, last used {}, ends {}",
                 text(row.name),
+                row.id,
                 row.scope,
                 exact(row.created_at),
                 at(row.seen_at, "never"),
-                at(row.expires_at, "when revoked")
+                at(row.expires_at, "when revoked"),
             ),
         );
     }
@@ -195,17 +181,13 @@ mod tests {
         **E-mail**: sue\|\<b\>@example.com  
         **State**: active
 
-        ## Signed in
+        ## Signed In
 
-        | Id | Browser | Address | Since | Last seen |
-        |----|---------|---------|-------|-----------|
-        | 0123456789ab (this one) | Mozilla/5.0 \| x | 192.0.2.1 | 1970-01-01 00:01:00 UTC | 1970-01-01 00:02:00 UTC |
+        - 0123456789ab (this one): from 192.0.2.1 since 1970-01-01 00:01:00 UTC, last seen 1970-01-01 00:02:00 UTC, with Mozilla/5.0 \| x
 
-        ## API tokens
+        ## API Tokens
 
-        | Id | Name | Scope | Made | Last used | Ends |
-        |----|------|-------|------|-----------|------|
-        | ba9876543210 | ci | read | 1970-01-01 00:01:00 UTC | never | when revoked |
+        - **ci** (ba9876543210): read; made 1970-01-01 00:01:00 UTC, last used never, ends when revoked
         ");
         let nothing = account(&person(), &[], &[]);
         assert!(
@@ -219,10 +201,9 @@ mod tests {
         assert_snapshot!(people(&[person()], 1), @r"
         # People
 
-        | User | Role | State | Signed in | Tokens | E-mail |
-        |------|------|-------|----------:|-------:|--------|
-        | sue | support | active | 1 | 1 | sue\|\<b\>@example.com |
+        - **sue**: support, active, sue\|\<b\>@example.com; places: 1, tokens: 1
         ");
-        assert!(!people(&[], 0).contains("| User"));
+        assert!(people(&[], 0).contains("Nobody."));
+        assert!(people(&[], 30).contains("past the end"));
     }
 }

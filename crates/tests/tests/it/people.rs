@@ -167,7 +167,26 @@ fn somebody_comes_by_a_link_and_is_the_same_at_every_gateway() {
         let old = try_sign_in(&shop.anonymous(), "sue", FIRST, "x").await;
         old.refusal(401);
 
-        // A token reads at every gateway, and makes no other.
+        // The list, and its search.
+        let people = admin.get("/api/people?q=SUE@").await;
+        tells_no_secret(&people);
+        let people = people.expect(200);
+        assert_eq!(
+            (&people["total"], &people["people"][0]["user"]),
+            (&json!(1), &json!("sue"))
+        );
+    });
+}
+
+#[test]
+fn a_role_and_being_disabled_count_at_once_at_every_gateway() {
+    own(&Setup::with_sessions(), async |shop| {
+        shop.start_beside(Component::Gateway2).await;
+        let admin = signed_in(shop, Component::Gateway, "admin", &password("admin"), "x").await;
+        let own = password("alice");
+        let laptop = signed_in(shop, Component::Gateway, "alice", &own, "Laptop/1").await;
+
+        // A token is good at every gateway, and makes no other.
         let made = laptop
             .post(
                 "/api/account/tokens",
@@ -175,7 +194,7 @@ fn somebody_comes_by_a_link_and_is_the_same_at_every_gateway() {
             )
             .await
             .expect(201);
-        let program = shop.person("sue").with_token(text(&made["token"]));
+        let program = shop.person("alice").with_token(text(&made["token"]));
         let elsewhere = program.clone().at(Component::Gateway2);
         answers(&elsewhere, "/api/account", 200).await;
         let more = json!({ "name": "more", "scope": "full" });
@@ -183,13 +202,16 @@ fn somebody_comes_by_a_link_and_is_the_same_at_every_gateway() {
         refused.problem(403, "forbidden");
 
         // Another role: they sign in again, and it counts at once everywhere.
-        let seen = admin.get("/api/people/sue").await;
+        let seen = admin.get("/api/people/alice").await;
         tells_no_secret(&seen);
-        assert_eq!(seen.expect(200)["role"], "support");
+        assert_eq!(seen.expect(200)["role"], "customer");
         let role = json!({ "role": "approver" });
-        admin.post("/api/people/sue/role", &role).await.expect(200);
+        admin
+            .post("/api/people/alice/role", &role)
+            .await
+            .expect(200);
         answers(&laptop, "/api/cart", 401).await;
-        let laptop = signed_in(shop, Component::Gateway2, "sue", SECOND, "Laptop/1").await;
+        let laptop = signed_in(shop, Component::Gateway2, "alice", &own, "Laptop/1").await;
         assert_eq!(
             laptop.get("/api/account").await.expect(200)["role"],
             "approver"
@@ -198,18 +220,18 @@ fn somebody_comes_by_a_link_and_is_the_same_at_every_gateway() {
         // Disabled: neither cookie nor token nor password opens anything, until enabled.
         let nothing = json!({});
         admin
-            .post("/api/people/sue/disable", &nothing)
+            .post("/api/people/alice/disable", &nothing)
             .await
             .expect(200);
         for person in [&laptop, &program, &elsewhere] {
             answers(person, "/api/cart", 401).await;
         }
         for at in [Component::Gateway, Component::Gateway2] {
-            let refused = try_sign_in(&shop.anonymous().at(at), "sue", SECOND, "x").await;
+            let refused = try_sign_in(&shop.anonymous().at(at), "alice", &own, "x").await;
             refused.refusal(401);
         }
         admin
-            .post("/api/people/sue/enable", &nothing)
+            .post("/api/people/alice/enable", &nothing)
             .await
             .expect(200);
         answers(&elsewhere, "/api/cart", 200).await;
@@ -219,16 +241,7 @@ fn somebody_comes_by_a_link_and_is_the_same_at_every_gateway() {
             .await
             .expect(200);
         answers(&elsewhere, "/api/cart", 401).await;
-        signed_in(shop, Component::Gateway, "sue", SECOND, "Laptop/1").await;
-
-        // The list, and its search.
-        let people = admin.get("/api/people?q=SUE@").await;
-        tells_no_secret(&people);
-        let people = people.expect(200);
-        assert_eq!(
-            (&people["total"], &people["people"][0]["user"]),
-            (&json!(1), &json!("sue"))
-        );
+        signed_in(shop, Component::Gateway, "alice", &own, "Laptop/1").await;
     });
 }
 
