@@ -80,6 +80,8 @@ pub struct Ways {
     pub passwords: bool,
     /// At an identity provider.
     pub provider: Option<ProviderLink>,
+    /// Whether somebody who has just signed out here may do so there, too.
+    pub leave: bool,
 }
 
 /// The way to an identity provider.
@@ -194,6 +196,7 @@ impl Views {
                 name: name.to_owned(),
                 href: oidc::begin_at(next),
             }),
+            leave: false,
         }
     }
 
@@ -282,6 +285,7 @@ mod tests {
                 ways: Ways {
                     passwords: true,
                     provider: None,
+                    leave: false,
                 },
                 personas: vec![],
                 next: "/".into(),
@@ -303,6 +307,7 @@ mod tests {
                         name: "<Example & Sons>".into(),
                         href: "/login/oidc?next=%2F".into(),
                     }),
+                    leave: true,
                 },
                 ..demo.clone()
             };
