@@ -70,10 +70,22 @@ test("groups say what somebody may do, anew with each sign-in", async ({ world, 
     await other.goto("/login/oidc?next=/orders");
     await expect(other).toHaveURL(`${gateway.url}/orders`);
     await expect(role(other)).toHaveText("customer");
-    // They are in the account as everybody else's sessions are; signing out ends this one.
     await other.getByRole("button", { name: `Account: ${ann}` }).click();
     await other.getByRole("button", { name: "Sign out" }).click();
     await expect(button(other)).toBeVisible();
+    const { violations } = await new AxeBuilder({ page: other }).setLegacyMode().analyze();
+    expect(violations.map(({ id }) => id)).toEqual([]);
+    // At the provider they are signed in still, unless they sign out there, too.
+    await button(other).click();
+    await expect(role(other)).toHaveText("customer");
+    await other.getByRole("button", { name: `Account: ${ann}` }).click();
+    await other.getByRole("button", { name: "Sign out" }).click();
+    await other.getByRole("link", { name: "Sign out of Example Corp, too" }).click();
+    await other.getByRole("button", { name: "Yes" }).click();
+    await expect(other).toHaveURL(`${gateway.url}/login`);
+    await expect(other.getByText("You are signed out here")).toHaveCount(0);
+    await button(other).click();
+    await expect(other.getByLabel("Name")).toBeVisible();
     expect(gateway.log()).not.toMatch(/code=|id_token|access_token/);
   });
 });

@@ -32,11 +32,17 @@ async function rotate() {
     cookies: { keys: ["only of this test"] },
     clients: [{
       client_id: client.id, client_secret: client.secret, redirect_uris: client.redirects,
+      post_logout_redirect_uris: client.redirects.map((callback) => new URL("/login", callback).href),
       grant_types: ["authorization_code"], response_types: ["code"],
     }],
     claims: { openid: ["sub"], profile: ["preferred_username", "groups"], email: ["email"] },
     pkce: { required: () => true },
-    features: { devInteractions: { enabled: false } },
+    features: {
+      devInteractions: { enabled: false },
+      rpInitiatedLogout: {
+        logoutSource: (ctx, form) => void (ctx.body = `<!doctype html><title>Sign out</title>${form}<button form="op.logoutForm" name=logout value=yes>Yes</button>`),
+      },
+    },
     interactions: { url: (_, { uid }) => `/sign-in/${uid}` },
     findAccount: (_, name) => ({
       accountId: name,

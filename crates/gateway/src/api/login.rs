@@ -16,6 +16,9 @@ use crate::infra::{Infra, Shared};
 use crate::shop::people::{self, Place};
 use crate::shop::{audit, sign_in};
 
+/// The sign-in page for somebody who has signed out here, and perhaps not at the provider.
+const LEFT: &str = "/login?left=yes";
+
 /// Who wants in.
 #[derive(Debug)]
 pub(super) struct Login {
@@ -135,7 +138,11 @@ pub(super) async fn logout(
     }
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
-        .going_to("/login")
+        .going_to(if infra.auth.oidc.is_some() {
+            LEFT
+        } else {
+            "/login"
+        })
         .with_cookie(cookie.end()))
 }
 

@@ -87,6 +87,12 @@ pub(super) async fn callback(
         .with_cookie(cookie.end_sign_in()))
 }
 
+/// Leads a browser that has signed out here to where it signs out of the provider, too.
+pub(super) async fn leave(State(infra): State<Shared>) -> Result<Redirect, Problem> {
+    let to = provider(&infra)?.way_out().await;
+    Ok(Redirect::to(to.as_deref().unwrap_or("/login")))
+}
+
 async fn sign_in(
     infra: &Infra,
     origin: &Origin,

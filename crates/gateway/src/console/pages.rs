@@ -35,10 +35,18 @@ where
         .routes(Allow::Anybody, routes!(login))
         .routes(Allow::Anybody, routes!(new_password))
         .page(Allow::Anybody, "/login/oidc", oidc::begin)
+<<<<<<< HEAD
         .page(Allow::Anybody, "/login/oidc/callback", oidc::callback);
     PAGES
         .into_iter()
         .fold(open, |routes, (path, allow)| routes.page(allow, path, show))
+=======
+        .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)
+        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave);
+    PAGES.into_iter().fold(login, |routes, (path, allow)| {
+        routes.page(allow, path, show)
+    })
+>>>>>>> oidc
 }
 
 async fn show(
@@ -89,6 +97,15 @@ impl FromFields for Next {
     }
 }
 
+/// Whether somebody has just signed out.
+struct Left(bool);
+
+impl FromFields for Left {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self(fields.word("left", 8)?.is_some()))
+    }
+}
+
 /// The page to sign in at; who is signed in is sent on
 #[utoipa::path(
     get,
@@ -106,15 +123,20 @@ async fn login(
     OptionalCaller(caller): OptionalCaller,
     nonce: Nonce,
     InQuery(Next(next)): InQuery<Next>,
+    InQuery(Left(left)): InQuery<Left>,
 ) -> Result<Response, Problem> {
     if caller.is_some() {
         return Ok(Redirect::to(&next).into_response());
+    }
+    let mut ways = console.views.ways(&next);
+    if let (true, Some(oidc)) = (left, &console.auth.oidc) {
+        ways.leave = oidc.way_out().await.is_some();
     }
     let html = console.views.render(&LoginPage {
         nonce: nonce.as_str().to_owned(),
         problem: None,
         of_password: false,
-        ways: console.views.ways(&next),
+        ways,
         personas: load::personas(&console).await?,
         next,
         username: String::new(),
@@ -159,4 +181,8 @@ async fn new_password(
 }
 
 #[cfg(test)]
+<<<<<<< HEAD
 crate::http::fuzz::fields!(fuzz_next: Next, fuzz_whose: Whose);
+=======
+crate::http::fuzz::fields!(fuzz_next: Next, fuzz_left: Left);
+>>>>>>> oidc

@@ -137,6 +137,8 @@ pub struct Ways {
     pub passwords: bool,
     /// At an identity provider.
     pub provider: Option<ProviderLink>,
+    /// Whether somebody who has just signed out here may do so there, too.
+    pub leave: bool,
 }
 
 /// The way to an identity provider.
@@ -275,6 +277,7 @@ impl Views {
                 name: name.to_owned(),
                 href: oidc::begin_at(next),
             }),
+            leave: false,
         }
     }
 
@@ -370,6 +373,7 @@ mod tests {
                 ways: Ways {
                     passwords: true,
                     provider: None,
+                    leave: false,
                 },
                 personas: vec![],
                 next: "/".into(),
@@ -391,6 +395,7 @@ mod tests {
                         name: "<Example & Sons>".into(),
                         href: "/login/oidc?next=%2F".into(),
                     }),
+                    leave: true,
                 },
                 ..demo.clone()
             };

@@ -19,8 +19,9 @@ use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreTokenResponse}
 use openidconnect::http::StatusCode;
 use openidconnect::{
     AccessTokenHash, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
-    CsrfToken, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    RequestTokenError, Scope, SignatureVerificationError, TokenResponse as _,
+    CsrfToken, LogoutRequest, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
+    PostLogoutRedirectUrl, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
+    TokenResponse as _,
 };
 use serde_json::{Map, Value};
 use waybill_domain::words::{MAX_NAME, quoted};
@@ -40,6 +41,7 @@ pub struct Oidc {
     client_id: ClientId,
     client_secret: ClientSecret,
     redirect: RedirectUrl,
+    sign_in_page: PostLogoutRedirectUrl,
     sealer: Sealer,
     provider: Provider,
 }
@@ -77,6 +79,7 @@ impl Oidc {
             client_id: ClientId::new(provider.client_id.to_owned()),
             client_secret: ClientSecret::new(provider.client_secret.to_owned()),
             redirect: RedirectUrl::new(format!("{url}{CALLBACK}"))?,
+            sign_in_page: PostLogoutRedirectUrl::new(format!("{url}/login"))?,
             sealer: Sealer::new(settings.session_key()),
             provider: Provider::new(provider.issuer)?,
             settings: settings.oidc.clone(),
@@ -110,6 +113,16 @@ impl Oidc {
             to: to.into(),
             kept: self.sealer.seal(&pending),
         })
+    }
+
+    /// Where people sign out of the provider itself, and come back from to the sign-in: if it
+    /// has such a page, as far as is known here.
+    pub async fn way_out(&self) -> Option<String> {
+        let known = self.provider.remembered().await?;
+        let asked = LogoutRequest::from(known.way_out()?.clone())
+            .set_client_id(self.client_id.clone())
+            .set_post_logout_redirect_uri(self.sign_in_page.clone());
+        Some(asked.http_get_url().into())
     }
 
     /// The sign-in that a browser has begun, if what it keeps is genuine and it brings that

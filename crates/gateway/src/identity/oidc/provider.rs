@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use openidconnect::core::{
-    CoreClientAuthMethod, CoreJwsSigningAlgorithm as Alg, CoreProviderMetadata,
+use openidconnect::core::{CoreClientAuthMethod, CoreJwsSigningAlgorithm as Alg};
+use openidconnect::{
+    DiscoveryError, EndSessionUrl, HttpRequest, HttpResponse, IssuerUrl,
+    ProviderMetadataWithLogout as Metadata, TokenUrl,
 };
-use openidconnect::{DiscoveryError, HttpRequest, HttpResponse, IssuerUrl, TokenUrl};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -47,7 +48,7 @@ struct Memory {
 /// What it says of itself.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) metadata: CoreProviderMetadata,
+    pub(super) metadata: Metadata,
 }
 
 /// Why there is no answer.
@@ -105,6 +106,12 @@ impl Provider {
         }
     }
 
+    /// What is known of it already: nothing is asked.
+    pub(super) async fn remembered(&self) -> Option<Arc<Known>> {
+        let memory = self.memory.lock().await;
+        memory.known.as_ref().map(|(known, _)| Arc::clone(known))
+    }
+
     /// The same with keys that are newer than `old`'s.
     pub(super) async fn known_anew(&self, old: &Arc<Known>) -> Result<Arc<Known>, Problem> {
         let mut memory = self.memory.lock().await;
@@ -120,7 +127,7 @@ impl Provider {
         if memory.failed_at.is_some_and(|at| at.elapsed() < AGAIN) {
             return Err(away("it did not answer a moment ago"));
         }
-        let asked = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.http()).await;
+        let asked = Metadata::discover_async(self.issuer.clone(), &self.http()).await;
         let known = asked
             .map_err(|error| match error {
                 DiscoveryError::Request(error) => away(error),
@@ -175,13 +182,14 @@ impl Provider {
 
 impl Known {
     /// Its addresses must be as safe as its own.
-    fn of(metadata: CoreProviderMetadata, issuer: &IssuerUrl) -> Result<Self, Problem> {
+    fn of(metadata: Metadata, issuer: &IssuerUrl) -> Result<Self, Problem> {
         let plain_is_fine = on_loopback(issuer.as_str());
         let addresses = [
             Some(metadata.authorization_endpoint().as_str()),
             metadata.token_endpoint().map(|url| url.as_str()),
             metadata.userinfo_endpoint().map(|url| url.as_str()),
             Some(metadata.jwks_uri().as_str()),
+            way_out(&metadata).map(|url| url.as_str()),
         ];
         let is_safe = |address: &str| {
             address.starts_with("https://") || (plain_is_fine && on_loopback(address))
@@ -195,6 +203,11 @@ impl Known {
     pub(super) fn token_endpoint(&self) -> Result<TokenUrl, Problem> {
         let endpoint = self.metadata.token_endpoint().cloned();
         endpoint.ok_or_else(|| misconfigured("it names no token endpoint"))
+    }
+
+    /// Where people sign out of it, if it has such a page.
+    pub(super) fn way_out(&self) -> Option<&EndSessionUrl> {
+        way_out(&self.metadata)
     }
 
     /// Of the algorithms that it signs with, those whose keys it alone has. `RS256` is what
@@ -226,6 +239,10 @@ impl Known {
                 && methods.contains(&CoreClientAuthMethod::ClientSecretPost)
         })
     }
+}
+
+fn way_out(metadata: &Metadata) -> Option<&EndSessionUrl> {
+    metadata.additional_metadata().end_session_endpoint.as_ref()
 }
 
 async fn answer(client: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, NoAnswer> {
