@@ -35,18 +35,11 @@ where
         .routes(Allow::Anybody, routes!(login))
         .routes(Allow::Anybody, routes!(new_password))
         .page(Allow::Anybody, "/login/oidc", oidc::begin)
-<<<<<<< HEAD
-        .page(Allow::Anybody, "/login/oidc/callback", oidc::callback);
+        .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)
+        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave);
     PAGES
         .into_iter()
         .fold(open, |routes, (path, allow)| routes.page(allow, path, show))
-=======
-        .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)
-        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave);
-    PAGES.into_iter().fold(login, |routes, (path, allow)| {
-        routes.page(allow, path, show)
-    })
->>>>>>> oidc
 }
 
 async fn show(
@@ -181,8 +174,4 @@ async fn new_password(
 }
 
 #[cfg(test)]
-<<<<<<< HEAD
-crate::http::fuzz::fields!(fuzz_next: Next, fuzz_whose: Whose);
-=======
-crate::http::fuzz::fields!(fuzz_next: Next, fuzz_left: Left);
->>>>>>> oidc
+crate::http::fuzz::fields!(fuzz_next: Next, fuzz_whose: Whose, fuzz_left: Left);

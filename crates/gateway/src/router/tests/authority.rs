@@ -321,11 +321,7 @@ async fn every_route_is_in_the_table_and_in_the_description() {
         assert_eq!(method, "GET", "{path}");
         assert!(!path.starts_with("/api/"), "{path}");
     }
-<<<<<<< HEAD
-    assert_eq!(pages.len(), 12, "{pages:?}");
-=======
-    assert_eq!(pages.len(), 11, "{pages:?}");
->>>>>>> oidc
+    assert_eq!(pages.len(), 15, "{pages:?}");
 }
 
 /// A stream shows no page whose own route would refuse it.

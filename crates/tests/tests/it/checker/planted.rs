@@ -67,10 +67,7 @@ fn booked() -> [Step; 2] {
         tracking_number: "123".to_owned(),
         eta: None,
     };
-    [
-        Step::Approved { by: by.into() },
-        Step::ShipmentBooked(shipment),
-    ]
+    [Step::Approved { by }, Step::ShipmentBooked(shipment)]
 }
 
 fn delivered() -> OrderRecord {
