@@ -55,5 +55,12 @@ for (const { look, ...options } of LOOKS) {
     await admin.visit(paid.path);
     await admin.page.getByText("Reject…").click();
     await expectAccessible(admin.page, "a confirmation");
+    await admin.visit("/account");
+    await admin.page.getByLabel("Name").fill("axe");
+    await admin.page.getByRole("button", { name: "Make a token" }).click();
+    await expect(admin.page.locator("#once-secret")).toBeVisible();
+    await expectAccessible(admin.page, "a secret");
+    await admin.page.getByText("Revoke…").first().click();
+    await expectAccessible(admin.page, "the question before a token goes");
   });
 }

@@ -41,6 +41,10 @@ export class Tour {
       dave.until(declined, "payment_failed"),
     ]);
 
+    const sue = `sue-${mark}`;
+    await admin.api("POST", "/api/people", { user: sue, email: `${sue}@example.com`, role: "support" });
+    await admin.api("POST", "/api/account/tokens", { name: `nightly-report-${mark}`, scope: "read", days: 90 });
+
     const order = (id: string) => `/orders/${id}`;
     return new Tour([
       { name: "login", path: "/login" },
@@ -62,6 +66,11 @@ export class Tour {
       { name: "admin", path: "/admin", person: admin },
       { name: "audit", path: "/audit", person: admin },
       { name: "admin-order", path: order(paid), person: admin },
+      { name: "people", path: "/people", person: admin },
+      { name: "person", path: `/people/${sue}`, person: admin },
+      { name: "account", path: "/account", person: admin },
+      { name: "account-unknown", path: "/account", person: newcomer },
+      { name: "new-password", path: `/password/new?user=${sue}` },
     ]);
   }
 

@@ -28,6 +28,8 @@ export class World {
   readonly gateway: string;
   readonly sandbox: string;
   readonly folder: string;
+  /** Where its processes are: crates/tests/src/bin/launcher has the names. */
+  readonly addresses: Record<string, string>;
   #admin: string;
   #logs: string;
   #launched: Launched;
@@ -39,6 +41,7 @@ export class World {
 
   private constructor(launched: Launched, { addresses, folder, logs }: Event) {
     this.#launched = launched;
+    this.addresses = addresses;
     this.gateway = addresses.gateway;
     this.sandbox = addresses.sandbox;
     this.#admin = addresses.admin;

@@ -230,6 +230,8 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     event.stopImmediatePropagation();
   } else if (form.method === "post") {
+    // A secret is shown until the next action.
+    one("#once")?.replaceChildren();
     for (const wrong of all(".wrong", form)) wrong.remove();
     for (const field of all("[aria-invalid]", form)) field.removeAttribute("aria-invalid");
     const button = event.submitter ?? one("button", form);
@@ -256,6 +258,7 @@ function answered(form) {
   const problem = toast.dataset.kind === "problem";
   // What may not have arrived is asked again with the same key.
   if (!("again" in toast.dataset)) freshKey(form);
+  if (!problem && "clear" in form.dataset) form.reset();
   const ask = form.closest("details.ask");
   if (!problem && ask?.open) {
     ask.open = false;
@@ -296,6 +299,7 @@ function afterPatch() {
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-close]")) one("#toast").dataset.closed = "";
+  if (event.target.closest("[data-forget]")) one("#once").replaceChildren();
 });
 
 // ---- The connection.

@@ -22,6 +22,8 @@ pub const MOST_SESSIONS: usize = 20;
 pub const MOST_TOKENS: usize = 50;
 /// Longest e-mail address, in bytes (RFC 5321).
 pub const MAX_EMAIL: usize = 254;
+/// Longest issuer or subject of an [`Identity`], in bytes.
+const MAX_IDENTITY: usize = 255;
 /// Characters of a [`Fingerprint`]: a whole SHA-256.
 const FINGERPRINT_LEN: usize = 64;
 
@@ -92,6 +94,9 @@ pub struct Account {
     /// somewhere else.
     #[serde(default, deserialize_with = "words::kept::an_id")]
     pub password_hash: Option<String>,
+    /// Who they are at an identity provider, if one may sign them in.
+    #[serde(default)]
+    pub identity: Option<Identity>,
     /// Since when they may not sign in.
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
@@ -106,6 +111,38 @@ pub struct Account {
     /// Where they are signed in.
     #[serde(default)]
     pub sessions: Vec<Session>,
+}
+
+/// Who somebody is at an identity provider. Names there can change hands, this cannot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The provider: its issuer, a URL.
+    #[serde(deserialize_with = "words::kept::id")]
+    pub issuer: String,
+    /// Who they are to it: `sub`.
+    #[serde(deserialize_with = "words::kept::id")]
+    pub subject: String,
+}
+
+impl Identity {
+    /// Both have 1 to 255 visible ASCII characters, as OpenID Connect has it: nothing of
+    /// them is ever cut.
+    pub fn of(issuer: &str, subject: &str) -> Result<Self, Refusal> {
+        for (field, text) in [("issuer", issuer), ("subject", subject)] {
+            let is_good = (1..=MAX_IDENTITY).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if !is_good {
+                return Err(Refusal::invalid(
+                    field,
+                    format!("it must be 1 to {MAX_IDENTITY} visible ASCII characters"),
+                ));
+            }
+        }
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+        })
+    }
 }
 
 /// A link that was sent to somebody.

@@ -126,6 +126,8 @@ pub enum Act {
     UserMade,
     /// Somebody has another role.
     RoleSet,
+    /// Somebody is somebody at an identity provider, or no more.
+    IdentityBound,
     /// Somebody may not sign in any more.
     UserDisabled,
     /// Somebody may again.
@@ -149,7 +151,7 @@ pub enum Act {
 
 impl Act {
     /// All that this version writes.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
@@ -159,6 +161,7 @@ impl Act {
         Self::TokenRevoked,
         Self::UserMade,
         Self::RoleSet,
+        Self::IdentityBound,
         Self::UserDisabled,
         Self::UserEnabled,
         Self::Approved,
@@ -181,6 +184,7 @@ impl Act {
             Self::TokenRevoked => "token_revoked",
             Self::UserMade => "user_made",
             Self::RoleSet => "role_set",
+            Self::IdentityBound => "identity_bound",
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
             Self::Approved => "approved",
@@ -311,6 +315,15 @@ impl AuditEntry {
             Change::Password { .. } => (Act::PasswordSet, String::new()),
             Change::Redeem { .. } => (Act::PasswordSet, "with a link".to_owned()),
             Change::Link { .. } => (Act::LinkMade, String::new()),
+            Change::Bind { identity } => (
+                Act::IdentityBound,
+                if identity.is_some() {
+                    "bound"
+                } else {
+                    "not any more"
+                }
+                .to_owned(),
+            ),
             Change::Disable => (Act::UserDisabled, String::new()),
             Change::Enable => (Act::UserEnabled, String::new()),
             Change::AddToken { token } => (
@@ -445,6 +458,7 @@ mod tests {
         };
         let asked = |role| SignIn {
             proof: Proof::Provider {
+                identity: crate::account::Identity::of("https://id.example", "1").unwrap(),
                 email: "alice@example.com".into(),
                 role,
             },

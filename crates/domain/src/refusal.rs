@@ -137,6 +137,14 @@ pub enum Refusal {
     /// What was shown does not open this account (any more).
     #[error("user name or password is wrong: check both and try again")]
     NotSignedIn,
+    /// Somebody of that name whom the identity provider has not signed in before.
+    #[error(
+        "the user {user} here is not bound to who your organisation says you are: ask an admin to bind it to you (`gateway user bind`), or to give you another name"
+    )]
+    OtherIdentity {
+        /// Who.
+        user: Username,
+    },
     /// A link that was used, has expired, or never was.
     #[error("this link does not work any more: ask an admin for a new one")]
     LinkOver,
@@ -191,7 +199,8 @@ impl Refusal {
             | Self::TooLate { .. }
             | Self::NotReady { .. }
             | Self::AlreadyDecided { .. }
-            | Self::UserExists { .. } => 409,
+            | Self::UserExists { .. }
+            | Self::OtherIdentity { .. } => 409,
         }
     }
 
@@ -215,6 +224,7 @@ impl Refusal {
             Self::UserExists { .. } => "user_exists",
             Self::UnknownUser { .. } => "unknown_user",
             Self::NotSignedIn => "not_signed_in",
+            Self::OtherIdentity { .. } => "other_identity",
             Self::LinkOver => "link_over",
             Self::UnknownPayment => "unknown_payment",
             Self::TransactionInUse { .. } => "transaction_in_use",
@@ -274,6 +284,9 @@ mod tests {
                 user: Username::parse("alice").unwrap(),
             },
             Refusal::NotSignedIn,
+            Refusal::OtherIdentity {
+                user: Username::parse("alice").unwrap(),
+            },
             Refusal::LinkOver,
             Refusal::UnknownPayment,
             Refusal::WrongAmount {

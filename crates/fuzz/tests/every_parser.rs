@@ -111,6 +111,16 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "fuzz_edge_settings",
     ),
     (
+        "gateway/src/settings/oidc.rs",
+        "value_parser issuer",
+        "fuzz_oidc_settings",
+    ),
+    (
+        "gateway/src/settings/oidc.rs",
+        "value_parser group_roles",
+        "fuzz_oidc_settings",
+    ),
+    (
         "services/src/outside.rs",
         "fn parse",
         "fuzz_credential_headers",
@@ -134,6 +144,8 @@ const PARSERS: &[(&str, &str, &str)] = &[
 const OTHERS: &[&str] = &[
     "fuzz_accept",
     "fuzz_attempt_ids",
+    "fuzz_begun_sign_ins",
+    "fuzz_claims_of_tokens",
     "fuzz_command_lines",
     "fuzz_cookies",
     "fuzz_event_streams",

@@ -15,9 +15,12 @@
 //! | [`webhook`] | what the payment provider says |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the shop at a glance |
+//! | [`account`] | one's own account, and passwords by a link |
+//! | [`people`] | the people of the shop, for admins |
 //! | [`login`] | signing in and out |
 //! | [`ops`], [`openapi`] | health, metrics, and the description of all this |
 
+pub mod account;
 pub mod approvals;
 pub mod audit;
 pub mod cancel;
@@ -32,6 +35,7 @@ pub mod notifications;
 pub mod openapi;
 pub mod ops;
 pub mod orders;
+pub mod people;
 pub mod restock;
 pub mod webhook;
 
@@ -79,6 +83,21 @@ where
         .routes(Allow::Admin, routes!(audit::list))
         .routes(Allow::Anybody, routes!(login::login))
         .routes(Allow::Anybody, routes!(login::logout))
+        .routes(Allow::Customer, routes!(account::show))
+        .routes(Allow::Customer, routes!(account::set_password))
+        .routes(Allow::Customer, routes!(account::sign_out))
+        .routes(Allow::Customer, routes!(account::add_token))
+        .routes(Allow::Customer, routes!(account::revoke_token))
+        .routes(Allow::Anybody, routes!(account::redeem))
+        .routes(Allow::Admin, routes!(people::list))
+        .routes(Allow::Admin, routes!(people::create))
+        .routes(Allow::Admin, routes!(people::one))
+        .routes(Allow::Admin, routes!(people::set_role))
+        .routes(Allow::Admin, routes!(people::disable))
+        .routes(Allow::Admin, routes!(people::enable))
+        .routes(Allow::Admin, routes!(people::link))
+        .routes(Allow::Admin, routes!(people::sign_out))
+        .routes(Allow::Admin, routes!(people::revoke_token))
         .routes(Allow::Anybody, routes!(ops::healthz))
         .routes(Allow::Anybody, routes!(ops::ready))
         .routes(Allow::Operator, routes!(ops::metrics))

@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 use process::say;
 use process::settings::duration;
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Change, Ended, Role, Scope};
+use waybill_domain::account::{Account, Change, Ended, Identity, Role, Scope};
 use waybill_domain::audit::By;
 use waybill_domain::ids::Username;
 
@@ -72,6 +72,16 @@ pub enum UserCommand {
         /// Whom.
         #[arg(value_parser = username)]
         name: Username,
+    },
+    /// Let somebody sign in at the identity provider (`OIDC_ISSUER`) who has an account here
+    /// already. Signs them out everywhere.
+    Bind {
+        /// Whom.
+        #[arg(value_parser = username)]
+        name: Username,
+        /// Who they are to the provider: the claim `sub`, not a name. Without it they are
+        /// nobody there any more.
+        subject: Option<String>,
     },
     /// Sign somebody out everywhere.
     SignOut {
@@ -149,7 +159,7 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
                 people::created(&ingress, By::operator(), &name, role, &email, first).await;
             let (account, secret) = created.map_err(said)?;
             match secret {
-                Some(secret) => say(&people::link_path(&account.user, &secret)),
+                Some(secret) => say(&link_of(settings, &account.user, &secret)),
                 None => say(&format!(
                     "{} is known now, as {}",
                     account.user, account.role
@@ -159,7 +169,7 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
         UserCommand::Passwd { name, link: true } => {
             let (link, secret) = people::new_link();
             let account = change(&name, Change::Link { link }).await?;
-            say(&people::link_path(&account.user, &secret))
+            say(&link_of(settings, &account.user, &secret))
         }
         UserCommand::Passwd { name, link: false } => {
             let password = new_password()?;
@@ -184,6 +194,25 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
             change(&name, Change::Enable).await?;
             say(&format!("{name} may sign in again"))
         }
+        UserCommand::Bind { name, subject } => {
+            let issuer = settings.oidc.issuer();
+            let identity = match subject {
+                Some(subject) => {
+                    let issuer = issuer.ok_or_else(|| {
+                        anyhow!("OIDC_ISSUER is missing: set it as for the gateway")
+                    })?;
+                    Some(Identity::of(issuer, &subject)?)
+                }
+                None => None,
+            };
+            let is_bound = identity.is_some();
+            change(&name, Change::Bind { identity }).await?;
+            say(&if is_bound {
+                format!("{name} signs in at the identity provider now")
+            } else {
+                format!("{name} is nobody at the identity provider any more")
+            })
+        }
         UserCommand::SignOut { name } => {
             let ended = Ended::All;
             change(&name, Change::EndSessions { ended }).await?;
@@ -198,10 +227,16 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
     }
 }
 
+/// A path, or the whole address where the shop has a public one.
+fn link_of(settings: &Settings, user: &Username, secret: &str) -> String {
+    people::link(settings.edge.public_url(), "", user, secret)
+}
+
 fn line_of(account: &Account) -> String {
     let state = match (account.disabled_at, &account.password_hash, &account.link) {
         (Some(_), ..) => "disabled",
         (None, Some(_), _) => "enabled",
+        (None, None, _) if account.identity.is_some() => "provider's",
         (None, None, Some(_)) => "invited",
         (None, None, None) => "no password",
     };

@@ -11,8 +11,9 @@
 //! | [`streams`] | the same regions, kept right |
 //! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the content of every page |
-//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`audit`], [`journal`] | the contents |
+//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`people`], [`account`], [`audit`], [`journal`] | the contents |
 //! | [`demo`] | the demo's part of the admin's page |
+//! | [`oidc`] | the way to an identity provider and back |
 //! | [`responses`] | toasts, error pages, the login page |
 //! | [`status_style`], [`lists`] | what several of them tell the same way |
 //! | [`assets`], [`environment`] | files and templates |
@@ -20,6 +21,7 @@
 //! Every template has one typed context ([`View`]) with samples, which a test
 //! renders in strict mode. Templates never compute money.
 
+pub mod account;
 pub mod admin;
 pub mod assets;
 pub mod audit;
@@ -33,12 +35,14 @@ pub mod journal;
 pub mod lists;
 mod load;
 pub mod location;
+mod oidc;
 pub mod order;
 pub mod orders;
 pub mod page;
 mod pages;
 pub mod paint;
 mod painted;
+pub mod people;
 pub mod present;
 pub mod products;
 pub mod responses;

@@ -3,9 +3,11 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`markdown`] | the documents of the Output tab and of `Accept: text/markdown` |
+//! | [`people`] | the same about people |
 //! | [`progress`] | how far an order has come |
 
 #[cfg(test)]
 mod fuzz;
 pub mod markdown;
+pub mod people;
 pub mod progress;

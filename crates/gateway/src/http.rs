@@ -12,6 +12,7 @@
 //! | [`session_cookie`] | the cookie that a session travels in |
 //! | [`request_id`] | what one request is called |
 //! | [`origin`] | from where a request comes, for the audit log |
+//! | [`site`] | this gateway as the browser names it |
 //! | [`nonce`] | what lets a page run its own scripts |
 
 pub mod client;
@@ -27,3 +28,4 @@ pub mod problem;
 pub mod reply;
 pub mod request_id;
 pub mod session_cookie;
+pub mod site;

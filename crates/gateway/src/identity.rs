@@ -8,6 +8,7 @@
 //! | [`secret`] | random secrets, and what is kept of them |
 //! | [`demo_password`] | the ones that everybody knows |
 //! | [`hash_queue`] | whose password is hashed when |
+//! | [`oidc`] | sign-in at an identity provider |
 //! | [`token`] | API tokens |
 //! | [`sessions`] | what a browser holds of its session |
 //! | [`failed_sign_ins`] | sign-ins that failed, gathered for the audit log |
@@ -20,6 +21,7 @@ pub mod failed_sign_ins;
 #[cfg(test)]
 mod fuzz;
 pub mod hash_queue;
+pub mod oidc;
 pub mod password;
 pub mod secret;
 pub mod sessions;

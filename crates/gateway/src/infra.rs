@@ -63,7 +63,7 @@ impl Infra {
         let admin_api = AdminApi::new(&settings.restate_admin_url, http.clone());
         let metrics = Metrics::default();
         Ok(Arc::new(Self {
-            auth: Auth::new(&settings),
+            auth: Auth::new(&settings)?,
             live: LiveState::new(
                 db.clone(),
                 ingress.clone(),

@@ -5,6 +5,7 @@
 //! for what only makes sense together.
 
 pub mod edge;
+pub mod oidc;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use process::telemetry::TelemetrySettings;
 use process::{private_files, secrets};
 
 use self::edge::EdgeSettings;
+use self::oidc::OidcSettings;
 
 /// Live pages and streams, where nothing is set and memory suffices.
 const MAX_STREAMS: usize = 4_000;
@@ -201,6 +203,22 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "2h", value_parser = duration)]
     pub session_idle: Duration,
 
+    /// Whether people may sign in with user name and password: on or off. Off needs
+    /// `OIDC_ISSUER`.
+    #[arg(
+        long,
+        env,
+        global = true,
+        default_value = "on",
+        value_parser = BoolishValueParser::new(),
+        action = ArgAction::Set
+    )]
+    pub passwords: bool,
+
+    /// Sign-in at an identity provider.
+    #[command(flatten)]
+    pub oidc: OidcSettings,
+
     /// Shared with the payment provider: signs its webhook. Required outside
     /// demo mode.
     #[arg(long, env, global = true, hide_env_values = true)]
@@ -359,6 +377,7 @@ impl Settings {
         secrets::check_sent("INTERNAL_TOKEN", self.internal_token())?;
         self.edge
             .check(self.is_demo(), self.gateway_listen.ip().is_loopback())?;
+        self.oidc.check(self.edge.public_url(), self.passwords)?;
         if self.internal_token().is_none()
             && let Some(url) = self
                 .services_updates_urls
@@ -413,7 +432,7 @@ fn published_address(raw: &str) -> Result<PublishedAddress, String> {
 }
 
 /// Whether `url` stays on this machine.
-fn on_loopback(url: &str) -> bool {
+pub fn on_loopback(url: &str) -> bool {
     url.parse::<reqwest::Url>().ok().is_some_and(|url| {
         url.host_str().is_some_and(|host| {
             let host = host.trim_matches(['[', ']']);
@@ -501,7 +520,12 @@ mod tests {
         let named = secrets::of(&command);
         assert_eq!(
             named,
-            ["INTERNAL_TOKEN", "PAYMENT_WEBHOOK_SECRET", "SESSION_KEY"]
+            [
+                "INTERNAL_TOKEN",
+                "OIDC_CLIENT_SECRET",
+                "PAYMENT_WEBHOOK_SECRET",
+                "SESSION_KEY"
+            ]
         );
         for secret in named {
             let option = format!("--{}", secret.to_lowercase().replace('_', "-"));

@@ -6,6 +6,7 @@
 //!
 //! | module | does |
 //! | --- | --- |
+//! | [`account`] | an account as its owner and admins see it, and change it |
 //! | [`catalog`] | finds products |
 //! | [`stock`] | tells Inventory of the catalog, fills shelves |
 //! | [`cart`] | changes carts |
@@ -26,6 +27,7 @@
 //! | [`audit`] | what a gateway notes in the audit log itself |
 //! | [`well_known`] | keeps the demo's passwords out of everything else |
 
+pub mod account;
 pub mod audit;
 pub mod cancel;
 pub mod cart;

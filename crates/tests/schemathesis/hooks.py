@@ -93,6 +93,7 @@ RULES = (
     "there is no zone",
     "there is no status",
     "status must be one of",
+    "easily guessed",
 )
 
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Fingerprint, Link, MAX_EMAIL, MOST_SESSIONS, MOST_TOKENS, Role, Session, Token,
+    Account, Fingerprint, Identity, Link, MAX_EMAIL, MOST_SESSIONS, MOST_TOKENS, Role, Session,
+    Token,
 };
 use crate::Timestamp;
 use crate::ids::Username;
@@ -39,8 +40,10 @@ pub enum Proof {
         hash: String,
     },
     /// An identity provider has said who they are, and what they are there. Whoever is
-    /// not known yet is made.
+    /// not known yet is made; an account that is not bound to this identity stays closed.
     Provider {
+        /// Who they are there.
+        identity: Identity,
         /// Where to write to them.
         #[serde(deserialize_with = "words::kept::id")]
         email: String,
@@ -109,6 +112,12 @@ pub enum Change {
         #[serde(deserialize_with = "words::kept::id")]
         hash: String,
     },
+    /// They are somebody at an identity provider, or nobody there any more. They sign in
+    /// again.
+    Bind {
+        /// Who.
+        identity: Option<Identity>,
+    },
     /// They may not sign in any more, and are signed out; their tokens do not work.
     Disable,
     /// They may again.
@@ -147,6 +156,7 @@ impl NewAccount {
             address: None,
             default_zone: None,
             password_hash: self.password_hash,
+            identity: None,
             disabled_at: None,
             created_at: self.at,
             link: self.link,
@@ -183,16 +193,34 @@ impl SignIn {
         let at = self.session.created_at;
         let mut account = match (account, &self.proof) {
             (Some(account), _) => account,
-            (None, Proof::Provider { email, role }) => NewAccount {
-                role: *role,
-                email: email.clone(),
-                password_hash: None,
-                link: None,
-                at,
+            (
+                None,
+                Proof::Provider {
+                    identity,
+                    email,
+                    role,
+                },
+            ) => {
+                let new = NewAccount {
+                    role: *role,
+                    email: email.clone(),
+                    password_hash: None,
+                    link: None,
+                    at,
+                };
+                Account {
+                    identity: Some(identity.clone()),
+                    ..new.of(user)?
+                }
             }
-            .of(user)?,
             (None, _) => return Err(Refusal::NotSignedIn),
         };
+        if let Proof::Provider { identity, .. } = &self.proof
+            && account.identity.as_ref() != Some(identity)
+        {
+            let user = account.user;
+            return Err(Refusal::OtherIdentity { user });
+        }
         let is_proven = match &self.proof {
             Proof::Password { hash } => account.password_hash.as_ref() == Some(hash),
             Proof::Provider { .. } | Proof::Nothing => true,
@@ -200,7 +228,7 @@ impl SignIn {
         if !is_proven || !account.is_enabled() {
             return Err(Refusal::NotSignedIn);
         }
-        if let Proof::Provider { email, role } = self.proof {
+        if let Proof::Provider { email, role, .. } = self.proof {
             if account.role != role {
                 account.sessions.clear();
             }
@@ -254,6 +282,11 @@ impl Change {
                 }
                 after.link = None;
                 after.password_hash = Some(hash);
+                after.sessions.clear();
+            }
+            Self::Bind { identity } if identity == account.identity => return Ok(None),
+            Self::Bind { identity } => {
+                after.identity = identity;
                 after.sessions.clear();
             }
             Self::Disable if !account.is_enabled() => return Ok(None),
@@ -436,19 +469,17 @@ mod tests {
                 hash: "hash".into(),
             },
             Proof::Nothing,
-            Proof::Provider {
-                email: "a@b".into(),
-                role: Role::Admin,
-            },
+            provided("1", Role::Admin),
         ] {
             let asked = SignIn {
                 proof,
                 ..sign_in(1, 1)
             };
-            assert_eq!(
-                asked.to(alice(), Some(disabled.clone())),
-                Err(Refusal::NotSignedIn)
-            );
+            let disabled = Account {
+                identity: Some(identity("1")),
+                ..disabled.clone()
+            };
+            assert_eq!(asked.to(alice(), Some(disabled)), Err(Refusal::NotSignedIn));
         }
         assert_eq!(sign_in(1, 1).to(alice(), None), Err(Refusal::NotSignedIn));
         let without_password = Account {
@@ -458,21 +489,87 @@ mod tests {
         assert!(sign_in(1, 1).to(alice(), Some(without_password)).is_err());
     }
 
+    fn identity(subject: &str) -> Identity {
+        Identity::of("https://id.example", subject).unwrap()
+    }
+
+    fn provided(subject: &str, role: Role) -> Proof {
+        Proof::Provider {
+            identity: identity(subject),
+            email: "a@b".into(),
+            role,
+        }
+    }
+
     #[test]
     fn a_provider_makes_people_and_their_roles() {
-        let of = |role| SignIn {
-            proof: Proof::Provider {
-                email: "a@b".into(),
-                role,
-            },
-            ..sign_in(9, 9)
+        let of = |second, role| SignIn {
+            proof: provided("1", role),
+            ..sign_in(second, i64::from(second))
         };
-        let new = of(Role::Support).to(alice(), None).unwrap();
+        let new = of(8, Role::Support).to(alice(), None).unwrap();
         assert_eq!((new.role, new.email.as_str()), (Role::Support, "a@b"));
-        let known = of(Role::Admin).to(alice(), Some(signed_in(&[1]))).unwrap();
+        assert_eq!(new.identity, Some(identity("1")));
+        let beside = of(9, Role::Support).to(alice(), Some(new.clone())).unwrap();
+        assert_eq!(where_they_are(&beside), [&print(8), &print(9)]);
+        let known = of(9, Role::Admin).to(alice(), Some(new)).unwrap();
         assert_eq!(known.role, Role::Admin);
         // Another role: they sign in again everywhere else.
         assert_eq!(where_they_are(&known), [&print(9)]);
+    }
+
+    #[test]
+    fn a_provider_takes_nobody_over() {
+        let asked = |subject| SignIn {
+            proof: provided(subject, Role::Admin),
+            ..sign_in(9, 9)
+        };
+        let refused = Err(Refusal::OtherIdentity { user: alice() });
+        // With a password here, or with none yet.
+        let invited = Account {
+            password_hash: None,
+            ..account()
+        };
+        for local in [account(), invited, changed(&account(), Change::Disable)] {
+            assert_eq!(asked("1").to(alice(), Some(local)), refused);
+        }
+        // Somebody else there has got the name.
+        let bound = changed(
+            &signed_in(&[1]),
+            Change::Bind {
+                identity: Some(identity("1")),
+            },
+        );
+        assert!(bound.sessions.is_empty());
+        assert_eq!(asked("2").to(alice(), Some(bound.clone())), refused);
+        let mut elsewhere = bound.clone();
+        elsewhere.identity = Some(Identity::of("https://other.example", "1").unwrap());
+        assert_eq!(asked("1").to(alice(), Some(elsewhere)), refused);
+        // Whom an admin has bound is themselves there and here.
+        let signed_in = asked("1").to(alice(), Some(bound.clone())).unwrap();
+        assert_eq!(where_they_are(&signed_in), [&print(9)]);
+        let again = Change::Bind {
+            identity: Some(identity("1")),
+        };
+        assert_eq!(again.to(&bound, at(500)), Ok(None));
+        let loose = changed(&bound, Change::Bind { identity: None });
+        assert_eq!(asked("1").to(alice(), Some(loose)), refused);
+    }
+
+    #[test]
+    fn an_identity_is_never_cut() {
+        for wrong in ["", "two words", "é", &"1".repeat(256)] {
+            assert!(Identity::of("https://id.example", wrong).is_err());
+            assert!(Identity::of(wrong, "1").is_err());
+        }
+        let longest = identity(&"1".repeat(255));
+        let json = serde_json::to_string(&longest).unwrap();
+        assert_eq!(serde_json::from_str::<Identity>(&json).unwrap(), longest);
+        // Accounts of before have none.
+        let mut json = serde_json::to_value(account()).unwrap();
+        json.as_object_mut().unwrap().remove("identity");
+        let known: Account = serde_json::from_value(json).unwrap();
+        assert_eq!(known.identity, None);
     }
 
     #[test]

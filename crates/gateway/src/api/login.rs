@@ -16,6 +16,9 @@ use crate::infra::{Infra, Shared};
 use crate::shop::people::{self, Place};
 use crate::shop::{audit, sign_in};
 
+/// The sign-in page for somebody who has signed out here, and perhaps not at the provider.
+const LEFT: &str = "/login?left=yes";
+
 /// Who wants in.
 #[derive(Debug)]
 pub(super) struct Login {
@@ -98,7 +101,7 @@ pub(super) async fn login(
 }
 
 /// Where a browser says that it is.
-fn place(from: ClientAddress, headers: &HeaderMap) -> Place {
+pub(crate) fn place(from: ClientAddress, headers: &HeaderMap) -> Place {
     let agent = headers.get(header::USER_AGENT);
     Place {
         address: from.address.to_string(),
@@ -110,7 +113,7 @@ fn place(from: ClientAddress, headers: &HeaderMap) -> Place {
 }
 
 /// The session that a browser has already.
-fn session(infra: &Infra, headers: &HeaderMap) -> Option<Fingerprint> {
+pub(crate) fn session(infra: &Infra, headers: &HeaderMap) -> Option<Fingerprint> {
     let cookie = session_cookie::of(headers, infra.settings.edge.public_url())?;
     infra.auth.sessions.fingerprint(cookie)
 }
@@ -135,7 +138,11 @@ pub(super) async fn logout(
     }
     Ok(Reply::new(StatusCode::OK, &json!({ "user": null }))?
         .saying("Signed out")
-        .going_to("/login")
+        .going_to(if infra.auth.oidc.is_some() {
+            LEFT
+        } else {
+            "/login"
+        })
         .with_cookie(cookie.end()))
 }
 

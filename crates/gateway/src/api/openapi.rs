@@ -47,9 +47,16 @@ pub(super) async fn show(Extension(Document(document)): Extension<Document>) -> 
 }
 
 /// Writes that take no Idempotency-Key. The provider's callback is recognized by its
-/// transaction; signing in and the demo's switches (all below `/api/world/`) do
-/// nothing twice.
-const UNKEYED: [&str; 3] = ["/api/payment/callback", "/login", "/logout"];
+/// transaction; signing in, accounts and the demo's switches do nothing twice, but for
+/// the secrets that are shown once: those are not kept to be answered again.
+const UNKEYED: [&str; 4] = [
+    "/api/payment/callback",
+    "/login",
+    "/logout",
+    "/password/new",
+];
+/// The same for all that is below.
+const UNKEYED_BELOW: [&str; 3] = ["/api/world/", "/api/account", "/api/people"];
 /// Fields of which one set must be there: no single one of them must.
 const EITHER: [(&str, &[&[&str]]); 4] = [
     ("/api/cart/add", &[&["product_id"], &["sku"]]),
@@ -119,7 +126,7 @@ impl Document {
         document["info"] = json!({
             "title": "Waybill",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of somebody who is signed in takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered. A field that is blank or null counts as left out; numbers, true and false may be written as text. Text must have something to see and no control characters.",
+            "description": "Order fulfilment that cannot lose an order. Money is integer cents, times are RFC 3339. Every write of somebody who is signed in, but of accounts, takes an Idempotency-Key: the same key again does nothing twice, the same key with another request is 422, and a refusal is not remembered. A field that is blank or null counts as left out; numbers, true and false may be written as text. Text must have something to see and no control characters.",
         });
         document["components"]["schemas"]["Problem"] =
             serde_json::to_value(Problem::schema()).unwrap_or_default();
@@ -193,7 +200,10 @@ fn complete(operation: &mut Value, path: &str, method: &str, is_demo: bool) {
             "Restate or the services do not answer: try again with the same Idempotency-Key",
         ));
     }
-    if method != "get" && !UNKEYED.contains(&path) && !path.starts_with("/api/world/") {
+    if method != "get"
+        && !UNKEYED.contains(&path)
+        && !UNKEYED_BELOW.iter().any(|begin| path.starts_with(begin))
+    {
         given.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "1 to 128 visible ASCII characters, remembered for a day once something was done with it.",
@@ -278,7 +288,7 @@ fn tag(path: &str) -> &str {
     match parts.next() {
         Some("api") => parts.next().unwrap_or("api"),
         Some("stream") => "stream",
-        Some("login" | "logout") => "session",
+        Some("login" | "logout" | "password") => "session",
         _ => "operation",
     }
 }

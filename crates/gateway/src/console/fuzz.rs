@@ -18,7 +18,7 @@ use super::location::Location;
 use super::views::Views;
 use crate::http::negotiation::RequestContext;
 use crate::http::problem::Problem;
-use crate::http::reply::UserMessage;
+use crate::http::reply::{Once, UserMessage};
 use crate::settings::Settings;
 
 #[test]
@@ -120,6 +120,11 @@ fn fuzz_problems_and_toasts() {
             toasts.extend(views.done_patches(&UserMessage {
                 text: Some(format!("x{words}")),
                 goes_to: Some(format!("/{path}")),
+                once: Some(Once {
+                    label: format!("x{words}"),
+                    secret: format!("x{words}"),
+                    hint: "Copy it now".to_owned(),
+                }),
             }));
             (said(toasts), views.problem_page(&problem, &context))
         };

@@ -1,6 +1,6 @@
 //! Where a browser is.
 
-use waybill_domain::ids::OrderId;
+use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{MAX_NAME, quoted};
 
@@ -10,6 +10,7 @@ use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::settings::Settings;
+use crate::shop::account;
 
 /// Longest text to search for.
 const MAX_Q: usize = 100;
@@ -45,10 +46,16 @@ pub enum Kind {
     Admin,
     /// `/audit`
     Audit,
+    /// `/people`
+    People,
+    /// `/people/{user}`
+    Person(Username),
+    /// `/account`
+    Account,
 }
 
 /// Where each page is, and who may see it, also as a part of a stream.
-pub(super) const PAGES: [(&str, Allow); 7] = [
+pub(super) const PAGES: [(&str, Allow); 10] = [
     ("/", Allow::Customer),
     ("/products", Allow::Customer),
     ("/cart", Allow::Customer),
@@ -56,6 +63,9 @@ pub(super) const PAGES: [(&str, Allow); 7] = [
     ("/orders/{id}", Allow::OwnerOrStaff),
     ("/admin", Allow::Staff),
     ("/audit", Allow::Admin),
+    ("/people", Allow::Admin),
+    ("/people/{user}", Allow::Admin),
+    ("/account", Allow::Customer),
 ];
 
 impl Kind {
@@ -69,6 +79,9 @@ impl Kind {
             Self::Order(_) => "/orders/{id}",
             Self::Admin => "/admin",
             Self::Audit => "/audit",
+            Self::People => "/people",
+            Self::Person(_) => "/people/{user}",
+            Self::Account => "/account",
         }
     }
 
@@ -91,6 +104,11 @@ impl Kind {
             "/orders" => Self::Orders,
             "/admin" => Self::Admin,
             "/audit" => Self::Audit,
+            "/people" => Self::People,
+            "/account" => Self::Account,
+            other if other.starts_with("/people/") => {
+                Self::Person(account::named(&other["/people/".len()..])?)
+            }
             other => match other.strip_prefix("/orders/").map(OrderId::parse) {
                 Some(Ok(id)) => Self::Order(id),
                 Some(Err(refusal)) => {
@@ -114,6 +132,8 @@ impl Kind {
             Self::Cart => "cart",
             Self::Orders | Self::Order(_) => "orders",
             Self::Admin | Self::Audit => "admin",
+            Self::People | Self::Person(_) => "people",
+            Self::Account => "user",
         }
     }
 }
@@ -234,7 +254,14 @@ mod tests {
 
     #[test]
     fn no_page_is_a_404_and_a_wrong_filter_a_400() {
-        for address in ["/nothing", "//evil", "/orders/no-owner", ""] {
+        for address in [
+            "/nothing",
+            "//evil",
+            "/orders/no-owner",
+            "/people/",
+            "/people/a/b",
+            "",
+        ] {
             assert_eq!(
                 Location::parse(address).err().unwrap().status,
                 404,

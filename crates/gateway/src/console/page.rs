@@ -1,12 +1,13 @@
 //! What a page is made for, and what its content gives to the rest of it.
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use waybill_domain::order::OrderRecord;
 
 use super::location::Location;
 use super::shell::{Link, Output};
 use super::views::Console;
 use crate::http::problem::Problem;
+use crate::http::site;
 use crate::identity::caller::Caller;
 
 /// Who looks, and how they reach us.
@@ -25,17 +26,9 @@ pub struct Viewer {
 impl Viewer {
     /// Of a request.
     pub fn of(caller: Caller, headers: &HeaderMap) -> Self {
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or("localhost:8080");
-        let scheme = match headers.get("x-forwarded-proto") {
-            Some(scheme) if scheme == "https" => "https",
-            _ => "http",
-        };
         Self {
             caller,
-            base: format!("{scheme}://{host}"),
+            base: site::of(headers),
             seed: hex::encode(rand::random::<[u8; 8]>()),
         }
     }

@@ -11,10 +11,10 @@ use waybill_domain::Timestamp;
 use super::location::{Kind, Location, PAGES};
 use super::page::Viewer;
 use super::paint::paint;
-use super::responses::LoginPage;
+use super::responses::{LoginPage, NewPasswordPage};
 use super::shell::Layout;
 use super::views::Console;
-use super::{journal, load};
+use super::{journal, load, oidc};
 use crate::auth::OptionalCaller;
 use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, InQuery};
@@ -31,10 +31,15 @@ where
     Arc<Console>: FromRef<S>,
     Shared: FromRef<S>,
 {
-    let login = Routes::new().routes(Allow::Anybody, routes!(login));
-    PAGES.into_iter().fold(login, |routes, (path, allow)| {
-        routes.page(allow, path, show)
-    })
+    let open = Routes::new()
+        .routes(Allow::Anybody, routes!(login))
+        .routes(Allow::Anybody, routes!(new_password))
+        .page(Allow::Anybody, "/login/oidc", oidc::begin)
+        .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)
+        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave);
+    PAGES
+        .into_iter()
+        .fold(open, |routes, (path, allow)| routes.page(allow, path, show))
 }
 
 async fn show(
@@ -70,7 +75,8 @@ async fn show(
     Ok(Html(html))
 }
 
-struct Next(String);
+/// Where somebody goes once they are signed in: a path on this site.
+pub(super) struct Next(pub(super) String);
 
 impl FromFields for Next {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
@@ -81,6 +87,15 @@ impl FromFields for Next {
                 .unwrap_or("/")
                 .to_owned(),
         ))
+    }
+}
+
+/// Whether somebody has just signed out.
+struct Left(bool);
+
+impl FromFields for Left {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self(fields.word("left", 8)?.is_some()))
     }
 }
 
@@ -101,13 +116,20 @@ async fn login(
     OptionalCaller(caller): OptionalCaller,
     nonce: Nonce,
     InQuery(Next(next)): InQuery<Next>,
+    InQuery(Left(left)): InQuery<Left>,
 ) -> Result<Response, Problem> {
     if caller.is_some() {
         return Ok(Redirect::to(&next).into_response());
     }
+    let mut ways = console.views.ways(&next);
+    if let (true, Some(oidc)) = (left, &console.auth.oidc) {
+        ways.leave = oidc.way_out().await.is_some();
+    }
     let html = console.views.render(&LoginPage {
         nonce: nonce.as_str().to_owned(),
         problem: None,
+        of_password: false,
+        ways,
         personas: load::personas(&console).await?,
         next,
         username: String::new(),
@@ -115,5 +137,41 @@ async fn login(
     Ok(Html(html).into_response())
 }
 
+struct Whose(String);
+
+impl FromFields for Whose {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self(fields.word("user", 64)?.unwrap_or_default()))
+    }
+}
+
+/// The page of a link by which somebody sets a password
+///
+/// The link's secret is behind the `#`, so it is in no request and no log: the page's
+/// script takes it from there, and without one it is typed in.
+#[utoipa::path(
+    get,
+    path = "/password/new",
+    params(
+        ("user" = Option<String>, Query, max_length = 64, description = "Whose link it is."),
+    ),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+    ),
+)]
+async fn new_password(
+    State(console): State<Arc<Console>>,
+    nonce: Nonce,
+    InQuery(Whose(user)): InQuery<Whose>,
+) -> Result<Html<String>, Problem> {
+    Ok(Html(console.views.render(&NewPasswordPage {
+        nonce: nonce.as_str().to_owned(),
+        user,
+        problem: None,
+        field: None,
+        request_id: String::new(),
+    })?))
+}
+
 #[cfg(test)]
-crate::http::fuzz::fields!(fuzz_next: Next);
+crate::http::fuzz::fields!(fuzz_next: Next, fuzz_whose: Whose, fuzz_left: Left);

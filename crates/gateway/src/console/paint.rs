@@ -11,7 +11,7 @@ use super::location::{Kind, Location};
 use super::page::{PageContent, Viewer};
 use super::shell::{Announce, Bell, Link, Nav, Regions, Title, Workflow, WorkflowOrder};
 use super::views::Console;
-use super::{admin, audit, cart, dashboard, load, order, orders, products};
+use super::{account, admin, audit, cart, dashboard, load, order, orders, people, products};
 use crate::http::problem::Problem;
 
 /// A painted page.
@@ -57,6 +57,7 @@ pub async fn paint(
             user: caller.user.to_string(),
             role: caller.role.as_str(),
             desk: admin::name_for(caller.role),
+            people: caller.is_admin(),
             cart: basket.as_ref().map_or(0, Basket::pieces),
             waiting,
             personas: personas?
@@ -126,5 +127,8 @@ async fn content(
         Kind::Order(id) => order::content(console, viewer, location, id).await,
         Kind::Admin => admin::content(console, viewer, location).await,
         Kind::Audit => audit::content(console, viewer, location).await,
+        Kind::People => people::list(console, viewer, location).await,
+        Kind::Person(user) => people::one(console, viewer, location, user).await,
+        Kind::Account => account::content(console, viewer, location).await,
     }
 }

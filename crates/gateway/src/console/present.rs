@@ -55,6 +55,12 @@ pub async fn present(
         return match context.wants {
             ResponseFormat::Datastar => patches(console.views.done_patches(&said), &response),
             ResponseFormat::Html => {
+                if let Some(once) = &said.once {
+                    return match console.views.once_page(once, &context) {
+                        Ok(page) => carry_over(&response, Html(page).into_response()),
+                        Err(problem) => problem.into_response(),
+                    };
+                }
                 let to = said.goes_to.as_deref().unwrap_or(&context.back);
                 carry_over(&response, Redirect::to(to).into_response())
             }

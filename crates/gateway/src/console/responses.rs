@@ -7,13 +7,15 @@ use axum::http::StatusCode;
 use axum::response::sse::Event;
 use datastar::prelude::{DatastarEvent, PatchElements};
 use serde::Serialize;
+use serde_json::Value;
 
+use super::oidc;
 use super::present::login_then;
 use super::shell::Persona;
 use super::views::{View, Views};
 use crate::http::negotiation::{RequestContext, local_path};
 use crate::http::problem::Problem;
-use crate::http::reply::UserMessage;
+use crate::http::reply::{Once, UserMessage};
 
 /// How long a browser waits before it opens a stream again that was refused.
 const REFUSED_STREAM_RETRY: Duration = Duration::from_secs(5);
@@ -59,12 +61,93 @@ pub struct LoginPage {
     pub nonce: String,
     /// What did not work.
     pub problem: Option<String>,
+    /// Whether that was about the password.
+    pub of_password: bool,
+    /// How one may sign in.
+    pub ways: Ways,
     /// Whom a demo's visitor can be.
     pub personas: Vec<Persona>,
     /// The page that was asked for.
     pub next: String,
     /// The name that was tried.
     pub username: String,
+}
+
+/// `/password/new`
+#[derive(Debug, Clone, Serialize)]
+pub struct NewPasswordPage {
+    /// For `<script nonce>`.
+    pub nonce: String,
+    /// Whose link it is.
+    pub user: String,
+    /// What did not work.
+    pub problem: Option<String>,
+    /// The field that was wrong, if it was one.
+    pub field: Option<String>,
+    /// What the request is called, for whoever looks into the log.
+    pub request_id: String,
+}
+
+/// `#once`: a secret that is shown until the next action.
+#[derive(Debug, Clone, Serialize)]
+pub struct OnceBox {
+    /// What it is.
+    pub what: String,
+    /// The secret.
+    pub secret: String,
+    /// What to do with it.
+    pub hint: String,
+}
+
+/// The same as a page, without JavaScript.
+#[derive(Debug, Clone, Serialize)]
+pub struct OncePage {
+    /// For `<script nonce>`.
+    pub nonce: String,
+    /// The secret.
+    #[serde(flatten)]
+    pub once: OnceBox,
+    /// Where to go from here.
+    pub back: String,
+}
+
+impl From<&Once> for OnceBox {
+    fn from(once: &Once) -> Self {
+        Self {
+            what: once.label.clone(),
+            secret: once.secret.clone(),
+            hint: once.hint.clone(),
+        }
+    }
+}
+
+impl View for NewPasswordPage {
+    const TEMPLATE: &'static str = "new_password.html";
+}
+impl View for OnceBox {
+    const TEMPLATE: &'static str = "once.html";
+}
+impl View for OncePage {
+    const TEMPLATE: &'static str = "once_page.html";
+}
+/// How one may sign in.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ways {
+    /// With user name and password.
+    pub passwords: bool,
+    /// At an identity provider.
+    pub provider: Option<ProviderLink>,
+    /// Whether somebody who has just signed out here may do so there, too.
+    pub leave: bool,
+}
+
+/// The way to an identity provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProviderLink {
+    /// How people call it.
+    pub name: String,
+    /// Where the sign-in begins.
+    pub href: String,
 }
 
 impl View for Toast {
@@ -109,26 +192,56 @@ impl Views {
 
     /// What Datastar is told when a write worked.
     pub fn done_patches(&self, said: &UserMessage) -> Vec<Event> {
-        vec![
-            self.toast(&Toast {
-                text: said.text.clone(),
-                goes_to: said.goes_to.clone(),
-                ..Toast::default()
-            })
-            .into(),
-        ]
+        let toast = self.toast(&Toast {
+            text: said.text.clone(),
+            goes_to: said.goes_to.clone(),
+            ..Toast::default()
+        });
+        // First the secret: whoever hears of it can see it.
+        let once = said.once.as_ref().map(|once| self.once(once).into());
+        once.into_iter().chain([toast.into()]).collect()
+    }
+
+    fn once(&self, once: &Once) -> PatchElements {
+        PatchElements::new(self.render(&OnceBox::from(once)).unwrap_or_else(|error| {
+            tracing::error!(cause = %error, "a secret could not be rendered");
+            "<section id=\"once\" class=\"once\"></section>".to_owned()
+        }))
+    }
+
+    /// What a browser without JavaScript is shown after a write that has made a secret.
+    pub fn once_page(&self, once: &Once, context: &RequestContext) -> Result<String, Problem> {
+        Ok(self.render(&OncePage {
+            nonce: context.nonce.as_str().to_owned(),
+            once: OnceBox::from(once),
+            back: context.back.clone(),
+        })?)
     }
 
     /// The page of an error. A login that failed is tried again on its own page.
     pub fn problem_page(&self, problem: &Problem, context: &RequestContext) -> String {
         let nonce = context.nonce.as_str().to_owned();
         let rendered = if context.path.starts_with("/login") {
+            let next = match problem.extra.get("next").and_then(Value::as_str) {
+                Some(next) => local_path(next).unwrap_or("/").to_owned(),
+                None => next_of(&context.back),
+            };
             self.render(&LoginPage {
                 nonce,
                 problem: Some(sentence(&problem.detail)),
+                of_password: self.sign_ins().0 && !context.path.starts_with("/login/oidc"),
+                ways: self.ways(&next),
                 personas: Vec::new(),
-                next: next_of(&context.back),
+                next,
                 username: String::new(),
+            })
+        } else if context.path_alone() == "/password/new" {
+            self.render(&NewPasswordPage {
+                nonce,
+                user: asked(&context.path, "user").unwrap_or_default(),
+                problem: Some(sentence(&problem.detail)),
+                field: problem.field.clone(),
+                request_id: context.request_id.to_string(),
             })
         } else {
             let signed_out = problem.status == StatusCode::UNAUTHORIZED;
@@ -155,6 +268,19 @@ impl Views {
         })
     }
 
+    /// How one may sign in, to go to `next` then.
+    pub fn ways(&self, next: &str) -> Ways {
+        let (passwords, provider) = self.sign_ins();
+        Ways {
+            passwords,
+            provider: provider.map(|name| ProviderLink {
+                name: name.to_owned(),
+                href: oidc::begin_at(next),
+            }),
+            leave: false,
+        }
+    }
+
     fn toast(&self, toast: &Toast) -> PatchElements {
         let html = self.render(toast).unwrap_or_else(|error| {
             tracing::error!(cause = %error, "a toast could not be rendered");
@@ -166,11 +292,18 @@ impl Views {
 
 /// The `next` of the login page's address.
 fn next_of(address: &str) -> String {
-    let (_, query) = address.split_once('?').unwrap_or((address, ""));
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| name == "next")
-        .and_then(|(_, next)| local_path(&next).map(str::to_owned))
+    asked(address, "next")
+        .and_then(|next| local_path(&next).map(str::to_owned))
         .unwrap_or_else(|| "/".to_owned())
+}
+
+/// What the query of an address says.
+fn asked(address: &str, name: &str) -> Option<String> {
+    let (_, query) = address.split_once('?')?;
+    let mut asked = form_urlencoded::parse(query.as_bytes());
+    asked
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// Details are written to stand after a colon; alone they begin like a sentence.
@@ -236,19 +369,83 @@ mod tests {
             let empty = Self {
                 nonce: "n0nce".into(),
                 problem: None,
+                of_password: false,
+                ways: Ways {
+                    passwords: true,
+                    provider: None,
+                    leave: false,
+                },
                 personas: vec![],
                 next: "/".into(),
                 username: String::new(),
             };
             let demo = Self {
                 problem: Some("Wrong password".into()),
+                of_password: true,
                 personas: vec![Persona {
                     username: "admin".into(),
                     does: "approves orders",
                 }],
                 ..empty.clone()
             };
-            vec![empty, demo]
+            let both = Self {
+                ways: Ways {
+                    passwords: true,
+                    provider: Some(ProviderLink {
+                        name: "<Example & Sons>".into(),
+                        href: "/login/oidc?next=%2F".into(),
+                    }),
+                    leave: true,
+                },
+                ..demo.clone()
+            };
+            let without_passwords = Self {
+                problem: Some("The identity provider does not answer".into()),
+                ways: Ways {
+                    passwords: false,
+                    ..both.ways.clone()
+                },
+                ..empty.clone()
+            };
+            vec![empty, demo, both, without_passwords]
+        }
+    }
+
+    impl Sample for NewPasswordPage {
+        fn samples() -> Vec<Self> {
+            let page = |problem: Option<&str>, field: Option<&str>| Self {
+                nonce: "n0nce".into(),
+                user: "sue".into(),
+                problem: problem.map(Into::into),
+                field: field.map(Into::into),
+                request_id: problem.map_or("", |_| "0123456789abcdef").into(),
+            };
+            vec![
+                page(None, None),
+                page(Some("Used already"), None),
+                page(Some("Too short"), Some("password")),
+                page(Some("Missing"), Some("secret")),
+                page(Some("Missing"), Some("user")),
+            ]
+        }
+    }
+    impl Sample for OnceBox {
+        fn samples() -> Vec<Self> {
+            vec![Self {
+                what: "API token: <b>bold</b>".into(),
+                secret: "waybill_0123".into(),
+                hint: "Copy it now".into(),
+            }]
+        }
+    }
+    impl Sample for OncePage {
+        fn samples() -> Vec<Self> {
+            let page = |once| Self {
+                nonce: "n0nce".into(),
+                once,
+                back: "/account".into(),
+            };
+            OnceBox::samples().into_iter().map(page).collect()
         }
     }
 

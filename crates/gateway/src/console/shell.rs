@@ -87,6 +87,8 @@ pub struct Nav {
     pub role: &'static str,
     /// What the page of the shop's staff is called for them; customers have none.
     pub desk: Option<&'static str>,
+    /// Whether they look after the people.
+    pub people: bool,
     /// Pieces in the cart.
     pub cart: u32,
     /// Orders that wait for a decision.
@@ -356,6 +358,7 @@ mod samples_of_views {
                 user: "alice".into(),
                 role: "customer",
                 desk: None,
+                people: false,
                 cart: 0,
                 waiting: 0,
                 personas: vec![],
@@ -363,6 +366,7 @@ mod samples_of_views {
             let admin = Self {
                 role: "admin",
                 desk: Some("Admin"),
+                people: true,
                 cart: 120,
                 waiting: 2,
                 personas: vec![Persona {

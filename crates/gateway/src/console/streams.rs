@@ -302,8 +302,10 @@ fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
         Kind::Products => triggers.on(console.live.stock()),
         Kind::Order(id) => triggers.on(console.live.order(id)).every(ASK_RESTATE),
         Kind::Dashboard | Kind::Admin => triggers.every(LOOK_AROUND),
-        // Whoever sees the log is staff, who are told of every change.
-        Kind::Audit | Kind::Cart | Kind::Orders => triggers,
+        Kind::People | Kind::Person(_) => triggers.on(console.live.people()),
+        // One's own account is what every stream listens to: see `guarded`.
+        // Whoever sees the audit log is staff, who are told of every change.
+        Kind::Audit | Kind::Cart | Kind::Orders | Kind::Account => triggers,
     }
 }
 

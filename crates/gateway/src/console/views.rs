@@ -107,6 +107,10 @@ pub struct Views {
     assets: Arc<Assets>,
     environment: Environment<'static>,
     folder: Option<PathBuf>,
+    /// Whether passwords are on.
+    passwords: bool,
+    /// How people call the identity provider, if there is one.
+    provider: Option<String>,
 }
 
 impl Views {
@@ -120,7 +124,17 @@ impl Views {
                 folder.display()
             );
         }
-        Ok(Self::over(folder))
+        let provider = settings.oidc.provider();
+        Ok(Self {
+            passwords: settings.passwords,
+            provider: provider.map(|_| settings.oidc.name().to_owned()),
+            ..Self::over(folder)
+        })
+    }
+
+    /// Whether one may sign in with a password, and at which identity provider.
+    pub(super) fn sign_ins(&self) -> (bool, Option<&str>) {
+        (self.passwords, self.provider.as_deref())
     }
 
     fn over(folder: Option<PathBuf>) -> Self {
@@ -134,6 +148,8 @@ impl Views {
             environment: environment::environment(&assets, folder.clone()),
             assets,
             folder,
+            passwords: true,
+            provider: None,
         }
     }
 
@@ -195,7 +211,14 @@ mod tests {
     }
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 4] = ["alone.html", "parts.html", "scenarios.html", "world.html"];
+    const PARTS: [&str; 6] = [
+        "alone.html",
+        "parts.html",
+        "scenarios.html",
+        "sessions.html",
+        "tokens.html",
+        "world.html",
+    ];
 
     fn check<V: Sample>(views: &Views, seen: &mut BTreeSet<&'static str>) {
         seen.insert(V::TEMPLATE);
@@ -289,6 +312,7 @@ mod tests {
     const OURS_IN: &[(&str, &str)] = &[
         ("title.html", "status"),
         ("problem.html", "request_id"),
+        ("new_password.html", "request_id"),
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),
@@ -506,8 +530,14 @@ mod tests {
     fn every_template_renders_its_samples_in_strict_mode() {
         let views = Views::over(None);
         let mut seen = BTreeSet::new();
+        check::<account::AccountPage>(&views, &mut seen);
         check::<admin::AdminPage>(&views, &mut seen);
         check::<audit::AuditPage>(&views, &mut seen);
+        check::<people::PeoplePage>(&views, &mut seen);
+        check::<people::PersonPage>(&views, &mut seen);
+        check::<responses::NewPasswordPage>(&views, &mut seen);
+        check::<responses::OnceBox>(&views, &mut seen);
+        check::<responses::OncePage>(&views, &mut seen);
         check::<responses::LoginPage>(&views, &mut seen);
         check::<responses::ProblemPage>(&views, &mut seen);
         check::<responses::Toast>(&views, &mut seen);

@@ -252,7 +252,7 @@ pub fn audit(rows: &[Row], total: i64, is_exact: bool) -> String {
 }
 
 /// What stands in a list's place past its end.
-fn past_end(out: &mut String, shown: usize, total: i64, list: &str) {
+pub(super) fn past_end(out: &mut String, shown: usize, total: i64, list: &str) {
     if shown == 0 && total > 0 {
         line(
             out,
@@ -430,7 +430,7 @@ fn title_case(words: &str) -> String {
 
 /// Makes people's words mean themselves in Markdown, on one line, and keeps
 /// those that do not run from left to right to themselves.
-fn text(raw: &str) -> String {
+pub(super) fn text(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     // A line end would end an isolate, too.
     let one_line = raw
@@ -458,7 +458,7 @@ fn text(raw: &str) -> String {
     out
 }
 
-fn line(out: &mut String, text: impl std::fmt::Display) {
+pub(super) fn line(out: &mut String, text: impl std::fmt::Display) {
     writeln!(out, "{text}").expect("writing to a String does not fail");
 }
 

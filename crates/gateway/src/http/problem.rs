@@ -105,11 +105,22 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
+    /// Something that does not go with how things are, 409.
+    pub fn conflict(kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, kind, title, detail)
+    }
+
     /// User name or password is wrong, 401.
     pub fn wrong_credentials(detail: impl Into<String>) -> Self {
         let title = "Not signed in";
         Self::new(StatusCode::UNAUTHORIZED, "wrong_credentials", title, detail)
             .with_field("password")
+    }
+
+    /// Somebody is signed in and has shown a wrong password, 403: a 401 would say that
+    /// they are not.
+    pub fn wrong_password(kind: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, kind, "Wrong password", detail)
     }
 
     /// Too many tries: again after `seconds`, 429.
@@ -269,6 +280,7 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::UserExists { .. } => "Name taken",
         Refusal::UnknownUser { .. } => "Unknown user",
         Refusal::NotSignedIn => "Not signed in",
+        Refusal::OtherIdentity { .. } => "Another account",
         Refusal::LinkOver => "Link no longer works",
         Refusal::UnknownPayment => "Unknown payment",
         Refusal::TransactionInUse { .. } => "Transaction in use",

@@ -24,6 +24,19 @@ pub struct UserMessage {
     pub text: Option<String>,
     /// The page to go to, if not the same again.
     pub goes_to: Option<String>,
+    /// A secret that is shown this once.
+    pub once: Option<Once>,
+}
+
+/// A secret that is shown once: whoever needs it copies it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Once {
+    /// What it is.
+    pub label: String,
+    /// The secret.
+    pub secret: String,
+    /// What to do with it: a sentence without its full stop.
+    pub hint: String,
 }
 
 impl Reply {
@@ -59,6 +72,13 @@ impl Reply {
     #[must_use]
     pub fn going_to(mut self, path: impl Into<String>) -> Self {
         self.said.goes_to = Some(path.into());
+        self
+    }
+
+    /// Shows a person a secret, for as long as they stay.
+    #[must_use]
+    pub fn showing(mut self, once: Once) -> Self {
+        self.said.once = Some(once);
         self
     }
 

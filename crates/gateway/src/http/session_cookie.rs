@@ -1,4 +1,5 @@
-//! The cookie that a session travels in: its name and its flags.
+//! The cookie that a session travels in, and the one of a sign-in that has begun: their
+//! names and flags.
 //!
 //! Where the shop has a public address with TLS, its name begins with `__Host-`:
 //! browsers take such a cookie only over TLS, for this host alone and for all of
@@ -15,6 +16,9 @@ use crate::settings::edge::{PublicUrl, ip, is_localhost, split};
 
 const NAME: &str = "waybill_session";
 const NAME_WITH_TLS: &str = "__Host-waybill_session";
+/// Of a sign-in that has begun at an identity provider.
+const SIGN_IN: &str = "waybill_sign_in";
+const SIGN_IN_WITH_TLS: &str = "__Host-waybill_sign_in";
 
 /// How a session's cookie is called and sent: an extension of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,21 +46,39 @@ impl SessionCookie {
 
     /// A `Set-Cookie` that brings a session. `session` is visible ASCII.
     pub fn begin(self, session: &str, lifetime: Duration) -> HeaderValue {
-        self.set(session, lifetime.as_secs())
+        self.set(self.name, session, lifetime.as_secs())
+    }
+
+    /// A `Set-Cookie` that keeps a sign-in that has begun. `kept` is visible ASCII without
+    /// `;`. The browser sends it also when another site leads it back here (`Lax`).
+    pub fn begin_sign_in(self, kept: &str, lifetime: Duration) -> HeaderValue {
+        self.set(self.sign_in(), kept, lifetime.as_secs())
+    }
+
+    /// A `Set-Cookie` that forgets it.
+    pub fn end_sign_in(self) -> HeaderValue {
+        self.set(self.sign_in(), "", 0)
+    }
+
+    fn sign_in(self) -> &'static str {
+        if self.name == NAME_WITH_TLS {
+            SIGN_IN_WITH_TLS
+        } else {
+            SIGN_IN
+        }
     }
 
     /// A `Set-Cookie` that ends it.
     pub fn end(self) -> HeaderValue {
-        self.set("", 0)
+        self.set(self.name, "", 0)
     }
 
-    fn set(self, value: &str, max_age: u64) -> HeaderValue {
+    fn set(self, name: &str, value: &str, max_age: u64) -> HeaderValue {
         let secure = if self.is_secure { "; Secure" } else { "" };
         HeaderValue::try_from(format!(
-            "{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
-            self.name
+            "{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"
         ))
-        .expect("a session is visible ASCII")
+        .expect("what cookies hold is visible ASCII")
     }
 }
 
@@ -72,7 +94,20 @@ impl<S: Sync> FromRequestParts<S> for SessionCookie {
 /// The session that a request brings to this address, genuine or not. Of two
 /// that differ one was slipped in, and nobody can tell which: then there is none.
 pub fn of<'a>(headers: &'a HeaderMap, public_url: Option<&PublicUrl>) -> Option<&'a str> {
-    let mut found = named(headers, name(public_url));
+    only(headers, name(public_url))
+}
+
+/// The sign-in that a browser has begun, genuine or not.
+pub fn sign_in_of<'a>(headers: &'a HeaderMap, public_url: Option<&PublicUrl>) -> Option<&'a str> {
+    let name = match public_url {
+        Some(url) if url.is_https() => SIGN_IN_WITH_TLS,
+        _ => SIGN_IN,
+    };
+    only(headers, name)
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a str> {
+    let mut found = named(headers, name);
     let first = found.next()?;
     found.all(|other| other == first).then_some(first)
 }
@@ -169,6 +204,27 @@ mod tests {
             cookie,
             "__Host-waybill_session=s; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
         );
+    }
+
+    #[test]
+    fn a_sign_in_that_has_begun_is_kept_apart() {
+        let edge = edge("https://shop.example");
+        let url = edge.public_url();
+        let cookie = SessionCookie::at(url, &HeaderMap::new(), None);
+        assert_eq!(
+            cookie.begin_sign_in("mac.state=1", Duration::from_mins(10)),
+            "__Host-waybill_sign_in=mac.state=1; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure"
+        );
+        assert_eq!(
+            cookie.end_sign_in(),
+            "__Host-waybill_sign_in=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure"
+        );
+        let sent = headers(&["__Host-waybill_sign_in=mac.state=1; __Host-waybill_session=s"]);
+        assert_eq!(sign_in_of(&sent, url), Some("mac.state=1"));
+        assert_eq!(of(&sent, url), Some("s"));
+        assert_eq!(sign_in_of(&sent, None), None);
+        let both = headers(&["waybill_sign_in=mine; waybill_sign_in=tossed"]);
+        assert_eq!(sign_in_of(&both, None), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::failed_sign_ins::FailedSignIns;
 use super::hash_queue::HashQueue;
+use super::oidc::Oidc;
 use super::sessions;
 use super::throttle;
 use crate::settings::Settings;
@@ -17,16 +18,19 @@ pub struct Auth {
     pub failed_sign_ins: FailedSignIns,
     /// Whose password is hashed when.
     pub hash_queue: HashQueue,
+    /// The sign-in at an identity provider, if one is set.
+    pub oidc: Option<Oidc>,
 }
 
 impl Auth {
     /// With the settings' session key.
-    pub fn new(settings: &Settings) -> Self {
-        Self {
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
             sessions: sessions::Sessions::new(settings.session_key()),
             throttle: throttle::Throttle::default(),
             failed_sign_ins: FailedSignIns::default(),
             hash_queue: HashQueue::default(),
-        }
+            oidc: Oidc::new(settings)?,
+        })
     }
 }

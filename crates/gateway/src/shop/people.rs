@@ -13,6 +13,7 @@ use waybill_domain::account::{
 };
 use waybill_domain::audit::{Asked, By, Origin};
 use waybill_domain::ids::Username;
+use waybill_domain::refusal::Refusal;
 use waybill_domain::update::Update;
 
 use crate::clock;
@@ -21,6 +22,7 @@ use crate::identity::caller::{Caller, Credential};
 use crate::identity::hash_queue::HashQueue;
 use crate::identity::{password, secret, token};
 use crate::infra::{Infra, Shared};
+use crate::settings::edge::PublicUrl;
 use crate::storage::accounts;
 use crate::storage::users::User;
 
@@ -30,6 +32,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long a link works that lets somebody set a password.
 const LINK_LIFE: Duration = Duration::from_hours(24);
+/// The kind of the problem that an old password is wrong.
+pub const WRONG_PASSWORD: &str = "wrong_password";
 /// Where commands are given.
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How long a request waits for news of a session that was begun at another gateway.
@@ -109,10 +113,7 @@ pub async fn sign_in(
     place: Place,
     instead_of: Option<Fingerprint>,
 ) -> Result<String, Problem> {
-    let known = accounts::account(&infra.db, user).await?;
-    if let Some(known) = known.filter(|known| known.version == 0) {
-        adopt(infra, known).await?;
-    }
+    tell_of(infra, user).await?;
     let (cookie, fingerprint) = infra.auth.sessions.generate();
     let now = clock::now();
     let session = Session {
@@ -138,6 +139,15 @@ pub async fn sign_in(
     Ok(cookie)
 }
 
+/// Tells Restate of somebody whom it may not know yet.
+async fn tell_of(infra: &Infra, user: &Username) -> Result<(), Problem> {
+    let known = accounts::account(&infra.db, user).await?;
+    if let Some(known) = known.filter(|known| known.version == 0) {
+        adopt(infra, known).await?;
+    }
+    Ok(())
+}
+
 /// Signs a browser out. Without Restate it stays signed in, and is told so.
 pub async fn sign_out(
     infra: &Infra,
@@ -160,6 +170,7 @@ pub async fn change(
     user: &Username,
     change: Change,
 ) -> Result<Account, Problem> {
+    tell_of(infra, user).await?;
     let account = changed(&infra.ingress, by, user, change).await?;
     keep(infra, account).await
 }
@@ -261,7 +272,16 @@ pub fn link_path(user: &Username, secret: &str) -> String {
     format!("/password/new?user={user}#{secret}")
 }
 
-/// The holder of a link sets the password.
+/// The same as an address; without a public one, below the one that is asked at.
+pub fn link(public_url: Option<&PublicUrl>, base: &str, user: &Username, secret: &str) -> String {
+    let path = link_path(user, secret);
+    match public_url {
+        Some(url) => format!("{url}{path}"),
+        None => format!("{base}{path}"),
+    }
+}
+
+/// The holder of a link sets the password. Nobody learns by it who is known.
 pub async fn redeem(
     infra: &Infra,
     origin: &Origin,
@@ -272,9 +292,18 @@ pub async fn redeem(
 ) -> Result<(), Problem> {
     password::check(&password, &[user.as_str()])?;
     let fingerprint = secret::fingerprint(secret);
-    let hash = hashed(&infra.auth.hash_queue, from, password).await?;
+    // Anybody may ask, so they wait with the strangers.
+    let turn = infra.auth.hash_queue.turn(from, false).await?;
+    let hash = password::hashed(turn, password).await?;
     let by = origin.by(user);
-    change(infra, by, user, Change::Redeem { fingerprint, hash }).await?;
+    let redeemed = change(infra, by, user, Change::Redeem { fingerprint, hash }).await;
+    redeemed.map_err(|problem| {
+        if problem.kind() == "unknown_user" {
+            Refusal::LinkOver.into()
+        } else {
+            problem
+        }
+    })?;
     Ok(())
 }
 
@@ -288,10 +317,12 @@ pub async fn set_password(
     old: String,
     new: String,
 ) -> Result<(), Problem> {
-    password::check(&new, &[caller.user.as_str(), &known.email])?;
+    password::check(&new, &[caller.user.as_str(), &known.email])
+        .map_err(|problem| problem.with_field("new_password"))?;
     let turn = infra.auth.hash_queue.turn(from, true).await?;
     if !password::verify(turn, old, known.password_hash.clone()).await? {
-        return Err(Problem::wrong_credentials(
+        return Err(Problem::wrong_password(
+            WRONG_PASSWORD,
             "the old password is wrong: check it and try again",
         )
         .with_field("old_password"));

@@ -36,6 +36,11 @@ pub async fn with_password(
     name: &str,
     password: String,
 ) -> Result<(Username, User), Problem> {
+    if !infra.settings.passwords {
+        return Err(Problem::forbidden(
+            "passwords are off here (PASSWORDS=off): sign in at the identity provider",
+        ));
+    }
     let address = from.caller();
     let begun = infra.auth.throttle.begin(address, name, Instant::now());
     let trying = begun.map_err(|wait| {

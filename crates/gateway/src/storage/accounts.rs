@@ -4,22 +4,23 @@ use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Fingerprint, Scope, Session, Token};
+use waybill_domain::account::{Account, Fingerprint, Identity, Scope, Session, Token};
 use waybill_domain::ids::Username;
 
 use super::db::Db;
 use super::read_model::to_i64;
 use super::users::role_of;
+use crate::http::pagination::Pagination;
 
 /// Writes an account with all that belongs to it, if it is news.
 pub async fn write(db: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let written = sqlx::query(
         "INSERT INTO users (username, email, role, address, default_zone, password_hash,
-                            disabled_at, version, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, datetime(?9 / 1000, 'unixepoch'))
+                            disabled_at, version, created_at, identity)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, datetime(?9 / 1000, 'unixepoch'), ?10)
          ON CONFLICT (username) DO UPDATE SET
              email = ?2, role = ?3, address = ?4, default_zone = ?5, password_hash = ?6,
-             disabled_at = ?7, version = ?8
+             disabled_at = ?7, version = ?8, identity = ?10
          WHERE version < ?8",
     )
     .bind(account.user.as_str())
@@ -31,6 +32,7 @@ pub async fn write(db: &mut SqliteConnection, account: &Account) -> sqlx::Result
     .bind(account.disabled_at.map(Timestamp::as_millisecond))
     .bind(to_i64(account.version))
     .bind(account.created_at.as_millisecond())
+    .bind(account.identity.as_ref().map(|it| json!(it).to_string()))
     .execute(&mut *db)
     .await?;
     if written.rows_affected() == 0 {
@@ -180,19 +182,25 @@ pub async fn account(db: &Db, user: &Username) -> sqlx::Result<Option<Account>> 
     Ok(read(db, "username = ?", user.as_str()).await?.pop())
 }
 
-/// Everybody whose name or e-mail address holds `word`, by name; at most `limit`.
-pub async fn people(db: &Db, word: &str, limit: u32) -> sqlx::Result<Vec<Account>> {
-    let condition = format!(
-        "instr(lower(username || ' ' || email), lower(?)) > 0 ORDER BY username LIMIT {limit}"
-    );
-    read(db, &condition, word).await
+/// One page of those whose name or e-mail address holds `word`, by name, and how many
+/// there are.
+pub async fn people(db: &Db, word: &str, page: Pagination) -> sqlx::Result<(Vec<Account>, i64)> {
+    const HOLDS: &str = "instr(lower(username || ' ' || email), lower(?)) > 0";
+    let count = format!("SELECT count(*) FROM users WHERE {HOLDS}");
+    let total = sqlx::query_scalar(sqlx::AssertSqlSafe(count))
+        .bind(word)
+        .fetch_one(&db.read)
+        .await?;
+    let (limit, offset) = (page.limit(), page.offset());
+    let condition = format!("{HOLDS} ORDER BY username LIMIT {limit} OFFSET {offset}");
+    Ok((read(db, &condition, word).await?, total))
 }
 
 /// Accounts that a condition with at most one parameter lets through.
 async fn read(db: &Db, condition: &str, parameter: &str) -> sqlx::Result<Vec<Account>> {
     let sql = format!(
         "SELECT username, email, role, address, default_zone, password_hash, disabled_at, version,
-                CAST(strftime('%s', created_at) AS INTEGER) * 1000 AS created_at
+                identity, CAST(strftime('%s', created_at) AS INTEGER) * 1000 AS created_at
          FROM users WHERE {condition}"
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
@@ -212,6 +220,7 @@ async fn read(db: &Db, condition: &str, parameter: &str) -> sqlx::Result<Vec<Acc
             address: row.try_get("address")?,
             default_zone: row.try_get("default_zone")?,
             password_hash: row.try_get("password_hash")?,
+            identity: identity(&row)?,
             disabled_at: time(&row, "disabled_at")?,
             created_at: time(&row, "created_at")?.unwrap_or(Timestamp::UNIX_EPOCH),
             link: None,
@@ -270,6 +279,12 @@ async fn sessions(db: &Db, user: &Username) -> sqlx::Result<Vec<Session>> {
 fn fingerprint(row: &SqliteRow) -> sqlx::Result<Fingerprint> {
     Fingerprint::parse(row.try_get("fingerprint")?)
         .map_err(|refusal| sqlx::Error::Decode(refusal.into()))
+}
+
+/// What nobody can read binds nobody.
+fn identity(row: &SqliteRow) -> sqlx::Result<Option<Identity>> {
+    let kept: Option<String> = row.try_get("identity")?;
+    Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
 }
 
 fn time(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Timestamp>> {
@@ -339,6 +354,7 @@ pub(crate) mod tests {
         };
         let account = account.of(user.clone()).unwrap();
         let mut account = asked.to(user, Some(account)).unwrap();
+        account.identity = Identity::of("https://id.example", name).ok();
         account.tokens.push(Token {
             fingerprint: print(2),
             name: "ci".into(),
@@ -402,8 +418,10 @@ pub(crate) mod tests {
             (untold[0].user.as_str(), untold[0].role),
             ("bob", Role::Admin)
         );
-        let found = people(&db, "B@X", 10).await.unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(people(&db, "", 10).await.unwrap().len(), 2);
+        let page = |page| Pagination { page, per_page: 1 };
+        let (found, total) = people(&db, "B@X", page(1)).await.unwrap();
+        assert_eq!((found.len(), total), (1, 1));
+        let (second, total) = people(&db, "", page(2)).await.unwrap();
+        assert_eq!((second[0].user.as_str(), total), ("bob", 2));
     }
 }

@@ -206,9 +206,10 @@ const LAYERS: [&str; 22] = [
 ];
 
 /// Files that are compiled for tests only, by the ends of their names.
-const FOR_TESTS: [&str; 5] = [
+const FOR_TESTS: [&str; 6] = [
     "router/tests.rs",
     "router/tests/authority.rs",
+    "router/tests/about_people.rs",
     "live/fake.rs",
     "console/samples.rs",
     "/fuzz.rs",

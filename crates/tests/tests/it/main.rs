@@ -38,6 +38,7 @@ mod outside;
 mod patience;
 mod payment_races;
 mod payments;
+mod people;
 mod read_model;
 mod readiness;
 mod reconcile;
