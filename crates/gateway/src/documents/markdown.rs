@@ -229,27 +229,23 @@ pub fn audit(rows: &[Row], total: i64, is_exact: bool) -> String {
     let more = if is_exact { "" } else { "more than " };
     let mut out = format!("# Audit log\n\n{} of {more}{total} shown.\n\n", rows.len());
     past_end(&mut out, rows.len(), total, "/audit");
-    line(
-        &mut out,
-        "| When | What | Who | On | Detail | Address | Request |\n|---|---|---|---|---|---|---|",
-    );
     for row in rows {
-        let times = match row.count {
-            1 => String::new(),
-            count => format!(" × {count}"),
+        let said = [
+            Some(format!("**{}** {}", text(&row.what), text(&row.subject))),
+            (row.count > 1).then(|| format!("{} times", row.count)),
+            Some(format!("by {}", text(&row.who))),
+            (row.address.as_deref()).map(|address| format!("from {}", text(address))),
+            (row.request.as_deref()).map(|request| format!("request {}", text(request))),
+        ];
+        let said: Vec<_> = said.into_iter().flatten().collect();
+        let detail = match row.detail.as_str() {
+            "" => String::new(),
+            detail => format!(": {}", text(detail)),
         };
+        let when = exact(timestamp(row.at));
         line(
             &mut out,
-            format_args!(
-                "| {} | {}{times} | {} | {} | {} | {} | {} |",
-                exact(timestamp(row.at)),
-                text(&row.what),
-                text(&row.who),
-                text(&row.subject),
-                text(&row.detail),
-                text(row.address.as_deref().unwrap_or_default()),
-                text(row.request.as_deref().unwrap_or_default()),
-            ),
+            format_args!("- {when} {}{detail}", said.join(", ")),
         );
     }
     out
@@ -695,5 +691,29 @@ mod tests {
                 prop_assert!(!html.contains(tag), "{}", html);
             }
         }
+    }
+
+    #[test]
+    fn the_audit_log_is_a_list_that_nobody_writes_into() {
+        let row = Row {
+            nr: 1,
+            id: "a".into(),
+            at: 0,
+            what: "sign_in_failed".into(),
+            who: "(many names)".into(),
+            subject: "alice".into(),
+            detail: "a\n# heading".into(),
+            address: Some("192.0.2.7".into()),
+            request: None,
+            count: 3,
+        };
+        let document = audit(&[row], 1, true);
+        let last = document.lines().last().unwrap();
+        assert!(last.starts_with("- "), "{document}");
+        assert!(
+            last.contains("3 times, by") && last.contains("from 192.0.2.7"),
+            "{last}"
+        );
+        assert!(!document.contains("\n# heading"), "{document}");
     }
 }
