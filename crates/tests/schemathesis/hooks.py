@@ -107,6 +107,9 @@ OF_THE_CONNECTION = {
 
 @schemathesis.hook
 def filter_case(context, case):
+    # It would find its own token in a list and revoke it: that is its way in.
+    if case.operation.path.endswith("/tokens/revoke") and len(str(fields_of(case).get("id"))) == 12:
+        return False
     return not any(name.lower() in OF_THE_CONNECTION for name in case.headers or ())
 
 
