@@ -81,7 +81,7 @@ def say_figures():
 
 # Refusals of requests that are right by their form: what they ask for cannot be
 # done as things stand, or breaks a rule between fields.
-STATE = ("empty_cart", "idempotency_key_reused", "wrong_amount", "wrong_currency")
+STATE = ("empty_cart", "idempotency_key_reused", "wrong_amount", "wrong_currency", "link_over")
 RULES = (
     "has nothing to see in it",
     "control characters",
@@ -94,6 +94,7 @@ RULES = (
     "there is no status",
     "status must be one of",
     "easily guessed",
+    "shipping_address is missing",  # the admin has none on file
 )
 
 
@@ -106,6 +107,9 @@ OF_THE_CONNECTION = {
 
 @schemathesis.hook
 def filter_case(context, case):
+    # It would find its own token in a list and revoke it: that is its way in.
+    if case.operation.path.endswith("/tokens/revoke") and len(str(fields_of(case).get("id"))) == 12:
+        return False
     return not any(name.lower() in OF_THE_CONNECTION for name in case.headers or ())
 
 

@@ -190,6 +190,10 @@ fn complete(operation: &mut Value, path: &str, method: &str, is_demo: bool) {
     {
         refusals.push(("400", "A field is missing or wrong: `field` names it"));
     }
+    // The edge bounds how much one caller may ask (`READS_PER_USER` and the like).
+    if tag(path) != "operation" {
+        refusals.push(("429", "Too many requests: again after Retry-After"));
+    }
     if method != "get" {
         if schemes.contains(&"token") {
             refusals.push(("403", "The API token may only read"));
@@ -402,7 +406,9 @@ mod tests {
         let statuses: Vec<_> = cancel["responses"].as_object().unwrap().keys().collect();
         assert_eq!(
             statuses,
-            ["202", "400", "401", "403", "404", "409", "422", "503"]
+            [
+                "202", "400", "401", "403", "404", "409", "422", "429", "503"
+            ]
         );
         let content = &cancel["requestBody"]["content"];
         assert_eq!(

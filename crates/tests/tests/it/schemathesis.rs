@@ -40,6 +40,11 @@ fn every_answer_is_as_the_description_says() {
     let setup = Setup::with_sessions()
         .and("PAYMENT_WINDOW", "2s")
         .and("APPROVAL_WINDOW", "2s")
+        // One caller asks all of it, without a pause.
+        .and("WRITES_PER_USER", "0")
+        .and("READS_PER_USER", "0")
+        .and("WRITES_PER_ADDRESS", "0")
+        .and("READS_PER_ADDRESS", "0")
         .lasting(Duration::from_secs(seconds + 150));
     own(&setup, async |shop| {
         let token = shop.admin_token.as_deref().expect("the admin has a token");
