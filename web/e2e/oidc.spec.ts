@@ -91,15 +91,15 @@ test("groups say what somebody may do, anew with each sign-in", async ({ world, 
 });
 
 test("what was not begun in this browser, or was used, signs nobody in", async ({ world, open }) => {
-  const bob = `bob-${unique()}`;
-  const company = await Company.of(world, { [bob]: ["shop-approvers"] });
+  const ivy = `ivy-${unique()}`;
+  const company = await Company.of(world, { [ivy]: ["shop-approvers"] });
   await at(company, async () => {
     const gateway = await company.gateway();
     const page = await open(gateway);
     await page.goto("/login");
     const callback = page.waitForRequest((request) => request.url().includes("/login/oidc/callback"));
     await button(page).click();
-    await page.getByLabel("Name").fill(bob);
+    await page.getByLabel("Name").fill(ivy);
     const begun = (await page.context().cookies(gateway.url)).find(({ name }) => name === "waybill_sign_in")!;
     expect([begun.httpOnly, begun.sameSite]).toEqual([true, "Lax"]);
     await page.getByRole("button", { name: "Go on" }).click();

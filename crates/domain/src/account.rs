@@ -125,7 +125,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Both have 1 to 255 visible ASCII characters, as OpenID Connect has it: nothing of
+    /// Both have 1 to 255 visible ASCII characters, as `OpenID` Connect has it: nothing of
     /// them is ever cut.
     pub fn of(issuer: &str, subject: &str) -> Result<Self, Refusal> {
         for (field, text) in [("issuer", issuer), ("subject", subject)] {

@@ -6,7 +6,10 @@
 
 import { createServer } from "node:http";
 import { SignJWT, UnsecuredJWT, decodeJwt, exportJWK, generateKeyPair } from "jose";
-import Provider from "oidc-provider";
+
+// It warns that it is in memory, and of Node.js 20: both are so, and fine for a test.
+console.warn = console.info = () => {};
+const { default: Provider } = await import("oidc-provider");
 
 const { port, client, people } = JSON.parse(process.argv[2]);
 const issuer = `http://localhost:${port}`;

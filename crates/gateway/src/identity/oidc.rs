@@ -1,4 +1,4 @@
-//! Sign-in at an identity provider (OpenID Connect): the code flow with PKCE, state and
+//! Sign-in at an identity provider (`OpenID` Connect): the code flow with PKCE, state and
 //! nonce. A browser is sent there ([`Oidc::begin`]) and comes back with a code, for which
 //! the provider tells this gateway who it was ([`Oidc::finish`]).
 //!

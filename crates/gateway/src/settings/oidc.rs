@@ -1,4 +1,4 @@
-//! What is set for the sign-in at an identity provider (OpenID Connect): which one, and
+//! What is set for the sign-in at an identity provider (`OpenID` Connect): which one, and
 //! what its groups may do here.
 
 use clap::{Args, ValueEnum};
@@ -17,7 +17,7 @@ const NAME: &str = "your organisation";
 /// Who people are is said by somebody else.
 #[derive(Debug, Clone, Args)]
 pub struct OidcSettings {
-    /// The identity provider (OpenID Connect), exactly as it names itself, e.g.
+    /// The identity provider (`OpenID` Connect), exactly as it names itself, e.g.
     /// `https://id.example/realms/shop`. Its people may then sign in here; whoever comes for
     /// the first time gets an account. Needs `PUBLIC_URL`: the redirect URI to register
     /// there is `PUBLIC_URL` with `/login/oidc/callback` behind it.
