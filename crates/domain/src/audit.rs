@@ -446,6 +446,10 @@ mod tests {
         assert!(text.contains("192.0.2.7") && text.contains("0123456789abcdef"));
     }
 
+    fn identity() -> crate::account::Identity {
+        crate::account::Identity::of("https://id.example", "1").unwrap()
+    }
+
     #[test]
     fn a_provider_may_make_somebody_and_change_their_role() {
         let session = Session {
@@ -458,7 +462,7 @@ mod tests {
         };
         let asked = |role| SignIn {
             proof: Proof::Provider {
-                identity: crate::account::Identity::of("https://id.example", "1").unwrap(),
+                identity: identity(),
                 email: "alice@example.com".into(),
                 role,
             },
@@ -472,6 +476,10 @@ mod tests {
             entries.iter().map(|entry| entry.what).collect::<Vec<_>>()
         };
         assert_eq!(told(None, Role::Customer), [Act::UserMade, Act::SignIn]);
+        let alice = || Account {
+            identity: Some(identity()),
+            ..alice()
+        };
         assert_eq!(
             told(Some(alice()), Role::Support),
             [Act::RoleSet, Act::SignIn]

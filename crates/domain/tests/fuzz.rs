@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use waybill_domain::Timestamp;
 use waybill_domain::account::{Fingerprint, MAX_EMAIL, Role, Scope, email};
+use waybill_domain::audit::Act;
 use waybill_domain::decision::Decision;
 use waybill_domain::idempotency::{Digest, KeyBook, Once};
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
@@ -206,6 +207,18 @@ fn fuzz_order_status() {
     check("domain: OrderStatus", &mistaken(&known, 2), |raw| {
         match OrderStatus::parse(&raw) {
             Some(status) => prop_assert_eq!(status.as_str(), raw.as_str()),
+            None => prop_assert!(!known.contains(&raw.as_str())),
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn fuzz_acts() {
+    let known: Vec<_> = Act::ALL.map(Act::as_str).to_vec();
+    check("domain: Act", &mistaken(&known, 2), |raw| {
+        match Act::parse(&raw) {
+            Some(act) => prop_assert_eq!(act.as_str(), raw.as_str()),
             None => prop_assert!(!known.contains(&raw.as_str())),
         }
         Ok(())

@@ -63,6 +63,7 @@ const PARSERS: &[(&str, &str, &str)] = &[
     ),
     ("gateway/src/console/streams.rs", "fn parse", "fuzz_windows"),
     ("domain/src/account.rs", "fn parse", "fuzz_accounts"),
+    ("domain/src/audit.rs", "fn parse", "fuzz_acts"),
     (
         "domain/src/account.rs",
         "TryFrom<String> for Fingerprint",

@@ -159,6 +159,9 @@ pub(super) async fn list(
 }
 
 #[cfg(test)]
+crate::http::fuzz::fields!(fuzz_audit_query: AuditQuery);
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

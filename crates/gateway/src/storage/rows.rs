@@ -137,6 +137,7 @@ pub const OF_ACCOUNTS: [Table; 3] = [
             "default_zone",
             "disabled_at",
             "version",
+            "identity",
         ],
     },
     Table {
