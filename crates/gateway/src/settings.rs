@@ -47,7 +47,7 @@ const DEMO_SESSION_KEY: &str = "a demo needs no secret: every persona is one cli
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AuthMode {
-    /// A signed session cookie or an API token.
+    /// A session cookie or an API token.
     Session,
     /// Also the header `X-User-Id`, and personas by one click. For demos.
     Demo,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use services::account::ChangeAt;
 use services::client::{Ingress, outcome};
+use tokio::sync::watch;
 use waybill_domain::account::{
     Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Role, Scope, Session, SignIn,
     Token,
@@ -36,7 +37,7 @@ const LINK_LIFE: Duration = Duration::from_hours(24);
 pub const WRONG_PASSWORD: &str = "wrong_password";
 /// Where commands are given.
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// How long a request waits for news of a session that was begun at another gateway.
+/// How long a request waits for news of a session or a token that is not known.
 const HEARD_WITHIN: Duration = Duration::from_millis(250);
 
 /// Where somebody is, as their browser and the network say.
@@ -354,16 +355,21 @@ pub fn new_token(name: String, scope: Scope, life: Option<Duration>) -> (Token, 
     (token, shown)
 }
 
+/// Waits a moment for news: what is not known may have been made just now, at another
+/// gateway or by a command.
+async fn heard(mut people: watch::Receiver<u64>) {
+    let _ = tokio::time::timeout(HEARD_WITHIN, people.changed()).await;
+}
+
 /// Finds out who shows a session, and notes that it is in use.
 pub async fn by_session(infra: &Shared, cookie: &str) -> Result<Option<Caller>, Problem> {
     let Some(session) = infra.auth.sessions.fingerprint(cookie) else {
         return Ok(None);
     };
-    let mut people = infra.live.people();
+    let people = infra.live.people();
     let mut shown = infra.session(&session).await?;
     if shown.is_none() {
-        // It may have begun at another gateway, a moment ago.
-        let _ = tokio::time::timeout(HEARD_WITHIN, people.changed()).await;
+        heard(people).await;
         shown = infra.session(&session).await?;
     }
     let Some(shown) = shown else { return Ok(None) };
@@ -391,7 +397,13 @@ pub async fn by_session(infra: &Shared, cookie: &str) -> Result<Option<Caller>, 
 pub async fn by_token(infra: &Shared, token: &str) -> Result<Option<Caller>, Problem> {
     let token = secret::fingerprint(token);
     let now = clock::now();
-    let Some(shown) = infra.token(&token).await?.filter(|it| !it.is_over(now)) else {
+    let people = infra.live.people();
+    let mut shown = infra.token(&token).await?;
+    if shown.is_none() {
+        heard(people).await;
+        shown = infra.token(&token).await?;
+    }
+    let Some(shown) = shown.filter(|it| !it.is_over(now)) else {
         return Ok(None);
     };
     let credential = Credential::Token(token.clone());
