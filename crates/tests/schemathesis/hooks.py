@@ -95,6 +95,8 @@ RULES = (
     "status must be one of",
     "easily guessed",
     "shipping_address is missing",  # the admin has none on file
+    "zone is missing",  # nor a zone
+    "must be a day, such as",  # or a time: no format says both
 )
 
 

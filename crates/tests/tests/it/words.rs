@@ -27,7 +27,7 @@ const INVISIBLE: [&str; 15] = [
     "\u{200D}\u{200C}",
 ];
 /// Every character of a password counts.
-const SECRET: [&str; 1] = ["password"];
+const SECRET: [&str; 3] = ["password", "old_password", "new_password"];
 
 /// A field of text of an endpoint.
 #[derive(Debug)]
@@ -100,6 +100,7 @@ fn meant(name: &str, kind: &Value, awakeable: &str) -> Value {
         ("switch", _) => json!("carrier.down"),
         ("value", _) => json!("false"),
         ("zone", _) => json!("Domestic"),
+        ("scope", _) => json!("read"),
         // Left out where it stands for something else.
         ("sku" | "persona" | "up_to" | "process", _) => Value::Null,
         (_, "integer") => json!(1),
