@@ -284,6 +284,11 @@ function say(kind, template) {
   toast.replaceChildren(one(template).content.cloneNode(true));
 }
 
+// Whoever is on the way to another page is not led elsewhere: a sign-in ends the session of
+// before, which the page that is left is told of at once.
+let leaving = 0;
+addEventListener("beforeunload", () => (leaving = Date.now()));
+
 let hiding;
 function afterPatch() {
   const toast = one("#toast");
@@ -291,7 +296,7 @@ function afterPatch() {
   if (go) {
     // Once: the answer and the stream both carry it.
     delete toast.dataset.go;
-    location.assign(go);
+    if (Date.now() - leaving > 5000) location.assign(go);
   }
   clearTimeout(hiding);
   if (toast?.dataset.kind === "done") hiding = setTimeout(() => (toast.dataset.closed = ""), 5000);
