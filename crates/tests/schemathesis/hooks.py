@@ -96,6 +96,8 @@ RULES = (
     "easily guessed",
     "shipping_address is missing",  # the admin has none on file
     "zone is missing",  # nor a zone
+    "what must be one of",  # the kinds of acts, of which there may be more tomorrow
+    "who must be",
     "must be a day, such as",  # or a time: no format says both
 )
 
