@@ -97,7 +97,6 @@ RULES = (
     "shipping_address is missing",  # the admin has none on file
     "zone is missing",  # nor a zone
     "what must be one of",  # the kinds of acts, of which there may be more tomorrow
-    "who must be",
     "must be a day, such as",  # or a time: no format says both
 )
 
