@@ -8,9 +8,9 @@ use waybill_domain::ids::Username;
 
 use crate::http::problem::Problem;
 use crate::http::session_cookie;
-use crate::identity::caller::{Caller, Role};
+use crate::identity::caller::Caller;
 use crate::infra::Shared;
-use crate::shop::people;
+use crate::shop::credentials;
 
 /// The header that names the caller in a demo.
 const DEMO_HEADER: &str = "x-user-id";
@@ -43,7 +43,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// that before the cookie.
 async fn identify(infra: &Shared, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     if let Some(raw) = bearer(headers) {
-        return match people::by_token(infra, raw).await? {
+        return match credentials::by_token(infra, raw).await? {
             Some(caller) => Ok(Some(caller)),
             None => Err(Problem::unauthenticated(
                 "this API token is not known, or has ended: make one with `gateway token create --user NAME`",
@@ -55,14 +55,10 @@ async fn identify(infra: &Shared, headers: &HeaderMap) -> Result<Option<Caller>,
     {
         let user = Username::parse(name.to_str().unwrap_or_default())
             .map_err(|refusal| Problem::from(refusal).with_field("X-User-Id"))?;
-        let role = infra
-            .user(&user)
-            .await?
-            .map_or(Role::Customer, |row| row.role);
-        return Ok(Some(Caller::new(user, role)));
+        return credentials::by_name(infra, &user).await;
     }
     match session_cookie::of(headers, infra.settings.edge.public_url()) {
-        Some(session) => people::by_session(infra, session).await,
+        Some(session) => credentials::by_session(infra, session).await,
         None => Ok(None),
     }
 }

@@ -10,17 +10,17 @@ use futures::TryStreamExt as _;
 use process::say;
 use process::settings::duration;
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Change, Ended, Identity, Role, Scope};
+use waybill_domain::account::{Account, Change, Ended, Identity, NewAccount, Role, Scope};
 use waybill_domain::audit::By;
 use waybill_domain::ids::Username;
 
+use crate::clock;
 use crate::http::problem::Problem;
-use crate::identity::hash_queue::HashQueue;
 use crate::identity::password;
 use crate::restate::admin::AdminApi;
 use crate::restate::states::{AccountRow, accounts_sql};
 use crate::settings::Settings;
-use crate::shop::people::{self, First};
+use crate::shop::people;
 use crate::storage::accounts;
 use crate::storage::db::Db;
 
@@ -150,14 +150,20 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
             email,
             link,
         } => {
-            let first = if link {
-                First::Link
-            } else {
-                First::Password(new_password()?)
+            let (link, secret) = link.then(people::new_link).unzip();
+            let password_hash = match link {
+                Some(_) => None,
+                None => Some(hash_of_new_password(&[name.as_str(), &email])?),
             };
-            let created =
-                people::created(&ingress, By::operator(), &name, role, &email, first).await;
-            let (account, secret) = created.map_err(said)?;
+            let new = NewAccount {
+                role,
+                email,
+                password_hash,
+                link,
+                at: clock::now(),
+            };
+            let created = people::created(&ingress, By::operator(), &name, new).await;
+            let account = created.map_err(said)?;
             match secret {
                 Some(secret) => say(&link_of(settings, &account.user, &secret)),
                 None => say(&format!(
@@ -172,10 +178,7 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
             say(&link_of(settings, &account.user, &secret))
         }
         UserCommand::Passwd { name, link: false } => {
-            let password = new_password()?;
-            password::check(&password, &[name.as_str()]).map_err(said)?;
-            let hash = people::hashed(&HashQueue::default(), people::HERE, password).await;
-            let hash = hash.map_err(said)?;
+            let hash = hash_of_new_password(&[name.as_str()])?;
             let (was, keep) = (None, None);
             change(&name, Change::Password { hash, was, keep }).await?;
             say(&format!(
@@ -343,6 +346,13 @@ fn said(problem: Problem) -> anyhow::Error {
         Some(cause) => anyhow!("{} ({cause})", problem.detail),
         None => anyhow!("{}", problem.detail),
     }
+}
+
+/// Asks for a new password that is good enough for somebody of whom one knows `about`.
+fn hash_of_new_password(about: &[&str]) -> anyhow::Result<String> {
+    let password = new_password()?;
+    password::check(&password, about).map_err(said)?;
+    password::hash(&password, None)
 }
 
 /// Asks for a new password, twice; where nobody can be asked, it is the first line of

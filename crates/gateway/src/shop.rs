@@ -22,7 +22,8 @@
 //! | [`operator`] | what does not go on by itself |
 //! | [`processes`] | whether each process is well |
 //! | [`readiness`] | whether this gateway can serve |
-//! | [`people`] | who people are, and where they are signed in |
+//! | [`people`] | who people are, and where they are signed in: asked and changed at Restate |
+//! | [`credentials`] | who shows a session or a token, and whether it is good still |
 //! | [`sign_in`] | who may come in |
 //! | [`audit`] | what a gateway notes in the audit log itself |
 //! | [`well_known`] | keeps the demo's passwords out of everything else |
@@ -33,11 +34,13 @@ pub mod cancel;
 pub mod cart;
 pub mod catalog;
 pub mod checkout;
+pub mod credentials;
 pub mod dashboard;
 pub mod decide;
 pub mod notifications;
 pub mod operator;
 pub mod orders;
+mod patience;
 pub mod payment_callback;
 pub mod payment_wait;
 pub mod people;

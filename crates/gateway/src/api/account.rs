@@ -18,7 +18,7 @@ use crate::identity::caller::Caller;
 use crate::identity::password::LONGEST;
 use crate::infra::Shared;
 use crate::shop::account::{self, AccountView, MOST_DAYS};
-use crate::shop::people;
+use crate::shop::{audit, people};
 
 /// Longest name of a token.
 const MAX_TOKEN_NAME: usize = 64;
@@ -74,7 +74,14 @@ pub(super) async fn set_password(
     from: ClientAddress,
     Input(Passwords { old, new }): Input<Passwords>,
 ) -> Result<Reply, Problem> {
-    account::set_password(&infra, &origin, from.caller(), &caller, old, new).await?;
+    let set = account::set_password(&infra, &origin, from.caller(), &caller, old, new).await;
+    // Guesses at the old one are guesses at the sign-in.
+    if let Err(no) = &set
+        && (no.kind() == people::WRONG_PASSWORD || no.status == StatusCode::TOO_MANY_REQUESTS)
+    {
+        audit::failed_sign_in(&infra, from, origin, caller.user.as_str());
+    }
+    set?;
     Ok(Reply::new(StatusCode::OK, &json!({ "user": caller.user }))?
         .saying("Your password is changed. You are signed out everywhere else"))
 }

@@ -33,7 +33,7 @@ use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::live::sse::{self, Frame, LastEventId, RenderContext, Scene, Triggers, Window};
-use crate::shop::{orders, people};
+use crate::shop::{credentials, orders};
 
 /// How often Restate is asked anew while nothing else wakes a stream.
 const ASK_RESTATE: Duration = Duration::from_secs(2);
@@ -106,15 +106,8 @@ async fn of_page(
 ) -> Result<Response, Problem> {
     let Scene { triggers, render } =
         scene(&console, Viewer::of(caller.clone(), &headers), location);
-    let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(
-        console.live.streams(),
-        (&caller, from),
-        last,
-        triggers,
-        render,
-    )
-    .await
+    let whose = (&caller, from);
+    sse::show(console.live.streams(), whose, last, triggers, render).await
 }
 
 /// The same for several windows of one browser over one connection, each event named `datastar-window` and wrapped with its window; who may not see a page is told in its window
@@ -262,6 +255,23 @@ fn scene(console: &Arc<Console>, viewer: Viewer, location: Location) -> Scene {
     }
 }
 
+/// Opens a stream of one region.
+async fn show<R, F>(
+    console: &Arc<Console>,
+    (caller, from): (&Caller, ClientAddress),
+    last: LastEventId,
+    triggers: Triggers,
+    render: R,
+) -> Result<Response, Problem>
+where
+    R: FnMut(RenderContext) -> F + Send + 'static,
+    F: Future<Output = Result<Frame, Problem>> + Send + 'static,
+{
+    let (triggers, render) = guarded(console, caller, triggers, render);
+    let whose = (caller, from);
+    sse::show(console.live.streams(), whose, last, triggers, render).await
+}
+
 /// The same for as long as its caller may see it: whoever is signed out, or has another
 /// role, is shown nothing more. Every stream passes through here.
 fn guarded<R, F>(
@@ -284,7 +294,7 @@ where
         let (console, caller) = (Arc::clone(&console), Arc::clone(&caller));
         let frame = render(context);
         Box::pin(async move {
-            people::is_still(&console, &caller).await?;
+            credentials::check(&console, &caller).await?;
             frame.await
         })
     };
@@ -379,15 +389,7 @@ async fn of_products(
             Ok(Frame::of([PatchElements::new(goods)]))
         }
     };
-    let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(
-        console.live.streams(),
-        (&caller, from),
-        last,
-        triggers,
-        render,
-    )
-    .await
+    show(&console, (&caller, from), last, triggers, render).await
 }
 
 struct ListQuery(Location);
@@ -426,15 +428,7 @@ async fn of_notifications(
         let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));
         async move { notifications_frame(&console, &viewer, context).await }
     };
-    let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(
-        console.live.streams(),
-        (&caller, from),
-        last,
-        triggers,
-        render,
-    )
-    .await
+    show(&console, (&caller, from), last, triggers, render).await
 }
 
 async fn notifications_frame(
@@ -478,15 +472,7 @@ async fn of_workflow(
             workflow_frame(&console, &record).await
         }
     };
-    let (triggers, render) = guarded(&console, &caller, triggers, render);
-    sse::show(
-        console.live.streams(),
-        (&caller, from),
-        last,
-        triggers,
-        render,
-    )
-    .await
+    show(&console, (&caller, from), last, triggers, render).await
 }
 
 async fn workflow_frame(console: &Console, record: &OrderRecord) -> Result<Frame, Problem> {

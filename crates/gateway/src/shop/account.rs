@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Change, Ended, Fingerprint, Role, Scope};
+use waybill_domain::account::{Account, Change, Ended, Fingerprint, NewAccount, Role, Scope};
 use waybill_domain::audit::Origin;
 use waybill_domain::ids::Username;
 
@@ -321,16 +321,16 @@ pub async fn create(
     role: Role,
     email: &str,
 ) -> Result<String, Problem> {
-    let secret = people::create(
-        infra,
-        origin.by(&caller.user),
-        user,
+    let (link, secret) = people::new_link();
+    let new = NewAccount {
         role,
-        email,
-        people::First::Link,
-    )
-    .await?;
-    secret.ok_or_else(|| Problem::internal("a link without a secret"))
+        email: email.to_owned(),
+        password_hash: None,
+        link: Some(link),
+        at: clock::now(),
+    };
+    people::create(infra, origin.by(&caller.user), user, new).await?;
+    Ok(secret)
 }
 
 /// Makes somebody a link by which they set a password; answers its secret.

@@ -1,44 +1,34 @@
 //! Who people are, and where they are signed in. The object `Account` in Restate owns
 //! that; here it is asked, and what it answers is written down before anybody is told.
+//! Who shows what of it with a request: [`super::credentials`].
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use services::account::ChangeAt;
 use services::client::{Ingress, outcome};
-use tokio::sync::watch;
 use waybill_domain::account::{
-    Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Role, Scope, Session, SignIn,
-    Token,
+    Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Scope, Session, SignIn, Token,
 };
 use waybill_domain::audit::{Asked, By, Origin};
 use waybill_domain::ids::Username;
 use waybill_domain::refusal::Refusal;
 use waybill_domain::update::Update;
 
+use super::patience::Patience;
 use crate::clock;
 use crate::http::problem::Problem;
 use crate::identity::caller::{Caller, Credential};
-use crate::identity::hash_queue::HashQueue;
 use crate::identity::{password, secret, token};
 use crate::infra::{Infra, Shared};
 use crate::settings::edge::PublicUrl;
 use crate::storage::accounts;
 use crate::storage::users::User;
 
-/// How often to look for people whom Restate has not been told of.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// How long to wait after a failure, such as Restate not being up yet.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long a link works that lets somebody set a password.
 const LINK_LIFE: Duration = Duration::from_hours(24);
 /// The kind of the problem that an old password is wrong.
 pub const WRONG_PASSWORD: &str = "wrong_password";
-/// Where commands are given.
-pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// How long a request waits for news of a session or a token that is not known.
-const HEARD_WITHIN: Duration = Duration::from_millis(250);
 
 /// Where somebody is, as their browser and the network say.
 #[derive(Debug, Clone, Default)]
@@ -52,34 +42,22 @@ pub struct Place {
 /// Tells Restate of the people that this gateway's own file knows: the demo's, and those
 /// of an older version. Runs for as long as the gateway does.
 pub async fn announce(infra: Shared) {
-    let mut complained = false;
+    let mut patience = Patience::new("Restate does not know all people yet");
     loop {
-        let wait = match announce_untold(&infra).await {
-            Ok(()) => {
-                complained = false;
-                LOOK_AGAIN
-            }
-            Err(problem) => {
-                if !complained {
-                    tracing::warn!(
-                        cause = problem.cause(),
-                        "Restate does not know all people yet, trying again: {}",
-                        problem.detail
-                    );
-                }
-                complained = true;
-                TRY_AGAIN
-            }
-        };
-        tokio::time::sleep(wait).await;
+        let told = announce_untold(&infra).await;
+        tokio::time::sleep(patience.after(told)).await;
     }
 }
 
+/// Tries everybody: one who cannot be told of is in nobody's way.
 async fn announce_untold(infra: &Infra) -> Result<(), Problem> {
+    let mut failed = Ok(());
     for account in accounts::untold(&infra.db).await? {
-        adopt(infra, account).await?;
+        if let Err(problem) = adopt(infra, account).await {
+            failed = Err(problem);
+        }
     }
-    Ok(())
+    failed
 }
 
 async fn adopt(infra: &Infra, known: Account) -> Result<Account, Problem> {
@@ -140,10 +118,12 @@ pub async fn sign_in(
     Ok(cookie)
 }
 
-/// Tells Restate of somebody whom it may not know yet.
+/// Tells Restate of somebody whom only this gateway's file knows.
 async fn tell_of(infra: &Infra, user: &Username) -> Result<(), Problem> {
-    let known = accounts::account(&infra.db, user).await?;
-    if let Some(known) = known.filter(|known| known.version == 0) {
+    if infra.user(user).await?.is_none_or(|known| known.is_told) {
+        return Ok(());
+    }
+    if let Some(known) = accounts::account(&infra.db, user).await? {
         adopt(infra, known).await?;
     }
     Ok(())
@@ -189,67 +169,26 @@ pub async fn changed(
     Ok(outcome(asked.call().await)?)
 }
 
-/// How somebody new proves who they are.
-#[derive(Debug)]
-pub enum First {
-    /// With this password.
-    Password(String),
-    /// With a link, by which they set one.
-    Link,
-}
-
-/// Makes somebody known; answers the secret of their link, if they get one.
-pub async fn created(
-    ingress: &Ingress,
-    by: By,
-    user: &Username,
-    role: Role,
-    email: &str,
-    first: First,
-) -> Result<(Account, Option<String>), Problem> {
-    let (password_hash, link, secret) = match first {
-        First::Password(password) => {
-            password::check(&password, &[user.as_str(), email])?;
-            (
-                Some(hashed(&HashQueue::default(), HERE, password).await?),
-                None,
-                None,
-            )
-        }
-        First::Link => {
-            let (link, secret) = new_link();
-            (None, Some(link), Some(secret))
-        }
-    };
-    let asked = ingress.account(user).create(
-        Asked {
-            what: NewAccount {
-                role,
-                email: email.to_owned(),
-                password_hash,
-                link,
-                at: clock::now(),
-            },
-            by,
-        }
-        .into(),
-    );
-    let account = outcome(asked.call().await)?;
-    Ok((account, secret))
-}
-
-/// The same at a gateway that serves.
+/// Makes somebody known.
 pub async fn create(
     infra: &Infra,
     by: By,
     user: &Username,
-    role: Role,
-    email: &str,
-    first: First,
-) -> Result<Option<String>, Problem> {
-    let (account, secret) = created(&infra.ingress, by, user, role, email, first).await?;
-    keep(infra, account).await?;
-    Ok(secret)
+    new: NewAccount,
+) -> Result<Account, Problem> {
+    let account = created(&infra.ingress, by, user, new).await?;
+    keep(infra, account).await
+}
+
+/// The same without a gateway that serves.
+pub async fn created(
+    ingress: &Ingress,
+    by: By,
+    user: &Username,
+    new: NewAccount,
+) -> Result<Account, Problem> {
+    let asked = ingress.account(user).create(Asked { what: new, by }.into());
+    Ok(outcome(asked.call().await)?)
 }
 
 /// A link by which its holder sets a password: what is kept, and its secret.
@@ -260,12 +199,6 @@ pub fn new_link() -> (Link, String) {
         expires_at: clock::now() + LINK_LIFE,
     };
     (link, secret)
-}
-
-/// Hashes a new password when it is its turn.
-pub async fn hashed(queue: &HashQueue, from: IpAddr, new: String) -> Result<String, Problem> {
-    let turn = queue.turn(from, true).await?;
-    password::hashed(turn, new).await
 }
 
 /// Where a link's secret leads.
@@ -332,7 +265,8 @@ pub async fn set_password(
         Credential::Session(session) => Some(session.clone()),
         Credential::Token(_) | Credential::Name => None,
     };
-    let hash = hashed(&infra.auth.hash_queue, from, new).await?;
+    let turn = infra.auth.hash_queue.turn(from, true).await?;
+    let hash = password::hashed(turn, new).await?;
     let was = known.password_hash.clone();
     let by = origin.by(&caller.user);
     let set = Change::Password { hash, was, keep };
@@ -353,125 +287,4 @@ pub fn new_token(name: String, scope: Scope, life: Option<Duration>) -> (Token, 
         seen_at: None,
     };
     (token, shown)
-}
-
-/// Waits a moment for news: what is not known may have been made just now, at another
-/// gateway or by a command.
-async fn heard(mut people: watch::Receiver<u64>) {
-    let _ = tokio::time::timeout(HEARD_WITHIN, people.changed()).await;
-}
-
-/// Finds out who shows a session, and notes that it is in use.
-pub async fn by_session(infra: &Shared, cookie: &str) -> Result<Option<Caller>, Problem> {
-    let Some(session) = infra.auth.sessions.fingerprint(cookie) else {
-        return Ok(None);
-    };
-    let people = infra.live.people();
-    let mut shown = infra.session(&session).await?;
-    if shown.is_none() {
-        heard(people).await;
-        shown = infra.session(&session).await?;
-    }
-    let Some(shown) = shown else { return Ok(None) };
-    let (now, idle) = (clock::now(), infra.settings.session_idle);
-    let last = infra.auth.sessions.last_seen(&session, shown.seen_at);
-    if shown.is_over(now) || last.is_none_or(|last| last + idle <= now) {
-        return Ok(None);
-    }
-    let caller = caller(
-        infra,
-        &shown.user,
-        shown.scope,
-        Credential::Session(session.clone()),
-    );
-    let Some(caller) = caller.await? else {
-        return Ok(None);
-    };
-    if infra.auth.sessions.saw(&session, shown.seen_at, now, idle) {
-        tell_seen(infra, shown.user, session);
-    }
-    Ok(Some(caller))
-}
-
-/// Finds out who shows a token, and notes that it is in use.
-pub async fn by_token(infra: &Shared, token: &str) -> Result<Option<Caller>, Problem> {
-    let token = secret::fingerprint(token);
-    let now = clock::now();
-    let people = infra.live.people();
-    let mut shown = infra.token(&token).await?;
-    if shown.is_none() {
-        heard(people).await;
-        shown = infra.token(&token).await?;
-    }
-    let Some(shown) = shown.filter(|it| !it.is_over(now)) else {
-        return Ok(None);
-    };
-    let credential = Credential::Token(token.clone());
-    let caller = caller(infra, &shown.user, shown.scope, credential).await?;
-    let idle = infra.settings.session_idle;
-    if caller.is_some() && infra.auth.sessions.saw(&token, shown.seen_at, now, idle) {
-        tell_seen(infra, shown.user, token);
-    }
-    Ok(caller)
-}
-
-async fn caller(
-    infra: &Infra,
-    user: &Username,
-    scope: Scope,
-    credential: Credential,
-) -> Result<Option<Caller>, Problem> {
-    let known = infra.user(user).await?.filter(|known| known.is_enabled);
-    Ok(known.map(|known| Caller {
-        user: user.clone(),
-        role: known.role,
-        scope,
-        credential,
-    }))
-}
-
-/// Tells Restate in the background. While it is away nothing is told, and nothing lost.
-fn tell_seen(infra: &Shared, user: Username, fingerprint: Fingerprint) {
-    let infra = Arc::clone(infra);
-    tokio::spawn(async move {
-        let by = By::from(user.as_str());
-        let told = change(&infra, by, &user, Change::Seen { fingerprint }).await;
-        if let Err(problem) = told {
-            tracing::debug!(cause = problem.cause(), "Restate was not told who is there");
-        }
-    });
-}
-
-/// Whether somebody may still do what they might when they opened what they look at.
-pub async fn is_still(infra: &Infra, caller: &Caller) -> Result<(), Problem> {
-    let now = clock::now();
-    let shown = match &caller.credential {
-        Credential::Name => true,
-        Credential::Session(session) => {
-            let shown = infra.session(session).await?;
-            let last = |told| infra.auth.sessions.last_seen(session, told);
-            shown.is_some_and(|shown| {
-                let idle_since = last(shown.seen_at);
-                !shown.is_over(now)
-                    && idle_since.is_some_and(|last| last + infra.settings.session_idle > now)
-            })
-        }
-        Credential::Token(token) => {
-            let shown = infra.token(token).await?;
-            shown.is_some_and(|shown| !shown.is_over(now))
-        }
-    };
-    let known = infra.user(&caller.user).await?;
-    let role = match (&caller.credential, known) {
-        (_, Some(known)) if known.is_enabled => Some(known.role),
-        (Credential::Name, None) => Some(Role::Customer),
-        _ => None,
-    };
-    if shown && role == Some(caller.role) {
-        Ok(())
-    } else {
-        Err(Problem::unauthenticated(
-            "you are signed out here: sign in again at /login",
-        ))
-    }
 }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use services::client::{Body, Failure, keyed, outcome};
@@ -13,15 +12,12 @@ use waybill_domain::ids::{Sku, Username};
 use waybill_domain::stock::{InitialStock, Restock, StockLevel};
 use waybill_domain::update::Update;
 
+use super::patience::Patience;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::{Infra, Shared};
 use crate::storage::catalog::{self as queries, Product};
 
-/// How often to look for products that nobody has told Inventory of.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// How long to wait after a failure, such as Restate not being up yet.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Calls at once.
 const AT_ONCE: usize = 8;
 
@@ -39,27 +35,13 @@ impl Announcement {
 /// Runs for as long as the gateway does: products that are seeded later are
 /// told of, too.
 pub async fn announce(infra: Shared, announcement: Arc<Announcement>) {
-    let mut complained = false;
+    let mut patience = Patience::new("stock is not known to Inventory yet");
     loop {
-        let wait = match announce_missing(&infra).await {
-            Ok(()) => {
-                announcement.0.store(true, Ordering::Relaxed);
-                complained = false;
-                LOOK_AGAIN
-            }
-            Err(problem) => {
-                if !complained {
-                    tracing::warn!(
-                        cause = problem.cause(),
-                        "stock is not known to Inventory yet, trying again: {}",
-                        problem.detail
-                    );
-                }
-                complained = true;
-                TRY_AGAIN
-            }
-        };
-        tokio::time::sleep(wait).await;
+        let told = announce_missing(&infra).await;
+        if told.is_ok() {
+            announcement.0.store(true, Ordering::Relaxed);
+        }
+        tokio::time::sleep(patience.after(told)).await;
     }
 }
 

@@ -134,6 +134,21 @@ fn people(shop: &Shop, acts: &mut Vec<Foreseen>) -> String {
     doras
 }
 
+/// Bob, who does not know his old one at first.
+async fn changes_his_password(shop: &Shop, acts: &mut Vec<Foreseen>) {
+    let signed_in = log_in(&shop.bob(), &password("bob")).await;
+    let cookie = signed_in.cookies[0].split(';').next().unwrap();
+    let bob = shop.bob().with_cookie(cookie);
+    let mut asked = json!({ "old_password": "wrong", "new_password": "six Lanterns at 4 am" });
+    let path = "/api/account/password";
+    bob.post(path, &asked).await.problem(403, "wrong_password");
+    asked["old_password"] = password("bob").into();
+    bob.post(path, &asked).await.expect(200);
+    for what in ["sign_in", "sign_in_failed", "password_set"] {
+        acts.push(foreseen(what, "bob", "bob", true));
+    }
+}
+
 /// Orders: approved and then recalled, rejected, cancelled.
 async fn decisions(shop: &Shop, alice: &Client<'_>, admin: &Client<'_>, acts: &mut Vec<Foreseen>) {
     let sent = alice.buy("P001", 1, "sent").await;
@@ -234,6 +249,7 @@ fn every_act_leaves_one_entry_at_both_gateways() {
             .to_owned();
         acts.push(foreseen("restocked", "P002", "admin", true));
 
+        changes_his_password(shop, &mut acts).await;
         alice.post("/logout", &json!({})).await.expect(200);
         acts.push(foreseen("sign_out", "alice", "alice", true));
 

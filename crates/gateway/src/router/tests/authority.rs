@@ -12,7 +12,7 @@ use waybill_domain::update::Update;
 use super::*;
 use crate::authority::{Allow, Row};
 use crate::console::samples;
-use crate::identity::caller::{Caller, Role, Scope};
+use crate::identity::caller::{Caller, Credential, Role, Scope};
 
 /// Whose order stands in the paths.
 const ORDER: &str = "alice.order-123";
@@ -370,10 +370,14 @@ async fn a_stream_refuses_the_pages_that_their_routes_refuse() {
 #[tokio::test]
 async fn a_token_that_may_only_read_writes_nothing() {
     let shop = Subject::session(&[]).await;
+    let (kept, _) = people::new_token("reader".to_owned(), Scope::Read, None);
     let reader = Caller {
         scope: Scope::Read,
+        credential: Credential::Token(kept.fingerprint.clone()),
         ..caller("admin", Role::Admin)
     };
+    shop.change("admin", |account| account.tokens.push(kept))
+        .await;
     let (mut reads, mut writes) = (0, 0);
     for row in rows() {
         let what = format!("{} {}", row.method, row.path);
