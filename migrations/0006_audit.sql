@@ -2,7 +2,9 @@
 -- the entries of the object `AuditLog` in Restate, and of what the orders' records tell.
 -- It only grows. What is older than AUDIT_RETENTION is removed, and nothing else.
 CREATE TABLE audit (
-    nr      INTEGER PRIMARY KEY,
+    -- Never given twice, also when the newest entries were removed: the file AUDIT_LOG goes on
+    -- by it.
+    nr      INTEGER PRIMARY KEY AUTOINCREMENT,
     id      TEXT NOT NULL UNIQUE,
     -- Milliseconds since the epoch.
     at      INTEGER NOT NULL,

@@ -202,10 +202,16 @@ impl Act {
         Self::ALL.into_iter().find(|act| act.as_str() == name)
     }
 
-    /// Whether strangers, or customers who sign in again and again, can cause it as
-    /// often as they like: a log that is full takes no more of it.
-    pub const fn is_of_sign_in(self) -> bool {
-        matches!(self, Self::SignIn | Self::SignInFailed | Self::SignOut)
+    const fn is_of_ones_own_account(self) -> bool {
+        matches!(
+            self,
+            Self::SignIn
+                | Self::SignInFailed
+                | Self::SignOut
+                | Self::PasswordSet
+                | Self::TokenMade
+                | Self::TokenRevoked
+        )
     }
 }
 
@@ -253,7 +259,14 @@ impl AuditEntry {
         day(self.at)
     }
 
-    /// What has become of a subject that has versions.
+    /// Whether strangers or customers can cause it as often as they like, with what is
+    /// theirs alone: a log takes so many of it and no more.
+    pub fn is_at_will(&self) -> bool {
+        self.what.is_of_ones_own_account() && self.by.who == self.subject
+    }
+
+    /// What has become of a subject that has versions. Its time is a part of the id:
+    /// where Restate's data was lost, versions begin anew.
     fn of_version(
         what: Act,
         by: By,
@@ -263,7 +276,11 @@ impl AuditEntry {
         detail: impl Into<String>,
     ) -> Self {
         Self {
-            id: format!("{}:{subject}:{version}", what.as_str()),
+            id: format!(
+                "{}:{subject}:{version}:{}",
+                what.as_str(),
+                at.as_millisecond()
+            ),
             at,
             what,
             by,
@@ -409,7 +426,7 @@ mod tests {
         let level = StockLevel::initial(Sku::parse("P001").unwrap(), 3, at(9));
         let entry = AuditEntry::restocked(&level, 2, by());
         assert_eq!(entry, AuditEntry::restocked(&level, 2, by()));
-        assert_eq!(entry.id, "restocked:P001:1");
+        assert_eq!(entry.id, "restocked:P001:1:9000");
         assert_eq!(entry.day(), "1970-01-01");
         let text = serde_json::to_string(&entry).unwrap();
         assert_eq!(serde_json::from_str::<AuditEntry>(&text).unwrap(), entry);
@@ -448,6 +465,19 @@ mod tests {
 
     fn identity() -> crate::account::Identity {
         crate::account::Identity::of("https://id.example", "1").unwrap()
+    }
+
+    #[test]
+    fn what_one_does_to_oneself_can_be_done_at_will() {
+        let entry =
+            |what, who: &str| AuditEntry::of_version(what, who.into(), "alice", 1, at(1), "");
+        for what in Act::ALL {
+            let is_own = entry(what, "alice").is_at_will();
+            assert_eq!(is_own, what.is_of_ones_own_account(), "{what:?}");
+            assert!(!entry(what, "admin").is_at_will(), "{what:?}");
+        }
+        assert!(entry(Act::TokenMade, "alice").is_at_will());
+        assert!(!entry(Act::RoleSet, "alice").is_at_will());
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub struct OrderRecord {
     pub status_since: Timestamp,
     /// When what it waits for runs out: the payment, the approval, the delivery.
     pub wait_until: Option<Timestamp>,
-    /// Milliseconds from the payment until an admin must have decided; `None` in
+    /// Milliseconds from the payment until an approver must have decided; `None` in
     /// orders that are older than this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve_within_ms: Option<u64>,
@@ -131,7 +131,7 @@ pub enum Step {
     },
     /// Nobody paid in time.
     PaymentExpired,
-    /// The workflow waits for an admin.
+    /// The workflow waits for an approver.
     ApprovalRequested {
         /// Until when.
         until: Timestamp,
@@ -312,7 +312,7 @@ impl OrderRecord {
         Some(self)
     }
 
-    /// Waits for an admin from now on, if it is known for how long.
+    /// Waits for an approver from now on, if it is known for how long.
     pub(crate) fn approval_requested(self, at: Timestamp) -> Result<Self, IllegalStep> {
         let Some(within) = self.approve_within_ms else {
             return Ok(self);

@@ -35,7 +35,7 @@ pub struct Quote {
 pub struct Hold {
     /// Until when it must be paid.
     pub pay_until: Timestamp,
-    /// Milliseconds from the payment until an admin must have decided.
+    /// Milliseconds from the payment until an approver must have decided.
     pub approve_within_ms: u64,
 }
 
@@ -48,7 +48,7 @@ pub struct Placement {
     pub shipping: Shipping,
     /// Until when it can be paid.
     pub pay_until: Timestamp,
-    /// Milliseconds from the payment until an admin must have decided. `None`: the
+    /// Milliseconds from the payment until an approver must have decided. `None`: the
     /// workflow says.
     pub approve_within_ms: Option<u64>,
 }

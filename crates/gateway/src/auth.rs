@@ -24,11 +24,6 @@ pub fn has_explicit_credentials(headers: &HeaderMap) -> bool {
     bearer(headers).is_some() || headers.contains_key(DEMO_HEADER)
 }
 
-/// Whether the request carries a session cookie, valid or not.
-pub fn has_session_cookie(headers: &HeaderMap) -> bool {
-    session_cookie::is_sent(headers)
-}
-
 /// What stands in `Authorization: Bearer`.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers

@@ -14,4 +14,4 @@ pub mod allow;
 pub mod routes;
 
 pub use allow::Allow;
-pub use routes::{Routes, Row, Table};
+pub use routes::{Routes, Row, Table, is_operator};

@@ -141,7 +141,6 @@ fn scope(raw: &str) -> Result<Scope, String> {
 /// # Errors
 /// A sentence for the operator.
 pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<()> {
-    let ingress = ingress(settings)?;
     let change = |name, change| people_changed(settings, name, change);
     match command {
         UserCommand::Create {
@@ -162,7 +161,7 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
                 link,
                 at: clock::now(),
             };
-            let created = people::created(&ingress, By::operator(), &name, new).await;
+            let created = people::created(&ingress(settings)?, By::operator(), &name, new).await;
             let account = created.map_err(said)?;
             match secret {
                 Some(secret) => say(&link_of(settings, &account.user, &secret)),
@@ -232,7 +231,11 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
 
 /// A path, or the whole address where the shop has a public one.
 fn link_of(settings: &Settings, user: &Username, secret: &str) -> String {
-    people::link(settings.edge.public_url(), "", user, secret)
+    let path = people::link_path(user, secret);
+    match settings.edge.public_url() {
+        Some(url) => format!("{url}{path}"),
+        None => path,
+    }
 }
 
 fn line_of(account: &Account) -> String {
@@ -317,7 +320,22 @@ async fn people_changed(
         people::adopted(&ingress, known).await.map_err(said)?;
     }
     let changed = people::changed(&ingress, By::operator(), user, change).await;
-    changed.map_err(said)
+    let account = changed.map_err(said)?;
+    write_down(settings, &account).await?;
+    Ok(account)
+}
+
+/// Into the gateway's file, if there is one: a gateway that does not run hears nothing,
+/// and may look at who is in it before it listens.
+async fn write_down(settings: &Settings, account: &Account) -> anyhow::Result<()> {
+    let Ok(db) = Db::open_existing(&settings.database_url).await else {
+        return Ok(());
+    };
+    let mut transaction = db.begin().await?;
+    accounts::write(&mut transaction, account).await?;
+    transaction.commit().await?;
+    db.close().await;
+    Ok(())
 }
 
 /// Somebody whom only the gateway's own file knows yet.

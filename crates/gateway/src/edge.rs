@@ -87,6 +87,10 @@ pub async fn meet(State(infra): State<Shared>, mut request: Request, next: Next)
         request.extensions_mut().insert(client.address);
         request.extensions_mut().insert(client);
     }
+    // Whoever looks at these later would not ask who has said them.
+    if is_https.is_none() {
+        request.headers_mut().remove("x-forwarded-proto");
+    }
     next.run(request).await
 }
 

@@ -27,7 +27,7 @@
 //!
 //! Invariants kept here: SQLite holds reference data and a disposable copy of
 //! what Restate knows, so nothing is decided from the copy, but that an order
-//! which it shows as paid is not bought again; a write is done when Restate has
+//! which it shows as paid is not bought again, and who is signed in; a write is done when Restate has
 //! it; an order that a caller has written is in the copy before the answer.
 
 pub mod api;

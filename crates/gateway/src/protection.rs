@@ -18,6 +18,7 @@ use crate::http::input;
 use crate::http::nonce::Nonce;
 use crate::http::problem::Problem;
 use crate::http::request_id::{self, RequestId};
+use crate::http::session_cookie;
 use crate::infra::Shared;
 use crate::settings::edge::PublicUrl;
 
@@ -231,7 +232,7 @@ fn is_same_site(headers: &HeaderMap, site: &Site<'_>) -> bool {
     if let Some(origin) = headers.get(header::ORIGIN) {
         return origin.to_str().is_ok_and(|origin| site.is_of(origin));
     }
-    auth::has_explicit_credentials(headers) || !auth::has_session_cookie(headers)
+    auth::has_explicit_credentials(headers) || !session_cookie::is_sent(headers)
 }
 
 #[cfg(test)]

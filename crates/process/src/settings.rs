@@ -274,13 +274,21 @@ pub fn check_writable(variable: &str, url: &str) -> Result<(), WrongSetting> {
         })
 }
 
-/// A time such as `500ms`, `15m` or `30d`.
+/// The longest time that can be set: a hundred years.
+const LONGEST_TIME: Duration = Duration::from_hours(100 * 366 * 24);
+
+/// A time such as `500ms`, `15m` or `30d`, of a hundred years at most.
 ///
 /// # Errors
 /// What it should look like.
 pub fn duration(raw: &str) -> Result<Duration, String> {
-    humantime::parse_duration(raw)
-        .map_err(|_| "it must be a time such as 500ms, 5s, 15m, 24h or 30d".to_owned())
+    let time = humantime::parse_duration(raw)
+        .map_err(|_| "it must be a time such as 500ms, 5s, 15m, 24h or 30d".to_owned())?;
+    // Calendars end some time, and so does arithmetic with them.
+    if time > LONGEST_TIME {
+        return Err("it must be a time of 100 years at most, such as 24h or 30d".to_owned());
+    }
+    Ok(time)
 }
 
 #[cfg(test)]

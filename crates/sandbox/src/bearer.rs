@@ -6,31 +6,24 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderMap, header},
     middleware::{self, Next},
-    response::{IntoResponse as _, Response},
+    response::IntoResponse as _,
 };
+use process::bearer::brings;
 
 use crate::{World, answer::Answer};
 
 /// `routes`, for those who send `token`; for everybody, where there is none.
 pub(crate) fn demand(token: Option<String>, routes: Router<Arc<World>>) -> Router<Arc<World>> {
     let Some(token) = token else { return routes };
-    let expected: Arc<str> = format!("Bearer {token}").into();
+    let token: Arc<str> = token.into();
     routes.route_layer(middleware::from_fn(move |request: Request, next: Next| {
-        let expected = Arc::clone(&expected);
-        async move { answer(&expected, request, next).await }
+        let token = Arc::clone(&token);
+        async move {
+            if brings(request.headers(), &[&token]) {
+                return next.run(request).await;
+            }
+            Answer::refused(401, "this key opens nothing here").into_response()
+        }
     }))
-}
-
-async fn answer(expected: &str, request: Request, next: Next) -> Response {
-    if is_sent(expected, request.headers()) {
-        return next.run(request).await;
-    }
-    Answer::refused(401, "this key opens nothing here").into_response()
-}
-
-fn is_sent(expected: &str, headers: &HeaderMap) -> bool {
-    let sent = headers.get(header::AUTHORIZATION);
-    sent.is_some_and(|sent| sent.as_bytes() == expected.as_bytes())
 }

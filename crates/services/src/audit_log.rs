@@ -5,8 +5,9 @@
 //! decides, a gateway notes (`Note`): sign-ins that failed, and what an operator has
 //! mended. What an order's record tells, the gateways take from there.
 //!
-//! Each entry has a state key of its own and is kept once by its id. Beside them stands
-//! only their number, by which gateways find out which days they lack something of.
+//! Each entry has a state key of its own and is kept once by its id. Beside them stand
+//! their number, by which gateways find out which days they lack something of, and how
+//! many of them each user could cause at will.
 
 use restate_sdk::prelude::*;
 use waybill_domain::audit::{self, AuditEntry};
@@ -18,11 +19,13 @@ use crate::clock::Clock as _;
 use crate::refuse::refuse;
 use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
-use crate::wire::{AUDIT_ENTRIES, audit_entry_key, audit_log as wire};
+use crate::wire::{AUDIT_ENTRIES, audit_count_key, audit_entry_key, audit_log as wire};
 
-/// Entries of one day after which sign-ins, sign-outs and failed sign-ins are not kept
-/// any more: a flood of them must not grow without end.
-const MOST_SIGN_INS: u64 = 50_000;
+/// Entries of one day after which what people do at will (signing in and out, tokens) is
+/// not kept any more: a flood of it must not grow without end.
+const MOST_AT_WILL: u64 = 50_000;
+/// Of these, about one user: nobody fills everybody's log alone.
+const MOST_OF_ONE: u64 = 500;
 /// Entries of one day after which nothing is kept: more than people can do.
 const MOST: u64 = 500_000;
 /// A day is forgotten at the earliest this long after it began.
@@ -85,17 +88,31 @@ impl AuditLog {
             return Ok(());
         }
         let entries = ctx.read::<u64>(AUDIT_ENTRIES).await?.unwrap_or_default();
-        if entries >= MOST || entries >= MOST_SIGN_INS && entry.what.is_of_sign_in() {
+        let of_one = if entry.is_at_will() {
+            let key = audit_count_key(&entry.subject);
+            let count = ctx.read::<u64>(&key).await?.unwrap_or_default();
+            Some((key, count))
+        } else {
+            None
+        };
+        let is_too_much = of_one
+            .as_ref()
+            .is_some_and(|(_, count)| *count >= MOST_OF_ONE || entries >= MOST_AT_WILL);
+        if entries >= MOST || is_too_much {
             tracing::error!(
                 audit.what = entry.what.as_str(),
+                audit.subject = entry.subject,
                 entries,
-                "the audit log of {} is full: an entry is not kept",
+                "the audit log of {} is full of this: an entry is not kept",
                 ctx.key()
             );
             return Ok(());
         }
         ctx.set(&key, Json(entry.clone()));
         ctx.set(AUDIT_ENTRIES, entries + 1);
+        if let Some((key, count)) = of_one {
+            ctx.set(&key, count + 1);
+        }
         self.updates.publish(&Update::Audit(Box::new(entry)));
         Ok(())
     }

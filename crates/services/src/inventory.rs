@@ -37,7 +37,7 @@ pub struct Inventory {
     pub doors: Doors,
     /// How long pieces are kept for a customer who has not paid.
     pub payment_window: Duration,
-    /// How long they are kept for an admin who has not decided.
+    /// How long they are kept for an approver who has not decided.
     pub approval_window: Duration,
 }
 

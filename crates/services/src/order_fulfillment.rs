@@ -42,7 +42,7 @@ pub struct OrderFulfillmentWorkflow {
     pub updates: UpdateBroadcaster,
     /// Whose calls are let in.
     pub doors: Doors,
-    /// How long an admin may take to decide, where the order does not say.
+    /// How long an approver may take to decide, where the order does not say.
     pub approval_window: Duration,
     /// How long a parcel travels, where the carrier does not say.
     pub delivery_time: Duration,
@@ -227,7 +227,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         }
     }
 
-    /// Waits for an admin from here on. An order that was paid before its session
+    /// Waits for an approver from here on. An order that was paid before its session
     /// asked for the approval itself gets its window now.
     async fn request_approval(&mut self) -> StepResult<Timestamp> {
         if let Some(until) = self.record.wait_until {

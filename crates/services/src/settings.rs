@@ -121,7 +121,7 @@ pub struct Settings {
     #[arg(long, env = "PAYMENT_WINDOW", default_value = "15m", value_parser = duration)]
     pub payment_window: Duration,
 
-    /// How long an admin may take to decide.
+    /// How long an approver may take to decide.
     #[arg(long, env = "APPROVAL_WINDOW", default_value = "24h", value_parser = duration)]
     pub approval_window: Duration,
 

@@ -64,6 +64,11 @@ pub fn audit_entry_key(id: &str) -> String {
     format!("{AUDIT_ENTRY}{id}")
 }
 
+/// State of the audit log: how many entries somebody has caused at will.
+pub fn audit_count_key(subject: &str) -> String {
+    format!("at_will:{subject}")
+}
+
 /// State of a user's session: money that came too late for an order.
 pub fn late_key(order: &OrderId) -> String {
     format!("{LATE}{order}")

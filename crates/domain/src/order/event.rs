@@ -37,7 +37,7 @@ pub enum EventKind {
     PaymentFailed,
     /// Nobody paid in time.
     PaymentExpired,
-    /// Waiting for an admin.
+    /// Waiting for an approver.
     ApprovalRequested,
     /// An admin agreed.
     Approved,

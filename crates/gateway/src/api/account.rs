@@ -11,14 +11,14 @@ use waybill_domain::ids::Username;
 use crate::http::client::ClientAddress;
 use crate::http::input::{Fields, FromFields, Input};
 use crate::http::origin::RequestOrigin;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, WRONG_PASSWORD};
 use crate::http::reply::{Once, Reply};
 use crate::http::session_cookie::SessionCookie;
 use crate::identity::caller::Caller;
 use crate::identity::password::LONGEST;
 use crate::infra::Shared;
 use crate::shop::account::{self, AccountView, MOST_DAYS};
-use crate::shop::{audit, people};
+use crate::shop::audit;
 
 /// Longest name of a token.
 const MAX_TOKEN_NAME: usize = 64;
@@ -77,7 +77,7 @@ pub(super) async fn set_password(
     let set = account::set_password(&infra, &origin, from.caller(), &caller, old, new).await;
     // Guesses at the old one are guesses at the sign-in.
     if let Err(no) = &set
-        && (no.kind() == people::WRONG_PASSWORD || no.status == StatusCode::TOO_MANY_REQUESTS)
+        && (no.kind() == WRONG_PASSWORD || no.status == StatusCode::TOO_MANY_REQUESTS)
     {
         audit::failed_sign_in(&infra, from, origin, caller.user.as_str());
     }
@@ -246,7 +246,7 @@ pub(super) async fn redeem(
         password,
     }): Input<ByLink>,
 ) -> Result<Reply, Problem> {
-    people::redeem(&infra, &origin, from.caller(), &user, &secret, password).await?;
+    account::redeem(&infra, &origin, from.caller(), &user, &secret, password).await?;
     Ok(Reply::new(StatusCode::OK, &json!({ "user": user }))?
         .saying("Your password is set: sign in with it")
         // With a fragment of its own, or browsers would take along the link's.

@@ -12,6 +12,7 @@ use crate::http::origin::RequestOrigin;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::session_cookie::{self, SessionCookie};
+use crate::identity::password::LONGEST;
 use crate::infra::{Infra, Shared};
 use crate::shop::people::{self, Place};
 use crate::shop::{audit, sign_in};
@@ -42,7 +43,7 @@ impl FromFields for Login {
             Some(name) => Proof::Persona(name),
             None => Proof::Password {
                 username: fields.required_word("username", 64)?,
-                password: fields.required_secret("password", 1024)?,
+                password: fields.required_secret("password", LONGEST)?,
             },
         };
         let next = fields

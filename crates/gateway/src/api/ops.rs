@@ -8,12 +8,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use process::bearer;
 use serde::Serialize;
 
+use crate::authority::is_operator;
 use crate::http::problem::Problem;
 use crate::infra::Shared;
-use crate::settings::Settings;
 use crate::shop::readiness::{self, InBrief, Readiness};
 use crate::shop::stock::Announcement;
 
@@ -27,12 +26,6 @@ use crate::shop::stock::Announcement;
 )]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
-}
-
-/// Whether an operator asks: they know `INTERNAL_TOKEN`. In a demo everybody is one.
-fn is_operator(settings: &Settings, headers: &HeaderMap) -> bool {
-    let token = settings.internal_token();
-    settings.is_demo() || token.is_some_and(|token| bearer::brings(headers, &[token]))
 }
 
 /// Reasons for operators, a word for each part for everybody else.

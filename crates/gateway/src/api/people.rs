@@ -158,8 +158,8 @@ fn with_link(
     user: &Username,
     secret: &str,
 ) -> Result<Reply, Problem> {
-    let base = site::of(headers);
-    let link = people::link(infra.settings.edge.public_url(), &base, user, secret);
+    let base = site::of(infra.settings.edge.public_url(), headers);
+    let link = format!("{base}{}", people::link_path(user, secret));
     Ok(
         Reply::new(status, &json!({ "user": user, "link": link }))?.showing(Once {
             label: format!("Link for {user} to set a password"),

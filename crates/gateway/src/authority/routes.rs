@@ -21,6 +21,7 @@ use super::Allow;
 use crate::http::problem::Problem;
 use crate::identity::caller::{Caller, Scope};
 use crate::infra::{Infra, Shared};
+use crate::settings::Settings;
 
 /// Routes, each with its row. `S` is the state of the handlers.
 pub struct Routes<S> {
@@ -240,9 +241,14 @@ fn is_passed(allow: Allow, infra: &Infra, headers: &HeaderMap) -> Result<bool, P
             "there is no world panel: it exists in demo mode only (AUTH_MODE=demo)",
         ));
     }
-    let token = infra.settings.internal_token();
-    let is_operator = || is_demo || token.is_some_and(|token| bearer::brings(headers, &[token]));
+    let is_operator = || is_operator(&infra.settings, headers);
     Ok(allow.is_open() || (allow == Allow::Operator && is_operator()))
+}
+
+/// Whether an operator asks: they know `INTERNAL_TOKEN`. In a demo everybody is one.
+pub fn is_operator(settings: &Settings, headers: &HeaderMap) -> bool {
+    let token = settings.internal_token();
+    settings.is_demo() || token.is_some_and(|token| bearer::brings(headers, &[token]))
 }
 
 #[cfg(test)]
@@ -253,7 +259,6 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::settings::Settings;
 
     #[derive(Parser)]
     struct Line {

@@ -25,10 +25,10 @@ pub struct Viewer {
 
 impl Viewer {
     /// Of a request.
-    pub fn of(caller: Caller, headers: &HeaderMap) -> Self {
+    pub fn of(console: &Console, caller: Caller, headers: &HeaderMap) -> Self {
         Self {
             caller,
-            base: site::of(headers),
+            base: site::of(console.settings.edge.public_url(), headers),
             seed: hex::encode(rand::random::<[u8; 8]>()),
         }
     }

@@ -51,7 +51,7 @@ async fn show(
 ) -> Result<Html<String>, Problem> {
     let address = uri.path_and_query().map_or("/", |address| address.as_str());
     let location = Location::parse(address)?;
-    let viewer = Viewer::of(caller, &headers);
+    let viewer = Viewer::of(&console, caller, &headers);
     let mut page = paint(&console, &viewer, &location, None).await?;
     // Without JavaScript nobody fetches the journal later.
     if let Kind::Order(id) = &location.kind

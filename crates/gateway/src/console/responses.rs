@@ -88,43 +88,22 @@ pub struct NewPasswordPage {
     pub request_id: String,
 }
 
-/// `#once`: a secret that is shown until the next action.
-#[derive(Debug, Clone, Serialize)]
-pub struct OnceBox {
-    /// What it is.
-    pub what: String,
-    /// The secret.
-    pub secret: String,
-    /// What to do with it.
-    pub hint: String,
-}
-
-/// The same as a page, without JavaScript.
+/// A secret that is shown once as a page, without JavaScript; with it, in `#once`.
 #[derive(Debug, Clone, Serialize)]
 pub struct OncePage {
     /// For `<script nonce>`.
     pub nonce: String,
     /// The secret.
     #[serde(flatten)]
-    pub once: OnceBox,
+    pub once: Once,
     /// Where to go from here.
     pub back: String,
-}
-
-impl From<&Once> for OnceBox {
-    fn from(once: &Once) -> Self {
-        Self {
-            what: once.label.clone(),
-            secret: once.secret.clone(),
-            hint: once.hint.clone(),
-        }
-    }
 }
 
 impl View for NewPasswordPage {
     const TEMPLATE: &'static str = "new_password.html";
 }
-impl View for OnceBox {
+impl View for Once {
     const TEMPLATE: &'static str = "once.html";
 }
 impl View for OncePage {
@@ -203,7 +182,7 @@ impl Views {
     }
 
     fn once(&self, once: &Once) -> PatchElements {
-        PatchElements::new(self.render(&OnceBox::from(once)).unwrap_or_else(|error| {
+        PatchElements::new(self.render(once).unwrap_or_else(|error| {
             tracing::error!(cause = %error, "a secret could not be rendered");
             "<section id=\"once\" class=\"once\"></section>".to_owned()
         }))
@@ -213,7 +192,7 @@ impl Views {
     pub fn once_page(&self, once: &Once, context: &RequestContext) -> Result<String, Problem> {
         Ok(self.render(&OncePage {
             nonce: context.nonce.as_str().to_owned(),
-            once: OnceBox::from(once),
+            once: once.clone(),
             back: context.back.clone(),
         })?)
     }
@@ -429,10 +408,10 @@ mod tests {
             ]
         }
     }
-    impl Sample for OnceBox {
+    impl Sample for Once {
         fn samples() -> Vec<Self> {
             vec![Self {
-                what: "API token: <b>bold</b>".into(),
+                label: "API token: <b>bold</b>".into(),
                 secret: "waybill_0123".into(),
                 hint: "Copy it now".into(),
             }]
@@ -445,7 +424,7 @@ mod tests {
                 once,
                 back: "/account".into(),
             };
-            OnceBox::samples().into_iter().map(page).collect()
+            Once::samples().into_iter().map(page).collect()
         }
     }
 

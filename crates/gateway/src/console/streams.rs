@@ -104,8 +104,11 @@ async fn of_page(
     last: LastEventId,
     InQuery(At(location)): InQuery<At>,
 ) -> Result<Response, Problem> {
-    let Scene { triggers, render } =
-        scene(&console, Viewer::of(caller.clone(), &headers), location);
+    let Scene { triggers, render } = scene(
+        &console,
+        Viewer::of(&console, caller.clone(), &headers),
+        location,
+    );
     let whose = (&caller, from);
     sse::show(console.live.streams(), whose, last, triggers, render).await
 }
@@ -143,7 +146,7 @@ async fn of_pages(
                 format!("at must be the address of a page, up to {MAX_ADDRESS} characters"),
             )),
             Some(caller) => Location::parse(&asked.at).map(|location| {
-                let mut viewer = Viewer::of(caller.clone(), &headers);
+                let mut viewer = Viewer::of(&console, caller.clone(), &headers);
                 if let Some(seed) = asked.seed {
                     viewer.seed = seed;
                 }
@@ -375,7 +378,7 @@ async fn of_products(
     InQuery(query): InQuery<ListQuery>,
 ) -> Result<Response, Problem> {
     let triggers = Triggers::new().on(console.live.stock());
-    let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
+    let viewer = Arc::new(Viewer::of(&console, caller.clone(), &headers));
     let location = Arc::new(query.0);
     let shared = Arc::clone(&console);
     let render = move |_: RenderContext| {
@@ -422,7 +425,7 @@ async fn of_notifications(
     } else {
         console.live.user(&caller.user)
     });
-    let viewer = Arc::new(Viewer::of(caller.clone(), &headers));
+    let viewer = Arc::new(Viewer::of(&console, caller.clone(), &headers));
     let shared = Arc::clone(&console);
     let render = move |context: RenderContext| {
         let (console, viewer) = (Arc::clone(&shared), Arc::clone(&viewer));

@@ -536,7 +536,7 @@ mod tests {
         check::<people::PeoplePage>(&views, &mut seen);
         check::<people::PersonPage>(&views, &mut seen);
         check::<responses::NewPasswordPage>(&views, &mut seen);
-        check::<responses::OnceBox>(&views, &mut seen);
+        check::<crate::http::reply::Once>(&views, &mut seen);
         check::<responses::OncePage>(&views, &mut seen);
         check::<responses::LoginPage>(&views, &mut seen);
         check::<responses::ProblemPage>(&views, &mut seen);

@@ -202,7 +202,7 @@ pub fn products(rows: &[ProductRow<'_>], total: i64) -> String {
     out
 }
 
-/// Orders that wait for an admin, oldest first.
+/// Orders that wait for an approver, oldest first.
 pub fn approvals(rows: &[OrderRow<'_>]) -> String {
     let mut out = String::from("# Pending Approvals\n\n");
     if rows.is_empty() {

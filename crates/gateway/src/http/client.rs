@@ -96,26 +96,27 @@ pub fn look(peer: Peer, headers: &HeaderMap, trusted: &Networks) -> Client {
             break;
         }
     }
-    let last = |name| list(headers, name).pop().map(str::to_owned);
+    let last = |name| list(headers, name).pop();
     Client {
         address: ClientAddress {
             address,
-            is_direct: said.is_empty(),
+            is_direct: !headers.contains_key("x-forwarded-for"),
         },
         host: last("x-forwarded-host"),
         is_https: last("x-forwarded-proto").map(|proto| proto.eq_ignore_ascii_case("https")),
     }
 }
 
-fn list<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|value| !value.is_empty())
-        .collect()
+/// The parts of a list, also of one that holds other bytes than text: what stands beside
+/// them is not lost.
+fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let parts = headers.get_all(name).iter().flat_map(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(|part| String::from_utf8_lossy(part.trim_ascii()).into_owned())
+    });
+    parts.filter(|part| !part.is_empty()).collect()
 }
 
 /// An address, with or without a port.
@@ -199,6 +200,23 @@ mod tests {
         assert_eq!(through.is_https, Some(true));
         let direct = seen("192.0.2.1", &said);
         assert_eq!((direct.host, direct.is_https), (None, None));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        let line = Line::parse_from(["gateway", "--trusted-proxies", "127.0.0.1"]);
+        let peer = Peer("127.0.0.1:1234".parse().unwrap());
+        let look_at = |said: &[u8]| {
+            let value = HeaderValue::from_bytes(said).unwrap();
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), value)]);
+            look(peer, &headers, line.edge.trusted_proxies()).address
+        };
+        let behind = look_at(b"\xff, 192.0.2.7");
+        assert_eq!(behind.address.to_string(), "192.0.2.7");
+        for said in [&b"\xff"[..], b"\xff, 192.0.2.7", b"", b","] {
+            assert!(!look_at(said).is_this_machine(), "{said:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ use serde_json::{Map, Value};
 use services::client::Failure;
 use waybill_domain::refusal::Refusal;
 
+/// The kind of [`Problem::wrong_password`].
+pub const WRONG_PASSWORD: &str = "wrong_password";
+
 /// What the types of problems begin with.
 const TYPE_PREFIX: &str = "urn:waybill:problem:";
 
@@ -119,8 +122,9 @@ impl Problem {
 
     /// Somebody is signed in and has shown a wrong password, 403: a 401 would say that
     /// they are not.
-    pub fn wrong_password(kind: &str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, kind, "Wrong password", detail)
+    pub fn wrong_password(detail: impl Into<String>) -> Self {
+        let title = "Wrong password";
+        Self::new(StatusCode::FORBIDDEN, WRONG_PASSWORD, title, detail)
     }
 
     /// Too many tries: again after `seconds`, 429.

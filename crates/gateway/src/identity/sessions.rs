@@ -22,7 +22,8 @@ pub const TOLD_EVERY: Duration = Duration::from_mins(5);
 /// How many are remembered before those that are over are dropped.
 const MANY: usize = 10_000;
 
-/// Makes and recognizes sessions, and remembers when each was seen.
+/// Makes and recognizes sessions, and remembers when each of them and each API token was
+/// seen.
 pub struct Sessions {
     mac: Hmac<Sha256>,
     seen: Mutex<HashMap<Fingerprint, Seen>>,

@@ -7,20 +7,24 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Change, Ended, Fingerprint, NewAccount, Role, Scope};
+use waybill_domain::account::{
+    Account, Change, Ended, Fingerprint, NewAccount, Role, Scope, Token,
+};
 use waybill_domain::audit::Origin;
 use waybill_domain::ids::Username;
 
-use super::people;
+use super::{people, sign_in};
 use crate::clock;
 use crate::http::pagination::Pagination;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, WRONG_PASSWORD};
 use crate::identity::caller::{Caller, Credential};
 use crate::infra::Infra;
 use crate::storage::accounts;
 
 /// Days that a token may live; without a number it lives until it is revoked.
 pub const MOST_DAYS: i64 = 3_650;
+/// The kind of the problem that a link does not work.
+const LINK_OVER: &str = "link_over";
 /// Seconds of a day.
 const DAY: u64 = 24 * 60 * 60;
 
@@ -162,15 +166,19 @@ fn view(infra: &Infra, account: &Account, caller: &Caller) -> AccountView {
         created_at: Some(account.created_at),
         sessions: sessions.collect(),
         tokens: tokens
-            .map(|token| TokenView {
-                id: token.fingerprint.short().to_owned(),
-                name: token.name.clone(),
-                scope: token.scope,
-                created_at: token.created_at,
-                seen_at: seen(&token.fingerprint, token.seen_at),
-                expires_at: token.expires_at,
-            })
+            .map(|token| token_view(token, seen(&token.fingerprint, token.seen_at)))
             .collect(),
+    }
+}
+
+fn token_view(token: &Token, seen_at: Option<Timestamp>) -> TokenView {
+    TokenView {
+        id: token.fingerprint.short().to_owned(),
+        name: token.name.clone(),
+        scope: token.scope,
+        created_at: token.created_at,
+        seen_at,
+        expires_at: token.expires_at,
     }
 }
 
@@ -195,13 +203,38 @@ pub async fn set_password(
     };
     let user = caller.user.as_str();
     let begun = infra.auth.throttle.begin(from, user, Instant::now());
-    let trying = begun.map_err(|wait| {
-        let seconds = wait.as_secs() + 1;
-        let detail = format!("too many wrong passwords: try again in {seconds} s");
-        Problem::too_many_tries(seconds, detail).with_field("old_password")
-    })?;
+    let too_many = |wait| sign_in::too_many("wrong passwords", wait).with_field("old_password");
+    let trying = begun.map_err(too_many)?;
     match people::set_password(infra, origin, from, caller, &known, old, new).await {
-        Err(problem) if problem.kind() == people::WRONG_PASSWORD => Err(problem),
+        Err(problem) if problem.kind() == WRONG_PASSWORD => Err(problem),
+        other => {
+            // Whatever else was wrong, it was no wrong guess.
+            if other.is_ok() {
+                trying.succeeded(Instant::now());
+            } else {
+                trying.withdrawn();
+            }
+            other
+        }
+    }
+}
+
+/// The holder of a link sets the password. Guesses count as at the sign-in, and apart
+/// from those: who guesses links keeps nobody from signing in.
+pub async fn redeem(
+    infra: &Infra,
+    origin: &Origin,
+    from: IpAddr,
+    user: &Username,
+    secret: &str,
+    password: String,
+) -> Result<(), Problem> {
+    let link = format!("the link of {user}");
+    let trying = infra.auth.throttle.begin(from, &link, Instant::now());
+    let too_many = |wait| sign_in::too_many("links that do not work", wait);
+    let trying = trying.map_err(too_many)?;
+    match people::redeem(infra, origin, from, user, secret, password).await {
+        Err(problem) if problem.kind() == LINK_OVER => Err(problem),
         other => {
             // Whatever else was wrong, it was no wrong guess.
             if other.is_ok() {
@@ -254,8 +287,7 @@ pub fn is_here(caller: &Caller, id: &str) -> bool {
     matches!(&caller.credential, Credential::Session(here) if here.short() == id)
 }
 
-/// Makes a token for the caller; answers it, which is shown once. A token makes none:
-/// whoever has found one that ends cannot make one of it that does not.
+/// Makes a token for the caller; answers it, which is shown once.
 pub async fn add_token(
     infra: &Infra,
     origin: &Origin,
@@ -264,21 +296,10 @@ pub async fn add_token(
     scope: Scope,
     days: Option<u64>,
 ) -> Result<(TokenView, String), Problem> {
-    if matches!(caller.credential, Credential::Token(_)) {
-        return Err(Problem::forbidden(
-            "an API token makes no tokens: sign in at /login and make one at /account",
-        ));
-    }
+    in_person(caller)?;
     let life = days.map(|days| Duration::from_secs(days * DAY));
     let (token, shown) = people::new_token(name, scope, life);
-    let view = TokenView {
-        id: token.fingerprint.short().to_owned(),
-        name: token.name.clone(),
-        scope: token.scope,
-        created_at: token.created_at,
-        seen_at: None,
-        expires_at: token.expires_at,
-    };
+    let view = token_view(&token, None);
     people::change(
         infra,
         origin.by(&caller.user),
@@ -287,6 +308,17 @@ pub async fn add_token(
     )
     .await?;
     Ok((view, shown))
+}
+
+/// Refuses what a token must not do: whoever has found one that ends could make
+/// themselves a way in that does not.
+fn in_person(caller: &Caller) -> Result<(), Problem> {
+    if matches!(caller.credential, Credential::Token(_)) {
+        return Err(Problem::forbidden(
+            "an API token makes no tokens, no staff and no links of theirs: sign in at /login for that",
+        ));
+    }
+    Ok(())
 }
 
 /// Makes a token useless.
@@ -321,6 +353,9 @@ pub async fn create(
     role: Role,
     email: &str,
 ) -> Result<String, Problem> {
+    if role.is_staff() {
+        in_person(caller)?;
+    }
     let (link, secret) = people::new_link();
     let new = NewAccount {
         role,
@@ -345,6 +380,10 @@ pub async fn new_link(
         user,
         "this is your own account: change your password at /account, which asks for the old one",
     )?;
+    let whose = infra.user(user).await?;
+    if whose.is_some_and(|whose| whose.role.is_staff()) {
+        in_person(caller)?;
+    }
     let (link, secret) = people::new_link();
     people::change(infra, origin.by(&caller.user), user, Change::Link { link }).await?;
     Ok(secret)
@@ -363,6 +402,9 @@ pub async fn set_role(
         user,
         "this is your own role: another admin must change it, so that the shop is never without one",
     )?;
+    if role.is_staff() {
+        in_person(caller)?;
+    }
     people::change(infra, origin.by(&caller.user), user, Change::Role { role }).await?;
     Ok(())
 }

@@ -21,14 +21,11 @@ use crate::http::problem::Problem;
 use crate::identity::caller::{Caller, Credential};
 use crate::identity::{password, secret, token};
 use crate::infra::{Infra, Shared};
-use crate::settings::edge::PublicUrl;
 use crate::storage::accounts;
 use crate::storage::users::User;
 
 /// How long a link works that lets somebody set a password.
 const LINK_LIFE: Duration = Duration::from_hours(24);
-/// The kind of the problem that an old password is wrong.
-pub const WRONG_PASSWORD: &str = "wrong_password";
 
 /// Where somebody is, as their browser and the network say.
 #[derive(Debug, Clone, Default)]
@@ -206,15 +203,6 @@ pub fn link_path(user: &Username, secret: &str) -> String {
     format!("/password/new?user={user}#{secret}")
 }
 
-/// The same as an address; without a public one, below the one that is asked at.
-pub fn link(public_url: Option<&PublicUrl>, base: &str, user: &Username, secret: &str) -> String {
-    let path = link_path(user, secret);
-    match public_url {
-        Some(url) => format!("{url}{path}"),
-        None => format!("{base}{path}"),
-    }
-}
-
 /// The holder of a link sets the password. Nobody learns by it who is known.
 pub async fn redeem(
     infra: &Infra,
@@ -255,11 +243,8 @@ pub async fn set_password(
         .map_err(|problem| problem.with_field("new_password"))?;
     let turn = infra.auth.hash_queue.turn(from, true).await?;
     if !password::verify(turn, old, known.password_hash.clone()).await? {
-        return Err(Problem::wrong_password(
-            WRONG_PASSWORD,
-            "the old password is wrong: check it and try again",
-        )
-        .with_field("old_password"));
+        let detail = "the old password is wrong: check it and try again";
+        return Err(Problem::wrong_password(detail).with_field("old_password"));
     }
     let keep = match &caller.credential {
         Credential::Session(session) => Some(session.clone()),

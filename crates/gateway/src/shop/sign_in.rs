@@ -1,6 +1,6 @@
 //! Who may come in.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use waybill_domain::ids::Username;
 
@@ -43,13 +43,7 @@ pub async fn with_password(
     }
     let address = from.caller();
     let begun = infra.auth.throttle.begin(address, name, Instant::now());
-    let trying = begun.map_err(|wait| {
-        let seconds = wait.as_secs() + 1;
-        Problem::too_many_tries(
-            seconds,
-            format!("too many wrong passwords: try again in {seconds} s"),
-        )
-    })?;
+    let trying = begun.map_err(|wait| too_many("wrong passwords", wait))?;
     let name = Username::parse(name).map_err(|_| wrong_credentials())?;
     let prepared = async {
         let user = queries::user(&infra.db, &name).await?;
@@ -74,6 +68,15 @@ pub async fn with_password(
         }
         _ => Err(wrong_credentials()),
     }
+}
+
+/// Of what there were too many, and when to try again.
+pub(super) fn too_many(what: &str, wait: Duration) -> Problem {
+    let seconds = wait.as_secs() + 1;
+    Problem::too_many_tries(
+        seconds,
+        format!("too many {what}: try again in {seconds} s"),
+    )
 }
 
 fn wrong_credentials() -> Problem {

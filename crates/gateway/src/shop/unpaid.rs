@@ -32,7 +32,9 @@ pub(super) async fn room_for(
     // Noted before it is counted: of two at once, the later sees the other.
     let (being_placed, others) = infra.placing.begin(user, order_id);
     let mut unpaid = queries::unpaid(&infra.db, user, order_id, most).await?;
-    if unpaid.len() >= most {
+    // At the limit one at a time goes to the session: it looks whether there is room for
+    // one, not for how many.
+    if unpaid.len() >= most && others == 0 {
         unpaid.truncate(LOOKED_AT);
         let orders = unpaid.iter().map(|id| OrderId::parse(id));
         let unpaid = Unpaid {

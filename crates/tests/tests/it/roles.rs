@@ -12,8 +12,7 @@ use crate::world::{Setup, eventually, own};
 async fn hired(shop: &Shop) -> (Client<'_>, Client<'_>) {
     let options = SqliteConnectOptions::new()
         .filename(shop.database())
-        .busy_timeout(SOON)
-        .pragma("ignore_check_constraints", "ON");
+        .busy_timeout(SOON);
     let mut database: SqliteConnection = options.connect().await.unwrap();
     sqlx::query(
         "INSERT INTO users (username, email, role) VALUES

@@ -1,10 +1,13 @@
 //! `AUTH_MODE=session`: who gets in, and what they may do.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use reqwest::Method;
 use serde_json::json;
 
 use crate::shop::{Answer, Client, Shop, order_form};
-use crate::world::people::password;
+use crate::world::people::{password, type_into};
 use crate::world::{Setup, own};
 
 async fn log_in(shop: &Shop, name: &str, password: &str) -> Answer {
@@ -191,10 +194,12 @@ fn passwords_from_the_readme_open_nothing_outside_the_demo() {
             let file = format!("sqlite://{}", file.display());
             gateway.args(arguments).env("DATABASE_URL", file);
             gateway.env("GATEWAY_LISTEN", "127.0.0.1:0");
-            gateway.env("AUTH_MODE", mode).output().unwrap()
+            gateway.env("AUTH_MODE", mode);
+            gateway
         };
-        assert!(gateway(&["seed-demo"], "demo").status.success());
-        let refused = gateway(&["serve"], "session");
+        let seeded = gateway(&["seed-demo"], "demo").output().unwrap();
+        assert!(seeded.status.success(), "{seeded:?}");
+        let refused = gateway(&["serve"], "session").output().unwrap();
         assert_eq!(refused.status.code(), Some(2), "{refused:?}");
         let said = String::from_utf8_lossy(&refused.stderr);
         let sentence = said.lines().last().unwrap_or_default();
@@ -202,6 +207,19 @@ fn passwords_from_the_readme_open_nothing_outside_the_demo() {
             sentence.contains("alice, bob and admin have the demo's password"),
             "{said}"
         );
+        // What the sentence says to do helps, whether or not a gateway runs.
+        for name in ["alice", "bob", "admin"] {
+            let mut command = gateway(&["user", "passwd", name], "session");
+            type_into(&mut command, "seven Tulips by the depot");
+        }
+        let mut serving = gateway(&["serve"], "session");
+        let mut serving = serving.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(serving.stderr.take().unwrap()).lines();
+        let mut said = lines.map_while(Result::ok);
+        let listens = said.any(|line| line.contains("gateway listens on"));
+        serving.kill().unwrap();
+        serving.wait().unwrap();
+        assert!(listens, "it has ended before");
     });
 }
 

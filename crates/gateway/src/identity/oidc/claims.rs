@@ -40,6 +40,7 @@ pub(super) fn lacks_any(claims: &Map<String, Value>, settings: &OidcSettings) ->
     ]
     .iter()
     .any(|name| claim(claims, name).is_none())
+        || (settings.oidc_username_claim == "email" && claim(claims, "email_verified").is_none())
 }
 
 /// Takes what is missing from what the provider says elsewhere of the same person.
@@ -77,7 +78,7 @@ pub(super) fn person(
             "the identity provider does not say your name (claim {name}): tell the operator, who may choose another claim (OIDC_USERNAME_CLAIM) or ask for more (OIDC_SCOPES)"
         ))
     })?;
-    if name == "email" && claim(claims, "email_verified") == Some(&Value::Bool(false)) {
+    if name == "email" && !is_verified(claims) {
         return Err(unusable(
             "the identity provider has not made sure of your e-mail address, which is your name here: confirm it there"
                 .to_owned(),
@@ -98,6 +99,15 @@ pub(super) fn person(
         email: email.to_owned(),
         role,
     })
+}
+
+/// Whether the provider has made sure of the e-mail address. Some say it as text.
+fn is_verified(claims: &Map<String, Value>) -> bool {
+    match claim(claims, "email_verified") {
+        Some(Value::Bool(is_verified)) => *is_verified,
+        Some(Value::String(said)) => said == "true",
+        _ => false,
+    }
 }
 
 /// A name there as one here; or why it is none.
@@ -277,9 +287,15 @@ mod tests {
             assert!(said.contains("must end in @Shop.example"), "{said}");
         }
         assert!(upn("a@b@shop.example").unwrap_err().contains("1 to 64"));
-        assert_eq!(of(json!({}), "email").as_deref(), Ok("ann"));
-        let unverified = of(json!({ "email_verified": false }), "email").unwrap_err();
-        assert!(unverified.contains("confirm it there"), "{unverified}");
+        for verified in [json!(true), json!("true")] {
+            let name = of(json!({ "email_verified": verified }), "email");
+            assert_eq!(name.as_deref(), Ok("ann"), "{verified}");
+        }
+        for not in [json!(false), json!("false"), json!(null), json!(1)] {
+            let unverified = of(json!({ "email_verified": not }), "email").unwrap_err();
+            assert!(unverified.contains("confirm it there"), "{unverified}");
+        }
+        assert!(of(json!({}), "email").is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! refused there.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::World;
 
@@ -30,17 +30,22 @@ impl World {
     pub fn add_person(&self, name: &str, role: &str) {
         let email = format!("{name}@example.com");
         let mut gateway = self.gateway_command();
-        let mut making = gateway
-            .args(["user", "create", name, "--role", role, "--email", &email])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway can be started");
-        let mut asked = making.stdin.take().expect("it reads");
-        writeln!(asked, "{}", password(name)).expect("it takes the password");
-        drop(asked);
-        let made = making.wait_with_output().expect("it ends");
-        assert!(made.status.success(), "{made:?}");
+        gateway.args(["user", "create", name, "--role", role, "--email", &email]);
+        type_into(&mut gateway, &password(name));
     }
+}
+
+/// Runs a command that asks for a password.
+pub fn type_into(command: &mut Command, password: &str) {
+    let mut running = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the gateway can be started");
+    let mut asked = running.stdin.take().expect("it reads");
+    writeln!(asked, "{password}").expect("it takes the password");
+    drop(asked);
+    let done = running.wait_with_output().expect("it ends");
+    assert!(done.status.success(), "{done:?}");
 }
