@@ -61,6 +61,8 @@ pub async fn present(
                         Err(problem) => problem.into_response(),
                     };
                 }
+                // The page to go to is painted once, and shows what this has done.
+                console.infra.live.settled().await;
                 let to = said.goes_to.as_deref().unwrap_or(&context.back);
                 carry_over(&response, Redirect::to(to).into_response())
             }

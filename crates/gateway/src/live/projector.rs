@@ -65,6 +65,8 @@ impl Lag {
 enum Entry {
     Update(Update),
     Note(Notification),
+    /// Nothing to write: once it is answered, all that came before it is written.
+    Mark,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,15 @@ impl Projection {
     /// Hands a local notification over.
     pub(super) async fn note(&self, note: Notification) {
         let _ = self.send(Entry::Note(note), None).await;
+    }
+
+    /// Answers once all that was handed over before can be read, or never will be.
+    pub(super) async fn settled(&self) {
+        let (written, answer) = oneshot::channel();
+        if self.send(Entry::Mark, Some(written)).await.is_ok() {
+            // Ends without an answer only while shutting down.
+            let _ = answer.await;
+        }
     }
 
     /// How many updates wait.
@@ -243,7 +254,7 @@ impl Writer {
         let mut news = Vec::with_capacity(entries.len());
         for entry in entries {
             news.push(match entry {
-                None => false,
+                None | Some(Entry::Mark) => false,
                 Some(Entry::Update(update)) => {
                     read_model::write_update(&mut transaction, update).await?
                 }
@@ -282,6 +293,7 @@ impl Writer {
                 // Staff's pages listen to every change.
                 Entry::Update(Update::Audit(_) | Update::Basket(_) | Update::Heartbeat) => {}
                 Entry::Note(note) => self.topics.wake_user(&note.user_id),
+                Entry::Mark => {}
             }
         }
         if any {
@@ -308,6 +320,7 @@ impl Writer {
             Entry::Update(Update::Audit(_)) => "audit",
             Entry::Update(Update::Heartbeat) => "heartbeat",
             Entry::Note(_) => "note",
+            Entry::Mark => return,
         };
         self.metrics.update(kind, news);
     }
@@ -367,7 +380,9 @@ fn describe(entry: Option<&Entry>) -> String {
         Some(Entry::Update(Update::Audit(entry))) => format!("audit entry {}", entry.id),
         Some(Entry::Update(Update::Read(mark))) => format!("read mark {}", mark.user_id),
         Some(Entry::Note(note)) => format!("note {}", note.id),
-        Some(Entry::Update(Update::Basket(_) | Update::Heartbeat)) | None => "nothing".to_owned(),
+        Some(Entry::Update(Update::Basket(_) | Update::Heartbeat) | Entry::Mark) | None => {
+            "nothing".to_owned()
+        }
     }
 }
 

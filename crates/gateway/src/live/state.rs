@@ -142,6 +142,12 @@ impl LiveState {
         }
     }
 
+    /// Waits until all that this gateway was told so far can be read, for a page
+    /// that is painted once and does not change afterwards.
+    pub async fn settled(&self) {
+        self.0.core.projection.settled().await;
+    }
+
     /// Who has how many streams open.
     pub fn streams(&self) -> &Streams {
         &self.0.streams

@@ -352,6 +352,27 @@ async fn a_form_without_javascript_is_led_on() {
 }
 
 #[tokio::test]
+async fn the_page_after_a_form_shows_what_was_told_before_it() {
+    let gateway = Subject::demo().await;
+    let alice = Username::parse("alice").unwrap();
+    // The second is told while the writer rests after the first.
+    for told in 1..=2 {
+        let live = &gateway.infra.live;
+        live.note(&alice, "item_added", &format!("Told {told}"), None)
+            .await;
+        let origin = ("origin", "http://localhost:8080");
+        let form = ask("POST", "/logout", &[HTML, origin]);
+        let out = gateway.send(form.body(Body::empty()).unwrap()).await;
+        assert_eq!(out.status, StatusCode::SEE_OTHER);
+        let written: i64 = sqlx::query_scalar("SELECT count(*) FROM notifications")
+            .fetch_one(&gateway.infra.db.read)
+            .await
+            .unwrap();
+        assert_eq!(written, told);
+    }
+}
+
+#[tokio::test]
 async fn datastar_reads_problems_from_a_200() {
     let gateway = Subject::demo().await;
     let answer = gateway
