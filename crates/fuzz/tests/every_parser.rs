@@ -61,6 +61,11 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "fn parse",
         "fuzz_locations",
     ),
+    (
+        "gateway/src/storage/orders.rs",
+        "fn parse",
+        "fuzz_order_cursors",
+    ),
     ("gateway/src/console/streams.rs", "fn parse", "fuzz_windows"),
     ("domain/src/account.rs", "fn parse", "fuzz_accounts"),
     ("domain/src/audit.rs", "fn parse", "fuzz_acts"),
