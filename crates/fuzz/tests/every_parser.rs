@@ -97,6 +97,16 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "fuzz_published_addresses",
     ),
     (
+        "gateway/src/settings/shop.rs",
+        "value_parser shop_line",
+        "fuzz_shop_settings",
+    ),
+    (
+        "gateway/src/settings/shop.rs",
+        "value_parser shop_address",
+        "fuzz_shop_settings",
+    ),
+    (
         "gateway/src/settings/edge.rs",
         "value_parser public_url",
         "fuzz_edge_settings",
