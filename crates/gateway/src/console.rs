@@ -30,6 +30,7 @@ pub mod cart;
 pub mod dashboard;
 pub mod demo;
 mod environment;
+pub mod factor;
 #[cfg(test)]
 mod fuzz;
 pub mod journal;

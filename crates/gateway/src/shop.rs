@@ -25,6 +25,7 @@
 //! | [`readiness`] | whether this gateway can serve |
 //! | [`people`] | who people are, and where they are signed in: asked and changed at Restate |
 //! | [`credentials`] | who shows a session or a token, and whether it is good still |
+//! | [`second_factor`] | a code beside the password |
 //! | [`sign_in`] | who may come in |
 //! | [`audit`] | what a gateway notes in the audit log itself |
 //! | [`well_known`] | keeps the demo's passwords out of everything else |
@@ -48,6 +49,7 @@ pub mod payment_wait;
 pub mod people;
 pub mod processes;
 pub mod readiness;
+pub mod second_factor;
 pub mod sign_in;
 pub mod stock;
 mod unpaid;

@@ -14,7 +14,8 @@ use super::paint::paint;
 use super::responses::{LoginPage, NewPasswordPage};
 use super::shell::Layout;
 use super::views::Console;
-use super::{journal, load, oidc, paper};
+use super::{factor, journal, load, oidc, paper};
+use crate::api::factor::PAGE;
 use crate::auth::OptionalCaller;
 use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, InQuery};
@@ -34,6 +35,8 @@ where
     let open = Routes::new()
         .routes(Allow::Anybody, routes!(login))
         .routes(Allow::Anybody, routes!(new_password))
+        .page(Allow::Anybody, factor::CODE_PAGE, factor::code)
+        .page(Allow::SettingUp, PAGE, factor::show)
         .page(Allow::Anybody, "/login/oidc", oidc::begin)
         .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)
         .page(Allow::Anybody, "/login/oidc/leave", oidc::leave)

@@ -538,6 +538,8 @@ mod tests {
         check::<people::PeoplePage>(&views, &mut seen);
         check::<people::PersonPage>(&views, &mut seen);
         check::<responses::NewPasswordPage>(&views, &mut seen);
+        check::<factor::CodePage>(&views, &mut seen);
+        check::<factor::FactorPage>(&views, &mut seen);
         check::<crate::http::reply::Once>(&views, &mut seen);
         check::<responses::OncePage>(&views, &mut seen);
         check::<responses::LoginPage>(&views, &mut seen);

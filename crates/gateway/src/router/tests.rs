@@ -4,6 +4,7 @@
 mod about_orders;
 mod about_people;
 mod authority;
+mod second_factor;
 
 use std::time::Duration;
 
@@ -143,6 +144,7 @@ impl Subject {
                 expires_at: now + Duration::from_mins(1),
                 address: String::new(),
                 agent: String::new(),
+                way: account::Way::Password,
             });
         })
         .await;
