@@ -73,6 +73,7 @@ where
         .routes(Allow::Customer, routes!(cart::clear))
         .routes(Allow::Customer, routes!(checkout::checkout))
         .routes(Allow::Customer, routes!(orders::list))
+        .routes(Allow::Customer, routes!(orders::file))
         .routes(Allow::OwnerOrStaff, routes!(orders::one))
         .routes(Allow::OwnerOrStaff, routes!(orders::journal))
         .routes(Allow::OwnerOrAdmin, routes!(cancel::cancel))

@@ -6,6 +6,7 @@
 
 pub mod edge;
 pub mod oidc;
+pub mod shop;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use process::{private_files, secrets};
 
 use self::edge::EdgeSettings;
 use self::oidc::OidcSettings;
+use self::shop::ShopSettings;
 
 /// Live pages and streams, where nothing is set and memory suffices.
 const MAX_STREAMS: usize = 4_000;
@@ -139,6 +141,10 @@ pub struct Settings {
     /// The way in: names, proxies, limits.
     #[command(flatten)]
     pub edge: EdgeSettings,
+
+    /// What stands on the shop's papers.
+    #[command(flatten)]
+    pub shop: ShopSettings,
 
     /// The sandbox, for the demo's world panel. Without it there is no panel.
     #[arg(long, env, global = true, value_parser = optional_url)]

@@ -15,6 +15,7 @@
 //! | [`payment_wait`] | waits until a new order can be paid |
 //! | [`payment_callback`] | hands on what the payment provider says |
 //! | [`orders`] | finds orders, here and in Restate |
+//! | [`export`] | orders as a file |
 //! | [`decide`] | takes the one decision of an order |
 //! | [`cancel`] | cancels an order, before and after its payment |
 //! | [`notifications`] | what people are told, and have read |
@@ -38,6 +39,7 @@ pub mod checkout;
 pub mod credentials;
 pub mod dashboard;
 pub mod decide;
+pub mod export;
 pub mod notifications;
 pub mod operator;
 pub mod orders;

@@ -14,7 +14,7 @@ use super::paint::paint;
 use super::responses::{LoginPage, NewPasswordPage};
 use super::shell::Layout;
 use super::views::Console;
-use super::{factor, journal, load, oidc};
+use super::{factor, journal, load, oidc, paper};
 use crate::api::factor::PAGE;
 use crate::auth::OptionalCaller;
 use crate::authority::{Allow, Routes};
@@ -39,7 +39,13 @@ where
         .page(Allow::SettingUp, PAGE, factor::show)
         .page(Allow::Anybody, "/login/oidc", oidc::begin)
         .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)
-        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave);
+        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave)
+        .page(Allow::OwnerOrStaff, "/orders/{id}/invoice", paper::invoice)
+        .page(
+            Allow::Staff,
+            "/orders/{id}/packing-slip",
+            paper::packing_slip,
+        );
     PAGES
         .into_iter()
         .fold(open, |routes, (path, allow)| routes.page(allow, path, show))

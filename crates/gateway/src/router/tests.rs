@@ -1,6 +1,7 @@
 //! The gateway through its front door, while Restate is away: what needs only
 //! SQLite works, and everything else says so.
 
+mod about_orders;
 mod about_people;
 mod authority;
 mod second_factor;
