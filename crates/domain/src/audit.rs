@@ -134,6 +134,8 @@ pub enum Act {
     UserEnabled,
     /// An order was approved.
     Approved,
+    /// Pieces were taken out of an order before it shipped.
+    TakenOut,
     /// An order was rejected.
     Rejected,
     /// An order was cancelled.
@@ -151,7 +153,7 @@ pub enum Act {
 
 impl Act {
     /// All that this version writes.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
@@ -165,6 +167,7 @@ impl Act {
         Self::UserDisabled,
         Self::UserEnabled,
         Self::Approved,
+        Self::TakenOut,
         Self::Rejected,
         Self::Cancelled,
         Self::Refunded,
@@ -188,6 +191,7 @@ impl Act {
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
             Self::Approved => "approved",
+            Self::TakenOut => "taken_out",
             Self::Rejected => "rejected",
             Self::Cancelled => "cancelled",
             Self::Refunded => "refunded",

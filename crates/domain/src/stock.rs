@@ -145,10 +145,18 @@ pub struct EndReservation {
     /// Whose pieces.
     #[serde(flatten)]
     pub attempt: AttemptId,
+    /// Pieces that stay reserved: those of a line that is taken out in part.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub keep: u32,
     /// When it happened: whoever asks says so, which costs no step of the journal.
     /// Left out, the services' clock is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_none(pieces: &u32) -> bool {
+    *pieces == 0
 }
 
 /// What `Inventory.Reserve` answers: a shortage is a value, not an error.

@@ -102,7 +102,8 @@ impl Inventory {
         }
     }
 
-    /// Gives a payment attempt's pieces back, once; nothing reserved is fine.
+    /// Gives a payment attempt's pieces back, once, but those that it keeps; nothing
+    /// reserved is fine.
     #[handler(name = "Release", ingress_private = true)]
     async fn release(
         &self,
@@ -210,14 +211,18 @@ impl Inventory {
         end: fn(StockLevel, u32, Timestamp) -> StockLevel,
     ) -> HandlerResult<()> {
         let key = reservation_key(&ended.attempt);
-        let Some(quantity) = ctx.read::<u32>(&key).await? else {
+        let quantity = ctx.read::<u32>(&key).await?.unwrap_or_default();
+        let Some(quantity) = quantity.checked_sub(ended.keep).filter(|it| *it > 0) else {
             return Ok(());
         };
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Ok(());
         };
         let now = ctx.time_of(ended.at).await?;
-        ctx.clear(&key);
+        match ended.keep {
+            0 => ctx.clear(&key),
+            keep => ctx.set(&key, keep),
+        }
         self.write(ctx, end(level, quantity, now));
         Ok(())
     }

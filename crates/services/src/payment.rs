@@ -273,11 +273,15 @@ impl PaymentService {
             None => operation.to_owned(),
         };
         let key = order.attempt.idempotency_key(&asked);
+        let amount = match operation {
+            "void" => order.amount_cents,
+            _ => order.to_capture(),
+        };
         self.provider
             .request(Method::POST, &[payment_id, operation], &key)
             .json(&json!({
                 "transaction_id": order.transaction_id,
-                "amount": order.amount_cents,
+                "amount": amount,
             }))
     }
 }

@@ -41,6 +41,8 @@ pub enum EventKind {
     ApprovalRequested,
     /// An admin agreed.
     Approved,
+    /// An admin took pieces out before shipping.
+    TakenOut,
     /// An admin refused.
     Rejected,
     /// No admin decided in time.
@@ -81,6 +83,7 @@ impl EventKind {
             Self::PaymentExpired => "payment_expired",
             Self::ApprovalRequested => "approval_requested",
             Self::Approved => "approved",
+            Self::TakenOut => "taken_out",
             Self::Rejected => "rejected",
             Self::ApprovalExpired => "approval_expired",
             Self::ShipmentInitiated => "shipment_initiated",

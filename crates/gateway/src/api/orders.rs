@@ -190,8 +190,10 @@ pub struct Order {
     pub zone: String,
     /// Where to.
     pub shipping_address: String,
-    /// What was bought.
+    /// What is delivered.
     pub lines: Vec<Line>,
+    /// What was bought too, and an approver took out before shipping.
+    pub taken_out: Vec<Line>,
     /// The current try to pay.
     pub payment: Payment,
     /// The parcel, once booked.
@@ -218,6 +220,9 @@ pub struct Payment {
     pub awakeable_id: Option<String>,
     /// The provider's id of the money movement.
     pub transaction_id: Option<String>,
+    /// What was asked of the customer. Less is captured of it, `total_cents`, where pieces
+    /// were taken out.
+    pub amount_cents: Cents,
     /// How far the money has come.
     pub status: PaymentStatus,
     /// The provider's payment page.
@@ -257,6 +262,7 @@ impl Order {
             attempt: payment.attempt,
             awakeable_id: payment.awakeable_id.clone(),
             transaction_id: payment.transaction_id.clone(),
+            amount_cents: payment.amount_cents,
             status: payment.status,
             pay_url: payment.pay_url.clone(),
             expires_at: payment.expires_at,
@@ -274,6 +280,7 @@ impl Order {
             zone: record.zone,
             shipping_address: record.address,
             lines: record.lines,
+            taken_out: record.taken_out,
             payment,
             shipment: record.shipment,
             workflow,

@@ -133,7 +133,7 @@ impl EntryRow {
 const fn is_of_an_order(act: Option<Act>) -> bool {
     matches!(
         act,
-        Some(Act::Approved | Act::Rejected | Act::Cancelled | Act::Refunded)
+        Some(Act::Approved | Act::TakenOut | Act::Rejected | Act::Cancelled | Act::Refunded)
     )
 }
 

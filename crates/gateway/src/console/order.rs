@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::basket::Line;
 use waybill_domain::money::CURRENCY;
 use waybill_domain::order::{Compensable, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentAttempt;
@@ -73,8 +74,12 @@ pub struct OrderPage {
     pub may_retry: bool,
     /// The tracker.
     pub progress: Track,
-    /// What was bought.
+    /// What is delivered.
     pub lines: Vec<LineRow>,
+    /// What was bought too, and taken out before shipping.
+    pub taken_out: Vec<LineRow>,
+    /// What the reader may take out now.
+    pub takeable: Vec<LineRow>,
     /// Cents.
     pub shipping: i64,
     /// Cents.
@@ -262,17 +267,13 @@ impl OrderPage {
             undoes: undoes(record),
             may_retry: record.may_be_paid_again(),
             progress: track(record),
-            lines: record
-                .lines
-                .iter()
-                .map(|line| LineRow {
-                    sku: line.sku.to_string(),
-                    name: line.name.clone(),
-                    quantity: line.quantity,
-                    unit_price: line.unit_price_cents.0,
-                    line_total: line.line_total_cents.0,
-                })
-                .collect(),
+            lines: line_rows(&record.lines),
+            taken_out: line_rows(&record.taken_out),
+            takeable: if may_decide {
+                line_rows(&record.lines)
+            } else {
+                Vec::new()
+            },
             shipping: record.shipping_cents.0,
             total: record.total_cents.0,
             currency: CURRENCY,
@@ -304,6 +305,17 @@ impl OrderPage {
             id,
         }
     }
+}
+
+fn line_rows(lines: &[Line]) -> Vec<LineRow> {
+    let row = |line: &Line| LineRow {
+        sku: line.sku.to_string(),
+        name: line.name.clone(),
+        quantity: line.quantity,
+        unit_price: line.unit_price_cents.0,
+        line_total: line.line_total_cents.0,
+    };
+    lines.iter().map(row).collect()
 }
 
 /// A provider's page is a web page, whatever the provider says.

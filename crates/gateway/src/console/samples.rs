@@ -2,7 +2,7 @@
 //! They are made by the domain's own steps, so they are legal.
 
 use waybill_domain::Timestamp;
-use waybill_domain::basket::{Basket, Line, Product};
+use waybill_domain::basket::{Basket, Line, Part, Product};
 use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{Compensable, OrderRecord, Step};
@@ -133,6 +133,20 @@ pub fn shipping() -> OrderRecord {
     after(placed(), approved())
 }
 
+/// Approved, without one of its products.
+pub fn approved_in_part() -> OrderRecord {
+    let mut steps = approved();
+    steps.push(Step::TakenOut {
+        by: "admin".into(),
+        without: vec![Part {
+            sku: Sku::parse("P002").expect("a legal sku"),
+            quantity: 1,
+        }],
+        reason: Some("the last one is broken".into()),
+    });
+    after(placed(), steps)
+}
+
 /// On its way.
 pub fn in_transit() -> OrderRecord {
     after(placed(), moving())
@@ -213,6 +227,7 @@ pub fn every_order() -> Vec<OrderRecord> {
         awaiting_payment(),
         awaiting_approval(),
         shipping(),
+        approved_in_part(),
         in_transit(),
         delivered(),
         payment_failed(),

@@ -68,6 +68,7 @@ pub fn of_kind(kind: &str) -> (&'static str, &'static str) {
         "payment_confirmed" | "payment_captured" => ("done", "card"),
         "approved" | "delivered" => ("done", "done"),
         "shipment_initiated" | "in_transit" => ("working", "truck"),
+        "taken_out" => ("waiting", "note"),
         "payment_refunded"
         | "shipment_cancelled"
         | "payment_voided"

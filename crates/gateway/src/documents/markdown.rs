@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use pulldown_cmark::{Event, Options, Parser, html};
 use waybill_domain::Timestamp;
-use waybill_domain::basket::Basket;
+use waybill_domain::basket::{Basket, Line};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{EventKind, OrderRecord, OrderStatus};
 use waybill_domain::words;
@@ -82,17 +82,13 @@ pub fn order(record: &OrderRecord, email: Option<&str>) -> String {
         &mut out,
         "\n## Items\n| SKU | Product | Qty | Price |\n|-----|---------|----:|------:|",
     );
-    for item in &record.lines {
+    items(&mut out, &record.lines);
+    if !record.taken_out.is_empty() {
         line(
             &mut out,
-            format_args!(
-                "| {} | {} | {} | {} |",
-                text(item.sku.as_str()),
-                text(&item.name),
-                item.quantity,
-                item.line_total_cents
-            ),
+            "\n### Taken Out Before Shipping\n| SKU | Product | Qty | Not Charged |\n|-----|---------|----:|------:|",
         );
+        items(&mut out, &record.taken_out);
     }
     line(
         &mut out,
@@ -143,6 +139,21 @@ pub fn order(record: &OrderRecord, email: Option<&str>) -> String {
         line(&mut out, "\n**Order delivered!** Thank you.");
     }
     out
+}
+
+fn items(out: &mut String, lines: &[Line]) {
+    for item in lines {
+        line(
+            out,
+            format_args!(
+                "| {} | {} | {} | {} |",
+                text(item.sku.as_str()),
+                text(&item.name),
+                item.quantity,
+                item.line_total_cents
+            ),
+        );
+    }
 }
 
 /// The cart: a table of what is in it.

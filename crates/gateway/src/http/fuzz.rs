@@ -46,7 +46,8 @@ macro_rules! fields {
 pub(crate) use fields;
 
 /// What fields are called that a parser takes by way of another.
-const COMMON: [&str; 6] = [
+const COMMON: [&str; 7] = [
+    "without.P001",
     "page",
     "per_page",
     "idempotency_key",
@@ -114,6 +115,7 @@ fn value() -> impl Strategy<Value = Value> {
         1 => any::<bool>().prop_map(Value::from),
         1 => Just(json!(null)),
         1 => Just(json!([1])),
+        1 => Just(json!([{ "sku": "P001", "quantity": 1 }])),
         1 => Just(json!({ "a": "b" })),
     ]
 }

@@ -263,6 +263,7 @@ impl Payment {
             amount_cents: Cents(
                 money.map_or(self.amount, |it| it.captured_amount.unwrap_or(it.amount)),
             ),
+            capture_cents: None,
             payment_id: Some(self.payment_id.clone()),
             transaction_id: money.map(|it| it.transaction_id.clone()),
         })

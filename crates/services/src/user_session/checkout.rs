@@ -144,6 +144,7 @@ pub(super) fn release(
         ctx.object_client::<InventoryClient>(line.sku.as_str())
             .release(Json(EndReservation {
                 attempt: attempt.clone(),
+                keep: 0,
                 at: None,
             }))
             .send();
