@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, Change, Ended};
+use crate::ids::OrderId;
 use crate::words;
 
 /// Who stands for Waybill itself in the log.
@@ -142,6 +143,12 @@ pub enum Act {
     Cancelled,
     /// Money went back.
     Refunded,
+    /// A return was accepted.
+    ReturnAccepted,
+    /// A return was refused.
+    ReturnRefused,
+    /// The parcel of a return was taken in.
+    ReturnReceived,
     /// Pieces were added to the stock.
     Restocked,
     /// `gateway reconcile --repair` has mended something.
@@ -153,7 +160,7 @@ pub enum Act {
 
 impl Act {
     /// All that this version writes.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
@@ -171,6 +178,9 @@ impl Act {
         Self::Rejected,
         Self::Cancelled,
         Self::Refunded,
+        Self::ReturnAccepted,
+        Self::ReturnRefused,
+        Self::ReturnReceived,
         Self::Restocked,
         Self::Reconciled,
     ];
@@ -195,6 +205,9 @@ impl Act {
             Self::Rejected => "rejected",
             Self::Cancelled => "cancelled",
             Self::Refunded => "refunded",
+            Self::ReturnAccepted => "return_accepted",
+            Self::ReturnRefused => "return_refused",
+            Self::ReturnReceived => "return_received",
             Self::Restocked => "restocked",
             Self::Reconciled => "reconciled",
             Self::Other => "other",
@@ -292,6 +305,18 @@ impl AuditEntry {
             detail: detail.into(),
             count: once(),
         }
+    }
+
+    /// What has become of an order after its delivery.
+    pub(crate) fn of_order(
+        what: Act,
+        by: By,
+        order: &OrderId,
+        version: u64,
+        at: Timestamp,
+        detail: String,
+    ) -> Self {
+        Self::of_version(what, by, order.as_str(), version, at, detail)
     }
 
     /// Pieces were added to the stock of a product.

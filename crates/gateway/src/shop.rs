@@ -16,6 +16,7 @@
 //! | [`payment_callback`] | hands on what the payment provider says |
 //! | [`orders`] | finds orders, here and in Restate |
 //! | [`decide`] | takes the one decision of an order |
+//! | [`returns`] | returns and refunds after the delivery |
 //! | [`cancel`] | cancels an order, before and after its payment |
 //! | [`notifications`] | what people are told, and have read |
 //! | [`dashboard`] | the shop at a glance |
@@ -46,6 +47,7 @@ pub mod payment_wait;
 pub mod people;
 pub mod processes;
 pub mod readiness;
+pub mod returns;
 pub mod sign_in;
 pub mod stock;
 mod unpaid;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use restate_sdk::context::CallFuture;
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::{Sold, Windows};
 use waybill_domain::audit::{By, Origin};
 use waybill_domain::basket::Part;
 use waybill_domain::decision::{Decision, Verdict};
@@ -47,6 +48,8 @@ pub struct OrderFulfillmentWorkflow {
     pub approval_window: Duration,
     /// How long a parcel travels, where the carrier does not say.
     pub delivery_time: Duration,
+    /// How long pieces can be sent back.
+    pub windows: Windows,
 }
 
 #[restate_sdk::workflow]
@@ -106,6 +109,17 @@ impl OrderFulfillmentWorkflow {
         nothing.open(&ctx, &self.doors, wire::GET_RECORD)?;
         let record = ctx.read::<OrderRecord>(RECORD).await?;
         Ok(Json(record))
+    }
+
+    /// What was delivered and paid, and for how long it can be sent back: for what comes
+    /// after. `None` of an order that is not here (any more).
+    #[handler(name = "Sold", ingress_private = true)]
+    async fn sold(
+        &self,
+        ctx: SharedWorkflowContext<'_>,
+    ) -> HandlerResult<Json<Option<Result<Sold, Refusal>>>> {
+        let record = ctx.read::<OrderRecord>(RECORD).await?;
+        Ok(Json(record.map(|order| Sold::of(&order, self.windows))))
     }
 
     /// Whether Restate still has the record: for the customer's session.

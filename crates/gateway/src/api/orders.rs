@@ -5,12 +5,14 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::AfterSales;
 use waybill_domain::basket::Line;
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentStatus;
 use waybill_domain::shipment::Shipment;
 
+use super::returns::AfterDelivery;
 use crate::clock::timestamp;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
@@ -21,6 +23,7 @@ use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::restate::journal::{self, Journal};
 use crate::shop::orders::{document, elapsed_ms, find, list_document, named};
+use crate::storage::after_sales;
 use crate::storage::orders::{Filter, Summary, Total};
 
 /// Orders on a page of the API.
@@ -162,7 +165,9 @@ pub(super) async fn one(
         return Ok(Markdown(document(&infra, &record).await?).into_response());
     }
     let retry_count = infra.admin_api.retry_count(&record.order_id).await;
-    Ok(Json(Order::new(record, retry_count, Timestamp::now())).into_response())
+    let after = after_sales::of_order(&infra.db, &record.order_id).await?;
+    let order = Order::new(record, retry_count, Timestamp::now());
+    Ok(Json(order.with(after)).into_response())
 }
 
 /// An order, as the API shows it.
@@ -200,8 +205,10 @@ pub struct Order {
     pub shipment: Option<Shipment>,
     /// Where its processing stands.
     pub workflow: Workflow,
-    /// What happened, oldest first.
+    /// What happened, oldest first, after the delivery too.
     pub events: Vec<OrderEvent>,
+    /// Returns and refunds, if there were any.
+    pub after_delivery: Option<AfterDelivery>,
     /// Why it failed.
     pub failure_reason: Option<String>,
     /// Time of the first checkout.
@@ -248,6 +255,16 @@ pub struct Workflow {
 }
 
 impl Order {
+    /// With what happened to it after its delivery.
+    #[must_use]
+    fn with(mut self, after: Option<AfterSales>) -> Self {
+        if let Some(after) = after {
+            self.events.extend(after.events.iter().cloned());
+            self.after_delivery = Some(after.into());
+        }
+        self
+    }
+
     /// The API's view of a record at a time.
     pub fn new(record: OrderRecord, retry_count: Option<u64>, now: Timestamp) -> Self {
         let workflow = Workflow {
@@ -285,6 +302,7 @@ impl Order {
             shipment: record.shipment,
             workflow,
             events: record.events,
+            after_delivery: None,
             failure_reason: record.failure_reason,
             created_at: record.created_at,
             updated_at: record.updated_at,

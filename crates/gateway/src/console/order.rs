@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::AfterSales;
 use waybill_domain::basket::Line;
 use waybill_domain::money::CURRENCY;
 use waybill_domain::order::{Compensable, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentAttempt;
 use waybill_domain::shipment::Shipment;
 
+use super::after_delivery::AfterDelivery;
 use super::location::Location;
 use super::page::{PageContent, Viewer};
 use super::shell::{self, Link};
@@ -18,6 +20,7 @@ use crate::documents::progress::{Progress, Step, StepName, StepState};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::shop::orders;
+use crate::storage;
 use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.
@@ -100,6 +103,8 @@ pub struct OrderPage {
     pub events: Vec<EventRow>,
     /// How to pay from a terminal, in a demo.
     pub commands: Vec<Command>,
+    /// Returns and refunds.
+    pub after: AfterDelivery,
 }
 
 /// The tracker: what was done, and what is undone below it.
@@ -223,6 +228,7 @@ impl OrderPage {
     /// `addresses` adds the curl lines.
     pub fn of(
         record: &OrderRecord,
+        after: Option<&AfterSales>,
         caller: &Caller,
         own_too: bool,
         tab: &'static str,
@@ -285,9 +291,11 @@ impl OrderPage {
                 pay_url: record.payment().pay_url.clone().filter(|url| is_web(url)),
             },
             shipment: record.shipment.as_ref().map(Parcel::of),
+            after: AfterDelivery::of(record, after, caller, own_too, Timestamp::now()),
             events: record
                 .events
                 .iter()
+                .chain(after.iter().flat_map(|it| &it.events))
                 .rev()
                 .map(|event| {
                     let (family, icon) = status_style::of_event(event.kind);
@@ -307,7 +315,7 @@ impl OrderPage {
     }
 }
 
-fn line_rows(lines: &[Line]) -> Vec<LineRow> {
+pub(super) fn line_rows(lines: &[Line]) -> Vec<LineRow> {
     let row = |line: &Line| LineRow {
         sku: line.sku.to_string(),
         name: line.name.clone(),
@@ -444,8 +452,10 @@ pub(super) async fn content(
         gateway: &viewer.base,
         ingress: &console.settings.restate_ingress_url,
     });
+    let after = storage::after_sales::of_order(&console.db, &id).await?;
     let page = OrderPage::of(
         &record,
+        after.as_ref(),
         &viewer.caller,
         console.settings.approves_own_orders(),
         location.tab,
@@ -502,10 +512,25 @@ mod tests {
                 .flat_map(|record| {
                     readers.iter().flat_map(move |reader| {
                         [None, Some(&ADDRESSES)].map(|addresses| {
-                            Self::of(record, reader, false, "input", "seed".into(), addresses)
+                            Self::of(
+                                record,
+                                None,
+                                reader,
+                                false,
+                                "input",
+                                "seed".into(),
+                                addresses,
+                            )
                         })
                     })
                 })
+                .chain(samples::after_sales().iter().flat_map(|after| {
+                    readers.iter().map(move |reader| {
+                        let record = samples::delivered();
+                        let key = "seed".into();
+                        Self::of(&record, Some(after), reader, false, "input", key, None)
+                    })
+                }))
                 .collect()
         }
     }
@@ -514,7 +539,7 @@ mod tests {
     fn who_decides_decides_what_waits_and_their_own_only_if_told_so() {
         let page = |record: &OrderRecord, name, role, own_too| {
             let caller = caller(name, role);
-            OrderPage::of(record, &caller, own_too, "input", String::new(), None)
+            OrderPage::of(record, None, &caller, own_too, "input", String::new(), None)
         };
         let may = |name, role, own_too| {
             let page = page(&samples::awaiting_approval(), name, role, own_too);
@@ -536,6 +561,7 @@ mod tests {
     fn the_curl_line_is_the_proposals_with_the_real_id_and_amount() {
         let page = OrderPage::of(
             &samples::awaiting_payment(),
+            None,
             &caller("alice", Role::Customer),
             false,
             "input",

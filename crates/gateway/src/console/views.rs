@@ -211,7 +211,8 @@ mod tests {
     }
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 6] = [
+    const PARTS: [&str; 7] = [
+        "after_delivery.html",
         "alone.html",
         "parts.html",
         "scenarios.html",

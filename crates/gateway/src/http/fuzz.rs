@@ -46,8 +46,10 @@ macro_rules! fields {
 pub(crate) use fields;
 
 /// What fields are called that a parser takes by way of another.
-const COMMON: [&str; 7] = [
+const COMMON: [&str; 9] = [
     "without.P001",
+    "refund_cents",
+    "amount_cents",
     "page",
     "per_page",
     "idempotency_key",
