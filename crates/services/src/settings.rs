@@ -81,9 +81,10 @@ pub struct Settings {
     #[arg(long, env = "SERVICES_URL", default_value = "http://127.0.0.1:9080", value_parser = http_url)]
     pub url: Url,
 
-    /// Restate's admin API: when set, the services register themselves there.
-    #[arg(long, env = "RESTATE_ADMIN_URL", value_parser = http_url)]
-    pub restate_admin_url: Option<Url>,
+    /// Restate's admin API: when set, the services register themselves there. Of a
+    /// cluster, the addresses of all its nodes, separated by commas.
+    #[arg(long, env = "RESTATE_ADMIN_URL", value_delimiter = ',', value_parser = http_url)]
+    pub restate_admin_url: Vec<Url>,
 
     /// The payment provider's API.
     #[arg(long, env = "PAYMENT_PROVIDER_URL", default_value = "http://127.0.0.1:8090/payments", value_parser = http_url)]

@@ -458,7 +458,7 @@ pub(super) async fn content(
     let by_hand = console.settings.is_demo() && console.settings.payment_webhook_secret().is_none();
     let addresses = by_hand.then(|| Addresses {
         gateway: &viewer.base,
-        ingress: &console.settings.restate_ingress_url,
+        ingress: console.ingress.nodes().chosen(),
     });
     let after = storage::after_sales::of_order(&console.db, &id).await?;
     let page = OrderPage::of(

@@ -305,6 +305,7 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 
 #[cfg(test)]
 mod tests {
+    use process::nodes::Nodes;
     use services::wire::{
         ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_LOG, INVENTORY, LEVEL,
         ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT,
@@ -420,7 +421,7 @@ mod tests {
             .await;
         live.close().await;
         let before = dump(&db).await;
-        let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
+        let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
         let done = rebuild(&db, &admin_api).await.unwrap();
         assert_eq!(done.closed, 8);
         assert_eq!(dump(&db).await, before);
@@ -456,7 +457,7 @@ mod tests {
         assert_eq!(fake.questions().len(), 3, "the whole day only once");
         live.close().await;
         // It only grows, also when all else is filled anew.
-        let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
+        let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
         rebuild(&db, &admin_api).await.unwrap();
         let found: Vec<String> = sqlx::query_scalar("SELECT id FROM audit ORDER BY at")
             .fetch_all(&db.read)
@@ -472,7 +473,7 @@ mod tests {
     #[tokio::test]
     async fn without_restate_nothing_is_emptied() {
         let (_folder, db) = crate::storage::db::temporary().await;
-        let nobody = AdminApi::new("http://127.0.0.1:1", reqwest::Client::new());
+        let nobody = AdminApi::new(Nodes::of(["http://127.0.0.1:1"]), reqwest::Client::new());
         sqlx::query("INSERT INTO read_marks VALUES ('alice', 1)")
             .execute(&db.write)
             .await

@@ -24,6 +24,7 @@ mod carrier;
 mod cart;
 mod checker;
 mod checkout;
+mod cluster;
 mod code_change;
 mod command_line;
 mod copies;
