@@ -316,6 +316,8 @@ mod tests {
         ("packing_slip.html", "not_yet"),
         ("problem.html", "request_id"),
         ("new_password.html", "request_id"),
+        ("factor.html", "picture"),
+        ("factor.html", "uri"),
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),
