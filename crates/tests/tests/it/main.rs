@@ -49,6 +49,7 @@ mod restate;
 mod roles;
 mod scenarios;
 mod schemathesis;
+mod second_factor;
 mod sessions;
 mod shop;
 mod soak;
