@@ -14,6 +14,7 @@ pub mod http;
 mod memory;
 pub mod memory_limit;
 pub mod private_files;
+pub mod propagation;
 pub mod secrets;
 pub mod settings;
 pub mod telemetry;

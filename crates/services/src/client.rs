@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
+use process::propagation;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 use restate_sdk::ingress::{
@@ -52,6 +53,7 @@ impl RequestExecutor for Signing {
         if let Some(signature) = self.key.as_ref().and_then(|key| signature(key, &request)) {
             request.headers_mut().insert(signed::HEADER, signature);
         }
+        propagation::pass_on(request.headers_mut());
         RequestExecutor::execute(&self.http, request).await
     }
 }
