@@ -53,7 +53,7 @@ const height = (rows.length + 2) * ROW;
 const lines = rows.map(({ span, depth, trace }, index) => {
   const y = (index + 2) * ROW;
   if (trace) {
-    return `<line x1="0" x2="${WIDTH}" y1="${y - 12}" y2="${y - 12}" stroke="#ccc"/><text x="6" y="${y}" fill="#777">trace ${trace.slice(0, 8)}…${linkOf(trace)}</text>`;
+    return `<line x1="0" x2="${WIDTH}" y1="${y - 12}" y2="${y - 12}" stroke="#ccc"/><text x="6" y="${y}" fill="#777">trace …${trace.slice(-8)}${linkOf(trace)}</text>`;
   }
   const [begin, end] = [x(span.began_ns), x(span.ended_ns)];
   const took = (span.ended_ns - span.began_ns) / 1e6;
@@ -67,8 +67,8 @@ const lines = rows.map(({ span, depth, trace }, index) => {
 /** Which trace it is linked to, and by which span there. */
 function linkOf(trace) {
   const links = all.filter((span) => span.trace === trace).flatMap((span) => span.links).filter(([other]) => other !== trace);
-  const others = [...new Set(links.map(([other]) => other.slice(0, 8)))];
-  return others.length > 0 ? `, linked to ${others.map((other) => `${other}…`).join(" and ")}` : "";
+  const others = [...new Set(links.map(([other]) => other.slice(-8)))];
+  return others.length > 0 ? `, linked to ${others.map((other) => `…${other}`).join(" and ")}` : "";
 }
 
 const legend = Object.entries(COLOURS).map(([process, colour], index) => `<rect x="${6 + index * 150}" y="6" width="11" height="11" rx="2" fill="${colour}"/><text x="${22 + index * 150}" y="16">${process}</text>`);
