@@ -17,6 +17,7 @@
 //! | [`orders`] | finds orders, here and in Restate |
 //! | [`export`] | orders as a file |
 //! | [`decide`] | takes the one decision of an order |
+//! | [`returns`] | returns and refunds after the delivery |
 //! | [`cancel`] | cancels an order, before and after its payment |
 //! | [`notifications`] | what people are told, and have read |
 //! | [`dashboard`] | the shop at a glance |
@@ -51,6 +52,7 @@ pub mod payment_wait;
 pub mod people;
 pub mod processes;
 pub mod readiness;
+pub mod returns;
 pub mod second_factor;
 pub mod sign_in;
 pub mod stock;

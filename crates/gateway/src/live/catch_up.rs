@@ -306,8 +306,9 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 #[cfg(test)]
 mod tests {
     use services::wire::{
-        ACCOUNT, AUDIT_ENTRIES, AUDIT_LOG, INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK,
-        RECORD, USER_SESSION, WHOLE_ACCOUNT, audit_entry_key,
+        ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_LOG, INVENTORY, LEVEL,
+        ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT,
+        WHOLE_AFTER_SALES, audit_entry_key,
     };
     use waybill_domain::audit::{Act, AuditEntry};
 
@@ -407,6 +408,10 @@ mod tests {
                 Update::Account(account) => {
                     fake.hold(ACCOUNT, account.user.as_str(), WHOLE_ACCOUNT, account);
                 }
+                Update::AfterSales(after) => {
+                    let order = after.order_id.as_str();
+                    fake.hold(AFTER_SALES, order, WHOLE_AFTER_SALES, after);
+                }
                 Update::Audit(_) | Update::Basket(_) | Update::Heartbeat => {}
             }
             live.apply(update).await.unwrap();
@@ -417,7 +422,7 @@ mod tests {
         let before = dump(&db).await;
         let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
         let done = rebuild(&db, &admin_api).await.unwrap();
-        assert_eq!(done.closed, 7);
+        assert_eq!(done.closed, 8);
         assert_eq!(dump(&db).await, before);
     }
 
