@@ -58,3 +58,8 @@ pub mod sign_in;
 pub mod stock;
 mod unpaid;
 pub mod well_known;
+
+/// Notes in the trace of the request under way which order it is about.
+fn told_about(order: &waybill_domain::ids::OrderId) {
+    tracing::Span::current().record("order.id", order.as_str());
+}

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::{Request, Response, Uri};
 use percent_encoding::percent_decode_str;
 use process::nodes::{Heard, Nodes};
+use process::propagation;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 use restate_sdk::ingress::{
@@ -95,6 +96,7 @@ impl RequestExecutor for Signing {
         {
             request.headers_mut().insert(signed::HEADER, signature);
         }
+        propagation::pass_on(request.headers_mut());
         let may_repeat = request.headers().contains_key(once::HEADER)
             || call.is_some_and(|call| call.is_harmless());
         let first = self.nodes.chosen();

@@ -48,6 +48,7 @@ mod repeats;
 mod restarts;
 mod restate;
 mod roles;
+mod scale;
 mod scenarios;
 mod schemathesis;
 mod second_factor;
