@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::Account;
 use crate::audit::AuditEntry;
 use crate::basket::Basket;
+use crate::catalog::{CatalogProduct, CatalogZone};
 use crate::ids::Username;
 use crate::order::OrderRecord;
 use crate::payment::LateMoney;
@@ -28,6 +29,10 @@ pub enum Update {
     Read(ReadMark),
     /// Somebody's account changed.
     Account(Box<Account>),
+    /// A product of the catalog changed.
+    Product(Box<CatalogProduct>),
+    /// A shipping zone changed.
+    Zone(CatalogZone),
     /// Somebody did something that matters.
     Audit(Box<AuditEntry>),
     /// Nothing happened for a while; the stream is alive.

@@ -6,6 +6,7 @@
 //! | [`people`] | the same about people |
 //! | [`progress`] | how far an order has come |
 
+pub mod catalog;
 #[cfg(test)]
 mod fuzz;
 pub mod markdown;

@@ -19,6 +19,7 @@ use tower::service_fn;
 use crate::account::Accounts;
 use crate::audit_log::AuditLog;
 use crate::broadcast::UpdateBroadcaster;
+use crate::catalog::Catalog;
 use crate::crash::Crash;
 use crate::inventory::Inventory;
 use crate::order_fulfillment::OrderFulfillmentWorkflow;
@@ -70,6 +71,10 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
             approval_window: settings.approval_window,
         })
         .bind(Accounts {
+            doors: doors.clone(),
+            updates: updates.clone(),
+        })
+        .bind(Catalog {
             doors: doors.clone(),
             updates: updates.clone(),
         })

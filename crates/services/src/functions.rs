@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::wire::{
     DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account, audit_log,
-    inventory, order_fulfillment, payment, reconcile, shipping, transaction, user_session,
+    catalog, inventory, order_fulfillment, payment, reconcile, shipping, transaction, user_session,
 };
 
 /// Where a handler or a step is written down.
@@ -37,6 +37,7 @@ const SESSION: &str = "user_session/mod.rs";
 const CHECKOUT: &str = "user_session/checkout.rs";
 const ATTEMPT: &str = "user_session/attempt.rs";
 const ACCOUNT: &str = "account.rs";
+const CATALOG: &str = "catalog.rs";
 const AUDIT: &str = "audit_log.rs";
 const INVENTORY: &str = "inventory.rs";
 const TRANSACTION: &str = "transaction.rs";
@@ -71,10 +72,19 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (account::ADOPT, ACCOUNT, "adopt"),
     (account::SIGN_IN, ACCOUNT, "sign_in"),
     (account::CHANGE, ACCOUNT, "change"),
+    (catalog::CHANGE_PRODUCT, CATALOG, "change_product"),
+    (catalog::CHANGE_ZONE, CATALOG, "change_zone"),
+    (catalog::ADOPT, CATALOG, "adopt"),
+    (catalog::STAGE, CATALOG, "stage"),
+    (catalog::IMPORT, CATALOG, "import"),
+    (catalog::CONTINUE_IMPORT, CATALOG, "continue_import"),
+    (catalog::FORGET_IMPORT, CATALOG, "forget_import"),
+    (catalog::PROGRESS, CATALOG, "progress"),
     (audit_log::KEEP, AUDIT, "keep"),
     (audit_log::NOTE, AUDIT, "note"),
     (audit_log::FORGET, AUDIT, "forget"),
     (inventory::STOCK, INVENTORY, "stock"),
+    (inventory::BEGIN, INVENTORY, "begin"),
     (inventory::RESERVE, INVENTORY, "reserve"),
     (inventory::RELEASE, INVENTORY, "release"),
     (inventory::COMMIT, INVENTORY, "commit"),
