@@ -13,6 +13,8 @@
 //! | [`reconcile`] | what `gateway reconcile` mends: service |
 //! | [`signed`] | calls at the ingress that the gateway has signed |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
+//! | [`attempt`], [`protocol`] | one try of an invocation as it passes by |
+//! | [`story`], [`metrics`] | what is said of an order in the log, what is counted |
 //! | [`broadcast`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients |
 //! | [`wire`] | every name by which Restate knows all this |
@@ -38,6 +40,7 @@
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod account;
+pub mod attempt;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
@@ -59,6 +62,7 @@ pub mod functions;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod inventory;
+pub mod metrics;
 pub mod once;
 pub mod ops;
 #[expect(
@@ -73,6 +77,7 @@ mod outside;
 )]
 pub mod payment;
 pub mod prepare;
+pub mod protocol;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
@@ -88,6 +93,7 @@ pub mod settings;
 pub mod shipping;
 pub mod signed;
 mod state;
+pub mod story;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"

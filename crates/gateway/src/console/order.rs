@@ -9,6 +9,7 @@ use waybill_domain::shipment::Shipment;
 
 use super::location::Location;
 use super::page::{PageContent, Viewer};
+use super::paper::Invoice;
 use super::shell::{self, Link};
 use super::status_style::{self, Chip};
 use super::views::Console;
@@ -91,6 +92,10 @@ pub struct OrderPage {
     pub payment: PaymentNow,
     /// The parcel.
     pub shipment: Option<Parcel>,
+    /// Whether there is an invoice.
+    pub has_invoice: bool,
+    /// Whether the reader may pack it.
+    pub may_pack: bool,
     /// What happened, newest first.
     pub events: Vec<EventRow>,
     /// How to pay from a terminal, in a demo.
@@ -136,6 +141,20 @@ pub struct LineRow {
     pub line_total: i64,
 }
 
+impl LineRow {
+    /// Those of an order.
+    pub(super) fn all(record: &OrderRecord) -> Vec<Self> {
+        let rows = record.lines.iter().map(|line| Self {
+            sku: line.sku.to_string(),
+            name: line.name.clone(),
+            quantity: line.quantity,
+            unit_price: line.unit_price_cents.0,
+            line_total: line.line_total_cents.0,
+        });
+        rows.collect()
+    }
+}
+
 /// One try to pay.
 #[derive(Debug, Clone, Serialize)]
 pub struct PaymentRow {
@@ -170,7 +189,7 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    fn of(shipment: &Shipment) -> Self {
+    pub(super) fn of(shipment: &Shipment) -> Self {
         Self {
             carrier: shipment.carrier.clone(),
             tracking_number: shipment.tracking_number.clone(),
@@ -262,17 +281,7 @@ impl OrderPage {
             undoes: undoes(record),
             may_retry: record.may_be_paid_again(),
             progress: track(record),
-            lines: record
-                .lines
-                .iter()
-                .map(|line| LineRow {
-                    sku: line.sku.to_string(),
-                    name: line.name.clone(),
-                    quantity: line.quantity,
-                    unit_price: line.unit_price_cents.0,
-                    line_total: line.line_total_cents.0,
-                })
-                .collect(),
+            lines: LineRow::all(record),
             shipping: record.shipping_cents.0,
             total: record.total_cents.0,
             currency: CURRENCY,
@@ -284,6 +293,8 @@ impl OrderPage {
                 pay_url: record.payment().pay_url.clone().filter(|url| is_web(url)),
             },
             shipment: record.shipment.as_ref().map(Parcel::of),
+            has_invoice: Invoice::exists(record),
+            may_pack: caller.role.is_staff(),
             events: record
                 .events
                 .iter()

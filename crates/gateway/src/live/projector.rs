@@ -214,6 +214,7 @@ impl Writer {
                 .unzip();
             let began = Instant::now();
             let results = self.write(&entries).await;
+            self.metrics.written(began.elapsed());
             rest = Rest::after(began);
             let heard: Vec<_> = waiting.iter().map(Option::is_none).collect();
             self.wake(&entries, &results, &heard);
@@ -291,10 +292,10 @@ impl Writer {
                 Entry::Update(Update::Account(account)) => self.topics.wake_account(&account.user),
                 Entry::Update(Update::Stock(_)) => self.topics.wake_stock(),
                 Entry::Update(Update::Product(_) | Update::Zone(_)) => self.topics.wake_catalog(),
+                Entry::Note(note) => self.topics.wake_user(&note.user_id),
                 // Staff's pages listen to every change.
                 Entry::Update(Update::Audit(_) | Update::Basket(_) | Update::Heartbeat)
                 | Entry::Mark => {}
-                Entry::Note(note) => self.topics.wake_user(&note.user_id),
             }
         }
         if any {

@@ -1,8 +1,10 @@
 //! The gateway through its front door, while Restate is away: what needs only
 //! SQLite works, and everything else says so.
 
+mod about_orders;
 mod about_people;
 mod authority;
+mod second_factor;
 
 use std::time::Duration;
 
@@ -142,6 +144,7 @@ impl Subject {
                 expires_at: now + Duration::from_mins(1),
                 address: String::new(),
                 agent: String::new(),
+                way: account::Way::Password,
             });
         })
         .await;
@@ -1185,7 +1188,7 @@ async fn who_asks_too_fast_is_told_to_wait_and_others_are_not() {
     let other = gateway.through("192.0.2.2", "/api/products", None).await;
     assert_eq!(other.status, StatusCode::OK);
     let metrics = gateway.infra.metrics.encode().unwrap();
-    let line = format!("waybill_gateway_refused_total{{by=\"address\"}} {refused}");
+    let line = format!("waybill_gateway_requests_refused_total{{by=\"address\"}} {refused}");
     assert!(metrics.contains(&line), "{metrics}");
     // A probe is asked by a machine, as often as it likes.
     for _ in 0..99 {
