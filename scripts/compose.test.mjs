@@ -373,15 +373,18 @@ composeTest("session mode starts from nothing, with secrets by file and no demo 
 });
 
 composeTest("in session mode an order is paid, approved, shipped and delivered", async () => {
-  gatewaySays("seed-demo", "--catalog-only");
   const refused = spawnSync("docker", ["exec", container("gateway"), "gateway", "seed-demo"], { env: environment, encoding: "utf8" });
   assert.match(refused.stderr, /seed-demo .* AUTH_MODE=demo/);
-  // The first admin, and a customer: each with a password that nobody has printed.
+  // The first admin, where is shipped, what is sold, and a customer: each with a password that
+  // nobody has printed.
   const password = { alice: "lantern of 47 quiet otters", admin: "nine Tulips under the depot" };
-  for (const [user, role] of [["alice", "customer"], ["admin", "admin"]]) {
-    const made = spawnSync("docker", ["exec", "--interactive", container("gateway"), "gateway", "user", "create", user, "--role", role, "--email", `${user}@shop.example`], { env: environment, encoding: "utf8", input: `${password[user]}\n` });
-    assert.equal(made.status, 0, tail(made));
-  }
+  const typed = (input, ...command) => {
+    const done = spawnSync("docker", ["exec", "--interactive", container("gateway"), "gateway", ...command], { env: environment, encoding: "utf8", input });
+    assert.equal(done.status, 0, tail(done));
+  };
+  typed(`${password.admin}\n`, "init", "admin", "--email", "admin@shop.example", "--zone", "Domestic=10.00", "--zone", "International=50.00");
+  typed("sku,name,price,stock\nP001,Widget A,25.00,500\nP002,Widget B,25.00,500\n", "catalog", "import", "-");
+  typed(`${password.alice}\n`, "user", "create", "alice", "--email", "alice@shop.example");
   const login = (user, secret) => fetch(`${shop}/login`, {
     method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ username: user, password: secret }),
   });

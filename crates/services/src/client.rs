@@ -25,11 +25,12 @@ pub use crate::signed::Signed as Body;
 
 use crate::once;
 use crate::signed::{self, Call, CallKey};
-use crate::wire::{self, Handler};
+use crate::wire::{self, CATALOG_KEY, Handler};
 
 pub use crate::account::AccountsIngressClient;
 pub use crate::after_sales::AfterSalesIngressClient;
 pub use crate::audit_log::AuditLogIngressClient;
+pub use crate::catalog::CatalogIngressClient;
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
 pub use crate::reconcile::ReconcileServiceIngressClient;
@@ -254,6 +255,11 @@ impl Ingress {
     /// Who a user is, and where they are signed in.
     pub fn account(&self, user: &Username) -> AccountsIngressClient<Signing> {
         AccountsIngressClient::from_client(self.client.clone(), user.as_str())
+    }
+
+    /// What is sold, and where it can be shipped.
+    pub fn catalog(&self) -> CatalogIngressClient<Signing> {
+        CatalogIngressClient::from_client(self.client.clone(), CATALOG_KEY)
     }
 
     /// The audit log of a day in UTC.

@@ -538,6 +538,10 @@ mod tests {
         check::<account::AccountPage>(&views, &mut seen);
         check::<admin::AdminPage>(&views, &mut seen);
         check::<audit::AuditPage>(&views, &mut seen);
+        check::<catalog::CatalogPage>(&views, &mut seen);
+        check::<catalog::ProductPage>(&views, &mut seen);
+        check::<catalog::ZonesPage>(&views, &mut seen);
+        check::<catalog::ImportPage>(&views, &mut seen);
         check::<people::PeoplePage>(&views, &mut seen);
         check::<people::PersonPage>(&views, &mut seen);
         check::<responses::NewPasswordPage>(&views, &mut seen);

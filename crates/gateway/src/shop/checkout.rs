@@ -20,7 +20,7 @@ use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Infra;
-use crate::storage::catalog::{ProductName, Zone};
+use crate::storage::catalog::{self, ProductName, Zone};
 use crate::storage::orders as queries;
 
 /// What a checkout asks for. What is left out is as it was, or as the user has it.
@@ -84,6 +84,7 @@ pub async fn checkout(
         order_id: order_id.clone(),
         shipping,
         prices: prices(infra, &skus).await?,
+        not_sold: catalog::not_sold(&infra.db, &skus).await?,
         expected_total_cents: wanted.expected_total_cents,
         named: NamedTerms {
             zone: wanted.zone.is_some(),

@@ -22,6 +22,7 @@ mod budget;
 mod cancellations;
 mod carrier;
 mod cart;
+mod catalog;
 mod checker;
 mod checkout;
 mod cluster;

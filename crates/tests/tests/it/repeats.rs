@@ -294,6 +294,11 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
     let quantity = |id: i64, quantity: i64| json!({ "product_id": id, "quantity": quantity });
     let product = |id: i64| json!({ "product_id": id });
     let reason = |words: &str| json!({ "reason": words });
+    let new_product =
+        |sku: &str, cents: i64| json!({ "sku": sku, "name": sku, "price_cents": cents });
+    let edit_product =
+        |cents: i64| json!({ "version": 1, "name": "Screwdriver", "price_cents": cents });
+    let new_zone = |zone: &str| json!({ "zone": zone, "cost": "9.90" });
     let verdict = |approved: bool| json!({ "approved": approved });
     let read = |at: &str| json!({ "up_to": at });
     let restock = format!("/api/products/{one}/restock");
@@ -356,6 +361,65 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
             [json!({ "quantity": 1 }), json!({ "quantity": 2 })],
             200,
         ),
+        write(
+            &admin,
+            "/api/catalog/products",
+            "/api/catalog/products",
+            [new_product("K-1", 100), new_product("K-2", 200)],
+            201,
+        ),
+        write(
+            &admin,
+            "/api/catalog/products/{sku}",
+            "/api/catalog/products/P006",
+            [edit_product(6_500), edit_product(6_600)],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/products/{sku}/archive",
+            "/api/catalog/products/P007/archive",
+            [json!({}), Value::Null],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/products/{sku}/restore",
+            "/api/catalog/products/P007/restore",
+            [json!({}), Value::Null],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones",
+            "/api/catalog/zones",
+            [new_zone("Moon"), new_zone("Mars")],
+            201,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones/{zone}",
+            "/api/catalog/zones/Continental",
+            [
+                json!({ "version": 1, "cost_cents": 2_600 }),
+                json!({ "version": 1, "cost_cents": 2_700 }),
+            ],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones/{zone}/archive",
+            "/api/catalog/zones/Local/archive",
+            [json!({}), Value::Null],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones/{zone}/restore",
+            "/api/catalog/zones/Local/restore",
+            [json!({}), Value::Null],
+            200,
+        ),
         // Nothing is said with it, so nothing else can be.
         write(
             &alice,
@@ -377,6 +441,8 @@ async fn everything(shop: &Shop) -> Value {
         "/api/notifications",
         "/api/products/1",
         "/api/products/2",
+        "/api/products",
+        "/api/zones",
     ] {
         seen.push(alice.get(path).await.expect(200));
     }
