@@ -2,7 +2,7 @@
 // each is left in test-results/screens for a person to look at.
 
 import { expect, test, type Page, type Shop } from "./fixtures.ts";
-import type { Stop, Tour } from "./tour.ts";
+import { isLive, type Stop, type Tour } from "./tour.ts";
 
 const WIDTHS = [375, 768, 1440];
 const HEIGHTS: Record<number, number> = { 375: 812, 768: 1024, 1440: 900 };
@@ -16,7 +16,7 @@ async function walk(shop: Shop, tour: Tour, options: Options, look: (page: Page,
     const known = pages.get(stop.person?.name);
     const page = known ?? (stop.person ? (await shop.visitor(stop.person, options)).page : await shop.stranger(options));
     pages.set(stop.person?.name, page);
-    for (const tab of stop.person && !stop.status ? ["input", "output"] : ["input"]) {
+    for (const tab of isLive(stop) ? ["input", "output"] : ["input"]) {
       await open(shop, page, stop, tab);
       await look(page, tab === "output" ? `${stop.name}-output` : stop.name);
     }
@@ -101,7 +101,7 @@ test("HTML, CSS and JavaScript of every page are at most 100 KB on the wire", as
       if (counts) sizes.push(request.sizes().then(({ responseBodySize }) => responseBodySize));
     });
     await open(shop, page, stop, "input");
-    await expect.poll(() => sizes.length).toBeGreaterThanOrEqual(stop.person && !stop.status ? 4 : 2);
+    await expect.poll(() => sizes.length).toBeGreaterThanOrEqual(isLive(stop) ? 4 : 2);
     weights[stop.name] = (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
     await page.context().close();
   }

@@ -9,8 +9,15 @@ export interface Stop {
   path: string;
   /** Who looks; nobody is signed in without. */
   person?: Person;
+  /** Whether it stands without the console around it, and does not change by itself. */
+  alone?: true;
   /** The status of the answer, when it is not 200. */
   status?: number;
+}
+
+/** Whether it is a page of the console of somebody who is signed in. */
+export function isLive(stop: Stop): stop is Stop & { person: Person } {
+  return Boolean(stop.person && !stop.status && !stop.alone);
 }
 
 export class Tour {
@@ -66,6 +73,9 @@ export class Tour {
       { name: "admin", path: "/admin", person: admin },
       { name: "audit", path: "/audit", person: admin },
       { name: "admin-order", path: order(paid), person: admin },
+      { name: "invoice", path: `${order(delivered)}/invoice`, person: carol, alone: true },
+      { name: "packing-slip", path: `${order(delivered)}/packing-slip`, person: admin, alone: true },
+      { name: "packing-slip-not-yet", path: `${order(paid)}/packing-slip`, person: admin, alone: true },
       { name: "people", path: "/people", person: admin },
       { name: "person", path: `/people/${sue}`, person: admin },
       { name: "account", path: "/account", person: admin },
@@ -80,6 +90,6 @@ export class Tour {
 
   /** The stops with a signed-in person, where things change by themselves. */
   get live(): (Stop & { person: Person })[] {
-    return this.stops.filter((stop): stop is Stop & { person: Person } => Boolean(stop.person && !stop.status));
+    return this.stops.filter(isLive);
   }
 }

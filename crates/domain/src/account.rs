@@ -1,13 +1,17 @@
 //! Who somebody is to the shop: their role, how they prove who they are, and where
 //! they are signed in. One [`Account`] holds all of it; secrets are in it as hashes
-//! only, so whoever reads it can sign in as nobody.
+//! only, or encrypted where a hash cannot do, so whoever reads it can sign in as nobody.
 
 mod change;
+mod factor;
 mod role;
 
 use serde::{Deserialize, Serialize};
 
 pub use change::{Change, Ended, NewAccount, Proof, SignIn, email};
+pub use factor::{
+    Factor, MOST_WRONG_CODES, NewFactor, RECOVERY_CODES, Second, Shown, WRONG_CODES_FOR, WrongCodes,
+};
 pub use role::{Role, Scope};
 
 use crate::Timestamp;
@@ -97,6 +101,9 @@ pub struct Account {
     /// Who they are at an identity provider, if one may sign them in.
     #[serde(default)]
     pub identity: Option<Identity>,
+    /// What they show beside a password, if they have set that up.
+    #[serde(default)]
+    pub factor: Option<Factor>,
     /// Since when they may not sign in.
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
@@ -191,6 +198,42 @@ pub struct Session {
     /// Which browser says it is there.
     #[serde(deserialize_with = "words::kept::name")]
     pub agent: String,
+    /// How they have signed in.
+    #[serde(default)]
+    pub way: Way,
+}
+
+/// How somebody has signed in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// With a password, and the second factor if they had one. So count the sessions of
+    /// before this was written down.
+    #[default]
+    Password,
+    /// At an identity provider, which asks for as much as it likes.
+    Provider,
+    /// As a demo's persona.
+    Persona,
+}
+
+impl Way {
+    /// The way of that name; of another, one that proves least.
+    pub fn parse(name: &str) -> Self {
+        [Self::Provider, Self::Persona]
+            .into_iter()
+            .find(|way| way.as_str() == name)
+            .unwrap_or_default()
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Provider => "provider",
+            Self::Persona => "persona",
+        }
+    }
 }
 
 impl Account {

@@ -9,7 +9,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::account::{Account, Change, Ended};
+use crate::account::{Account, Change, Ended, Shown};
 use crate::ids::OrderId;
 use crate::words;
 
@@ -129,6 +129,18 @@ pub enum Act {
     RoleSet,
     /// Somebody is somebody at an identity provider, or no more.
     IdentityBound,
+    /// A second factor was switched on.
+    FactorOn,
+    /// Its owner has switched it off.
+    FactorOff,
+    /// Somebody else has taken it away.
+    FactorReset,
+    /// Other recovery codes were made.
+    RecoveryRenewed,
+    /// A recovery code was used.
+    RecoveryUsed,
+    /// Who knows the password has shown a wrong code.
+    CodeWrong,
     /// Somebody may not sign in any more.
     UserDisabled,
     /// Somebody may again.
@@ -160,7 +172,7 @@ pub enum Act {
 
 impl Act {
     /// All that this version writes.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
@@ -171,6 +183,12 @@ impl Act {
         Self::UserMade,
         Self::RoleSet,
         Self::IdentityBound,
+        Self::FactorOn,
+        Self::FactorOff,
+        Self::FactorReset,
+        Self::RecoveryRenewed,
+        Self::RecoveryUsed,
+        Self::CodeWrong,
         Self::UserDisabled,
         Self::UserEnabled,
         Self::Approved,
@@ -198,6 +216,12 @@ impl Act {
             Self::UserMade => "user_made",
             Self::RoleSet => "role_set",
             Self::IdentityBound => "identity_bound",
+            Self::FactorOn => "factor_on",
+            Self::FactorOff => "factor_off",
+            Self::FactorReset => "factor_reset",
+            Self::RecoveryRenewed => "recovery_renewed",
+            Self::RecoveryUsed => "recovery_used",
+            Self::CodeWrong => "code_wrong",
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
             Self::Approved => "approved",
@@ -226,6 +250,11 @@ impl Act {
                 | Self::SignInFailed
                 | Self::SignOut
                 | Self::PasswordSet
+                | Self::FactorOn
+                | Self::FactorOff
+                | Self::RecoveryRenewed
+                | Self::RecoveryUsed
+                | Self::CodeWrong
                 | Self::TokenMade
                 | Self::TokenRevoked
         )
@@ -354,6 +383,31 @@ impl AuditEntry {
         first.into_iter().chain([of(Act::SignIn, "")]).collect()
     }
 
+    /// Something was shown as a second factor and taken; `None` if it was no recovery code.
+    pub fn second_shown(
+        shown: Option<&Shown>,
+        before: &Account,
+        after: &Account,
+        at: Timestamp,
+        by: &By,
+    ) -> Option<Self> {
+        let before = before.factor.as_ref()?;
+        shown.filter(|shown| shown.is_recovery())?;
+        let left = match before.recovery.len().saturating_sub(1) {
+            0 => "none is left".to_owned(),
+            left => format!("{left} left"),
+        };
+        let (user, version) = (after.user.as_str(), after.version);
+        let what = Act::RecoveryUsed;
+        Some(Self::of_version(what, by.clone(), user, version, at, left))
+    }
+
+    /// A wrong code was shown by who knows the password.
+    pub fn code_wrong(after: &Account, at: Timestamp, by: By) -> Self {
+        let (user, version) = (after.user.as_str(), after.version);
+        Self::of_version(Act::CodeWrong, by, user, version, at, "")
+    }
+
     /// A change of an account; `None` for what nobody needs to know.
     pub fn changed(change: &Change, after: &Account, at: Timestamp, by: By) -> Option<Self> {
         let (what, detail) = match change {
@@ -370,6 +424,10 @@ impl AuditEntry {
                 }
                 .to_owned(),
             ),
+            Change::SetUpFactor { .. } => (Act::FactorOn, String::new()),
+            Change::DropFactor { .. } => (Act::FactorOff, String::new()),
+            Change::ResetFactor => (Act::FactorReset, String::new()),
+            Change::RenewRecovery { .. } => (Act::RecoveryRenewed, String::new()),
             Change::Disable => (Act::UserDisabled, String::new()),
             Change::Enable => (Act::UserEnabled, String::new()),
             Change::AddToken { token } => (
@@ -410,7 +468,7 @@ pub fn begin_of(day: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{NewAccount, Proof, Role, Session, SignIn};
+    use crate::account::{Factor, NewAccount, Proof, Role, Second, Session, SignIn};
     use crate::ids::{Sku, Username};
     use crate::stock::StockLevel;
 
@@ -510,6 +568,42 @@ mod tests {
     }
 
     #[test]
+    fn a_recovery_code_is_told_of_and_never_told() {
+        let print = crate::account::Fingerprint::parse(&"b".repeat(64)).unwrap();
+        let mut before = alice();
+        before.factor = Some(Factor {
+            sealed: "sealed".into(),
+            since: at(1),
+            last_step: 1,
+            recovery: vec![print.clone()],
+            wrong: crate::account::WrongCodes::default(),
+            known: vec![],
+        });
+        let shown = |second| Shown {
+            second,
+            from: "192.0.2.7".into(),
+        };
+        let recovery = shown(Second::Recovery {
+            fingerprint: print.clone(),
+        });
+        let told = |shown: &Shown, before: &Account| {
+            AuditEntry::second_shown(Some(shown), before, before, at(2), &by())
+        };
+        let entry = told(&recovery, &before).unwrap();
+        assert_eq!(entry.what, Act::RecoveryUsed);
+        assert_eq!(entry.detail, "none is left");
+        assert!(!format!("{entry:?}").contains(print.short()));
+        assert_eq!(told(&shown(Second::Wrong), &before), None);
+        assert_eq!(told(&recovery, &alice()), None);
+        let change = Change::DropFactor {
+            shown: recovery,
+            keep: None,
+        };
+        let off = AuditEntry::changed(&change, &alice(), at(2), by()).unwrap();
+        assert_eq!((off.what, off.detail.as_str()), (Act::FactorOff, ""));
+    }
+
+    #[test]
     fn a_provider_may_make_somebody_and_change_their_role() {
         let session = Session {
             fingerprint: crate::account::Fingerprint::parse(&"b".repeat(64)).unwrap(),
@@ -518,6 +612,7 @@ mod tests {
             expires_at: at(9),
             address: "192.0.2.7".into(),
             agent: "curl".into(),
+            way: crate::account::Way::Password,
         };
         let asked = |role| SignIn {
             proof: Proof::Provider {
@@ -525,6 +620,7 @@ mod tests {
                 email: "alice@example.com".into(),
                 role,
             },
+            second: None,
             session: session.clone(),
             instead_of: None,
         };

@@ -236,6 +236,30 @@ pub enum Refusal {
     /// A link that was used, has expired, or never was.
     #[error("this link does not work any more: ask an admin for a new one")]
     LinkOver,
+    /// The password is right, and the account has a second factor.
+    #[error(
+        "a code is needed, too: the one that your authenticator app shows now, or a recovery code"
+    )]
+    CodeNeeded,
+    /// A code that is not right.
+    #[error(
+        "the code is wrong: use the one that your app shows now, and check that the clock of its device is right"
+    )]
+    WrongCode,
+    /// A code that was right, and was used.
+    #[error("this code was used already: wait for the next one, half a minute at most")]
+    CodeUsed,
+    /// Nobody looks at codes from there today.
+    #[error(
+        "too many wrong codes were tried for this account: use a recovery code, or a place where you have signed in before, or try again tomorrow"
+    )]
+    TooManyCodes,
+    /// A second factor where there is one.
+    #[error("there is a second factor already: switch it off first")]
+    HasFactor,
+    /// No second factor where one is needed.
+    #[error("there is no second factor: set one up first")]
+    NoFactor,
     /// No such payment attempt.
     #[error("no payment waits under this awakeable_id: use the one the checkout answered")]
     UnknownPayment,
@@ -275,7 +299,9 @@ impl Refusal {
             | Self::UnknownUser { .. }
             | Self::UnknownReturn { .. }
             | Self::UnknownPayment => 404,
-            Self::NotSignedIn => 401,
+            Self::NotSignedIn | Self::CodeNeeded => 401,
+            Self::WrongCode | Self::CodeUsed => 403,
+            Self::TooManyCodes => 429,
             Self::LinkOver => 410,
             Self::WrongAmount { .. } | Self::IdempotencyKeyReused => 422,
             Self::StockUnknown { .. } => 503,
@@ -297,6 +323,8 @@ impl Refusal {
             | Self::ReturnDecided { .. }
             | Self::RefundTooMuch { .. }
             | Self::UserExists { .. }
+            | Self::HasFactor
+            | Self::NoFactor
             | Self::OtherIdentity { .. } => 409,
         }
     }
@@ -332,6 +360,12 @@ impl Refusal {
             Self::NotSignedIn => "not_signed_in",
             Self::OtherIdentity { .. } => "other_identity",
             Self::LinkOver => "link_over",
+            Self::CodeNeeded => "code_needed",
+            Self::WrongCode => "wrong_code",
+            Self::CodeUsed => "code_used",
+            Self::TooManyCodes => "too_many_codes",
+            Self::HasFactor => "has_factor",
+            Self::NoFactor => "no_factor",
             Self::UnknownPayment => "unknown_payment",
             Self::TransactionInUse { .. } => "transaction_in_use",
             Self::WrongAmount { .. } => "wrong_amount",
@@ -432,6 +466,12 @@ mod tests {
                 user: Username::parse("alice").unwrap(),
             },
             Refusal::LinkOver,
+            Refusal::CodeNeeded,
+            Refusal::WrongCode,
+            Refusal::CodeUsed,
+            Refusal::TooManyCodes,
+            Refusal::HasFactor,
+            Refusal::NoFactor,
             Refusal::UnknownPayment,
             Refusal::WrongAmount {
                 expected_cents: Cents(1),

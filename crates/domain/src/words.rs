@@ -309,6 +309,12 @@ pub(crate) mod kept {
         Ok(raw.map(|raw| short(raw, MAX_NAME)))
     }
 
+    /// Several of them.
+    pub(crate) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+        let raw = Vec::<String>::deserialize(from)?;
+        Ok(raw.into_iter().map(|raw| short(raw, MAX_NAME)).collect())
+    }
+
     /// The name of a product.
     pub(crate) fn title<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         String::deserialize(from).map(|raw| short(raw, MAX_TITLE))

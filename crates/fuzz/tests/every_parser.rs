@@ -61,6 +61,11 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "fn parse",
         "fuzz_locations",
     ),
+    (
+        "gateway/src/storage/orders.rs",
+        "fn parse",
+        "fuzz_order_cursors",
+    ),
     ("gateway/src/console/streams.rs", "fn parse", "fuzz_windows"),
     ("domain/src/account.rs", "fn parse", "fuzz_accounts"),
     ("domain/src/audit.rs", "fn parse", "fuzz_acts"),
@@ -90,6 +95,16 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "gateway/src/settings.rs",
         "value_parser published_address",
         "fuzz_published_addresses",
+    ),
+    (
+        "gateway/src/settings/shop.rs",
+        "value_parser shop_line",
+        "fuzz_shop_settings",
+    ),
+    (
+        "gateway/src/settings/shop.rs",
+        "value_parser shop_address",
+        "fuzz_shop_settings",
     ),
     (
         "gateway/src/settings/edge.rs",

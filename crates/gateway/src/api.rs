@@ -17,6 +17,7 @@
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the shop at a glance |
 //! | [`account`] | one's own account, and passwords by a link |
+//! | [`factor`] | one's own second factor |
 //! | [`people`] | the people of the shop, for admins |
 //! | [`login`] | signing in and out |
 //! | [`ops`], [`openapi`] | health, metrics, and the description of all this |
@@ -29,6 +30,7 @@ pub mod cart;
 pub mod catalog;
 pub mod checkout;
 pub mod dashboard;
+pub mod factor;
 #[cfg(test)]
 mod fuzz;
 pub mod login;
@@ -73,6 +75,7 @@ where
         .routes(Allow::Customer, routes!(cart::clear))
         .routes(Allow::Customer, routes!(checkout::checkout))
         .routes(Allow::Customer, routes!(orders::list))
+        .routes(Allow::Customer, routes!(orders::file))
         .routes(Allow::OwnerOrStaff, routes!(orders::one))
         .routes(Allow::OwnerOrStaff, routes!(orders::journal))
         .routes(Allow::OwnerOrAdmin, routes!(cancel::cancel))
@@ -89,6 +92,7 @@ where
         .routes(Allow::Staff, routes!(dashboard::show))
         .routes(Allow::Admin, routes!(audit::list))
         .routes(Allow::Anybody, routes!(login::login))
+        .routes(Allow::Anybody, routes!(login::with_code))
         .routes(Allow::Anybody, routes!(login::logout))
         .routes(Allow::Customer, routes!(account::show))
         .routes(Allow::Customer, routes!(account::set_password))
@@ -96,6 +100,10 @@ where
         .routes(Allow::Customer, routes!(account::add_token))
         .routes(Allow::Customer, routes!(account::revoke_token))
         .routes(Allow::Anybody, routes!(account::redeem))
+        .routes(Allow::SettingUp, routes!(factor::begin))
+        .routes(Allow::SettingUp, routes!(factor::set_up))
+        .routes(Allow::Customer, routes!(factor::renew_recovery))
+        .routes(Allow::Customer, routes!(factor::switch_off))
         .routes(Allow::Admin, routes!(people::list))
         .routes(Allow::Admin, routes!(people::create))
         .routes(Allow::Admin, routes!(people::one))
@@ -104,6 +112,7 @@ where
         .routes(Allow::Admin, routes!(people::enable))
         .routes(Allow::Admin, routes!(people::link))
         .routes(Allow::Admin, routes!(people::sign_out))
+        .routes(Allow::Admin, routes!(people::reset_factor))
         .routes(Allow::Admin, routes!(people::revoke_token))
         .routes(Allow::Anybody, routes!(ops::healthz))
         .routes(Allow::Anybody, routes!(ops::ready))

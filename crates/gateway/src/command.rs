@@ -83,13 +83,21 @@ pub enum UserCommand {
         /// nobody there any more.
         subject: Option<String>,
     },
+    /// Take somebody's second factor away, for instance when their phone is lost. Signs
+    /// them out everywhere.
+    ResetFactor {
+        /// Whose.
+        #[arg(value_parser = username)]
+        name: Username,
+    },
     /// Sign somebody out everywhere.
     SignOut {
         /// Whom.
         #[arg(value_parser = username)]
         name: Username,
     },
-    /// List everybody: name, role, state, places where they are signed in, tokens, e-mail.
+    /// List everybody: name, role, state, second factor, places where they are signed in,
+    /// tokens, e-mail.
     List,
 }
 
@@ -215,6 +223,12 @@ pub async fn user(settings: &Settings, command: UserCommand) -> anyhow::Result<(
                 format!("{name} is nobody at the identity provider any more")
             })
         }
+        UserCommand::ResetFactor { name } => {
+            change(&name, Change::ResetFactor).await?;
+            say(&format!(
+                "{name} has no second factor any more, and is signed out everywhere"
+            ))
+        }
         UserCommand::SignOut { name } => {
             let ended = Ended::All;
             change(&name, Change::EndSessions { ended }).await?;
@@ -246,8 +260,12 @@ fn line_of(account: &Account) -> String {
         (None, None, Some(_)) => "invited",
         (None, None, None) => "no password",
     };
+    let factor = match &account.factor {
+        Some(_) => "second factor",
+        None => "password alone",
+    };
     format!(
-        "{}\t{}\t{state}\t{} signed in\t{} tokens\t{}",
+        "{}\t{}\t{state}\t{factor}\t{} signed in\t{} tokens\t{}",
         account.user,
         account.role,
         account.sessions.len(),

@@ -12,6 +12,7 @@
 //! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the content of every page |
 //! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`people`], [`account`], [`audit`], [`journal`] | the contents |
+//! | [`paper`] | invoices and packing slips, to be printed |
 //! | [`demo`] | the demo's part of the admin's page |
 //! | [`oidc`] | the way to an identity provider and back |
 //! | [`responses`] | toasts, error pages, the login page |
@@ -30,6 +31,7 @@ pub mod cart;
 pub mod dashboard;
 pub mod demo;
 mod environment;
+pub mod factor;
 #[cfg(test)]
 mod fuzz;
 pub mod journal;
@@ -43,6 +45,7 @@ pub mod page;
 mod pages;
 pub mod paint;
 mod painted;
+pub mod paper;
 pub mod people;
 pub mod present;
 pub mod products;

@@ -2,10 +2,12 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`csv`] | orders as a table for other programs |
 //! | [`markdown`] | the documents of the Output tab and of `Accept: text/markdown` |
 //! | [`people`] | the same about people |
 //! | [`progress`] | how far an order has come |
 
+pub mod csv;
 #[cfg(test)]
 mod fuzz;
 pub mod markdown;

@@ -3,6 +3,9 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`auth`] | what signing in needs at run time |
+//! | [`authenticator`] | codes of an app, and recovery codes |
+//! | [`half_signed_in`] | what a browser holds between two steps |
+//! | [`vault`] | what is kept elsewhere and read again by us alone |
 //! | [`caller`] | who is calling, and what they may do |
 //! | [`password`] | argon2 |
 //! | [`secret`] | random secrets, and what is kept of them |
@@ -15,11 +18,13 @@
 //! | [`throttle`] | a brake on guessing |
 
 pub mod auth;
+pub mod authenticator;
 pub mod caller;
 pub mod demo_password;
 pub mod failed_sign_ins;
 #[cfg(test)]
 mod fuzz;
+pub mod half_signed_in;
 pub mod hash_queue;
 pub mod oidc;
 pub mod password;
@@ -27,3 +32,4 @@ pub mod secret;
 pub mod sessions;
 pub mod throttle;
 pub mod token;
+pub mod vault;

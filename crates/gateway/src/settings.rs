@@ -6,6 +6,7 @@
 
 pub mod edge;
 pub mod oidc;
+pub mod shop;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use process::{private_files, secrets};
 
 use self::edge::EdgeSettings;
 use self::oidc::OidcSettings;
+use self::shop::ShopSettings;
 
 /// Live pages and streams, where nothing is set and memory suffices.
 const MAX_STREAMS: usize = 4_000;
@@ -73,6 +75,15 @@ pub enum OwnOrders {
     True,
     /// No: somebody else must.
     False,
+}
+
+/// Who must have a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SecondFactor {
+    /// Nobody: whoever wants one sets it up.
+    Optional,
+    /// Support, approvers and admins who sign in with a password.
+    Staff,
 }
 
 /// Everything that can be set.
@@ -130,6 +141,10 @@ pub struct Settings {
     /// The way in: names, proxies, limits.
     #[command(flatten)]
     pub edge: EdgeSettings,
+
+    /// What stands on the shop's papers.
+    #[command(flatten)]
+    pub shop: ShopSettings,
 
     /// The sandbox, for the demo's world panel. Without it there is no panel.
     #[arg(long, env, global = true, value_parser = optional_url)]
@@ -194,6 +209,15 @@ pub struct Settings {
     #[arg(long, env, global = true, value_parser = secret_file)]
     pub session_key_file: Option<SecretFile>,
 
+    /// The `SESSION_KEY` of before, while it is replaced: second factors that were set up
+    /// under it are read, and are kept under the new one from their next use on.
+    #[arg(long, env, global = true, hide_env_values = true)]
+    pub session_key_previous: Option<String>,
+
+    /// A file that holds `SESSION_KEY_PREVIOUS`.
+    #[arg(long, env, global = true, value_parser = secret_file)]
+    pub session_key_previous_file: Option<SecretFile>,
+
     /// How long somebody stays signed in, whatever they do.
     #[arg(long, env, global = true, default_value = "12h", value_parser = duration)]
     pub session_lifetime: Duration,
@@ -214,6 +238,19 @@ pub struct Settings {
         action = ArgAction::Set
     )]
     pub passwords: bool,
+
+    /// Who must have a second factor, a code of an authenticator app, beside the password:
+    /// `optional` lets people choose; with `staff`, support, approvers and admins who sign
+    /// in with a password set one up before anything else.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "optional"
+    )]
+    pub second_factor: SecondFactor,
 
     /// Sign-in at an identity provider.
     #[command(flatten)]
@@ -344,6 +381,19 @@ impl Settings {
         secret(self.session_key.as_ref(), self.session_key_file.as_ref())
     }
 
+    /// What guarded that before.
+    pub fn previous_session_key(&self) -> Option<&str> {
+        secret(
+            self.session_key_previous.as_ref(),
+            self.session_key_previous_file.as_ref(),
+        )
+    }
+
+    /// Whether staff must have a second factor beside a password.
+    pub fn staff_needs_factor(&self) -> bool {
+        self.second_factor == SecondFactor::Staff && !self.is_demo()
+    }
+
     /// What serving needs beyond what clap has checked. The error is the one
     /// sentence for the operator.
     pub fn check(&self) -> Result<(), WrongSetting> {
@@ -353,6 +403,8 @@ impl Settings {
             }
             key => secrets::check("SESSION_KEY", key, MIN_SESSION_KEY)?,
         }
+        let previous = self.previous_session_key();
+        secrets::check("SESSION_KEY_PREVIOUS", previous, MIN_SESSION_KEY)?;
         for (name, time) in [
             ("SESSION_LIFETIME", self.session_lifetime),
             ("SESSION_IDLE", self.session_idle),

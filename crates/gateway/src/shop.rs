@@ -15,6 +15,7 @@
 //! | [`payment_wait`] | waits until a new order can be paid |
 //! | [`payment_callback`] | hands on what the payment provider says |
 //! | [`orders`] | finds orders, here and in Restate |
+//! | [`export`] | orders as a file |
 //! | [`decide`] | takes the one decision of an order |
 //! | [`returns`] | returns and refunds after the delivery |
 //! | [`cancel`] | cancels an order, before and after its payment |
@@ -25,6 +26,7 @@
 //! | [`readiness`] | whether this gateway can serve |
 //! | [`people`] | who people are, and where they are signed in: asked and changed at Restate |
 //! | [`credentials`] | who shows a session or a token, and whether it is good still |
+//! | [`second_factor`] | a code beside the password |
 //! | [`sign_in`] | who may come in |
 //! | [`audit`] | what a gateway notes in the audit log itself |
 //! | [`well_known`] | keeps the demo's passwords out of everything else |
@@ -38,6 +40,7 @@ pub mod checkout;
 pub mod credentials;
 pub mod dashboard;
 pub mod decide;
+pub mod export;
 pub mod notifications;
 pub mod operator;
 pub mod orders;
@@ -48,6 +51,7 @@ pub mod people;
 pub mod processes;
 pub mod readiness;
 pub mod returns;
+pub mod second_factor;
 pub mod sign_in;
 pub mod stock;
 mod unpaid;

@@ -2,12 +2,13 @@
 //!
 //! It owns the people, their tokens and where they are signed in, and says each
 //! change aloud: every gateway's `SQLite` is a copy that it reads, so somebody who is
-//! signed in stays so while Restate is away. Secrets are here as hashes only. Times
+//! signed in stays so while Restate is away. Secrets are here as hashes only, that of a
+//! second factor encrypted under a key that only gateways have. Times
 //! come with what is asked, so no handler journals more than a read and a write.
 
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Change, NewAccount, SignIn};
+use waybill_domain::account::{Account, Change, NewAccount, Shown, SignIn};
 use waybill_domain::audit::{Asked, AuditEntry, By};
 use waybill_domain::ids::Username;
 use waybill_domain::refusal::Refusal;
@@ -85,7 +86,17 @@ impl Accounts {
         let Asked { what: asked, by } = asked.open(&ctx, &self.doors, wire::SIGN_IN)?;
         let at = asked.session.created_at;
         let before = account(&ctx).await?;
-        let account = asked.to(user(&ctx)?, before.clone()).map_err(refuse)?;
+        let second = asked.second.clone();
+        let account = match asked.to(user(&ctx)?, before.clone()) {
+            Ok(account) => account,
+            Err(no) => return Err(self.refused(&ctx, no, before, second, at, by)),
+        };
+        if let Some(before) = &before
+            && let Some(entry) =
+                AuditEntry::second_shown(second.as_ref(), before, &account, at, &by)
+        {
+            audit_log::hand_over(&ctx, entry);
+        }
         for entry in AuditEntry::signed_in(before.as_ref(), &account, at, &by) {
             audit_log::hand_over(&ctx, entry);
         }
@@ -103,8 +114,21 @@ impl Accounts {
         let user = user(&ctx)?;
         let account = account(&ctx).await?;
         let account = account.ok_or_else(|| refuse(Refusal::UnknownUser { user }))?;
-        Ok(match change.clone().to(&account, at).map_err(refuse)? {
-            Some(account) => {
+        let changed = match change.clone().to(&account, at) {
+            Ok(changed) => changed,
+            Err(no) => {
+                let shown = change.shown().cloned();
+                return Err(self.refused(&ctx, no, Some(account), shown, at, by));
+            }
+        };
+        Ok(match changed {
+            Some(after) => {
+                let shown = change.shown();
+                let entry = AuditEntry::second_shown(shown, &account, &after, at, &by);
+                if let Some(entry) = entry {
+                    audit_log::hand_over(&ctx, entry);
+                }
+                let account = after;
                 if let Some(entry) = AuditEntry::changed(&change, &account, at, by) {
                     audit_log::hand_over(&ctx, entry);
                 }
@@ -116,6 +140,27 @@ impl Accounts {
 }
 
 impl Accounts {
+    /// A refusal. A wrong code is counted in the same step, so nobody guesses for free,
+    /// however many gateways they ask at once.
+    fn refused(
+        &self,
+        ctx: &ObjectContext<'_>,
+        no: Refusal,
+        account: Option<Account>,
+        shown: Option<Shown>,
+        at: Timestamp,
+        by: By,
+    ) -> HandlerError {
+        if no == Refusal::WrongCode
+            && let (Some(account), Some(shown)) = (account, shown)
+            && let Some(after) = account.after_wrong_code(&shown, at)
+        {
+            audit_log::hand_over(ctx, AuditEntry::code_wrong(&after, at, by));
+            let _ = self.keep(ctx, after);
+        }
+        refuse(no)
+    }
+
     fn keep(&self, ctx: &ObjectContext<'_>, account: Account) -> Json<Account> {
         ctx.set(WHOLE_ACCOUNT, Json(account.clone()));
         self.updates

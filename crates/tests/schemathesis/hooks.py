@@ -81,7 +81,7 @@ def say_figures():
 
 # Refusals of requests that are right by their form: what they ask for cannot be
 # done as things stand, or breaks a rule between fields.
-STATE = ("empty_cart", "idempotency_key_reused", "wrong_amount", "wrong_currency", "link_over")
+STATE = ("empty_cart", "idempotency_key_reused", "wrong_amount", "wrong_currency", "link_over", "set_up_over")
 RULES = (
     "has nothing to see in it",
     "control characters",
@@ -94,6 +94,7 @@ RULES = (
     "there is no status",
     "status must be one of",
     "easily guessed",
+    "a code has 6 digits",  # and a recovery code letters: people may put spaces between
     "shipping_address is missing",  # the admin has none on file
     "zone is missing",  # nor a zone
     "what must be one of",  # the kinds of acts, of which there may be more tomorrow

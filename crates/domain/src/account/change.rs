@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Fingerprint, Identity, Link, MAX_EMAIL, MOST_SESSIONS, MOST_TOKENS, Role, Session,
-    Token,
+    Account, Fingerprint, Identity, Link, MAX_EMAIL, MOST_SESSIONS, MOST_TOKENS, NewFactor, Role,
+    Session, Shown, Token, Way,
 };
 use crate::Timestamp;
 use crate::ids::Username;
@@ -59,6 +59,9 @@ pub enum Proof {
 pub struct SignIn {
     /// What they have shown.
     pub proof: Proof,
+    /// What they have shown beside a password.
+    #[serde(default)]
+    pub second: Option<Shown>,
     /// Where they are from now on.
     pub session: Session,
     /// The session that this browser had, which ends.
@@ -118,6 +121,31 @@ pub enum Change {
         /// Who.
         identity: Option<Identity>,
     },
+    /// A second factor is asked for from now on. Every session ends but the one named.
+    SetUpFactor {
+        /// Which.
+        factor: NewFactor,
+        /// Whose owner sets it up.
+        #[serde(default)]
+        keep: Option<Fingerprint>,
+    },
+    /// No second factor is asked for any more. Every session ends but the one named.
+    DropFactor {
+        /// What its owner shows once more.
+        shown: Shown,
+        /// Whose owner drops it.
+        #[serde(default)]
+        keep: Option<Fingerprint>,
+    },
+    /// Somebody else has taken the second factor away. They sign in again.
+    ResetFactor,
+    /// Other recovery codes; those of before do not work any more.
+    RenewRecovery {
+        /// What their owner shows.
+        shown: Shown,
+        /// What is kept of them.
+        recovery: Vec<Fingerprint>,
+    },
     /// They may not sign in any more, and are signed out; their tokens do not work.
     Disable,
     /// They may again.
@@ -157,6 +185,7 @@ impl NewAccount {
             default_zone: None,
             password_hash: self.password_hash,
             identity: None,
+            factor: None,
             disabled_at: None,
             created_at: self.at,
             link: self.link,
@@ -228,6 +257,14 @@ impl SignIn {
         if !is_proven || !account.is_enabled() {
             return Err(Refusal::NotSignedIn);
         }
+        let way = match &self.proof {
+            Proof::Password { .. } => {
+                account.take_second(self.second.as_ref(), at)?;
+                Way::Password
+            }
+            Proof::Provider { .. } => Way::Provider,
+            Proof::Nothing => Way::Persona,
+        };
         if let Proof::Provider { email, role, .. } = self.proof {
             if account.role != role {
                 account.sessions.clear();
@@ -245,13 +282,24 @@ impl SignIn {
             let Some((place, _)) = oldest else { break };
             account.sessions.remove(place);
         }
-        account.sessions.push(self.session);
+        account.sessions.push(Session {
+            way,
+            ..self.session
+        });
         account.version += 1;
         Ok(account)
     }
 }
 
 impl Change {
+    /// The second factor that was shown for it.
+    pub const fn shown(&self) -> Option<&Shown> {
+        match self {
+            Self::DropFactor { shown, .. } | Self::RenewRecovery { shown, .. } => Some(shown),
+            _ => None,
+        }
+    }
+
     /// The account as it is afterwards; `None` when it is so already.
     pub fn to(self, account: &Account, at: Timestamp) -> Result<Option<Account>, Refusal> {
         let mut after = account.clone();
@@ -268,9 +316,7 @@ impl Change {
                 }
                 after.password_hash = Some(hash);
                 after.link = None;
-                after
-                    .sessions
-                    .retain(|session| Some(&session.fingerprint) == keep.as_ref());
+                after.end_all_but(keep.as_ref());
             }
             Self::Link { link } => after.link = Some(link),
             Self::Redeem { fingerprint, hash } => {
@@ -288,6 +334,14 @@ impl Change {
             Self::Bind { identity } => {
                 after.identity = identity;
                 after.sessions.clear();
+            }
+            change @ (Self::SetUpFactor { .. }
+            | Self::DropFactor { .. }
+            | Self::ResetFactor
+            | Self::RenewRecovery { .. }) => {
+                if !change.of_factor(&mut after, at)? {
+                    return Ok(None);
+                }
             }
             Self::Disable if !account.is_enabled() => return Ok(None),
             Self::Disable => {
@@ -353,6 +407,46 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Those of the second factor. Answers whether anything has changed.
+    fn of_factor(self, after: &mut Account, at: Timestamp) -> Result<bool, Refusal> {
+        match (self, after.factor.is_some()) {
+            (Self::SetUpFactor { .. }, true) => return Err(Refusal::HasFactor),
+            (Self::DropFactor { .. } | Self::RenewRecovery { .. }, false) => {
+                return Err(Refusal::NoFactor);
+            }
+            (Self::SetUpFactor { factor, keep }, false) => {
+                after.factor = Some(factor.of(at));
+                after.end_all_but(keep.as_ref());
+            }
+            (Self::DropFactor { shown, keep }, true) => {
+                after.take_second(Some(&shown), at)?;
+                after.factor = None;
+                after.end_all_but(keep.as_ref());
+            }
+            (Self::RenewRecovery { shown, recovery }, true) => {
+                after.take_second(Some(&shown), at)?;
+                if let Some(factor) = &mut after.factor {
+                    factor.recovery = recovery;
+                }
+            }
+            (Self::ResetFactor, true) => {
+                after.factor = None;
+                after.sessions.clear();
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Account {
+    fn end_all_but(&mut self, keep: Option<&Fingerprint>) {
+        self.sessions
+            .retain(|session| Some(&session.fingerprint) == keep);
+    }
+}
+
 /// All but the one whose fingerprint begins so. `None` when none does, or several do.
 fn without<T: Clone>(
     all: &[T],
@@ -367,7 +461,7 @@ fn without<T: Clone>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::Scope;
+    use crate::account::{Scope, Second};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -401,6 +495,7 @@ mod tests {
             expires_at: at(second + 1_000),
             address: "127.0.0.1".into(),
             agent: "curl".into(),
+            way: Way::Password,
         }
     }
 
@@ -409,6 +504,7 @@ mod tests {
             proof: Proof::Password {
                 hash: "hash".into(),
             },
+            second: None,
             session: session(number, second),
             instead_of: None,
         }
@@ -709,6 +805,200 @@ mod tests {
             fingerprint: print(9),
         };
         assert_eq!(unknown.to(&after, at(600)), Ok(None));
+    }
+
+    fn shown(second: Second) -> Shown {
+        Shown {
+            second,
+            from: "127.0.0.1".into(),
+        }
+    }
+
+    /// With a factor since 500, whose app has shown the code of step 10.
+    fn with_factor(numbers: &[u8]) -> Account {
+        let change = Change::SetUpFactor {
+            factor: NewFactor {
+                sealed: "sealed".into(),
+                step: 10,
+                recovery: vec![print(40), print(41)],
+                from: "127.0.0.1".into(),
+            },
+            keep: Some(print(2)),
+        };
+        changed(&signed_in(numbers), change)
+    }
+
+    fn code(step: u64) -> Shown {
+        shown(Second::Code {
+            of: at(500),
+            step,
+            sealed: None,
+        })
+    }
+
+    fn recovery(number: u8) -> Shown {
+        shown(Second::Recovery {
+            fingerprint: print(number),
+        })
+    }
+
+    #[test]
+    fn a_second_factor_is_asked_for_beside_the_password_alone() {
+        let account = with_factor(&[1, 2, 3]);
+        assert_eq!(where_they_are(&account), [&print(2)]);
+        let asked = |second: Option<Shown>| SignIn {
+            second,
+            ..sign_in(5, 600)
+        };
+        let tried = |second| asked(second).to(alice(), Some(account.clone()));
+        assert_eq!(tried(None), Err(Refusal::CodeNeeded));
+        assert_eq!(tried(Some(shown(Second::Wrong))), Err(Refusal::WrongCode));
+        assert_eq!(tried(Some(code(10))), Err(Refusal::CodeUsed));
+        for good in [code(11), recovery(40)] {
+            let account = tried(Some(good)).unwrap();
+            assert_eq!(where_they_are(&account), [&print(2), &print(5)]);
+            assert_eq!(account.sessions[1].way, Way::Password);
+        }
+        // A right code and a wrong password: nothing is used.
+        let mut wrong = asked(Some(recovery(40)));
+        wrong.proof = Proof::Password { hash: "old".into() };
+        let refused = wrong.to(alice(), Some(account.clone()));
+        assert_eq!(refused, Err(Refusal::NotSignedIn));
+        // The provider has asked for what it wants; a persona shows nothing.
+        let bound = Account {
+            identity: Some(identity("1")),
+            ..account.clone()
+        };
+        for (proof, way) in [
+            (provided("1", Role::Customer), Way::Provider),
+            (Proof::Nothing, Way::Persona),
+        ] {
+            let asked = SignIn {
+                proof,
+                ..asked(None)
+            };
+            let account = asked.to(alice(), Some(bound.clone())).unwrap();
+            assert_eq!(account.sessions.last().unwrap().way, way);
+        }
+    }
+
+    #[test]
+    fn two_gateways_cannot_both_take_one_code() {
+        let account = with_factor(&[2]);
+        let asked = |number| SignIn {
+            second: Some(code(11)),
+            ..sign_in(number, 600)
+        };
+        let first = asked(5).to(alice(), Some(account)).unwrap();
+        let second = asked(6).to(alice(), Some(first));
+        assert_eq!(second, Err(Refusal::CodeUsed));
+    }
+
+    #[test]
+    fn a_wrong_code_is_counted_and_nothing_else_is() {
+        let account = with_factor(&[2]);
+        let after = account.after_wrong_code(&shown(Second::Wrong), at(600));
+        let after = after.unwrap();
+        assert_eq!(after.version, account.version + 1);
+        assert_eq!(after.factor.unwrap().wrong.known, 1);
+        for not_wrong in [code(11), code(10), recovery(40)] {
+            assert_eq!(account.after_wrong_code(&not_wrong, at(600)), None);
+        }
+        assert_eq!(signed_in(&[1]).after_wrong_code(&code(11), at(600)), None);
+    }
+
+    #[test]
+    fn a_factor_goes_with_a_code_or_by_an_admin() {
+        let account = with_factor(&[1, 2]);
+        let again = Change::SetUpFactor {
+            factor: new_factor(),
+            keep: None,
+        };
+        assert_eq!(again.to(&account, at(600)), Err(Refusal::HasFactor));
+        let drop = |shown| Change::DropFactor {
+            shown,
+            keep: Some(print(2)),
+        };
+        let renew = |shown| Change::RenewRecovery {
+            shown,
+            recovery: vec![print(50)],
+        };
+        for wrong in [code(9), shown(Second::Wrong), recovery(49)] {
+            assert!(drop(wrong.clone()).to(&account, at(600)).is_err());
+            assert!(renew(wrong).to(&account, at(600)).is_err());
+        }
+        let signed_in_again = SignIn {
+            second: Some(code(11)),
+            ..sign_in(5, 600)
+        };
+        let two = signed_in_again.to(alice(), Some(account.clone())).unwrap();
+        let renewed = changed(&two, renew(code(12)));
+        assert_eq!(renewed.sessions.len(), 2);
+        let factor = renewed.factor.clone().unwrap();
+        assert_eq!((factor.recovery, factor.last_step), (vec![print(50)], 12));
+        let without = changed(&renewed, drop(recovery(50)));
+        assert_eq!(
+            (without.factor.is_some(), without.sessions.len()),
+            (false, 1)
+        );
+        let reset = changed(&two, Change::ResetFactor);
+        assert!(reset.factor.is_none() && reset.sessions.is_empty());
+        assert_eq!(Change::ResetFactor.to(&reset, at(600)), Ok(None));
+        for change in [drop(code(30)), renew(code(30))] {
+            assert_eq!(change.to(&reset, at(600)), Err(Refusal::NoFactor));
+        }
+        // A password by a link takes no factor away.
+        let link = Link {
+            fingerprint: print(7),
+            expires_at: at(900),
+        };
+        let redeemed = Change::Redeem {
+            fingerprint: print(7),
+            hash: "new".into(),
+        };
+        let linked = changed(&account, Change::Link { link });
+        assert!(changed(&linked, redeemed).factor.is_some());
+    }
+
+    fn new_factor() -> NewFactor {
+        NewFactor {
+            sealed: "other".into(),
+            step: 1,
+            recovery: vec![],
+            from: "127.0.0.1".into(),
+        }
+    }
+
+    /// As `Account` was written before there was a second factor: nothing is asked for,
+    /// and the sessions are good still.
+    #[test]
+    fn an_account_of_before_the_second_factor_is_good_still() {
+        let fingerprint = print(1);
+        let known: Account = serde_json::from_value(serde_json::json!({
+            "version": 7, "user": "alice", "role": "admin", "email": "alice@example.com",
+            "address": null, "default_zone": null, "password_hash": "hash", "identity": null,
+            "disabled_at": null, "created_at": "2026-11-01T00:00:00Z", "link": null, "tokens": [],
+            "sessions": [{
+                "fingerprint": fingerprint, "created_at": "1970-01-01T00:00:01Z",
+                "seen_at": "1970-01-01T00:00:01Z", "expires_at": "1970-01-01T01:00:00Z",
+                "address": "127.0.0.1", "agent": "curl",
+            }],
+        }))
+        .unwrap();
+        assert_eq!(
+            (&known.factor, known.sessions[0].way),
+            (&None, Way::Password)
+        );
+        // And a sign-in as an older gateway asks for it.
+        let mut asked = serde_json::to_value(sign_in(5, 600)).unwrap();
+        asked.as_object_mut().unwrap().remove("second");
+        asked["session"].as_object_mut().unwrap().remove("way");
+        let asked: SignIn = serde_json::from_value(asked).unwrap();
+        let signed_in = asked.clone().to(alice(), Some(known)).unwrap();
+        assert_eq!(signed_in.sessions.len(), 2);
+        // Once there is a factor, it comes in no more: it cannot show a code.
+        let refused = asked.to(alice(), Some(with_factor(&[2])));
+        assert_eq!(refused, Err(Refusal::CodeNeeded));
     }
 
     #[test]

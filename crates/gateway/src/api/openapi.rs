@@ -88,7 +88,7 @@ fn audience(
             &["token", "session"],
             &[NOBODY, ("403", "Only an operator or an admin may see this")],
         ),
-        Allow::Customer | Allow::OwnerOrStaff => (PROOFS, &[NOBODY]),
+        Allow::SettingUp | Allow::Customer | Allow::OwnerOrStaff => (PROOFS, &[NOBODY]),
         Allow::OwnerOrAdmin => (
             PROOFS,
             &[NOBODY, ("403", "Only its customer or an admin may do this")],

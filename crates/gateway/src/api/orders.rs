@@ -1,12 +1,17 @@
-//! `GET /api/orders`, `/api/orders/{id}`, `/api/orders/{id}/journal`.
+//! `GET /api/orders`, `/api/orders.csv`, `/api/orders/{id}`, `/api/orders/{id}/journal`.
+
+use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::after_sales::AfterSales;
 use waybill_domain::basket::Line;
+use waybill_domain::ids::Username;
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentStatus;
@@ -22,28 +27,39 @@ use crate::http::reply::Markdown;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
 use crate::restate::journal::{self, Journal};
+use crate::shop::export;
 use crate::shop::orders::{document, elapsed_ms, find, list_document, named};
 use crate::storage::after_sales;
-use crate::storage::orders::{Filter, Summary, Total};
+use crate::storage::orders::{self as queries, Filter, OrderCursor, Summary, Total};
 
 /// Orders on a page of the API.
 const PER_PAGE: u32 = 25;
 /// Longest search.
 const MAX_QUERY: usize = 100;
 
+/// Longest cursor.
+const MAX_CURSOR: usize = 32 * 1024;
+
 /// Which orders are wanted.
 #[derive(Debug)]
-pub(super) struct OrderQuery {
+pub(super) struct Wanted {
+    /// Whose.
+    user: Option<Username>,
     /// In which status.
     status: Option<OrderStatus>,
     /// Words to search for.
     q: Option<String>,
-    /// Which part of those.
-    page: Pagination,
 }
 
-impl FromFields for OrderQuery {
+impl FromFields for Wanted {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let user = match fields.word("user", 64)? {
+            Some(name) => Some(
+                Username::parse(&name)
+                    .map_err(|refusal| Problem::invalid("user", refusal.to_string()))?,
+            ),
+            None => None,
+        };
         let status = match fields.word("status", 40)? {
             Some(name) => Some(OrderStatus::parse(&name).ok_or_else(|| {
                 let all = OrderStatus::ALL.map(OrderStatus::as_str).join(", ");
@@ -52,21 +68,64 @@ impl FromFields for OrderQuery {
             None => None,
         };
         Ok(Self {
+            user,
             status,
             q: fields.text("q", MAX_QUERY)?,
-            page: Pagination::from_fields(fields, PER_PAGE)?,
         })
     }
 }
 
-impl OrderQuery {
+impl Wanted {
     /// What of it `caller` may see: their own, or everything for staff.
-    fn filter(&self, caller: &Caller) -> Filter {
-        Filter {
-            owner: (!caller.role.is_staff()).then(|| caller.user.clone()),
+    fn filter(self, caller: &Caller) -> Result<Filter, Problem> {
+        let owner = match self.user {
+            Some(user) if caller.may_see(&user) => Some(user),
+            Some(_) => {
+                return Err(Problem::forbidden(
+                    "you see your own orders only: leave `user` out",
+                ));
+            }
+            None => (!caller.role.is_staff()).then(|| caller.user.clone()),
+        };
+        Ok(Filter {
+            owner,
             status: self.status,
-            q: self.q.clone(),
+            q: self.q,
+        })
+    }
+}
+
+/// Which orders are wanted, and which part of those.
+#[derive(Debug)]
+pub(super) struct OrderQuery {
+    wanted: Wanted,
+    /// Where the list goes on, instead of a page.
+    cursor: Option<OrderCursor>,
+    page: Pagination,
+}
+
+impl FromFields for OrderQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        let cursor = match fields.word("cursor", MAX_CURSOR)? {
+            Some(cursor) => Some(OrderCursor::parse(&cursor).ok_or_else(|| {
+                Problem::invalid(
+                    "cursor",
+                    "this is no cursor: send the next_cursor of the answer before, as it was",
+                )
+            })?),
+            None => None,
+        };
+        if cursor.is_some() && fields.word("page", 20)?.is_some() {
+            return Err(Problem::invalid(
+                "page",
+                "a cursor says where the list goes on: leave page out",
+            ));
         }
+        Ok(Self {
+            wanted: Wanted::from_fields(fields)?,
+            cursor,
+            page: Pagination::from_fields(fields, PER_PAGE)?,
+        })
     }
 }
 
@@ -76,8 +135,14 @@ struct Listing<'a> {
     orders: Vec<Listed<'a>>,
     #[serde(flatten)]
     total: Total,
-    #[serde(flatten)]
-    page: Pagination,
+    /// Which page this is; not there where a cursor was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<u32>,
+    /// Most orders in an answer.
+    per_page: u32,
+    /// What to send as `cursor` for those that follow. `null` when this was the end, and
+    /// on any page but the first.
+    next_cursor: Option<String>,
 }
 
 /// One order of a list.
@@ -120,6 +185,8 @@ impl<'a> From<&'a Summary> for Listed<'a> {
     params(
         ("status" = Option<String>, Query, pattern = "^[a-z_]+$", description = "Only orders in this status."),
         ("q" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Words, or beginnings of words: ids, customer, products, tracking number."),
+        ("user" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$", max_length = 64, description = "Only orders of this user; for customers, only their own name."),
+        ("cursor" = Option<String>, Query, pattern = "^[0-9]{1,12}(~[A-Za-z0-9._-]+)*$", max_length = 32768, description = "Goes on after the answer whose `next_cursor` this is, whatever is placed meanwhile, at any gateway; instead of `page`."),
         PageParams,
     ),
     responses(
@@ -132,17 +199,82 @@ pub(super) async fn list(
     context: RequestContext,
     InQuery(query): InQuery<OrderQuery>,
 ) -> Result<Response, Problem> {
-    let found = infra.orders(query.filter(&caller), query.page).await?;
+    let filter = query.wanted.filter(&caller)?;
+    let per_page = query.page.per_page;
+    let (found, page, next) = if let Some(cursor) = &query.cursor {
+        let orders = queries::orders_after(&infra.db, &filter, cursor, per_page).await?;
+        let next = OrderCursor::after(Some(cursor), &orders, per_page);
+        let total = queries::count(&infra.db, &filter).await?;
+        (Arc::new((orders, total)), None, next)
+    } else {
+        let found = infra.orders(filter, query.page).await?;
+        let is_first = query.page.page == 1;
+        let next = is_first
+            .then(|| OrderCursor::after(None, &found.0, per_page))
+            .flatten();
+        (found, Some(query.page.page), next)
+    };
     let (orders, total) = (&found.0, found.1);
     Ok(match context.wants {
         ResponseFormat::Markdown => Markdown(list_document(orders, total)).into_response(),
         _ => Json(Listing {
             orders: orders.iter().map(Listed::from).collect(),
             total,
-            page: query.page,
+            page,
+            per_page,
+            next_cursor: next.map(|next| next.to_string()),
         })
         .into_response(),
     })
+}
+
+/// Which orders a file is to hold, and for which program.
+#[derive(Debug)]
+pub(super) struct FileQuery {
+    wanted: Wanted,
+    /// Whether a byte order mark stands before it.
+    bom: bool,
+}
+
+impl FromFields for FileQuery {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        Ok(Self {
+            wanted: Wanted::from_fields(fields)?,
+            bom: fields.flag("bom")?.unwrap_or(false),
+        })
+    }
+}
+
+/// The same orders as a CSV file, all of them, newest first
+#[utoipa::path(
+    get,
+    path = "/api/orders.csv",
+    params(
+        ("status" = Option<String>, Query, pattern = "^[a-z_]+$", description = "Only orders in this status."),
+        ("q" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Words, or beginnings of words: ids, customer, products, tracking number."),
+        ("user" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$", max_length = 64, description = "Only orders of this user; for customers, only their own name."),
+        ("bom" = Option<bool>, Query, description = "A byte order mark first: spreadsheets need it to read UTF-8."),
+    ),
+    responses(
+        (status = 200, description = "A row for each order (RFC 4180). An answer that breaks off is not the whole file.", body = String, content_type = "text/csv"),
+    ),
+)]
+pub(super) async fn file(
+    State(infra): State<Shared>,
+    caller: Caller,
+    InQuery(query): InQuery<FileQuery>,
+) -> Result<Response, Problem> {
+    let filter = query.wanted.filter(&caller)?;
+    let rows = export::orders(&infra, filter, query.bom).await?;
+    let name = format!("orders-{}.csv", Timestamp::now().strftime("%Y-%m-%d"));
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+    ];
+    Ok((headers, Body::from_stream(rows)).into_response())
 }
 
 /// An order; `Accept: text/markdown` gives its document
@@ -332,4 +464,4 @@ pub(super) async fn journal(
 }
 
 #[cfg(test)]
-crate::http::fuzz::fields!(fuzz_order_query: OrderQuery);
+crate::http::fuzz::fields!(fuzz_order_query: OrderQuery, fuzz_wanted: Wanted, fuzz_file_query: FileQuery);

@@ -20,7 +20,7 @@ use crate::http::site;
 use crate::identity::caller::Caller;
 use crate::infra::{Infra, Shared};
 use crate::shop::account::{self, AccountView};
-use crate::shop::people;
+use crate::shop::{people, second_factor};
 
 /// People on a page, unless another number is asked for.
 const PER_PAGE: u32 = 25;
@@ -265,6 +265,32 @@ pub(super) async fn link(
     let secret = account::new_link(&infra, &origin, &caller, &user).await?;
     let reply = with_link(&infra, &headers, StatusCode::OK, &user, &secret)?;
     Ok(reply.saying("The link is made: copy it now"))
+}
+
+/// Takes somebody's second factor away; they are signed out everywhere
+///
+/// They sign in with the password alone then, and set up another.
+#[utoipa::path(
+    post,
+    path = "/api/people/{user}/factor/reset",
+    responses(
+        (status = 200, description = "Taken away, or there was none"),
+        (status = 404, description = "No such user"),
+        (status = 409, description = "Oneself"),
+    ),
+)]
+pub(super) async fn reset_factor(
+    State(infra): State<Shared>,
+    RequestOrigin(origin): RequestOrigin,
+    caller: Caller,
+    Path(user): Path<String>,
+) -> Result<Reply, Problem> {
+    let user = account::named(&user)?;
+    second_factor::reset(&infra, &origin, &caller, &user).await?;
+    done(
+        &user,
+        format!("{user} has no second factor any more, and is signed out"),
+    )
 }
 
 /// Signs somebody out at one place, or without `session` everywhere

@@ -19,6 +19,8 @@ pub enum Allow {
     /// Who runs the shop: whoever shows `INTERNAL_TOKEN`, and admins. In a demo
     /// everybody.
     Operator,
+    /// Whoever is signed in, also who must set up a second factor before anything else.
+    SettingUp,
     /// Whoever is signed in. What they get is their own, and for staff everybody's.
     Customer,
     /// Of the order that the path names: its customer, and staff. To others it does
@@ -41,11 +43,12 @@ pub enum Allow {
 
 impl Allow {
     /// Every word.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Anybody,
         Self::EachWindow,
         Self::Provider,
         Self::Operator,
+        Self::SettingUp,
         Self::Customer,
         Self::OwnerOrStaff,
         Self::OwnerOrAdmin,
@@ -63,6 +66,7 @@ impl Allow {
             Self::EachWindow => "each_window",
             Self::Provider => "provider",
             Self::Operator => "operator",
+            Self::SettingUp => "setting_up",
             Self::Customer => "customer",
             Self::OwnerOrStaff => "owner_or_staff",
             Self::OwnerOrAdmin => "owner_or_admin",
@@ -105,10 +109,14 @@ impl Allow {
         caller: &Caller,
         order: Option<&str>,
     ) -> Result<(), Problem> {
+        if caller.owes_factor && self != Self::SettingUp {
+            return Err(Problem::factor_needed());
+        }
         match self {
             Self::Anybody
             | Self::EachWindow
             | Self::Provider
+            | Self::SettingUp
             | Self::Customer
             | Self::DemoVisitor => Ok(()),
             Self::OwnerOrStaff => owner(caller, order).map(drop),

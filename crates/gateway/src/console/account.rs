@@ -4,6 +4,7 @@
 use serde::Serialize;
 use waybill_domain::Timestamp;
 
+use super::factor::FactorFacts;
 use super::location::Location;
 use super::page::{PageContent, Viewer};
 use super::status_style::Chip;
@@ -30,6 +31,8 @@ pub struct AccountPage {
     pub email: String,
     /// Whether there is an old password to show.
     pub has_password: bool,
+    /// The second factor, in words.
+    pub factor: Option<FactorFacts>,
     /// Whether they are signed in elsewhere, too.
     pub elsewhere: bool,
     /// Where they are signed in, and their tokens.
@@ -159,6 +162,10 @@ pub(super) fn row(account: &AccountView) -> PersonRow<'_> {
         role: account.role.as_str(),
         email: account.email.as_deref().unwrap_or("none"),
         state: state(account).name,
+        factor: account
+            .factor
+            .as_ref()
+            .map(|it| (it.since, it.recovery_left)),
         sessions: account.sessions.len(),
         tokens: account.tokens.len(),
     }
@@ -179,6 +186,7 @@ pub(super) async fn content(
         role: account.role.as_str(),
         email: account.email.clone().unwrap_or_default(),
         has_password: account.has_password,
+        factor: account.factor.as_ref().map(FactorFacts::of),
         elsewhere: account.sessions.iter().any(|session| !session.is_this),
         access: Access::of(&account, "/api/account".to_owned()),
     };
@@ -232,6 +240,7 @@ pub(super) mod tests {
     use super::*;
     use crate::console::Sample;
     use crate::identity::caller::Role;
+    use crate::shop::account::FactorView;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -263,6 +272,11 @@ pub(super) mod tests {
             is_enabled: true,
             has_password: true,
             created_at: Some(at(1)),
+            factor: Some(FactorView {
+                since: at(60),
+                recovery_left: 9,
+                wrong_codes: 2,
+            }),
             sessions: vec![
                 session("0123456789ab", true),
                 session("1123456789ab", false),
@@ -278,6 +292,7 @@ pub(super) mod tests {
     pub(crate) fn nothing() -> AccountView {
         AccountView {
             has_password: false,
+            factor: None,
             sessions: vec![],
             tokens: vec![],
             ..sue()
@@ -295,6 +310,7 @@ pub(super) mod tests {
                     role: "support",
                     email: account.email.clone().unwrap_or_default(),
                     has_password: account.has_password,
+                    factor: account.factor.as_ref().map(FactorFacts::of),
                     elsewhere: !account.sessions.is_empty(),
                     access: Access::of(&account, "/api/account".into()),
                 })

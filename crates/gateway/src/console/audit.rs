@@ -111,7 +111,9 @@ impl EntryRow {
             at: timestamp(row.at),
             what: label(&row.what),
             family: match act {
-                Some(Act::SignInFailed | Act::Rejected | Act::UserDisabled) => "failed",
+                Some(Act::SignInFailed | Act::CodeWrong | Act::Rejected | Act::UserDisabled) => {
+                    "failed"
+                }
                 Some(Act::SignIn | Act::SignOut) => "",
                 _ => "working",
             },

@@ -51,6 +51,9 @@ pub(super) fn environment(assets: &Arc<Assets>, folder: Option<PathBuf>) -> Envi
 
     env.add_filter("money", |cents: i64| Cents(cents).to_string());
     env.add_filter("exact", |at: &str| time(at).map(markdown::exact));
+    env.add_filter("date", |at: &str| {
+        time(at).map(|at| at.strftime("%-d %B %Y").to_string())
+    });
     env.add_filter("clock", |at: &str| {
         time(at).map(|at| at.strftime("%H:%M:%S UTC").to_string())
     });

@@ -106,7 +106,7 @@ async fn sign_in(
         role: person.role,
     };
     let by = origin.by(&person.user);
-    let signed_in = people::sign_in(infra, by, &person.user, proof, place, before).await;
+    let signed_in = people::sign_in(infra, by, &person.user, proof, None, place, before).await;
     signed_in.map_err(|problem| {
         // The password is not what is wrong here.
         if problem.kind() == Refusal::NotSignedIn.kind() {

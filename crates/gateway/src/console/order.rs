@@ -12,6 +12,7 @@ use waybill_domain::shipment::Shipment;
 use super::after_delivery::AfterDelivery;
 use super::location::Location;
 use super::page::{PageContent, Viewer};
+use super::paper::Invoice;
 use super::shell::{self, Link};
 use super::status_style::{self, Chip};
 use super::views::Console;
@@ -99,6 +100,10 @@ pub struct OrderPage {
     pub payment: PaymentNow,
     /// The parcel.
     pub shipment: Option<Parcel>,
+    /// Whether there is an invoice.
+    pub has_invoice: bool,
+    /// Whether the reader may pack it.
+    pub may_pack: bool,
     /// What happened, newest first.
     pub events: Vec<EventRow>,
     /// How to pay from a terminal, in a demo.
@@ -146,6 +151,20 @@ pub struct LineRow {
     pub line_total: i64,
 }
 
+impl LineRow {
+    /// Those of an order, or of a part of it.
+    pub(super) fn all(lines: &[Line]) -> Vec<Self> {
+        let rows = lines.iter().map(|line| Self {
+            sku: line.sku.to_string(),
+            name: line.name.clone(),
+            quantity: line.quantity,
+            unit_price: line.unit_price_cents.0,
+            line_total: line.line_total_cents.0,
+        });
+        rows.collect()
+    }
+}
+
 /// One try to pay.
 #[derive(Debug, Clone, Serialize)]
 pub struct PaymentRow {
@@ -180,7 +199,7 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    fn of(shipment: &Shipment) -> Self {
+    pub(super) fn of(shipment: &Shipment) -> Self {
         Self {
             carrier: shipment.carrier.clone(),
             tracking_number: shipment.tracking_number.clone(),
@@ -273,10 +292,10 @@ impl OrderPage {
             undoes: undoes(record),
             may_retry: record.may_be_paid_again(),
             progress: track(record),
-            lines: line_rows(&record.lines),
-            taken_out: line_rows(&record.taken_out),
+            lines: LineRow::all(&record.lines),
+            taken_out: LineRow::all(&record.taken_out),
             takeable: if may_decide {
-                line_rows(&record.lines)
+                LineRow::all(&record.lines)
             } else {
                 Vec::new()
             },
@@ -292,6 +311,8 @@ impl OrderPage {
             },
             shipment: record.shipment.as_ref().map(Parcel::of),
             after: AfterDelivery::of(record, after, caller, own_too, Timestamp::now()),
+            has_invoice: Invoice::exists(record),
+            may_pack: caller.role.is_staff(),
             events: record
                 .events
                 .iter()
@@ -313,17 +334,6 @@ impl OrderPage {
             id,
         }
     }
-}
-
-pub(super) fn line_rows(lines: &[Line]) -> Vec<LineRow> {
-    let row = |line: &Line| LineRow {
-        sku: line.sku.to_string(),
-        name: line.name.clone(),
-        quantity: line.quantity,
-        unit_price: line.unit_price_cents.0,
-        line_total: line.line_total_cents.0,
-    };
-    lines.iter().map(row).collect()
 }
 
 /// A provider's page is a web page, whatever the provider says.

@@ -1,6 +1,7 @@
 //! The list of orders.
 
 use serde::Serialize;
+use waybill_domain::ids::Username;
 use waybill_domain::order::OrderStatus;
 
 use super::lists::{self, OrderRow, Pages};
@@ -48,6 +49,8 @@ pub struct OrderList {
     pub total_exact: bool,
     /// Where one is in the list.
     pub pages: Pages,
+    /// All of them as a file.
+    pub file: String,
 }
 
 /// A status to choose.
@@ -60,10 +63,11 @@ pub struct StatusOption {
 }
 
 impl OrderList {
-    /// One page of the orders that a filter lets through.
+    /// One page of the orders that a filter lets through, which are all of `owner`'s if
+    /// one is given.
     pub fn of(
         action: &'static str,
-        with_user: bool,
+        owner: Option<&Username>,
         q: String,
         status: Option<OrderStatus>,
         page: Pagination,
@@ -81,6 +85,16 @@ impl OrderList {
                 ],
             )
         };
+        let whose = owner.map_or("", Username::as_str);
+        let file = lists::href(
+            "/api/orders.csv",
+            &[
+                ("q", &q),
+                ("status", &status),
+                ("user", whose),
+                ("bom", "true"),
+            ],
+        );
         let mut pages = Pages::of(page, total, href);
         if orders.is_empty() && total.total > 0 && pages.last.is_none() {
             pages.is_past = true;
@@ -97,11 +111,12 @@ impl OrderList {
                     label: status.label(),
                 })
                 .collect(),
-            with_user,
+            with_user: owner.is_none(),
             orders,
             total: total.total,
             total_exact: total.total_exact,
             pages,
+            file,
         }
     }
 }
@@ -142,9 +157,10 @@ pub(super) async fn list(
     let document = orders::list_document(found, total);
     let action = if own { "/orders" } else { "/admin" };
     let rows = found.iter().filter_map(OrderRow::of_summary).collect();
-    let q = filter.q.unwrap_or_default();
+    let queries::Filter { owner, status, q } = filter;
+    let q = q.unwrap_or_default();
     Ok((
-        OrderList::of(action, !own, q, filter.status, page, rows, total),
+        OrderList::of(action, owner.as_ref(), q, status, page, rows, total),
         document,
     ))
 }
@@ -190,15 +206,17 @@ pub(super) mod tests {
                 page: 1,
                 per_page: 5,
             };
-            let list = |action, with_user, q: &str, status, orders: Vec<OrderRow>| {
+            let alice = Username::parse("alice").unwrap();
+            let list = |action, own: bool, q: &str, status, orders: Vec<OrderRow>| {
+                let owner = own.then_some(&alice);
                 let total = Total::exactly(i64::try_from(orders.len()).unwrap());
-                Self::of(action, with_user, q.into(), status, page, orders, total)
+                Self::of(action, owner, q.into(), status, page, orders, total)
             };
             vec![
-                list("/orders", false, "", None, rows()),
-                list("/admin", true, "a&b", Some(OrderStatus::Delivered), rows()),
-                list("/orders", false, "nothing", None, vec![]),
-                list("/orders", false, "", None, vec![]),
+                list("/orders", true, "", None, rows()),
+                list("/admin", false, "a&b", Some(OrderStatus::Delivered), rows()),
+                list("/orders", true, "nothing", None, vec![]),
+                list("/orders", true, "", None, vec![]),
             ]
         }
     }

@@ -14,7 +14,8 @@ use super::paint::paint;
 use super::responses::{LoginPage, NewPasswordPage};
 use super::shell::Layout;
 use super::views::Console;
-use super::{journal, load, oidc};
+use super::{factor, journal, load, oidc, paper};
+use crate::api::factor::PAGE;
 use crate::auth::OptionalCaller;
 use crate::authority::{Allow, Routes};
 use crate::http::input::{Fields, FromFields, InQuery};
@@ -34,9 +35,17 @@ where
     let open = Routes::new()
         .routes(Allow::Anybody, routes!(login))
         .routes(Allow::Anybody, routes!(new_password))
+        .page(Allow::Anybody, factor::CODE_PAGE, factor::code)
+        .page(Allow::SettingUp, PAGE, factor::show)
         .page(Allow::Anybody, "/login/oidc", oidc::begin)
         .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)
-        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave);
+        .page(Allow::Anybody, "/login/oidc/leave", oidc::leave)
+        .page(Allow::OwnerOrStaff, "/orders/{id}/invoice", paper::invoice)
+        .page(
+            Allow::Staff,
+            "/orders/{id}/packing-slip",
+            paper::packing_slip,
+        );
     PAGES
         .into_iter()
         .fold(open, |routes, (path, allow)| routes.page(allow, path, show))

@@ -5,6 +5,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::ids::Username;
 
 use super::account::{Access, document, row, state};
+use super::factor::FactorFacts;
 use super::lists::{self, Pages};
 use super::location::Location;
 use super::page::{PageContent, Viewer};
@@ -84,6 +85,8 @@ pub struct PersonPage {
     pub status: Chip,
     /// Whether they may do anything.
     pub is_enabled: bool,
+    /// The second factor, in words.
+    pub factor: Option<FactorFacts>,
     /// Whether it is whoever looks.
     pub is_own: bool,
     /// Since when they are known.
@@ -138,6 +141,7 @@ impl PersonPage {
             email: account.email.clone().unwrap_or_default(),
             status: state(account),
             is_enabled: account.is_enabled,
+            factor: account.factor.as_ref().map(FactorFacts::of),
             is_own,
             created_at: account.created_at,
             roles: roles(),

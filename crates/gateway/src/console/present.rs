@@ -12,9 +12,11 @@ use futures::stream;
 
 use std::sync::Arc;
 
+use super::factor;
 use super::views::Console;
+use crate::api::factor::PAGE;
 use crate::http::negotiation::{RequestContext, ResponseFormat};
-use crate::http::problem::Problem;
+use crate::http::problem::{CODE_NEEDED, FACTOR_NEEDED, Problem};
 use crate::http::reply::UserMessage;
 
 /// Writes each [`Problem`] and each [`Reply`] in the form its asker reads, and
@@ -43,6 +45,17 @@ pub async fn present(
                 if problem.status == StatusCode::UNAUTHORIZED && method == Method::GET =>
             {
                 Redirect::to(&login_then(&context.path)).into_response()
+            }
+            ResponseFormat::Html if problem.kind() == CODE_NEEDED => {
+                carry_over(&response, Redirect::to(factor::CODE_PAGE).into_response())
+            }
+            ResponseFormat::Html if problem.kind() == FACTOR_NEEDED && method == Method::GET => {
+                Redirect::to(PAGE).into_response()
+            }
+            ResponseFormat::Html
+                if let Some(to) = factor::back_to(&problem, context.path_alone()) =>
+            {
+                carry_over(&response, Redirect::to(&to).into_response())
             }
             ResponseFormat::Html => {
                 let page = Html(console.views.problem_page(&problem, &context));

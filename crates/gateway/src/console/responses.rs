@@ -9,12 +9,14 @@ use datastar::prelude::{DatastarEvent, PatchElements};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::factor::{CODE_PAGE, CodePage};
 use super::oidc;
 use super::present::login_then;
 use super::shell::Persona;
 use super::views::{View, Views};
+use crate::api::factor;
 use crate::http::negotiation::{RequestContext, local_path};
-use crate::http::problem::Problem;
+use crate::http::problem::{FACTOR_NEEDED, Problem};
 use crate::http::reply::{Once, UserMessage};
 
 /// How long a browser waits before it opens a stream again that was refused.
@@ -165,7 +167,10 @@ impl Views {
             text: Some(sentence(&problem.detail)),
             field: problem.field.clone(),
             again: problem.status.is_server_error(),
-            goes_to: signed_out.then(|| login_then(back)),
+            goes_to: match problem.kind() {
+                FACTOR_NEEDED => Some(factor::PAGE.to_owned()),
+                _ => signed_out.then(|| login_then(back)),
+            },
         })
     }
 
@@ -200,7 +205,13 @@ impl Views {
     /// The page of an error. A login that failed is tried again on its own page.
     pub fn problem_page(&self, problem: &Problem, context: &RequestContext) -> String {
         let nonce = context.nonce.as_str().to_owned();
-        let rendered = if context.path.starts_with("/login") {
+        let is_of_code = context.path_alone() == CODE_PAGE && problem.kind() != "sign_in_over";
+        let rendered = if is_of_code {
+            self.render(&CodePage {
+                nonce,
+                problem: Some(sentence(&problem.detail)),
+            })
+        } else if context.path.starts_with("/login") {
             let next = match problem.extra.get("next").and_then(Value::as_str) {
                 Some(next) => local_path(next).unwrap_or("/").to_owned(),
                 None => next_of(&context.back),
@@ -208,7 +219,7 @@ impl Views {
             self.render(&LoginPage {
                 nonce,
                 problem: Some(sentence(&problem.detail)),
-                of_password: self.sign_ins().0 && !context.path.starts_with("/login/oidc"),
+                of_password: self.sign_ins().0 && context.path_alone() == "/login",
                 ways: self.ways(&next),
                 personas: Vec::new(),
                 next,
@@ -286,7 +297,7 @@ fn asked(address: &str, name: &str) -> Option<String> {
 }
 
 /// Details are written to stand after a colon; alone they begin like a sentence.
-fn sentence(detail: &str) -> String {
+pub(super) fn sentence(detail: &str) -> String {
     let mut letters = detail.chars();
     match letters.next() {
         Some(first)

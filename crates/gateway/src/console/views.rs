@@ -211,9 +211,10 @@ mod tests {
     }
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 7] = [
+    const PARTS: [&str; 8] = [
         "after_delivery.html",
         "alone.html",
+        "paper.html",
         "parts.html",
         "scenarios.html",
         "sessions.html",
@@ -312,6 +313,7 @@ mod tests {
     /// The same, where another context has somebody's words in a field of that name.
     const OURS_IN: &[(&str, &str)] = &[
         ("title.html", "status"),
+        ("packing_slip.html", "not_yet"),
         ("problem.html", "request_id"),
         ("new_password.html", "request_id"),
         ("journal.html", "status"),
@@ -537,6 +539,8 @@ mod tests {
         check::<people::PeoplePage>(&views, &mut seen);
         check::<people::PersonPage>(&views, &mut seen);
         check::<responses::NewPasswordPage>(&views, &mut seen);
+        check::<factor::CodePage>(&views, &mut seen);
+        check::<factor::FactorPage>(&views, &mut seen);
         check::<crate::http::reply::Once>(&views, &mut seen);
         check::<responses::OncePage>(&views, &mut seen);
         check::<responses::LoginPage>(&views, &mut seen);
@@ -550,6 +554,8 @@ mod tests {
         check::<orders::OrdersPage>(&views, &mut seen);
         check::<products::ProductList>(&views, &mut seen);
         check::<products::ProductsPage>(&views, &mut seen);
+        check::<paper::Invoice>(&views, &mut seen);
+        check::<paper::PackingSlip>(&views, &mut seen);
         check::<shell::Announce>(&views, &mut seen);
         check::<shell::Bell>(&views, &mut seen);
         check::<shell::Layout<'_>>(&views, &mut seen);

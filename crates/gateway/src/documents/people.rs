@@ -15,6 +15,8 @@ pub struct PersonRow<'a> {
     pub email: &'a str,
     /// Whether they can sign in, in a word.
     pub state: &'a str,
+    /// The second factor: since when, and recovery codes that are left.
+    pub factor: Option<(Timestamp, usize)>,
     /// How many places they are signed in at.
     pub sessions: usize,
     /// How many tokens they have.
@@ -92,7 +94,11 @@ pub fn account(
         &mut out,
         format_args!("**E-mail**: {}  ", text(person.email)),
     );
-    line(&mut out, format_args!("**State**: {}", person.state));
+    line(&mut out, format_args!("**State**: {}  ", person.state));
+    let factor = person.factor.map_or("none".to_owned(), |(since, left)| {
+        format!("since {}, recovery codes left: {left}", exact(since))
+    });
+    line(&mut out, format_args!("**Second factor**: {factor}"));
 
     line(&mut out, "\n## Signed In\n");
     if sessions.is_empty() {
@@ -147,6 +153,7 @@ mod tests {
             role: "support",
             email: "sue|<b>@example.com",
             state: "active",
+            factor: Some((at(60), 9)),
             sessions: 1,
             tokens: 1,
         }
@@ -179,7 +186,8 @@ mod tests {
 
         **Role**: support  
         **E-mail**: sue\|\<b\>@example.com  
-        **State**: active
+        **State**: active  
+        **Second factor**: since 1970-01-01 00:01:00 UTC, recovery codes left: 9
 
         ## Signed In
 

@@ -21,6 +21,11 @@ use waybill_domain::refusal::Refusal;
 /// The kind of [`Problem::wrong_password`].
 pub const WRONG_PASSWORD: &str = "wrong_password";
 
+/// The kind of [`Problem::factor_needed`].
+pub const FACTOR_NEEDED: &str = "factor_needed";
+/// The kind of the problem that a second factor is missing.
+pub const CODE_NEEDED: &str = "code_needed";
+
 /// What the types of problems begin with.
 const TYPE_PREFIX: &str = "urn:waybill:problem:";
 
@@ -106,6 +111,25 @@ impl Problem {
     /// Somebody is signed in who may not do this, 403.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// Somebody whose role needs a second factor has none yet, 403.
+    pub fn factor_needed() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            FACTOR_NEEDED,
+            "Second factor needed",
+            "your role needs a second factor here: set one up at /account/factor first",
+        )
+    }
+
+    /// The same as an answer to somebody who is not signed in yet, 401.
+    #[must_use]
+    pub fn before_sign_in(mut self) -> Self {
+        if self.0.status == StatusCode::FORBIDDEN {
+            self.0.status = StatusCode::UNAUTHORIZED;
+        }
+        self
     }
 
     /// Something that does not go with how things are, 409.
@@ -256,6 +280,13 @@ impl From<Refusal> for Problem {
             }
         }
         match refusal {
+            Refusal::CodeNeeded | Refusal::WrongCode | Refusal::CodeUsed => {
+                problem.with_field("code")
+            }
+            // A day after the first of them at the latest.
+            Refusal::TooManyCodes => problem
+                .with_field("code")
+                .with_header(header::RETRY_AFTER, HeaderValue::from_static("3600")),
             // What passes by itself.
             Refusal::NotReady { .. } | Refusal::StockUnknown { .. } => {
                 problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
@@ -294,6 +325,12 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::NotSignedIn => "Not signed in",
         Refusal::OtherIdentity { .. } => "Another account",
         Refusal::LinkOver => "Link no longer works",
+        Refusal::CodeNeeded => "Code needed",
+        Refusal::WrongCode => "Wrong code",
+        Refusal::CodeUsed => "Code used already",
+        Refusal::TooManyCodes => "Too many wrong codes",
+        Refusal::HasFactor => "Second factor is on",
+        Refusal::NoFactor => "No second factor",
         Refusal::UnknownPayment => "Unknown payment",
         Refusal::TransactionInUse { .. } => "Transaction in use",
         Refusal::WrongAmount { .. } => "Wrong amount",

@@ -19,6 +19,12 @@ const NAME_WITH_TLS: &str = "__Host-waybill_session";
 /// Of a sign-in that has begun at an identity provider.
 const SIGN_IN: &str = "waybill_sign_in";
 const SIGN_IN_WITH_TLS: &str = "__Host-waybill_sign_in";
+/// Of a sign-in that a code is missing to.
+const HALF: &str = "waybill_half";
+const HALF_WITH_TLS: &str = "__Host-waybill_half";
+/// Of a second factor that is being set up.
+const SET_UP: &str = "waybill_set_up";
+const SET_UP_WITH_TLS: &str = "__Host-waybill_set_up";
 
 /// How a session's cookie is called and sent: an extension of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +66,36 @@ impl SessionCookie {
         self.set(self.sign_in(), "", 0)
     }
 
-    fn sign_in(self) -> &'static str {
+    /// A `Set-Cookie` that keeps that a password was shown.
+    pub fn begin_half(self, kept: &str, lifetime: Duration) -> HeaderValue {
+        self.set(self.of(HALF, HALF_WITH_TLS), kept, lifetime.as_secs())
+    }
+
+    /// A `Set-Cookie` that forgets it.
+    pub fn end_half(self) -> HeaderValue {
+        self.set(self.of(HALF, HALF_WITH_TLS), "", 0)
+    }
+
+    /// A `Set-Cookie` that keeps a second factor that is being set up.
+    pub fn begin_set_up(self, kept: &str, lifetime: Duration) -> HeaderValue {
+        self.set(self.of(SET_UP, SET_UP_WITH_TLS), kept, lifetime.as_secs())
+    }
+
+    /// A `Set-Cookie` that forgets it.
+    pub fn end_set_up(self) -> HeaderValue {
+        self.set(self.of(SET_UP, SET_UP_WITH_TLS), "", 0)
+    }
+
+    fn of(self, name: &'static str, with_tls: &'static str) -> &'static str {
         if self.name == NAME_WITH_TLS {
-            SIGN_IN_WITH_TLS
+            with_tls
         } else {
-            SIGN_IN
+            name
         }
+    }
+
+    fn sign_in(self) -> &'static str {
+        self.of(SIGN_IN, SIGN_IN_WITH_TLS)
     }
 
     /// A `Set-Cookie` that ends it.
@@ -99,11 +129,24 @@ pub fn of<'a>(headers: &'a HeaderMap, public_url: Option<&PublicUrl>) -> Option<
 
 /// The sign-in that a browser has begun, genuine or not.
 pub fn sign_in_of<'a>(headers: &'a HeaderMap, public_url: Option<&PublicUrl>) -> Option<&'a str> {
-    let name = match public_url {
-        Some(url) if url.is_https() => SIGN_IN_WITH_TLS,
-        _ => SIGN_IN,
-    };
-    only(headers, name)
+    only(headers, at(public_url, SIGN_IN, SIGN_IN_WITH_TLS))
+}
+
+/// That a browser has shown a password, genuine or not.
+pub fn half_of<'a>(headers: &'a HeaderMap, public_url: Option<&PublicUrl>) -> Option<&'a str> {
+    only(headers, at(public_url, HALF, HALF_WITH_TLS))
+}
+
+/// The second factor that a browser sets up, genuine or not.
+pub fn set_up_of<'a>(headers: &'a HeaderMap, public_url: Option<&PublicUrl>) -> Option<&'a str> {
+    only(headers, at(public_url, SET_UP, SET_UP_WITH_TLS))
+}
+
+fn at(public_url: Option<&PublicUrl>, name: &'static str, with_tls: &'static str) -> &'static str {
+    match public_url {
+        Some(url) if url.is_https() => with_tls,
+        _ => name,
+    }
 }
 
 fn only<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a str> {
@@ -114,9 +157,16 @@ fn only<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a str> {
 
 /// Whether a request brings a session cookie of any name, valid or not.
 pub fn is_sent(headers: &HeaderMap) -> bool {
-    [NAME, NAME_WITH_TLS]
-        .iter()
-        .any(|name| named(headers, name).next().is_some())
+    [
+        NAME,
+        NAME_WITH_TLS,
+        HALF,
+        HALF_WITH_TLS,
+        SET_UP,
+        SET_UP_WITH_TLS,
+    ]
+    .iter()
+    .any(|name| named(headers, name).next().is_some())
 }
 
 fn name(public_url: Option<&PublicUrl>) -> &'static str {

@@ -5,6 +5,7 @@ use super::hash_queue::HashQueue;
 use super::oidc::Oidc;
 use super::sessions;
 use super::throttle;
+use super::vault::Vault;
 use crate::settings::Settings;
 
 /// What authentication needs at run time.
@@ -12,6 +13,8 @@ use crate::settings::Settings;
 pub struct Auth {
     /// What browsers hold.
     pub sessions: sessions::Sessions,
+    /// What is kept elsewhere, and read again here.
+    pub vault: Vault,
     /// A brake on guessing.
     pub throttle: throttle::Throttle,
     /// Sign-ins that failed and are not noted yet.
@@ -27,6 +30,7 @@ impl Auth {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             sessions: sessions::Sessions::new(settings.session_key()),
+            vault: Vault::new(settings.session_key(), settings.previous_session_key()),
             throttle: throttle::Throttle::default(),
             failed_sign_ins: FailedSignIns::default(),
             hash_queue: HashQueue::default(),

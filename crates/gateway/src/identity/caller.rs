@@ -16,6 +16,9 @@ pub struct Caller {
     pub scope: Scope,
     /// What they have shown.
     pub credential: Credential,
+    /// Whether their role needs a second factor that they have not set up: until then
+    /// they may do nothing else.
+    pub owes_factor: bool,
 }
 
 /// What somebody shows to say who they are.
@@ -37,6 +40,7 @@ impl Caller {
             role,
             scope: Scope::Full,
             credential: Credential::Name,
+            owes_factor: false,
         }
     }
 

@@ -294,10 +294,10 @@ impl Writer {
                 Entry::Update(Update::Read(mark)) => self.topics.wake_user(&mark.user_id),
                 Entry::Update(Update::Account(account)) => self.topics.wake_account(&account.user),
                 Entry::Update(Update::Stock(_)) => self.topics.wake_stock(),
+                Entry::Note(note) => self.topics.wake_user(&note.user_id),
                 // Staff's pages listen to every change.
                 Entry::Update(Update::Audit(_) | Update::Basket(_) | Update::Heartbeat)
                 | Entry::Mark => {}
-                Entry::Note(note) => self.topics.wake_user(&note.user_id),
             }
         }
         if any {

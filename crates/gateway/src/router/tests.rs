@@ -1,8 +1,10 @@
 //! The gateway through its front door, while Restate is away: what needs only
 //! SQLite works, and everything else says so.
 
+mod about_orders;
 mod about_people;
 mod authority;
+mod second_factor;
 
 use std::time::Duration;
 
@@ -142,6 +144,7 @@ impl Subject {
                 expires_at: now + Duration::from_mins(1),
                 address: String::new(),
                 agent: String::new(),
+                way: account::Way::Password,
             });
         })
         .await;

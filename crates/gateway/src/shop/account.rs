@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use waybill_domain::Timestamp;
 use waybill_domain::account::{
-    Account, Change, Ended, Fingerprint, NewAccount, Role, Scope, Token,
+    Account, Change, Ended, Factor, Fingerprint, NewAccount, Role, Scope, Token, WRONG_CODES_FOR,
 };
 use waybill_domain::audit::Origin;
 use waybill_domain::ids::Username;
@@ -18,6 +18,7 @@ use crate::clock;
 use crate::http::pagination::Pagination;
 use crate::http::problem::{Problem, WRONG_PASSWORD};
 use crate::identity::caller::{Caller, Credential};
+use crate::identity::password;
 use crate::infra::Infra;
 use crate::storage::accounts;
 
@@ -44,10 +45,41 @@ pub struct AccountView {
     /// Since when they are known.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub created_at: Option<Timestamp>,
+    /// The second factor, if they have set one up.
+    pub factor: Option<FactorView>,
     /// Where they are signed in, the newest first.
     pub sessions: Vec<SessionView>,
     /// What their programs show, the newest first.
     pub tokens: Vec<TokenView>,
+}
+
+/// A second factor, as its owner and admins see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FactorView {
+    /// Since when a code is asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Recovery codes that are left.
+    pub recovery_left: usize,
+    /// Wrong codes of the last day, each by somebody who knows the password.
+    pub wrong_codes: u32,
+}
+
+impl FactorView {
+    fn of(factor: &Factor) -> Self {
+        let a_day_ago = clock::now() - WRONG_CODES_FOR;
+        let wrong = &factor.wrong;
+        let is_of_late = wrong.since.is_some_and(|since| since > a_day_ago);
+        Self {
+            since: factor.since,
+            recovery_left: factor.recovery.len(),
+            wrong_codes: if is_of_late {
+                wrong.elsewhere + wrong.known
+            } else {
+                0
+            },
+        }
+    }
 }
 
 /// A place where somebody is signed in.
@@ -103,6 +135,7 @@ pub async fn own(infra: &Infra, caller: &Caller) -> Result<AccountView, Problem>
             is_enabled: true,
             has_password: false,
             created_at: None,
+            factor: None,
             sessions: Vec::new(),
             tokens: Vec::new(),
         },
@@ -164,6 +197,7 @@ fn view(infra: &Infra, account: &Account, caller: &Caller) -> AccountView {
         is_enabled: account.is_enabled(),
         has_password: account.password_hash.is_some(),
         created_at: Some(account.created_at),
+        factor: account.factor.as_ref().map(FactorView::of),
         sessions: sessions.collect(),
         tokens: tokens
             .map(|token| token_view(token, seen(&token.fingerprint, token.seen_at)))
@@ -215,6 +249,45 @@ pub async fn set_password(
                 trying.withdrawn();
             }
             other
+        }
+    }
+}
+
+/// Somebody shows their own password once more. Wrong ones count as at the sign-in.
+pub(super) async fn show_password(
+    infra: &Infra,
+    from: IpAddr,
+    caller: &Caller,
+    password: String,
+) -> Result<(), Problem> {
+    let known = infra.user(&caller.user).await?;
+    let Some(hash) = known.and_then(|known| known.password_hash) else {
+        return Err(Problem::conflict(
+            "no_password",
+            "No password",
+            "you have no password here, so no code is asked for beside it: whoever signs you in asks for more if they want it",
+        ));
+    };
+    let user = caller.user.as_str();
+    let begun = infra.auth.throttle.begin(from, user, Instant::now());
+    let too_many = |wait| sign_in::too_many("wrong passwords", wait).with_field("password");
+    let trying = begun.map_err(too_many)?;
+    let verified = async {
+        let turn = infra.auth.hash_queue.turn(from, true).await?;
+        password::verify(turn, password, Some(hash)).await
+    };
+    match verified.await {
+        Ok(true) => {
+            trying.succeeded(Instant::now());
+            Ok(())
+        }
+        Ok(false) => {
+            let detail = "the password is wrong: check it and try again";
+            Err(Problem::wrong_password(detail).with_field("password"))
+        }
+        Err(problem) => {
+            trying.withdrawn();
+            Err(problem)
         }
     }
 }
@@ -431,7 +504,8 @@ pub async fn set_enabled(
     Ok(())
 }
 
-fn not_own(caller: &Caller, user: &Username, why_not: &str) -> Result<(), Problem> {
+/// Refuses what somebody else must do.
+pub(super) fn not_own(caller: &Caller, user: &Username, why_not: &str) -> Result<(), Problem> {
     if caller.user == *user {
         return Err(Problem::conflict(
             "own_account",

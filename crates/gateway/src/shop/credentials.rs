@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Change, Fingerprint};
+use waybill_domain::account::{Change, Fingerprint, Way};
 use waybill_domain::audit::By;
 use waybill_domain::ids::Username;
 
@@ -96,12 +96,22 @@ async fn holder(
         return Ok(None);
     };
     let known = infra.user(&shown.user).await?;
+    let needs_factor = infra.settings.staff_needs_factor();
+    // Programs and passwords: who could have come in with a password alone.
+    let passwords = infra.settings.passwords;
     Ok(known.filter(|known| known.is_enabled).map(|known| {
+        let is_by_password = match shown.way {
+            Some(way) => way == Way::Password,
+            None => passwords && known.password_hash.is_some(),
+        };
+        let owes_factor =
+            needs_factor && known.role.is_staff() && !known.has_factor && is_by_password;
         let caller = Caller {
             user: shown.user,
             role: known.role,
             scope: shown.scope,
             credential: credential.clone(),
+            owes_factor,
         };
         (caller, shown.seen_at)
     }))

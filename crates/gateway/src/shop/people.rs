@@ -8,7 +8,8 @@ use std::time::Duration;
 use services::account::ChangeAt;
 use services::client::{Ingress, outcome};
 use waybill_domain::account::{
-    Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Scope, Session, SignIn, Token,
+    Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Scope, Session, Shown, SignIn,
+    Token, Way,
 };
 use waybill_domain::audit::{Asked, By, Origin};
 use waybill_domain::ids::Username;
@@ -86,6 +87,7 @@ pub async fn sign_in(
     by: By,
     user: &Username,
     proof: Proof,
+    second: Option<Shown>,
     place: Place,
     instead_of: Option<Fingerprint>,
 ) -> Result<String, Problem> {
@@ -99,11 +101,14 @@ pub async fn sign_in(
         expires_at: now + infra.settings.session_lifetime,
         address: place.address,
         agent: place.agent,
+        // `Account` says how.
+        way: Way::default(),
     };
     let asked = infra.ingress.account(user).sign_in(
         Asked {
             what: SignIn {
                 proof,
+                second,
                 session,
                 instead_of,
             },

@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Fingerprint, Identity, Scope, Session, Token};
+use waybill_domain::account::{Account, Factor, Fingerprint, Identity, Scope, Session, Token, Way};
 use waybill_domain::ids::Username;
 
 use super::db::Db;
@@ -16,11 +16,11 @@ use crate::http::pagination::Pagination;
 pub async fn write(db: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let written = sqlx::query(
         "INSERT INTO users (username, email, role, address, default_zone, password_hash,
-                            disabled_at, version, created_at, identity)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, datetime(?9 / 1000, 'unixepoch'), ?10)
+                            disabled_at, version, created_at, identity, factor)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, datetime(?9 / 1000, 'unixepoch'), ?10, ?11)
          ON CONFLICT (username) DO UPDATE SET
              email = ?2, role = ?3, address = ?4, default_zone = ?5, password_hash = ?6,
-             disabled_at = ?7, version = ?8, identity = ?10
+             disabled_at = ?7, version = ?8, identity = ?10, factor = ?11
          WHERE version < ?8",
     )
     .bind(account.user.as_str())
@@ -33,6 +33,7 @@ pub async fn write(db: &mut SqliteConnection, account: &Account) -> sqlx::Result
     .bind(to_i64(account.version))
     .bind(account.created_at.as_millisecond())
     .bind(account.identity.as_ref().map(|it| json!(it).to_string()))
+    .bind(account.factor.as_ref().map(|it| json!(it).to_string()))
     .execute(&mut *db)
     .await?;
     if written.rows_affected() == 0 {
@@ -56,14 +57,17 @@ pub async fn write(db: &mut SqliteConnection, account: &Account) -> sqlx::Result
             times[1],
             times[2],
             it.address,
-            it.agent
+            it.agent,
+            it.way.as_str()
         ])
     });
     insert(
         db,
         "INSERT OR REPLACE INTO sessions
-             (username, fingerprint, created_at, seen_at, expires_at, address, agent)
-         SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+             (username, fingerprint, created_at, seen_at, expires_at, address, agent,
+              way)
+         SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+                value ->> 6
          FROM json_each(?2)",
         account,
         sessions.collect(),
@@ -120,6 +124,8 @@ pub struct Shown {
     pub seen_at: Option<Timestamp>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+    /// How a session began; a token has not.
+    pub way: Option<Way>,
 }
 
 impl Shown {
@@ -133,7 +139,7 @@ impl Shown {
 pub async fn session(db: &Db, fingerprint: &Fingerprint) -> sqlx::Result<Option<Shown>> {
     shown(
         db,
-        "SELECT username, 'full' AS scope, seen_at, expires_at FROM sessions WHERE fingerprint = ?",
+        "SELECT username, 'full' AS scope, seen_at, expires_at, way FROM sessions WHERE fingerprint = ?",
         fingerprint,
     )
     .await
@@ -143,7 +149,7 @@ pub async fn session(db: &Db, fingerprint: &Fingerprint) -> sqlx::Result<Option<
 pub async fn token(db: &Db, fingerprint: &Fingerprint) -> sqlx::Result<Option<Shown>> {
     shown(
         db,
-        "SELECT username, scope, seen_at, expires_at FROM tokens WHERE fingerprint = ?",
+        "SELECT username, scope, seen_at, expires_at, NULL AS way FROM tokens WHERE fingerprint = ?",
         fingerprint,
     )
     .await
@@ -169,6 +175,7 @@ async fn shown(
         scope: Scope::parse(row.try_get("scope")?).unwrap_or(Scope::Read),
         seen_at: time(&row, "seen_at")?,
         expires_at: time(&row, "expires_at")?,
+        way: row.try_get::<Option<&str>, _>("way")?.map(Way::parse),
     }))
 }
 
@@ -200,7 +207,7 @@ pub async fn people(db: &Db, word: &str, page: Pagination) -> sqlx::Result<(Vec<
 async fn read(db: &Db, condition: &str, parameter: &str) -> sqlx::Result<Vec<Account>> {
     let sql = format!(
         "SELECT username, email, role, address, default_zone, password_hash, disabled_at, version,
-                identity, CAST(strftime('%s', created_at) AS INTEGER) * 1000 AS created_at
+                identity, factor, CAST(strftime('%s', created_at) AS INTEGER) * 1000 AS created_at
          FROM users WHERE {condition}"
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
@@ -221,6 +228,7 @@ async fn read(db: &Db, condition: &str, parameter: &str) -> sqlx::Result<Vec<Acc
             default_zone: row.try_get("default_zone")?,
             password_hash: row.try_get("password_hash")?,
             identity: identity(&row)?,
+            factor: factor(&row)?,
             disabled_at: time(&row, "disabled_at")?,
             created_at: time(&row, "created_at")?.unwrap_or(Timestamp::UNIX_EPOCH),
             link: None,
@@ -254,7 +262,8 @@ async fn tokens(db: &Db, user: &Username) -> sqlx::Result<Vec<Token>> {
 }
 
 async fn sessions(db: &Db, user: &Username) -> sqlx::Result<Vec<Session>> {
-    let sql = "SELECT fingerprint, created_at, seen_at, expires_at, address, agent FROM sessions
+    let sql = "SELECT fingerprint, created_at, seen_at, expires_at, address, agent, way
+               FROM sessions
                WHERE username = ? ORDER BY created_at, fingerprint";
     let rows = sqlx::query(sql)
         .bind(user.as_str())
@@ -271,6 +280,7 @@ async fn sessions(db: &Db, user: &Username) -> sqlx::Result<Vec<Session>> {
                 expires_at: time("expires_at")?,
                 address: row.try_get("address")?,
                 agent: row.try_get("agent")?,
+                way: Way::parse(row.try_get("way")?),
             })
         })
         .collect()
@@ -285,6 +295,13 @@ fn fingerprint(row: &SqliteRow) -> sqlx::Result<Fingerprint> {
 fn identity(row: &SqliteRow) -> sqlx::Result<Option<Identity>> {
     let kept: Option<String> = row.try_get("identity")?;
     Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
+}
+
+/// What nobody can read is an error: without it, a password alone would do.
+fn factor(row: &SqliteRow) -> sqlx::Result<Option<Factor>> {
+    let kept: Option<String> = row.try_get("factor")?;
+    kept.map(|kept| serde_json::from_str(&kept).map_err(|error| sqlx::Error::Decode(error.into())))
+        .transpose()
 }
 
 fn time(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Timestamp>> {
@@ -316,7 +333,7 @@ pub async fn empty(db: &mut SqliteConnection) -> sqlx::Result<()> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use waybill_domain::account::{NewAccount, Proof, Role, SignIn};
+    use waybill_domain::account::{NewAccount, Proof, Role, SignIn, WrongCodes};
 
     use super::*;
     use crate::storage::db;
@@ -346,15 +363,25 @@ pub(crate) mod tests {
             expires_at: at(1_000),
             address: "127.0.0.1".into(),
             agent: "curl".into(),
+            way: Way::Password,
         };
         let asked = SignIn {
             proof: Proof::Nothing,
+            second: None,
             session,
             instead_of: None,
         };
         let account = account.of(user.clone()).unwrap();
         let mut account = asked.to(user, Some(account)).unwrap();
         account.identity = Identity::of("https://id.example", name).ok();
+        account.factor = Some(Factor {
+            sealed: "sealed".into(),
+            since: at(2),
+            last_step: 7,
+            recovery: vec![print(3)],
+            wrong: WrongCodes::default(),
+            known: vec!["127.0.0.1".into()],
+        });
         account.tokens.push(Token {
             fingerprint: print(2),
             name: "ci".into(),
@@ -385,6 +412,7 @@ pub(crate) mod tests {
         let whose = session(&db, &print(1)).await.unwrap().unwrap();
         assert_eq!((whose.user.as_str(), whose.scope), ("alice", Scope::Full));
         assert!(!whose.is_over(at(999)) && whose.is_over(at(1_000)));
+        assert_eq!(whose.way, Some(Way::Persona));
         let whose = token(&db, &print(2)).await.unwrap().unwrap();
         assert_eq!(
             (whose.scope, whose.expires_at),

@@ -1,5 +1,7 @@
 //! Orders in the read model.
 
+use std::fmt;
+
 use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 use waybill_domain::ids::{OrderId, Username};
@@ -79,6 +81,80 @@ impl Total {
     }
 }
 
+/// Where a list of orders goes on, newest first. It means the same in every gateway's
+/// file, after a rebuild, and when an order that it names is forgotten: it is the time
+/// at which the last order shown was placed, and the ids of that millisecond that were
+/// shown. As text: `1795694408766~alice.order-1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderCursor {
+    placed_at: i64,
+    shown: Vec<String>,
+}
+
+impl OrderCursor {
+    /// Latest time that a number of an order can hold.
+    const LATEST: i64 = i64::MAX >> 20;
+    /// Ids of one millisecond that a cursor may name: never are so many placed.
+    const MOST: usize = 256;
+
+    /// From its text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('~');
+        let placed_at = parts.next()?;
+        let is_number = !placed_at.is_empty() && placed_at.bytes().all(|c| c.is_ascii_digit());
+        let placed_at = placed_at.parse().ok().filter(|_| is_number)?;
+        let shown = parts
+            .map(|id| OrderId::parse(id).ok().map(Into::into))
+            .collect::<Option<Vec<String>>>()?;
+        let is_one = (0..Self::LATEST).contains(&placed_at) && shown.len() <= Self::MOST;
+        is_one.then_some(Self { placed_at, shown })
+    }
+
+    /// Where a list goes on after `page`, which came after `before`. `None` when nothing
+    /// can follow.
+    pub fn after(before: Option<&Self>, page: &[Summary], per_page: u32) -> Option<Self> {
+        let last = page.last().filter(|_| page.len() >= per_page as usize)?;
+        let placed_at = last.created_at;
+        let earlier = before
+            .filter(|before| before.placed_at == placed_at)
+            .map(|before| before.shown.iter())
+            .into_iter()
+            .flatten();
+        let here = page.iter().filter(|order| order.created_at == placed_at);
+        let shown = earlier.chain(here.map(|order| &order.order_id)).cloned();
+        Some(Self {
+            placed_at,
+            shown: shown.collect(),
+        })
+    }
+}
+
+impl fmt::Display for OrderCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.placed_at)?;
+        self.shown.iter().try_for_each(|id| write!(f, "~{id}"))
+    }
+}
+
+/// Which part of a list is read.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// Only orders with a smaller number: those placed before.
+    below: Option<i64>,
+    limit: i64,
+    offset: i64,
+}
+
+impl From<Pagination> for Part {
+    fn from(page: Pagination) -> Self {
+        Self {
+            below: None,
+            limit: page.limit(),
+            offset: page.offset(),
+        }
+    }
+}
+
 const SUMMARY: &str = "SELECT order_id, user_id, status, undoing, total_cents, pieces, created_at, \
      updated_at, status_since, wait_until FROM orders";
 
@@ -89,38 +165,100 @@ pub async fn orders(
     filter: &Filter,
     page: Pagination,
 ) -> sqlx::Result<(Vec<Summary>, Total)> {
-    let (mut orders, mut count) = match &filter.q {
-        Some(q) => match all_words(q) {
-            Some(words) => {
-                let search = matching(filter, &words);
-                (found(&search, page), matches(&search))
-            }
-            // Nothing in it is a word.
-            None => return Ok((Vec::new(), Total::exactly(0))),
-        },
-        None => (listed(filter, page), number(filter)),
+    let Some(mut orders) = listed(SUMMARY, filter, page.into()) else {
+        return Ok((Vec::new(), Total::exactly(0)));
     };
     let orders = orders.build_query_as().fetch_all(&db.read);
-    let count = count.build_query_scalar::<i64>().fetch_one(&db.read);
-    let (orders, count) = tokio::try_join!(orders, count)?;
-    let is_sum = filter.q.is_none() && filter.owner.is_none();
-    let total = if is_sum {
-        Total::exactly(count)
-    } else {
-        Total::of(count)
-    };
+    let (orders, total) = tokio::try_join!(orders, count(db, filter))?;
     Ok((orders, total))
 }
 
+/// How many orders `filter` lets through, as far as they are counted.
+pub async fn count(db: &Db, filter: &Filter) -> sqlx::Result<Total> {
+    let mut count = match &filter.q {
+        Some(q) => match all_words(q) {
+            Some(words) => matches(&matching(filter, &words)),
+            None => return Ok(Total::exactly(0)),
+        },
+        None => number(filter),
+    };
+    let count = count.build_query_scalar().fetch_one(&db.read).await?;
+    let is_sum = filter.q.is_none() && filter.owner.is_none();
+    Ok(if is_sum {
+        Total::exactly(count)
+    } else {
+        Total::of(count)
+    })
+}
+
+/// The orders that `filter` lets through and that follow a cursor, `limit` at most.
+pub async fn orders_after(
+    db: &Db,
+    filter: &Filter,
+    cursor: &OrderCursor,
+    limit: u32,
+) -> sqlx::Result<Vec<Summary>> {
+    let shown = i64::try_from(cursor.shown.len()).unwrap_or(i64::MAX);
+    let part = Part {
+        below: Some((cursor.placed_at + 1) << 20),
+        limit: i64::from(limit) + shown,
+        offset: 0,
+    };
+    let Some(mut query) = listed(SUMMARY, filter, part) else {
+        return Ok(Vec::new());
+    };
+    let mut orders: Vec<Summary> = query.build_query_as().fetch_all(&db.read).await?;
+    orders.retain(|order| !cursor.shown.contains(&order.order_id));
+    orders.truncate(limit as usize);
+    Ok(orders)
+}
+
+/// The records of orders that `filter` lets through, newest first, `limit` at most, and
+/// the number of the last one: the next call takes it as `below` and goes on.
+pub async fn records(
+    db: &Db,
+    filter: &Filter,
+    below: Option<i64>,
+    limit: u32,
+) -> sqlx::Result<(Vec<OrderRecord>, Option<i64>)> {
+    let part = Part {
+        below,
+        limit: limit.into(),
+        offset: 0,
+    };
+    let Some(mut query) = listed("SELECT id, record FROM orders", filter, part) else {
+        return Ok((Vec::new(), None));
+    };
+    let rows: Vec<(i64, String)> = query.build_query_as().fetch_all(&db.read).await?;
+    let last = rows.last().map(|(id, _)| *id);
+    let read = rows.iter().map(|(_, json)| serde_json::from_str(json));
+    let records = read
+        .collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok((records, last))
+}
+
+/// The orders of a part, newest first. `None` when nothing in what is searched for is a
+/// word, so that nothing can be found.
+fn listed(columns: &str, filter: &Filter, part: Part) -> Option<QueryBuilder<Sqlite>> {
+    Some(match &filter.q {
+        Some(q) => found(columns, &matching(filter, &all_words(q)?), part),
+        None => indexed(columns, filter, part),
+    })
+}
+
 /// Orders by their index.
-fn listed(filter: &Filter, page: Pagination) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(SUMMARY);
-    narrow(&mut query, filter);
+fn indexed(columns: &str, filter: &Filter, part: Part) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(columns);
+    let glue = narrow(&mut query, filter);
+    if let Some(below) = part.below {
+        query.push(glue).push("id < ").push_bind(below);
+    }
     query
         .push(" ORDER BY id DESC LIMIT ")
-        .push_bind(page.limit())
+        .push_bind(part.limit)
         .push(" OFFSET ")
-        .push_bind(page.offset());
+        .push_bind(part.offset);
     query
 }
 
@@ -138,7 +276,8 @@ fn number(filter: &Filter) -> QueryBuilder<Sqlite> {
     query
 }
 
-fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &Filter) {
+/// Answers what stands before a further condition.
+fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &Filter) -> &'static str {
     let mut glue = " WHERE ";
     if let Some(owner) = &filter.owner {
         query
@@ -152,19 +291,25 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &Filter) {
             .push(glue)
             .push("status = ")
             .push_bind(status.as_str());
+        glue = " AND ";
     }
+    glue
 }
 
 /// Orders by the search, whose rows stand in the order of their numbers, too.
-fn found(search: &str, page: Pagination) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(SUMMARY);
+fn found(columns: &str, search: &str, part: Part) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(columns);
     query
         .push(" WHERE id IN (SELECT rowid FROM orders_search WHERE orders_search MATCH ")
-        .push_bind(search.to_owned())
+        .push_bind(search.to_owned());
+    if let Some(below) = part.below {
+        query.push(" AND rowid < ").push_bind(below);
+    }
+    query
         .push(" ORDER BY rowid DESC LIMIT ")
-        .push_bind(page.limit())
+        .push_bind(part.limit)
         .push(" OFFSET ")
-        .push_bind(page.offset())
+        .push_bind(part.offset)
         .push(") ORDER BY id DESC");
     query
 }
@@ -532,6 +677,11 @@ mod tests {
                 .collect();
             plan.join("\n")
         };
+        let below = Part {
+            below: Some(5 << 20),
+            limit: 25,
+            offset: 0,
+        };
         for (filter, index) in [
             (Filter::default(), "SCAN orders"),
             (delivered(Filter::default()), "orders_by_status (status=?)"),
@@ -541,22 +691,133 @@ mod tests {
                 "orders_by_user_and_status (user_id=? AND status=?)",
             ),
         ] {
-            let plan = plan_of(&listed(&filter, page(1, 25))).await;
-            assert!(plan.contains(index), "{filter:?}: {plan}");
-            assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+            for part in [page(1, 25).into(), below] {
+                let plan = plan_of(&indexed(SUMMARY, &filter, part)).await;
+                let index = match part.below {
+                    Some(_) => index.replace("SCAN orders", "INTEGER PRIMARY KEY (rowid<?)"),
+                    None => index.to_owned(),
+                };
+                let index = index.trim_end_matches(')');
+                assert!(plan.contains(index), "{filter:?}: {plan}");
+                assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+            }
         }
         for (query, index) in [
             (number(&Filter::default()), "order_totals"),
             (number(&bobs()), "COVERING INDEX orders_by_user"),
             (matches("\"a\"*"), "orders_search VIRTUAL TABLE"),
-            (found("\"a\"*", page(1, 25)), "INTEGER PRIMARY KEY"),
+            (
+                found(SUMMARY, "\"a\"*", page(1, 25).into()),
+                "INTEGER PRIMARY KEY",
+            ),
         ] {
             let plan = plan_of(&query).await;
             assert!(plan.contains(index), "{plan}");
         }
         // The matches come from the index in their order: only a page is put together.
-        let plan = plan_of(&found("\"a\"*", page(1, 25))).await;
-        assert!(!plan.contains("ORDER BY"), "{plan}");
+        for part in [page(1, 25).into(), below] {
+            let plan = plan_of(&found(SUMMARY, "\"a\"*", part)).await;
+            assert!(!plan.contains("ORDER BY"), "{plan}");
+        }
+    }
+
+    /// Everything that follows, page by page, as a client reads it.
+    async fn walk(db: &Db, filter: &Filter, per_page: u32) -> Vec<String> {
+        let (first, _) = orders(db, filter, page(1, per_page)).await.unwrap();
+        let mut cursor = OrderCursor::after(None, &first, per_page);
+        let mut all: Vec<_> = first.into_iter().map(|order| order.order_id).collect();
+        while let Some(at) = cursor {
+            // As the client sends it.
+            let at = OrderCursor::parse(&at.to_string()).unwrap();
+            let next = orders_after(db, filter, &at, per_page).await.unwrap();
+            cursor = OrderCursor::after(Some(&at), &next, per_page);
+            all.extend(next.into_iter().map(|order| order.order_id));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_cursor_leads_past_every_order_once() {
+        let (_folder, db) = with_orders(25).await;
+        for filter in [Filter::default(), bobs(), searching("widget")] {
+            let (all, total) = ids(&db, &filter, page(1, 100)).await;
+            for per_page in [1, 3, 5, 24, 25, 26] {
+                let walked = walk(&db, &filter, per_page).await;
+                assert_eq!(walked, all, "{filter:?} by {per_page}");
+                assert_eq!(i64::try_from(walked.len()).unwrap(), total);
+            }
+        }
+        assert!(walk(&db, &searching("%"), 5).await.is_empty());
+    }
+
+    /// Two files number the orders of one millisecond each in their own order.
+    #[tokio::test]
+    async fn a_cursor_of_one_gateway_goes_on_at_another() {
+        let mut files = Vec::new();
+        for newest_first in ["ASC", "DESC"] {
+            let (folder, db) = with_orders(9).await;
+            let sql = format!(
+                "UPDATE orders SET created_at = 5000, id = -numbered.nr FROM
+                     (SELECT order_id, row_number() OVER (ORDER BY order_id {newest_first}) AS nr
+                      FROM orders WHERE created_at BETWEEN 3000 AND 7000) AS numbered
+                 WHERE orders.order_id = numbered.order_id"
+            );
+            let sql = sqlx::AssertSqlSafe(sql);
+            sqlx::query(sql).execute(&db.write).await.unwrap();
+            sqlx::query("UPDATE orders SET id = (5000 << 20) - id WHERE id < 0")
+                .execute(&db.write)
+                .await
+                .unwrap();
+            files.push((folder, db));
+        }
+        for per_page in 1..=9 {
+            let mut all = Vec::new();
+            let mut cursor: Option<OrderCursor> = None;
+            for turn in 0.. {
+                let db = &files[turn % 2].1;
+                let next = match &cursor {
+                    Some(at) => orders_after(db, &Filter::default(), at, per_page).await,
+                    None => orders(db, &Filter::default(), page(1, per_page))
+                        .await
+                        .map(|(orders, _)| orders),
+                }
+                .unwrap();
+                cursor = OrderCursor::after(cursor.as_ref(), &next, per_page);
+                all.extend(next.into_iter().map(|order| order.order_id));
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(all.len(), 9, "by {per_page}: {all:?}");
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), 9, "by {per_page}: {all:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_placed_or_forgotten_meanwhile_moves_no_page() {
+        let (_folder, db) = with_orders(6).await;
+        let (first, _) = orders(&db, &Filter::default(), page(1, 2)).await.unwrap();
+        let cursor = OrderCursor::after(None, &first, 2).unwrap();
+        assert_eq!(cursor.to_string(), "5000~alice.ord-5");
+        sqlx::query("DELETE FROM orders WHERE order_id = 'alice.ord-5'")
+            .execute(&db.write)
+            .await
+            .unwrap();
+        sqlx::query(
+            "INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at,
+                                 status_since, total_cents, pieces, search_text, record)
+             VALUES (9000 << 20, 'alice.new', 'alice', 1, 'delivered', 9000, 0, 0, 1, 1, '', '{}')",
+        )
+        .execute(&db.write)
+        .await
+        .unwrap();
+        let next = orders_after(&db, &Filter::default(), &cursor, 2)
+            .await
+            .unwrap();
+        let next: Vec<_> = next.into_iter().map(|order| order.order_id).collect();
+        assert_eq!(next, ["alice.ord-4", "bob.ord-3"]);
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ pub struct User {
     pub default_zone: Option<String>,
     /// argon2id in PHC form; without one nobody can log in.
     pub password_hash: Option<String>,
+    /// Whether they show a second factor beside it.
+    pub has_factor: bool,
     /// Whether they may do anything.
     pub is_enabled: bool,
     /// Whether Restate has been told of them.
@@ -36,7 +38,8 @@ pub(super) fn role_of(row: &SqliteRow) -> sqlx::Result<Role> {
 pub async fn user(db: &Db, name: &Username) -> sqlx::Result<Option<User>> {
     let row = sqlx::query(
         "SELECT role, email, address, default_zone, password_hash,
-                disabled_at IS NULL AS is_enabled, version > 0 AS is_told
+                factor IS NOT NULL AS has_factor, disabled_at IS NULL AS is_enabled,
+                version > 0 AS is_told
          FROM users WHERE username = ?",
     )
     .bind(name.as_str())
@@ -49,6 +52,7 @@ pub async fn user(db: &Db, name: &Username) -> sqlx::Result<Option<User>> {
             address: row.try_get("address")?,
             default_zone: row.try_get("default_zone")?,
             password_hash: row.try_get("password_hash")?,
+            has_factor: row.try_get("has_factor")?,
             is_enabled: row.try_get("is_enabled")?,
             is_told: row.try_get("is_told")?,
         })

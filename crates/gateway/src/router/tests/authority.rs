@@ -26,7 +26,7 @@ const WHO: [(&str, Option<(&str, Role)>); 6] = [
     ("admin", Some(("admin", Role::Admin))),
 ];
 /// In which forms.
-const FORMS: [(&str, &str); 4] = [
+pub(super) const FORMS: [(&str, &str); 4] = [
     ("accept", "application/json"),
     ("accept", "text/markdown"),
     HTML,
@@ -44,7 +44,7 @@ fn promised(allow: Allow, is_demo: bool) -> [&'static str; 6] {
         Allow::Operator if is_demo => [YES; 6],
         Allow::Anybody | Allow::Provider => [YES; 6],
         Allow::DemoVisitor | Allow::DemoAdmin if !is_demo => ["404"; 6],
-        Allow::Customer | Allow::EachWindow | Allow::DemoVisitor => {
+        Allow::SettingUp | Allow::Customer | Allow::EachWindow | Allow::DemoVisitor => {
             ["401", YES, YES, YES, YES, YES]
         }
         Allow::OwnerOrStaff => ["401", YES, "404", YES, YES, YES],
@@ -137,7 +137,7 @@ fn caller(name: &str, role: Role) -> Caller {
 }
 
 /// The row's path with something in the place of each id.
-fn place(row: &Row) -> String {
+pub(super) fn place(row: &Row) -> String {
     let id = if row.allow.is_of_an_order() {
         ORDER
     } else {
@@ -154,7 +154,7 @@ fn place(row: &Row) -> String {
 
 /// What an answer comes to: `yes`, or how it was refused. An open stream is read until
 /// it has shown something.
-async fn outcome(answer: Response) -> &'static str {
+pub(super) async fn outcome(answer: Response) -> &'static str {
     let (parts, mut body) = answer.into_parts();
     let kind = parts.headers.get(header::CONTENT_TYPE);
     let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");
@@ -216,7 +216,7 @@ fn unescaped(page: &[u8]) -> String {
     String::from_utf8_lossy(page).replace("&#x2f;", "/")
 }
 
-fn sorted() -> Vec<Row> {
+pub(super) fn sorted() -> Vec<Row> {
     let mut rows = rows();
     rows.sort_by_key(|row| (row.path.clone(), row.method.to_string()));
     rows
@@ -321,7 +321,7 @@ async fn every_route_is_in_the_table_and_in_the_description() {
         assert_eq!(method, "GET", "{path}");
         assert!(!path.starts_with("/api/"), "{path}");
     }
-    assert_eq!(pages.len(), 15, "{pages:?}");
+    assert_eq!(pages.len(), 17, "{pages:?}");
 }
 
 /// A stream shows no page whose own route would refuse it.

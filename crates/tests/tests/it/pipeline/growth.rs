@@ -19,9 +19,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use waybill_domain::Timestamp;
 
-use crate::Report;
 use crate::shop::{self, Shop};
 use crate::world::{Component, eventually};
+use crate::{Report, resident_mb};
 
 /// Samples of each figure.
 const SAMPLES: usize = 9;
@@ -69,6 +69,10 @@ pub async fn growth(shop: &Shop, sizes: &[usize], report: &mut Report) {
         for (what, who, path) in QUESTIONS {
             figures.push((what.to_owned(), asked(shop, who, path).await));
         }
+        figures.push((
+            "all orders as CSV".to_owned(),
+            file(shop, size, report).await,
+        ));
         shop.kill(Component::Gateway);
         let began = Instant::now();
         shop.start_again(Component::Gateway).await;
@@ -208,6 +212,35 @@ async fn asked(shop: &Shop, who: &str, path: &str) -> f64 {
         assert_eq!(answer.status, 200, "{path}");
     }
     median(times)
+}
+
+/// Every order as a file, and what the gateway's memory has grown by meanwhile.
+async fn file(shop: &Shop, size: usize, report: &mut Report) -> f64 {
+    let admin = shop.person("admin");
+    let before = resident_mb(shop);
+    let began = Instant::now();
+    let request = admin.request(Method::GET, "/api/orders.csv");
+    let answer = request.send().await.expect("the gateway answers");
+    assert_eq!(answer.status(), 200);
+    let mut pieces = answer.bytes_stream();
+    let (mut rows, mut bytes, mut most) = (0, 0, before);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.expect("the file does not break off");
+        rows += piece.split(|byte| *byte == b'\n').count() - 1;
+        bytes += piece.len();
+        most = most.max(resident_mb(shop));
+    }
+    let took = ms(began.elapsed());
+    // The head, and the order of which the others are copies.
+    assert_eq!(rows, size + 2);
+    let bytes = u32::try_from(bytes).expect("some MB");
+    let (mb, grown) = (f64::from(bytes) / 1_048_576.0, most - before);
+    report.say(
+        &format!("{size} orders: memory for their file"),
+        &format!("{grown:.1} MB more at most, for {mb:.1} MB of {size} orders"),
+        json!({ "mb": grown, "file_mb": mb, "orders": size }),
+    );
+    took
 }
 
 /// Gives Restate the workflows' records of so many orders.
