@@ -128,7 +128,7 @@ fn a_part_comes_back_one_piece_damaged_and_the_rest_can_be_sold_again() {
             .post(&receive, &much)
             .await
             .problem(409, "refund_too_much");
-        let level = level(shop, "P014").await;
+        let before = level(shop, "P014").await;
         let parcel = json!({ "damaged": items(&[("P014", 1)]) });
         let received = admin
             .post_keyed(&receive, "here", &parcel)
@@ -162,7 +162,7 @@ fn a_part_comes_back_one_piece_damaged_and_the_rest_can_be_sold_again() {
         assert_eq!(ledger.story(), "authorize book capture refund");
         eventually("one piece can be sold again", SOON, async || {
             let now = level(shop, "P014").await;
-            if now["returned"].as_u64() == level["returned"].as_u64().map(|it| it + 1) {
+            if now["returned"].as_u64() == before["returned"].as_u64().map(|it| it + 1) {
                 Ok(())
             } else {
                 Err(now.to_string())
