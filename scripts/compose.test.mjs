@@ -24,7 +24,7 @@ const LONG_RUNNING = ["restate", "services", "sandbox", "gateway"];
 const SESSION = { AUTH_MODE: "session" };
 const PORTS = ["GATEWAY_PORT", "SANDBOX_PORT", "RESTATE_INGRESS_PORT", "RESTATE_ADMIN_PORT"];
 
-const composeFile = ["docker-compose.yml", "compose.demo.yml", "compose.session.yml"].map((file) => readFileSync(join(root, file), "utf8")).join("\n");
+const composeFile = ["docker-compose.yml", "compose.demo.yml", "compose.session.yml", "compose.observability.yml"].map((file) => readFileSync(join(root, file), "utf8")).join("\n");
 const settings = new Map([...composeFile.matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name, value]) => [name, value]));
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
 
@@ -75,6 +75,16 @@ composeTest("the compose file is clean", () => {
   const { stdout, stderr } = compose("config");
   assert.equal(stderr, "");
   for (const service of ["prepare", ...LONG_RUNNING]) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"));
+});
+
+composeTest("with observability it is clean, too", () => {
+  for (const mode of ["demo", "session"]) {
+    const files = ["docker-compose.yml", `compose.${mode}.yml`, "compose.observability.yml"].flatMap((file) => ["-f", file]);
+    const { status, stdout, stderr } = compose(...files, "config");
+    assert.equal(stderr, "");
+    assert.equal(status, 0);
+    for (const service of ["prometheus", "grafana", "jaeger", ...LONG_RUNNING]) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"));
+  }
 });
 
 composeTest("one small image holds both programs and says what it is", () => {

@@ -303,16 +303,16 @@ pub(crate) mod kept {
         String::deserialize(from).map(|raw| short(raw, MAX_NAME))
     }
 
-    /// The same, if there is one.
-    pub(crate) fn a_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-        let raw = Option::<String>::deserialize(from)?;
-        Ok(raw.map(|raw| short(raw, MAX_NAME)))
-    }
-
     /// Several of them.
     pub(crate) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
         let raw = Vec::<String>::deserialize(from)?;
         Ok(raw.into_iter().map(|raw| short(raw, MAX_NAME)).collect())
+    }
+
+    /// The same, if there is one.
+    pub(crate) fn a_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+        let raw = Option::<String>::deserialize(from)?;
+        Ok(raw.map(|raw| short(raw, MAX_NAME)))
     }
 
     /// The name of a product.

@@ -21,6 +21,7 @@
 //! | [`cancel`] | cancels an order, before and after its payment |
 //! | [`notifications`] | what people are told, and have read |
 //! | [`dashboard`] | the shop at a glance |
+//! | [`figures`] | the shop in numbers, for Prometheus |
 //! | [`operator`] | what does not go on by itself |
 //! | [`processes`] | whether each process is well |
 //! | [`readiness`] | whether this gateway can serve |
@@ -41,6 +42,7 @@ pub mod credentials;
 pub mod dashboard;
 pub mod decide;
 pub mod export;
+pub mod figures;
 pub mod notifications;
 pub mod operator;
 pub mod orders;

@@ -14,6 +14,7 @@
 //! | [`orders`] | orders |
 //! | [`notifications`] | what people are told |
 //! | [`dashboard`] | the dashboard's numbers |
+//! | [`timings`] | how long statements take |
 
 pub mod accounts;
 pub mod after_sales;
@@ -27,4 +28,5 @@ pub mod notifications;
 pub mod orders;
 pub mod read_model;
 pub mod rows;
+pub mod timings;
 pub mod users;

@@ -13,6 +13,8 @@
 //! | [`reconcile`] | what `gateway reconcile` mends: service |
 //! | [`signed`] | calls at the ingress that the gateway has signed |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
+//! | [`attempt`], [`protocol`] | one try of an invocation as it passes by |
+//! | [`story`], [`metrics`] | what is said of an order in the log, what is counted |
 //! | [`broadcast`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients |
 //! | [`wire`] | every name by which Restate knows all this |
@@ -44,6 +46,7 @@ pub mod account;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod after_sales;
+pub mod attempt;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
@@ -60,6 +63,7 @@ pub mod functions;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod inventory;
+pub mod metrics;
 pub mod once;
 pub mod ops;
 #[expect(
@@ -74,6 +78,7 @@ mod outside;
 )]
 pub mod payment;
 pub mod prepare;
+pub mod protocol;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
@@ -89,6 +94,7 @@ pub mod settings;
 pub mod shipping;
 pub mod signed;
 mod state;
+pub mod story;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"

@@ -29,6 +29,7 @@ use crate::refuse::{defect, is_cancellation, refuse};
 use crate::shipping::ShippingServiceClient;
 use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
+use crate::story::{self, Since};
 use crate::user_session::UserSessionClient;
 use crate::wire::order_fulfillment as wire;
 use crate::wire::{DECISION, RECORD};
@@ -175,6 +176,8 @@ struct Fulfilment<'a, 'ctx> {
     /// Restate has asked this invocation to end. Noted rather than thrown, so
     /// that a cancellation never hides what has just happened.
     cancelled: bool,
+    /// The status that the log knows, and since when.
+    told: Since,
 }
 
 impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
@@ -186,6 +189,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         Self {
             workflow,
             ctx,
+            told: (record.status, record.status_since),
             record,
             cancelled: false,
         }
@@ -475,6 +479,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 Compensable::Authorized => self.void().await,
                 Compensable::Reserved => self.release().await,
             }
+            story::undone(&self.record.order_id, done);
             self.forced(Step::Undone(done)).await?;
         }
         self.forced(Step::Ended).await
@@ -703,17 +708,15 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
     }
 
     /// Writes the record and says it aloud.
-    fn keep(&self) {
+    fn keep(&mut self) {
+        let now = (self.record.status, self.record.status_since);
+        let left = std::mem::replace(&mut self.told, now);
+        let entered = left.0 != now.0;
+        story::written(&self.record, entered, Some(left).filter(|_| entered));
         self.ctx.set(RECORD, Json(self.record.clone()));
         self.workflow
             .updates
             .publish(&Update::Order(Box::new(self.record.clone())));
-        tracing::info!(
-            order.id = %self.record.order_id,
-            order.status = %self.record.status,
-            order.version = self.record.version,
-            "order {} is {}", self.record.order_id, self.record.status
-        );
     }
 
     fn go_on_unless_cancelled(&self) -> StepResult<()> {

@@ -7,7 +7,7 @@ use waybill_domain::basket::{Line, Part};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
-use super::order::LineRow;
+use super::order::{LineRow, line_rows};
 use crate::identity::caller::Caller;
 
 /// Everything that is shown of it.
@@ -132,7 +132,7 @@ impl AfterDelivery {
             .collect();
         Self {
             is_shown: may_refund || [returnable.len(), returns.len(), refunds.len()] != [0; 3],
-            returnable: LineRow::all(&returnable),
+            returnable: line_rows(&returnable),
             return_until: after.map(|it| it.sold.return_until),
             ask_action: format!("/api/orders/{id}/returns"),
             returns,
@@ -158,7 +158,7 @@ impl ReturnRow {
             number: one.number,
             label,
             family,
-            items: LineRow::all(&items),
+            items: line_rows(&items),
             reason: one.reason.clone(),
             since: one.since,
             send_until: one

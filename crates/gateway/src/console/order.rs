@@ -151,20 +151,6 @@ pub struct LineRow {
     pub line_total: i64,
 }
 
-impl LineRow {
-    /// Those of an order, or of a part of it.
-    pub(super) fn all(lines: &[Line]) -> Vec<Self> {
-        let rows = lines.iter().map(|line| Self {
-            sku: line.sku.to_string(),
-            name: line.name.clone(),
-            quantity: line.quantity,
-            unit_price: line.unit_price_cents.0,
-            line_total: line.line_total_cents.0,
-        });
-        rows.collect()
-    }
-}
-
 /// One try to pay.
 #[derive(Debug, Clone, Serialize)]
 pub struct PaymentRow {
@@ -292,10 +278,10 @@ impl OrderPage {
             undoes: undoes(record),
             may_retry: record.may_be_paid_again(),
             progress: track(record),
-            lines: LineRow::all(&record.lines),
-            taken_out: LineRow::all(&record.taken_out),
+            lines: line_rows(&record.lines),
+            taken_out: line_rows(&record.taken_out),
             takeable: if may_decide {
-                LineRow::all(&record.lines)
+                line_rows(&record.lines)
             } else {
                 Vec::new()
             },
@@ -310,9 +296,9 @@ impl OrderPage {
                 pay_url: record.payment().pay_url.clone().filter(|url| is_web(url)),
             },
             shipment: record.shipment.as_ref().map(Parcel::of),
-            after: AfterDelivery::of(record, after, caller, own_too, Timestamp::now()),
             has_invoice: Invoice::exists(record),
             may_pack: caller.role.is_staff(),
+            after: AfterDelivery::of(record, after, caller, own_too, Timestamp::now()),
             events: record
                 .events
                 .iter()
@@ -334,6 +320,18 @@ impl OrderPage {
             id,
         }
     }
+}
+
+/// Products of an order, for its page and its papers.
+pub(super) fn line_rows(lines: &[Line]) -> Vec<LineRow> {
+    let row = |line: &Line| LineRow {
+        sku: line.sku.to_string(),
+        name: line.name.clone(),
+        quantity: line.quantity,
+        unit_price: line.unit_price_cents.0,
+        line_total: line.line_total_cents.0,
+    };
+    lines.iter().map(row).collect()
 }
 
 /// A provider's page is a web page, whatever the provider says.

@@ -165,8 +165,12 @@ pub(super) async fn keep_caught_up(
 async fn catch_up_and_tell(core: &Core, admin_api: &AdminApi, db: &Db) -> Answer {
     let (at, began) = (Timestamp::now(), Instant::now());
     let answer = run(admin_api, db, &core.projection).await;
-    core.metrics
-        .catch_up(answer.as_ref().ok().map(|done| done.closed));
+    let told = answer.as_ref().ok();
+    core.metrics.catch_up(
+        at,
+        began.elapsed(),
+        told.map(|done| (done.compared, done.closed)),
+    );
     let failed_before = core.health.caught_up(CatchUpHealth {
         at,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),

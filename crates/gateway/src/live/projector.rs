@@ -214,6 +214,7 @@ impl Writer {
                 .unzip();
             let began = Instant::now();
             let results = self.write(&entries).await;
+            self.metrics.written(began.elapsed());
             rest = Rest::after(began);
             let heard: Vec<_> = waiting.iter().map(Option::is_none).collect();
             self.wake(&entries, &results, &heard);

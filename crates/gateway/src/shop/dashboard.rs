@@ -107,6 +107,8 @@ pub struct Minute {
 pub struct Latest {
     dashboard: Mutex<Option<(Instant, Arc<Dashboard>)>>,
     outside: Mutex<Option<(Instant, Arc<Outside>)>>,
+    /// When the metrics were set from it.
+    pub(super) scraped: Mutex<Option<Instant>>,
 }
 
 /// What others have to be asked for.

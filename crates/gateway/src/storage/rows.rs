@@ -157,13 +157,21 @@ pub const OF_ACCOUNTS: [Table; 3] = [
             "disabled_at",
             "version",
             "identity",
+            "factor",
         ],
     },
     Table {
         name: "sessions",
         of: "username",
         row: "fingerprint",
-        cells: &["created_at", "seen_at", "expires_at", "address", "agent"],
+        cells: &[
+            "created_at",
+            "seen_at",
+            "expires_at",
+            "address",
+            "agent",
+            "way",
+        ],
     },
     Table {
         name: "tokens",
