@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, Change, Ended, Shown};
-use crate::ids::OrderId;
 use crate::catalog::{CatalogProduct, CatalogZone, Import};
+use crate::ids::OrderId;
 use crate::words;
 
 /// Who stands for Waybill itself in the log.

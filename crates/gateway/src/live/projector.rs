@@ -845,6 +845,9 @@ pub(super) mod tests {
             orders(delivered("bob.2")).pop().unwrap(),
             orders(vec![placed("alice.3", 5)]).pop().unwrap(),
             levels().pop().unwrap(),
+            after_sales(delivered("bob.2").pop().unwrap())
+                .pop()
+                .unwrap(),
             late("bob.2", 3).pop().unwrap(),
             read_mark(40),
             accounts().pop().unwrap(),

@@ -48,6 +48,7 @@ mod reconcile;
 mod repeats;
 mod restarts;
 mod restate;
+mod returns;
 mod roles;
 mod scale;
 mod scenarios;
