@@ -27,7 +27,7 @@ const CLUSTER = ["restate", "restate-2", "restate-3", "services", "services-2", 
 const PORTS = ["GATEWAY_PORT", "SANDBOX_PORT", "RESTATE_INGRESS_PORT", "RESTATE_ADMIN_PORT"];
 
 // A default that a later file says otherwise is that file's: the cluster's own come first.
-const composeFile = ["compose.cluster.yml", "docker-compose.yml", "compose.demo.yml", "compose.session.yml"].map((file) => readFileSync(join(root, file), "utf8")).join("\n");
+const composeFile = ["compose.cluster.yml", "docker-compose.yml", "compose.demo.yml", "compose.session.yml", "compose.observability.yml"].map((file) => readFileSync(join(root, file), "utf8")).join("\n");
 const settings = new Map([...composeFile.matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name, value]) => [name, value]));
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
 
@@ -109,6 +109,16 @@ test("a second copy is told what the first is, but for what is its own", () => {
     const second = told(cluster, `${service}-2`);
     for (const name of own) wanted.delete(name), second.delete(name);
     assert.deepEqual([...second].sort(), [...wanted].sort(), service);
+  }
+});
+
+composeTest("with observability it is clean, too", () => {
+  for (const mode of ["demo", "session"]) {
+    const files = ["docker-compose.yml", `compose.${mode}.yml`, "compose.observability.yml"].flatMap((file) => ["-f", file]);
+    const { status, stdout, stderr } = compose(...files, "config");
+    assert.equal(stderr, "");
+    assert.equal(status, 0);
+    for (const service of ["prometheus", "grafana", "jaeger", ...LONG_RUNNING]) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"));
   }
 });
 

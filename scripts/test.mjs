@@ -13,6 +13,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { cargoBinDirectory, restateCli, restateServer, restatectl, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
 import { oldServices } from "./old-services.mjs";
+import { findPromtool } from "./promtool.mjs";
 import { schemathesisFolder } from "./schemathesis.mjs";
 import { countNode, countPlaywright, countRust } from "./test-counts.mjs";
 
@@ -32,6 +33,7 @@ const environment = {
   WAYBILL_BIN_DIR: bin,
   CHROMIUM_BIN: findBrowser() ?? "",
   SCHEMATHESIS_DIR: schemathesisFolder(),
+  PROMTOOL_BIN: findPromtool() ?? "",
 };
 // The runner gets a Ctrl-C too; we stay to see what it leaves behind.
 process.on("SIGINT", () => {});

@@ -11,6 +11,7 @@
 //! | [`checkout`] | the cart becomes an order |
 //! | [`orders`] | lists and single orders |
 //! | [`cancel`], [`approvals`] | what is decided about an order |
+//! | [`returns`] | what happens after delivery |
 //! | [`audit`] | who has done what that matters |
 //! | [`webhook`] | what the payment provider says |
 //! | [`notifications`] | what people are told |
@@ -39,6 +40,7 @@ pub mod ops;
 pub mod orders;
 pub mod people;
 pub mod restock;
+pub mod returns;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -79,6 +81,11 @@ where
         .routes(Allow::OwnerOrAdmin, routes!(cancel::cancel))
         .routes(Allow::Staff, routes!(approvals::list))
         .routes(Allow::Decider, routes!(approvals::decide))
+        .routes(Allow::OwnerOrAdmin, routes!(returns::ask))
+        .routes(Allow::Decider, routes!(returns::decide))
+        .routes(Allow::Decider, routes!(returns::receive))
+        .routes(Allow::Admin, routes!(returns::refund))
+        .routes(Allow::Staff, routes!(returns::list))
         .routes(Allow::Provider, routes!(webhook::callback))
         .routes(Allow::Customer, routes!(notifications::list))
         .routes(Allow::Customer, routes!(notifications::mark_read))

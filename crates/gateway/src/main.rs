@@ -17,11 +17,13 @@ use gateway::settings::Settings;
 use gateway::settings::edge::{PublicUrl, Room};
 use gateway::shop::{audit, people, stock, well_known};
 use gateway::storage::db::Db;
+use gateway::storage::timings;
 use process::http::{Caps, Limits, Server};
 use process::settings::{AFTER_HELP, WrongSetting};
 use process::telemetry::only_events;
 use process::{health, say, stop_signal};
 use tokio::net::TcpListener;
+use tracing_subscriber::Layer as _;
 use waybill_domain::ids::OrderId;
 
 /// Exit code of `reconcile` when differences are left.
@@ -113,7 +115,9 @@ fn start() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<ExitCode> {
-    let _traces = settings.telemetry.start("waybill-gateway", only_events)?;
+    let _traces = settings.telemetry.start("waybill-gateway", |lines| {
+        only_events(lines).and_then(timings::layer()).boxed()
+    })?;
     match command {
         GatewayCommand::Reconcile { order, repair } => {
             return reconcile(settings, order, repair).await;

@@ -603,7 +603,8 @@ mod tests {
                 "INTERNAL_TOKEN",
                 "OIDC_CLIENT_SECRET",
                 "PAYMENT_WEBHOOK_SECRET",
-                "SESSION_KEY"
+                "SESSION_KEY",
+                "SESSION_KEY_PREVIOUS"
             ]
         );
         for secret in named {

@@ -17,9 +17,11 @@
 //! | [`orders`] | finds orders, here and in Restate |
 //! | [`export`] | orders as a file |
 //! | [`decide`] | takes the one decision of an order |
+//! | [`returns`] | returns and refunds after the delivery |
 //! | [`cancel`] | cancels an order, before and after its payment |
 //! | [`notifications`] | what people are told, and have read |
 //! | [`dashboard`] | the shop at a glance |
+//! | [`figures`] | the shop in numbers, for Prometheus |
 //! | [`operator`] | what does not go on by itself |
 //! | [`processes`] | whether each process is well |
 //! | [`readiness`] | whether this gateway can serve |
@@ -40,6 +42,7 @@ pub mod credentials;
 pub mod dashboard;
 pub mod decide;
 pub mod export;
+pub mod figures;
 pub mod notifications;
 pub mod operator;
 pub mod orders;
@@ -49,6 +52,7 @@ pub mod payment_wait;
 pub mod people;
 pub mod processes;
 pub mod readiness;
+pub mod returns;
 pub mod second_factor;
 pub mod sign_in;
 pub mod stock;

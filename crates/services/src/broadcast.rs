@@ -3,8 +3,8 @@
 //! known version, which listeners ignore.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::broadcast;
 use waybill_domain::update::Update;
 
@@ -16,7 +16,8 @@ const LAG: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct UpdateBroadcaster {
     lines: broadcast::Sender<Arc<str>>,
-    said: Arc<AtomicU64>,
+    said: Counter,
+    dropped: Counter,
 }
 
 impl UpdateBroadcaster {
@@ -24,13 +25,14 @@ impl UpdateBroadcaster {
     pub fn new() -> Self {
         Self {
             lines: broadcast::Sender::new(LAG),
-            said: Arc::default(),
+            said: Counter::default(),
+            dropped: Counter::default(),
         }
     }
 
     /// Says an update to every listener. Never waits; nobody listening is fine.
     pub fn publish(&self, update: &Update) {
-        self.said.fetch_add(1, Ordering::Relaxed);
+        self.said.inc();
         if self.lines.receiver_count() == 0 {
             return;
         }
@@ -49,8 +51,18 @@ impl UpdateBroadcaster {
     }
 
     /// How much has been said since the start.
-    pub fn published(&self) -> u64 {
-        self.said.load(Ordering::Relaxed)
+    pub fn counter(&self) -> Counter {
+        self.said.clone()
+    }
+
+    /// How many listeners lagged too far behind.
+    pub fn dropped_counter(&self) -> Counter {
+        self.dropped.clone()
+    }
+
+    /// A listener lags too far behind.
+    pub fn drops_a_listener(&self) {
+        self.dropped.inc();
     }
 
     /// How many listen.

@@ -27,6 +27,7 @@ use crate::signed::{self, Call, CallKey};
 use crate::wire::{self, Handler};
 
 pub use crate::account::AccountsIngressClient;
+pub use crate::after_sales::AfterSalesIngressClient;
 pub use crate::audit_log::AuditLogIngressClient;
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
@@ -261,6 +262,11 @@ impl Ingress {
     /// An order once it is paid.
     pub fn workflow(&self, order: &OrderId) -> OrderFulfillmentWorkflowIngressClient<Signing> {
         OrderFulfillmentWorkflowIngressClient::from_client(self.client.clone(), order.as_str())
+    }
+
+    /// What happens to an order after its delivery.
+    pub fn after_sales(&self, order: &OrderId) -> AfterSalesIngressClient<Signing> {
+        AfterSalesIngressClient::from_client(self.0.clone(), order.as_str())
     }
 
     /// What only our own handlers may call otherwise.

@@ -25,18 +25,10 @@ use prost::Message as _;
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::protocol::{END, INPUT, Messages, OUTPUT, ProtocolPart, RUN_RESULT, START};
+
 /// What was sent before the chosen step reaches Restate within this.
 const FLUSH: Duration = Duration::from_millis(50);
-/// Type, flags and length stand before each message.
-const HEADER: usize = 8;
-/// The first message to us: which invocation this is.
-const START: u16 = 0x0000;
-/// What an invocation was given.
-const INPUT: u16 = 0x0400;
-/// The result of a `run`.
-const RUN_RESULT: u16 = 0x0005;
-/// The end of an invocation.
-const END: u16 = 0x0003;
 
 /// On which side of the step to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,7 +291,7 @@ impl Invocation {
         match kind {
             END => "end".to_owned(),
             RUN_RESULT => format!("result of {}", self.last_run),
-            0x0401 => "output".to_owned(),
+            OUTPUT => "output".to_owned(),
             0x0402 | 0x0407 => format!("get {key}"),
             0x0403 => format!("set {key}"),
             0x0404 | 0x0405 => format!("clear {key}"),
@@ -338,49 +330,6 @@ struct Named {
     second: Vec<u8>,
     #[prost(string, tag = "12")]
     name: String,
-}
-
-/// Messages, as they pass in pieces of any size.
-#[derive(Debug, Default)]
-struct Messages {
-    buffer: Vec<u8>,
-}
-
-/// A part of a message that has just become known.
-enum ProtocolPart {
-    /// Its header: kind, and where in the piece it begins.
-    Header(u16, usize),
-    /// All of it: kind, payload, and where in the piece it ends.
-    Whole(u16, Vec<u8>, usize),
-}
-
-impl Messages {
-    /// Reads one part on; `at` moves along the piece.
-    fn next(&mut self, piece: &[u8], at: &mut usize) -> Option<ProtocolPart> {
-        let kind = |header: &[u8]| u16::from_be_bytes([header[0], header[1]]);
-        if self.buffer.len() < HEADER {
-            let begins = *at;
-            let taken = (HEADER - self.buffer.len()).min(piece.len() - *at);
-            self.buffer.extend_from_slice(&piece[*at..*at + taken]);
-            *at += taken;
-            return (self.buffer.len() == HEADER)
-                .then(|| ProtocolPart::Header(kind(&self.buffer), begins));
-        }
-        let length: [u8; 4] = self.buffer[4..HEADER].try_into().unwrap_or_default();
-        let whole = HEADER + u32::from_be_bytes(length) as usize;
-        let taken = (whole - self.buffer.len()).min(piece.len() - *at);
-        self.buffer.extend_from_slice(&piece[*at..*at + taken]);
-        *at += taken;
-        if self.buffer.len() < whole {
-            return None;
-        }
-        let message = std::mem::take(&mut self.buffer);
-        Some(ProtocolPart::Whole(
-            kind(&message),
-            message[HEADER..].to_vec(),
-            *at,
-        ))
-    }
 }
 
 /// What Restate says of an invocation, on its way to the SDK.

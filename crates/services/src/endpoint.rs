@@ -17,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
 use crate::account::Accounts;
+use crate::after_sales::AfterSales;
+use crate::attempt::Attempt;
 use crate::audit_log::AuditLog;
 use crate::broadcast::UpdateBroadcaster;
 use crate::crash::Crash;
 use crate::inventory::Inventory;
+use crate::metrics::Metrics;
 use crate::order_fulfillment::OrderFulfillmentWorkflow;
 use crate::outside::ProviderClient;
 use crate::payment::PaymentService;
@@ -52,6 +55,7 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
                 doors: doors.clone(),
                 approval_window: settings.approval_window,
                 delivery_time: settings.delivery_time,
+                windows: settings.return_windows(),
             }
             .into_service_definition()
             .options(
@@ -68,6 +72,10 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
             doors: doors.clone(),
             payment_window: settings.payment_window,
             approval_window: settings.approval_window,
+        })
+        .bind(AfterSales {
+            updates: updates.clone(),
+            doors: doors.clone(),
         })
         .bind(Accounts {
             doors: doors.clone(),
@@ -105,16 +113,19 @@ pub async fn serve(
     listener: TcpListener,
     endpoint: Endpoint,
     crash: Crash,
+    metrics: Metrics,
     shutdown: CancellationToken,
 ) {
     let service = service_fn(move |request: Request<RequestBody>| {
         let watch = crash.watch(request.uri().path());
+        let attempt = Attempt::of(&request, &metrics);
         let options = HandleOptions {
             protocol_mode: ProtocolMode::BidiStream,
         };
         let answer = endpoint
             .handle_with_options(request.map(|body| watch.asked(body)), options)
             .map(|body| watch.answered(body));
+        let answer = attempt.answered(answer);
         async { Ok::<_, Infallible>(answer) }
     });
     let server = Server::new(Limits::STRANGERS.with_lasting_bodies()).http2_only();

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`user_session`] | a user's cart, checkouts and payments: virtual object, key = user name |
 //! | [`order_fulfillment`] | an order from approval to delivery, and back: workflow, key = order id |
+//! | [`after_sales`] | what happens to an order after its delivery: virtual object, key = order id |
 //! | [`account`] | who somebody is, and where they are signed in: virtual object, key = user name |
 //! | [`audit_log`] | who has done what that matters: virtual object, key = a day |
 //! | [`inventory`] | stock of one product: virtual object, key = SKU |
@@ -12,6 +13,8 @@
 //! | [`reconcile`] | what `gateway reconcile` mends: service |
 //! | [`signed`] | calls at the ingress that the gateway has signed |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
+//! | [`attempt`], [`protocol`] | one try of an invocation as it passes by |
+//! | [`story`], [`metrics`] | what is said of an order in the log, what is counted |
 //! | [`broadcast`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients |
 //! | [`wire`] | every name by which Restate knows all this |
@@ -26,7 +29,8 @@
 //! this crate.
 //!
 //! Invariants: exclusive handlers await nothing but `Inventory`,
-//! `PaymentTransaction` and, to forget an order, its workflow's record, and
+//! `PaymentTransaction` and, to forget an order or to begin what comes after its
+//! delivery, those who know of it, and
 //! write everything after their last await; services that act outside answer a value
 //! that is never "perhaps"; refusals are values inside and coded terminal
 //! errors at the ingress ([`refuse`]); time comes from the journal ([`clock`]).
@@ -37,6 +41,12 @@
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod account;
+pub mod attempt;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod after_sales;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
@@ -53,6 +63,7 @@ pub mod functions;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod inventory;
+pub mod metrics;
 pub mod once;
 pub mod ops;
 #[expect(
@@ -67,6 +78,7 @@ mod outside;
 )]
 pub mod payment;
 pub mod prepare;
+pub mod protocol;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
@@ -82,6 +94,7 @@ pub mod settings;
 pub mod shipping;
 pub mod signed;
 mod state;
+pub mod story;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"

@@ -9,6 +9,7 @@ use process::settings::WrongSetting;
 use process::telemetry::Lines;
 use services::broadcast::UpdateBroadcaster;
 use services::crash::Crash;
+use services::metrics::Metrics;
 use services::registration::Registration;
 use services::settings::{Command, CommandLine, Settings};
 use services::{endpoint, ops, prepare};
@@ -44,9 +45,13 @@ fn wrong_setting(error: anyhow::Error) -> WrongSetting {
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
-    let _traces = settings.telemetry.start("waybill-services", no_echoes)?;
-
     let updates = UpdateBroadcaster::new();
+    let metrics = Metrics::new(updates.clone());
+    let counting = metrics.counting();
+    let _traces = settings.telemetry.start("waybill-services", |lines| {
+        no_echoes(lines).and_then(counting).boxed()
+    })?;
+
     let endpoint = endpoint::endpoint(&settings, &updates).map_err(wrong_setting)?;
     let listener = listen("SERVICES_LISTEN", settings.listen).await?;
     let ops_listener = listen("SERVICES_OPS_LISTEN", settings.ops_listen).await?;
@@ -62,6 +67,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let registration = Registration::new(settings.restate_admin_url.clone());
     let ops = ops::router(ops::Ops {
         updates,
+        metrics: metrics.clone(),
         registration: registration.clone(),
         tokens: settings
             .internal_tokens()
@@ -79,7 +85,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     });
     tokio::spawn(registration.register(settings.url));
     tracing::info!(listen = %settings.listen, ops = %settings.ops_listen, "services are up");
-    endpoint::serve(listener, endpoint, crash, shutdown).await;
+    endpoint::serve(listener, endpoint, crash, metrics, shutdown).await;
     ops.abort();
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! aloud.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -21,8 +20,8 @@ use waybill_domain::update::Update;
 
 use crate::broadcast::UpdateBroadcaster;
 use crate::crash::{At, Crash, Stop};
+use crate::metrics::Metrics;
 use crate::registration::Registration;
-use crate::settings::VERSION;
 
 /// The stream is never silent longer than this.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -32,6 +31,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 pub struct Ops {
     /// What is said aloud.
     pub updates: UpdateBroadcaster,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Whether Restate knows us.
     pub registration: Registration,
     /// One of these opens everything but health; none: everything is open.
@@ -85,19 +86,12 @@ async fn ready(State(ops): State<Ops>) -> Response {
     }
 }
 
-async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
-    let mut text = String::new();
-    let _ = writeln!(text, "# TYPE waybill_services_info gauge");
-    let _ = writeln!(text, "waybill_services_info{{version=\"{VERSION}\"}} 1");
-    let _ = writeln!(text, "# TYPE waybill_update_listeners gauge");
-    let _ = writeln!(text, "waybill_update_listeners {}", ops.updates.listeners());
-    let _ = writeln!(text, "# TYPE waybill_updates_published_total counter");
-    let _ = writeln!(
-        text,
-        "waybill_updates_published_total {}",
-        ops.updates.published()
-    );
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+async fn metrics(State(ops): State<Ops>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match ops.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 /// One JSON document per line, from now on; a heartbeat when nothing happens. A
@@ -117,7 +111,7 @@ fn lines(ops: Ops) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let state = (listener, true);
     futures::stream::unfold(state, move |(mut listener, first)| {
         let heartbeat = heartbeat.clone();
-        let shutdown = ops.shutdown.clone();
+        let (shutdown, updates) = (ops.shutdown.clone(), ops.updates.clone());
         async move {
             if first {
                 return Some((Ok(line(&heartbeat)), (listener, false)));
@@ -130,6 +124,7 @@ fn lines(ops: Ops) -> impl Stream<Item = Result<Bytes, Infallible>> {
                 Ok(Ok(said)) => Some((Ok(line(&said)), (listener, false))),
                 Ok(Err(RecvError::Lagged(missed))) => {
                     tracing::warn!(missed, "a listener lags and is dropped");
+                    updates.drops_a_listener();
                     None
                 }
                 Ok(Err(RecvError::Closed)) => None,

@@ -12,7 +12,7 @@
 //! no journal entry has it, and no redirect is followed with it.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -24,6 +24,7 @@ use waybill_domain::words::{self, MAX_REASON};
 
 use crate::clock::stamp;
 use crate::refuse::is_cancellation;
+use crate::story::{OUTSIDE, TARGET};
 
 /// One try ends after this: a hung one would hold its object key for ever.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -230,7 +231,9 @@ where
         let round = request();
         let asked = ctx
             .run(|| async move {
-                let reply = one_try::<T>(round).await.map_err(HandlerError::from)?;
+                let reply = told_try::<T>(step, round)
+                    .await
+                    .map_err(HandlerError::from)?;
                 Ok(Json(Said {
                     reply,
                     at: Some(stamp()),
@@ -259,6 +262,7 @@ where
                         is_away();
                     }
                     tracing::warn!(
+                        target: TARGET,
                         step,
                         pause_s = pause.as_secs(),
                         cause,
@@ -286,6 +290,24 @@ where
             return said;
         }
     }
+}
+
+/// One try, and a line about it, which is counted.
+async fn told_try<T: DeserializeOwned>(
+    step: &str,
+    request: RequestBuilder,
+) -> Result<ProviderReply<T>, AttemptError> {
+    let began = Instant::now();
+    let tried = one_try(request).await;
+    let answer = match &tried {
+        Ok(ProviderReply::Yes(_)) => "yes",
+        Ok(ProviderReply::No(_)) => "no",
+        Err(AttemptError::SaidNo(_)) => "not_now",
+        Err(AttemptError::NoAnswer(_)) => "none",
+    };
+    let elapsed_s = began.elapsed().as_secs_f64();
+    tracing::debug!(target: OUTSIDE, step, answer, elapsed_s, "{step}: {answer}");
+    tried
 }
 
 async fn one_try<T: DeserializeOwned>(

@@ -10,6 +10,7 @@ use process::settings::{
 };
 use process::telemetry::TelemetrySettings;
 use reqwest::Url;
+use waybill_domain::after_sales::Windows;
 
 use crate::outside::{Credential, CredentialHeader};
 use crate::prepare::Folders;
@@ -134,6 +135,15 @@ pub struct Settings {
     #[arg(long, env = "ORDER_RETENTION", default_value = "30d", value_parser = duration)]
     pub order_retention: Duration,
 
+    /// How long after its delivery a customer may ask to return pieces of an order; not
+    /// longer than `ORDER_RETENTION`.
+    #[arg(long, env = "RETURN_WINDOW", default_value = "30d", value_parser = duration)]
+    pub return_window: Duration,
+
+    /// How long after a return was accepted its parcel may take: then the return ends.
+    #[arg(long, env = "RETURN_SEND_WITHIN", default_value = "14d", value_parser = duration)]
+    pub return_send_within: Duration,
+
     /// Only requests signed by that Restate server are served. Required when
     /// `SERVICES_LISTEN` is not on loopback.
     #[arg(long, env = "RESTATE_IDENTITY_KEY", hide_env_values = true)]
@@ -248,6 +258,14 @@ impl Settings {
         )
     }
 
+    /// How long pieces can be sent back: an order that is forgotten has nothing to return.
+    pub fn return_windows(&self) -> Windows {
+        Windows {
+            to_ask: self.return_window.min(self.order_retention),
+            to_send: self.return_send_within,
+        }
+    }
+
     /// Whose calls at Restate's ingress are let in.
     pub fn doors(&self) -> Doors {
         Doors::of(self.internal_tokens())
@@ -298,6 +316,8 @@ impl Settings {
             ("PAYMENT_WINDOW", self.payment_window),
             ("APPROVAL_WINDOW", self.approval_window),
             ("ORDER_RETENTION", self.order_retention),
+            ("RETURN_WINDOW", self.return_window),
+            ("RETURN_SEND_WITHIN", self.return_send_within),
         ] {
             if window.is_zero() {
                 return Err(WrongSetting(format!(

@@ -13,6 +13,8 @@ use serde::Serialize;
 use crate::authority::is_operator;
 use crate::http::problem::Problem;
 use crate::infra::Shared;
+use crate::shop::dashboard::Latest;
+use crate::shop::figures;
 use crate::shop::readiness::{self, InBrief, Readiness};
 use crate::shop::stock::Announcement;
 
@@ -77,7 +79,11 @@ pub(super) async fn ready(
         (status = 401, description = "Without INTERNAL_TOKEN, outside of a demo"),
     ),
 )]
-pub(super) async fn metrics(State(infra): State<Shared>) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    State(infra): State<Shared>,
+    State(latest): State<Arc<Latest>>,
+) -> Result<Response, Problem> {
+    figures::refresh(&infra, &latest).await;
     let text = infra.metrics.encode().map_err(Problem::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

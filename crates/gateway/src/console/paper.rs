@@ -9,7 +9,7 @@ use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::order::{EventKind, OrderRecord, OrderStatus};
 
-use super::order::{LineRow, Parcel};
+use super::order::{LineRow, Parcel, line_rows};
 use super::shell::order_href;
 use super::views::{Console, View};
 use crate::http::nonce::Nonce;
@@ -95,7 +95,7 @@ impl Paper {
             customer: record.user_id.to_string(),
             address: lines_of(&record.address),
             placed_at: record.created_at,
-            lines: LineRow::all(record),
+            lines: line_rows(&record.lines),
             parcel: record.shipment.as_ref().map(Parcel::of),
         }
     }

@@ -211,7 +211,8 @@ mod tests {
     }
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 7] = [
+    const PARTS: [&str; 8] = [
+        "after_delivery.html",
         "alone.html",
         "paper.html",
         "parts.html",

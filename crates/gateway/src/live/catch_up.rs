@@ -165,8 +165,12 @@ pub(super) async fn keep_caught_up(
 async fn catch_up_and_tell(core: &Core, admin_api: &AdminApi, db: &Db) -> Answer {
     let (at, began) = (Timestamp::now(), Instant::now());
     let answer = run(admin_api, db, &core.projection).await;
-    core.metrics
-        .catch_up(answer.as_ref().ok().map(|done| done.closed));
+    let told = answer.as_ref().ok();
+    core.metrics.catch_up(
+        at,
+        began.elapsed(),
+        told.map(|done| (done.compared, done.closed)),
+    );
     let failed_before = core.health.caught_up(CatchUpHealth {
         at,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -303,8 +307,9 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 mod tests {
     use process::nodes::Nodes;
     use services::wire::{
-        ACCOUNT, AUDIT_ENTRIES, AUDIT_LOG, INVENTORY, LEVEL, ORDER_FULFILLMENT_WORKFLOW, READ_MARK,
-        RECORD, USER_SESSION, WHOLE_ACCOUNT, audit_entry_key,
+        ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_LOG, INVENTORY, LEVEL,
+        ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT,
+        WHOLE_AFTER_SALES, audit_entry_key,
     };
     use waybill_domain::audit::{Act, AuditEntry};
 
@@ -404,6 +409,10 @@ mod tests {
                 Update::Account(account) => {
                     fake.hold(ACCOUNT, account.user.as_str(), WHOLE_ACCOUNT, account);
                 }
+                Update::AfterSales(after) => {
+                    let order = after.order_id.as_str();
+                    fake.hold(AFTER_SALES, order, WHOLE_AFTER_SALES, after);
+                }
                 Update::Audit(_) | Update::Basket(_) | Update::Heartbeat => {}
             }
             live.apply(update).await.unwrap();
@@ -414,7 +423,7 @@ mod tests {
         let before = dump(&db).await;
         let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
         let done = rebuild(&db, &admin_api).await.unwrap();
-        assert_eq!(done.closed, 7);
+        assert_eq!(done.closed, 8);
         assert_eq!(dump(&db).await, before);
     }
 

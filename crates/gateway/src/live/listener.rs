@@ -231,7 +231,10 @@ mod tests {
         fake.say_update(&updates[2]);
         eventually("version 5", async || version(&db).await == Some(5)).await;
         let metrics = live.core().metrics.encode().unwrap();
-        assert!(metrics.contains("malformed_lines_total 4"), "{metrics}");
+        assert!(
+            metrics.contains("update_lines_malformed_total 4"),
+            "{metrics}"
+        );
         assert_eq!(fake.connections(), 1, "nonsense does not end the stream");
         assert!(live.health().lag_ms.is_some());
         live.close().await;

@@ -1188,7 +1188,7 @@ async fn who_asks_too_fast_is_told_to_wait_and_others_are_not() {
     let other = gateway.through("192.0.2.2", "/api/products", None).await;
     assert_eq!(other.status, StatusCode::OK);
     let metrics = gateway.infra.metrics.encode().unwrap();
-    let line = format!("waybill_gateway_refused_total{{by=\"address\"}} {refused}");
+    let line = format!("waybill_gateway_requests_refused_total{{by=\"address\"}} {refused}");
     assert!(metrics.contains(&line), "{metrics}");
     // A probe is asked by a machine, as often as it likes.
     for _ in 0..99 {

@@ -8,7 +8,7 @@ use waybill_domain::decision::Verdict;
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::OrderStatus;
 
-use super::decide::decide;
+use super::decide::{Decided, decide};
 use super::orders::apply;
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
@@ -48,8 +48,11 @@ pub async fn cancel(
                 caller,
                 origin,
                 order_id,
-                Verdict::Cancelled,
-                reason,
+                Decided {
+                    verdict: Verdict::Cancelled,
+                    reason,
+                    without: Vec::new(),
+                },
                 key,
             )
             .await

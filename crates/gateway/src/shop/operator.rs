@@ -24,9 +24,22 @@ const MOST_ABANDONED: usize = 50;
 /// Most of those without one whose end is looked for.
 const MOST_ALONE: usize = 1_000;
 
+/// Every kind of [`Need`].
+pub const KINDS: [&str; 6] = [
+    "paused",
+    "retrying",
+    "abandoned",
+    "undoing",
+    "shipping",
+    "overdue",
+];
+
 /// Something for an operator.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Need {
+    /// Of [`KINDS`], for metrics.
+    #[serde(skip)]
+    pub kind: &'static str,
     /// What is the matter, in a sentence.
     pub what: String,
     /// What to do about it.
@@ -44,8 +57,9 @@ pub(super) fn needs(
     overdue: Vec<Overdue>,
 ) -> Vec<Need> {
     let stuck = stuck.into_iter().map(|invocation| {
-        let (what, todo) = if invocation.status == "paused" {
+        let (kind, what, todo) = if invocation.status == "paused" {
             (
+                "paused",
                 format!(
                     "{} is paused: Restate does not try it again",
                     quoted(&invocation.target, MAX_FOREIGN_ID)
@@ -57,6 +71,7 @@ pub(super) fn needs(
             )
         } else {
             (
+                "retrying",
                 format!(
                     "{} has failed {} times and is tried again",
                     quoted(&invocation.target, MAX_FOREIGN_ID),
@@ -66,6 +81,7 @@ pub(super) fn needs(
             )
         };
         Need {
+            kind,
             what,
             todo,
             order_id: (invocation.service == ORDER_FULFILLMENT_WORKFLOW)
@@ -75,6 +91,7 @@ pub(super) fn needs(
         }
     });
     let nobodys = abandoned.iter().map(|order| Need {
+        kind: "abandoned",
         what: format!("{order} has not ended, and no workflow works on it: it was killed"),
         todo: format!(
             "to undo what was done and end the order, run `gateway reconcile {order} --repair`"
@@ -86,6 +103,11 @@ pub(super) fn needs(
         .into_iter()
         .filter(|order| !abandoned.contains(&order.order_id));
     let overdue = overdue.map(|order| Need {
+        kind: match (&order.undoing, order.status.as_str()) {
+            (Some(_), _) => "undoing",
+            (None, "shipping") => "shipping",
+            (None, _) => "overdue",
+        },
         what: match (&order.undoing, order.status.as_str()) {
             (Some(_), _) => format!(
                 "{} is being taken back, and that does not come to an end",

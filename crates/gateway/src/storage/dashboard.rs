@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::order::OrderStatus;
 
 use super::db::Db;
 
@@ -33,13 +34,15 @@ pub struct Overdue {
 
 const REVENUE: &str = "SELECT coalesce(
                 (SELECT total_cents FROM order_totals WHERE status = 'delivered'), 0),
-            (SELECT coalesce(sum(amount_cents), 0) FROM orders
+            coalesce((SELECT amount_cents FROM refund_totals WHERE status = 'refunded'), 0),
+            (SELECT coalesce(sum(total_cents), 0) FROM orders
              JOIN order_payments USING (order_id)
              WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit')
                AND order_payments.status = 'captured')";
 
-/// What delivered orders brought, and what is captured for orders on their way.
-pub async fn revenue(db: &Db) -> sqlx::Result<(i64, i64)> {
+/// What delivered orders brought, what of it has gone back, and what is captured for
+/// orders on their way.
+pub async fn revenue(db: &Db) -> sqlx::Result<(i64, i64, i64)> {
     sqlx::query_as(REVENUE).fetch_one(&db.read).await
 }
 
@@ -125,6 +128,59 @@ pub async fn with_a_workflow(
         .await
 }
 
+/// How long, in seconds, open orders are counted for.
+pub const WAITS_S: [i64; 7] = [60, 300, 900, 3_600, 21_600, 86_400, 259_200];
+
+/// The oldest come first, so the counts for long waits are right even where there are
+/// more than are read.
+const WAITING: &str = "SELECT
+         count(*) FILTER (WHERE status_since <= ?2 - 60000),
+         count(*) FILTER (WHERE status_since <= ?2 - 300000),
+         count(*) FILTER (WHERE status_since <= ?2 - 900000),
+         count(*) FILTER (WHERE status_since <= ?2 - 3600000),
+         count(*) FILTER (WHERE status_since <= ?2 - 21600000),
+         count(*) FILTER (WHERE status_since <= ?2 - 86400000),
+         count(*) FILTER (WHERE status_since <= ?2 - 259200000)
+     FROM (SELECT status_since FROM orders WHERE ended_at IS NULL AND status = ?1
+           ORDER BY status_since LIMIT 5000)";
+
+/// How many open orders have been in `status` for each of [`WAITS_S`] at least; of the
+/// 5,000 oldest.
+pub async fn waiting(db: &Db, status: OrderStatus, now: Timestamp) -> sqlx::Result<[i64; 7]> {
+    let counts: (i64, i64, i64, i64, i64, i64, i64) = sqlx::query_as(WAITING)
+        .bind(status.as_str())
+        .bind(now.as_millisecond())
+        .fetch_one(&db.read)
+        .await?;
+    Ok(counts.into())
+}
+
+/// How many products have nothing left, and how many have something, but `most` pieces
+/// at most.
+pub async fn stock_counts(db: &Db, most: i64) -> sqlx::Result<(i64, i64)> {
+    sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE coalesce(stock_qty, 0) = 0), count(*) FILTER (WHERE stock_qty > 0)
+         FROM products WHERE coalesce(stock_qty, 0) <= ?",
+    )
+    .bind(most)
+    .fetch_one(&db.read)
+    .await
+}
+
+/// For how many orders money came too late.
+pub async fn late_orders(db: &Db) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT count(*) FROM late_money")
+        .fetch_one(&db.read)
+        .await
+}
+
+/// Size of the file in bytes.
+pub async fn database_bytes(db: &Db) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        .fetch_one(&db.read)
+        .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,8 +213,17 @@ mod tests {
     #[tokio::test]
     async fn the_numbers_are_right() {
         let (_folder, db) = a_shop().await;
-        assert_eq!(revenue(&db).await.unwrap(), (19_900 * 100, 50 * 100));
+        assert_eq!(revenue(&db).await.unwrap(), (19_900 * 100, 0, 50 * 100));
         assert_eq!(delivery_times(&db, 1000).await.unwrap(), vec![8000; 1000]);
+        let waiting = waiting(
+            &db,
+            OrderStatus::InTransit,
+            Timestamp::from_second(20_000).unwrap(),
+        );
+        assert_eq!(waiting.await.unwrap(), [40, 0, 0, 0, 0, 0, 0]);
+        assert!(database_bytes(&db).await.unwrap() > 1_000_000);
+        assert_eq!(late_orders(&db).await.unwrap(), 0);
+        assert_eq!(stock_counts(&db, 10).await.unwrap(), (0, 0));
         let minutes = placed_per_minute(&db, 331).await.unwrap();
         assert_eq!(minutes, [(331, 60), (332, 60), (333, 21)]);
         let at = |second| Timestamp::from_second(second).unwrap();
@@ -200,6 +265,7 @@ mod tests {
             PLACED_PER_MINUTE,
             OVERDUE,
             WITH_A_WORKFLOW,
+            WAITING,
         ] {
             let plan: Vec<(i64, i64, i64, String)> =
                 sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))

@@ -18,7 +18,7 @@ use waybill_domain::checkout::{
 };
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::{OrderId, Username};
-use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::order::{Compensable, OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
 use waybill_domain::session::Effect;
 use waybill_domain::update::{ReadMark, Update};
@@ -30,6 +30,7 @@ use crate::payment::PaymentServiceClient;
 use crate::refuse::refuse;
 use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
+use crate::story;
 use crate::wire::user_session as wire;
 use crate::wire::{BASKET, READ_MARK, late_key, marker_key};
 
@@ -274,6 +275,7 @@ impl UserSession {
 
     fn write(&self, ctx: &ObjectContext<'_>, record: Box<OrderRecord>) {
         let key = marker_key(&record.order_id);
+        story::written_by_session(&record);
         ctx.set(&key, Json(Marker::Here(record.clone())));
         self.updates.publish(&Update::Order(record));
     }
@@ -291,6 +293,7 @@ impl UserSession {
                 }
                 Effect::HandOver(record) => {
                     let marker = Marker::HandedOver(HandedOver::from(&*record));
+                    story::written_by_session(&record);
                     ctx.set(&marker_key(&record.order_id), Json(marker));
                     self.updates.publish(&Update::Order(record));
                 }
@@ -298,6 +301,7 @@ impl UserSession {
                     ctx.set(&marker_key(&order_id), Json(Marker::HandedOver(marker)));
                 }
                 Effect::NoteLate(late) => {
+                    story::late_payment(&late.order_id);
                     ctx.set(&late_key(&late.order_id), Json(late.clone()));
                     self.updates.publish(&Update::Late(late));
                 }
@@ -311,8 +315,12 @@ impl UserSession {
                     awakeable_id,
                     reason,
                 } => ctx.reject_awakeable(&awakeable_id, TerminalError::new(reason)),
-                Effect::Release { attempt, lines } => checkout::release(ctx, &attempt, &lines),
+                Effect::Release { attempt, lines } => {
+                    story::undone(&attempt.order_id, Compensable::Reserved);
+                    checkout::release(ctx, &attempt, &lines);
+                }
                 Effect::Void(money) => {
+                    story::undone(&money.attempt.order_id, Compensable::Authorized);
                     provider().void(Json(money)).send();
                 }
                 Effect::Close(money) => {

@@ -34,6 +34,7 @@ mod decisions;
 mod doors;
 mod forms;
 mod input;
+mod observability;
 mod outage;
 mod outside;
 mod patience;

@@ -649,6 +649,7 @@ async fn serve_bare(shop: &Shop) {
         listener,
         endpoint,
         services::crash::Crash::default(),
+        services::metrics::Metrics::new(services::broadcast::UpdateBroadcaster::new()),
         tokio_util::sync::CancellationToken::new(),
     ));
     let registered = shop

@@ -67,6 +67,7 @@ impl Streams {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = open.of.get(user).copied().unwrap_or_default();
         if mine >= PER_USER {
+            self.metrics.stream_refused("user");
             return Err(too_many(format!(
                 "{PER_USER} live pages of {user} are open: close one and reload"
             )));
@@ -74,11 +75,13 @@ impl Streams {
         let from = address.caller();
         let here = open.from.get(&from).copied().unwrap_or_default();
         if here >= self.most.per_address && !address.is_this_machine() {
+            self.metrics.stream_refused("address");
             return Err(too_many(format!(
                 "{here} live pages are open at your address: close one and reload"
             )));
         }
         if open.in_all >= self.most.in_all {
+            self.metrics.stream_refused("gateway");
             return Err(Problem::unavailable(
                 "too many live pages are open on this gateway: reload in a moment",
             ));

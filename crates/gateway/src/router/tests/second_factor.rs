@@ -18,6 +18,8 @@ const LINE: [&str; 6] = [
     "--services-updates-urls",
     "http://127.0.0.1:9/updates",
 ];
+/// No other site can have sent it.
+const OURS: (&str, &str) = ("sec-fetch-site", "same-origin");
 const STAFF: [&str; 2] = ["--second-factor", "staff"];
 
 async fn shop(more: &[&str]) -> Subject {
@@ -108,8 +110,9 @@ async fn a_password_without_its_code_opens_nothing() {
     assert_eq!(without.status, 303);
     assert_eq!(without.header("location"), "/login");
     // A code that cannot be one is told on the same page.
+    let typed = json!({ "code": "12" });
     let typed = shop
-        .post("/login/code", &[HTML, cookie], &json!({ "code": "12" }))
+        .post("/login/code", &[HTML, cookie, OURS], &typed)
         .await;
     assert_eq!(typed.status, 400);
     assert!(typed.text.contains("id=\"wrong\""), "{}", typed.text);
@@ -121,7 +124,7 @@ async fn a_password_without_its_code_opens_nothing() {
         account.password_hash = Some("new".into());
     })
     .await;
-    let over = shop.post("/login/code", &[cookie], &code).await;
+    let over = shop.post("/login/code", &[cookie, OURS], &code).await;
     assert_eq!(over.kind(401), "sign_in_over");
     assert!(over.header("set-cookie").contains("Max-Age=0"));
 }
@@ -283,17 +286,17 @@ async fn a_set_up_shows_its_secret_in_the_browser_that_began_it() {
     let session = ("cookie", alice.as_str());
     let path = "/api/account/factor/begin";
     let wrong = demo
-        .post(path, &[session], &json!({ "password": "wrong" }))
+        .post(path, &[session, OURS], &json!({ "password": "wrong" }))
         .await;
     assert_eq!(wrong.kind(403), "wrong_password");
     // A browser is led back to the form, which says so.
     let password = json!({ "password": "wrong" });
-    let wrong = demo.post(path, &[HTML, session], &password).await;
+    let wrong = demo.post(path, &[HTML, session, OURS], &password).await;
     assert_eq!(wrong.status, 303);
     let page = demo.get(wrong.header("location"), &[HTML, session]).await;
     assert!(page.text.contains("The password is wrong"), "{}", page.text);
     let right = json!({ "password": "alice-demo" });
-    let begun = demo.post(path, &[session], &right).await;
+    let begun = demo.post(path, &[session, OURS], &right).await;
     assert_eq!(begun.status, 200, "{}", begun.text);
     let told = begun.json();
     let secret = told["secret"].as_str().unwrap();
@@ -312,14 +315,14 @@ async fn a_set_up_shows_its_secret_in_the_browser_that_began_it() {
     let bobs = format!("{bob}; {kept}");
     let code = json!({ "code": "000000" });
     let path = "/api/account/factor";
-    let refused = demo.post(path, &[("cookie", &bobs)], &code).await;
+    let refused = demo.post(path, &[("cookie", &bobs), OURS], &code).await;
     assert_eq!(refused.kind(410), "set_up_over");
-    let refused = demo.post(path, &[("cookie", &both)], &code).await;
+    let refused = demo.post(path, &[("cookie", &both), OURS], &code).await;
     assert_eq!(refused.kind(403), "wrong_code");
     // Where there is none, nothing is renewed or switched off.
     let off = json!({ "password": "alice-demo", "code": "000000" });
     for path in ["/api/account/factor/off", "/api/account/factor/recovery"] {
-        let refused = demo.post(path, &[session], &off).await;
+        let refused = demo.post(path, &[session, OURS], &off).await;
         assert_eq!(refused.kind(409), "no_factor", "{path}");
     }
 }
