@@ -26,6 +26,11 @@ dev: setup
     cargo build --bins
     @exec node scripts/demo.mjs --watch
 
+# As demo, on a cluster: three nodes of Restate, two services, two gateways; the data is kept apart
+cluster: setup
+    cargo build --bins
+    @exec node scripts/demo.mjs --cluster
+
 # What differs between Restate, SQLite and the ledger of the demo; --repair mends it, an order's id narrows it
 reconcile *arguments: _node
     cargo build --quiet --bin gateway --bin launcher
@@ -67,6 +72,10 @@ soak days="1" orders="300" seed="1": setup
 # Deaths at every durable step, in a table: cases for each process, or all
 crashes cases="all": setup
     @CRASH_CASES={{ cases }} SHOW_OUTPUT=1 node scripts/test.mjs rust -- crashes::
+
+# Nodes of a cluster that die, freeze, lose their disk, under load, in a table
+cluster-test: setup
+    @CLUSTER_MISHAPS=all SHOW_OUTPUT=1 node scripts/test.mjs rust -- cluster::
 
 # Every parser with hostile input, and a table: seconds for each target, part of a target's name
 fuzz seconds="600" filter="fuzz_": _node

@@ -15,6 +15,9 @@ export const restateServer = () => npmBinary("restate-server");
 /** The `restate` command line. */
 export const restateCli = () => npmBinary("restate");
 
+/** The `restatectl` command line, for whoever runs a cluster. */
+export const restatectl = () => npmBinary("restatectl");
+
 /** Tools and other things that are worth keeping when a clone is thrown away. */
 export const cacheDirectory = join(
   process.env.XDG_CACHE_HOME || join(homedir(), ".cache"),

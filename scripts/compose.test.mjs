@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -22,9 +22,14 @@ const IMAGE_LIMIT_BYTES = 80e6;
 const LONG_RUNNING = ["restate", "services", "sandbox", "gateway"];
 // Grows PUBLIC_URL when the ports are known.
 const SESSION = { AUTH_MODE: "session" };
+// All but the store and the proxy, for which there are no stand-ins.
+const CLUSTER = ["restate", "restate-2", "restate-3", "services", "services-2", "sandbox", "gateway", "gateway-2"];
+// What each file beside the demo's and session mode's adds.
+const ADDED = { "compose.cluster.yml": CLUSTER, "compose.observability.yml": ["prometheus", "grafana", "jaeger"] };
 const PORTS = ["GATEWAY_PORT", "SANDBOX_PORT", "RESTATE_INGRESS_PORT", "RESTATE_ADMIN_PORT"];
 
-const composeFile = ["docker-compose.yml", "compose.demo.yml", "compose.session.yml", "compose.observability.yml"].map((file) => readFileSync(join(root, file), "utf8")).join("\n");
+// A default that a later file says otherwise is that file's: the cluster's own come first.
+const composeFile = ["compose.cluster.yml", "docker-compose.yml", "compose.demo.yml", "compose.session.yml", "compose.observability.yml"].map((file) => readFileSync(join(root, file), "utf8")).join("\n");
 const settings = new Map([...composeFile.matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name, value]) => [name, value]));
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
 
@@ -77,13 +82,34 @@ composeTest("the compose file is clean", () => {
   for (const service of ["prepare", ...LONG_RUNNING]) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"));
 });
 
-composeTest("with observability it is clean, too", () => {
+composeTest("every combination of the compose files is clean", () => {
+  const added = readdirSync(root).filter((file) => /^compose\.\w+\.yml$/.test(file) && !/demo|session/.test(file));
+  const combinations = added.reduce((all, file) => all.flatMap((files) => [files, [...files, file]]), [[]]);
+  assert.deepEqual(added.sort(), Object.keys(ADDED));
   for (const mode of ["demo", "session"]) {
-    const files = ["docker-compose.yml", `compose.${mode}.yml`, "compose.observability.yml"].flatMap((file) => ["-f", file]);
-    const { status, stdout, stderr } = compose(...files, "config");
-    assert.equal(stderr, "");
-    assert.equal(status, 0);
-    for (const service of ["prometheus", "grafana", "jaeger", ...LONG_RUNNING]) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"));
+    for (const files of combinations) {
+      const COMPOSE_FILE = ["docker-compose.yml", `compose.${mode}.yml`, ...files].join(":");
+      const { status, stdout, stderr } = compose("config", { COMPOSE_FILE, AUTH_MODE: mode });
+      assert.deepEqual({ status, stderr }, { status: 0, stderr: "" }, COMPOSE_FILE);
+      for (const service of files.flatMap((file) => ADDED[file])) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"), COMPOSE_FILE);
+    }
+  }
+});
+
+// What both copies are told is written twice: compose files cannot share it.
+test("a second copy is told what the first is, but for what is its own", () => {
+  const cluster = readFileSync(join(root, "compose.cluster.yml"), "utf8");
+  const told = (file, service) => {
+    const [, block] = file.match(new RegExp(`^  ${service}:\\n([\\s\\S]*?)(?=^  [\\w-]+:$|^\\S|(?![\\s\\S]))`, "m"));
+    const [, variables] = block.match(/^    environment:.*\n((?:      .*\n)*)/m);
+    return new Map([...variables.matchAll(/^      (\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
+  };
+  const first = readFileSync(join(root, "docker-compose.yml"), "utf8");
+  for (const [service, own] of [["services", ["SERVICES_URL", "RESTATE_ADMIN_URL"]], ["gateway", ["RESTATE_INGRESS_URL", "RESTATE_ADMIN_URL"]]]) {
+    const wanted = new Map([...told(first, service), ...told(cluster, service)]);
+    const second = told(cluster, `${service}-2`);
+    for (const name of own) wanted.delete(name), second.delete(name);
+    assert.deepEqual([...second].sort(), [...wanted].sort(), service);
   }
 });
 

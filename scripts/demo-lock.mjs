@@ -6,7 +6,7 @@ import { connect, createServer } from "node:net";
 import { root } from "./binaries.mjs";
 
 /** The folder of everything that the demo keeps. */
-export const dataDirectory = process.env.WAYBILL_DATA_DIR || "data";
+export const dataDirectory = process.env.WAYBILL_DATA_DIR || (process.argv.includes("--cluster") ? "data/cluster" : "data");
 
 // Relative where it can be: a socket's path may have about a hundred characters.
 const SOCKET = `${dataDirectory}/demo.sock`;

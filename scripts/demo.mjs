@@ -1,7 +1,9 @@
 // `just demo`: Restate, the services, the outside world and the gateway on this machine, kept
 // running until Ctrl-C. `just dev` is the same with `--watch`: rebuilt and restarted on a change.
+// `just cluster` is the same with `--cluster`: three nodes of Restate, two services, two gateways.
 //
 // Data stays in data/ (`just reset` forgets it), logs in data/logs/; WAYBILL_DATA_DIR moves both.
+// A cluster's are in data/cluster/.
 
 import { spawnSync } from "node:child_process";
 import { statSync, watch } from "node:fs";
@@ -30,10 +32,11 @@ try {
 
 async function runDemo() {
   const isWatching = process.argv.includes("--watch");
+  const isCluster = process.argv.includes("--cluster");
   if (isWatching) process.env.WEB_DIR ??= "web";
   await lockDemo(() => `process ${process.pid}${address && `, ${address}`}`);
   if (exitCode !== null) return;
-  launcher = launch("demo", (event) => hear(event, isWatching));
+  launcher = launch(isCluster ? "cluster" : "demo", (event) => hear(event, isWatching));
   launcher.ended.then((code) => {
     if (exitCode === null) {
       console.error(`demo: the launcher has ended with code ${code}.`);
@@ -48,7 +51,7 @@ async function runDemo() {
 function hear({ event, part, ...told }, isWatching) {
   if (event === "starting") {
     hasStarted = true;
-    address = told.addresses.gateway;
+    address = told.addresses.shop;
   } else if (event === "ready") {
     sayWhereToClick(told.addresses, told.seeded);
     if (isWatching) rebuildOnChange({ services: ["services"], gateway: ["sandbox", "gateway"] });
@@ -64,7 +67,7 @@ function hear({ event, part, ...told }, isWatching) {
 }
 
 function sayWhereToClick(url, seeded) {
-  const shop = url.gateway.replace("127.0.0.1", "localhost");
+  const shop = url.shop.replace("127.0.0.1", "localhost");
   const asAlice = "-H 'X-User-Id: alice' -H 'Content-Type: application/json'";
   console.log(`
 Waybill is running.
@@ -73,8 +76,8 @@ Waybill is running.
   Log in                     ${shop}/login  (one click: alice or bob buys, admin approves)
   Restate's own view         ${url.admin}/ui/
   The outside world          ${url.sandbox}/ledger  (simulated payment provider and carrier)
-  Data and logs              ${dataDirectory}/, ${dataDirectory}/logs/  ("just reset" forgets them)
-${seeded ? `\n${seeded.replace(/^/gm, "  ")}\n` : ""}
+  Data and logs              ${dataDirectory}/, ${dataDirectory}/logs/  (${url.nodes.length > 1 ? `"rm -r ${dataDirectory}"` : '"just reset"'} forgets them)
+${url.nodes.length > 1 ? aboutTheCluster(url) : ""}${seeded ? `\n${seeded.replace(/^/gm, "  ")}\n` : ""}
 Three things to try in another terminal:
 
   curl -N -H 'X-User-Id: alice' ${shop}/stream/notifications
@@ -83,6 +86,16 @@ Three things to try in another terminal:
 
 Ctrl-C stops everything.
 `);
+}
+
+function aboutTheCluster(url) {
+  return `
+  Three nodes of Restate     ${url.ingresses.join(" ")}
+  Who is away, and what then ${url.gateway.replace("127.0.0.1", "localhost")}/readyz, or the dashboard as admin
+  The cluster itself         node_modules/.bin/restatectl --address ${url.nodes.join(",")} status
+
+Kill what you like, such as  pkill -KILL -o restate-server  (the oldest node): it is started again.
+`;
 }
 
 /** Changed sources are built again; whose binary changed is started again. */

@@ -8,7 +8,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdir
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { restateCli, restateServer, root } from "./binaries.mjs";
+import { restateCli, restateServer, restatectl, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
 import { installPromtool } from "./promtool.mjs";
 import { installSchemathesis } from "./schemathesis.mjs";
@@ -106,6 +106,7 @@ function installNodePackages() {
   try {
     restateServer();
     restateCli();
+    restatectl();
   } catch (error) {
     rmSync(stamp, { force: true });
     throw error;

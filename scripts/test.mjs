@@ -10,7 +10,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { cargoBinDirectory, restateCli, restateServer, root } from "./binaries.mjs";
+import { cargoBinDirectory, restateCli, restateServer, restatectl, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
 import { oldServices } from "./old-services.mjs";
 import { findPromtool } from "./promtool.mjs";
@@ -29,6 +29,7 @@ const environment = {
   [MARK]: mark,
   RESTATE_SERVER_BIN: restateServer(),
   RESTATE_CLI_BIN: restateCli(),
+  RESTATECTL_BIN: restatectl(),
   WAYBILL_BIN_DIR: bin,
   CHROMIUM_BIN: findBrowser() ?? "",
   SCHEMATHESIS_DIR: schemathesisFolder(),

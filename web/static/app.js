@@ -266,10 +266,10 @@ function answered(form) {
   }
   const field = problem && toast.dataset.field && form.elements.namedItem(toast.dataset.field);
   if (!field) return;
-  const input = field instanceof RadioNodeList ? field[0] : field;
+  const input = field instanceof RadioNodeList ? field[0] : field.matches("fieldset") ? one("input", field) : field;
   if (input.type === "hidden") return;
   const message = Object.assign(document.createElement("p"), { className: "wrong", dir: "auto", id: `wrong-${toast.dataset.field}`, textContent: toast.dataset.detail });
-  const anchor = input.closest(".choices") ?? input;
+  const anchor = input.closest(".choices, .pieces") ?? input;
   anchor.after(message);
   input.setAttribute("aria-invalid", "true");
   input.setAttribute("aria-describedby", message.id);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, Change, Ended, Shown};
+use crate::ids::OrderId;
 use crate::words;
 
 /// Who stands for Waybill itself in the log.
@@ -146,12 +147,20 @@ pub enum Act {
     UserEnabled,
     /// An order was approved.
     Approved,
+    /// Pieces were taken out of an order before it shipped.
+    TakenOut,
     /// An order was rejected.
     Rejected,
     /// An order was cancelled.
     Cancelled,
     /// Money went back.
     Refunded,
+    /// A return was accepted.
+    ReturnAccepted,
+    /// A return was refused.
+    ReturnRefused,
+    /// The parcel of a return was taken in.
+    ReturnReceived,
     /// Pieces were added to the stock.
     Restocked,
     /// A product was made.
@@ -177,7 +186,7 @@ pub enum Act {
 
 impl Act {
     /// All that this version writes.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
@@ -197,9 +206,13 @@ impl Act {
         Self::UserDisabled,
         Self::UserEnabled,
         Self::Approved,
+        Self::TakenOut,
         Self::Rejected,
         Self::Cancelled,
         Self::Refunded,
+        Self::ReturnAccepted,
+        Self::ReturnRefused,
+        Self::ReturnReceived,
         Self::Restocked,
         Self::ProductMade,
         Self::ProductChanged,
@@ -233,9 +246,13 @@ impl Act {
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
             Self::Approved => "approved",
+            Self::TakenOut => "taken_out",
             Self::Rejected => "rejected",
             Self::Cancelled => "cancelled",
             Self::Refunded => "refunded",
+            Self::ReturnAccepted => "return_accepted",
+            Self::ReturnRefused => "return_refused",
+            Self::ReturnReceived => "return_received",
             Self::Restocked => "restocked",
             Self::ProductMade => "product_made",
             Self::ProductChanged => "product_changed",
@@ -345,6 +362,18 @@ impl AuditEntry {
             detail: detail.into(),
             count: once(),
         }
+    }
+
+    /// What has become of an order after its delivery.
+    pub(crate) fn of_order(
+        what: Act,
+        by: By,
+        order: &OrderId,
+        version: u64,
+        at: Timestamp,
+        detail: String,
+    ) -> Self {
+        Self::of_version(what, by, order.as_str(), version, at, detail)
     }
 
     /// Pieces were added to the stock of a product.

@@ -45,6 +45,15 @@ impl Line {
         })
     }
 
+    /// The same line with `quantity` pieces, at the same price; `None` for no pieces.
+    pub fn part(&self, quantity: u32) -> Option<Self> {
+        (quantity > 0).then(|| Self {
+            quantity,
+            line_total_cents: self.unit_price_cents.times(quantity),
+            ..self.clone()
+        })
+    }
+
     fn with_quantity(&self, quantity: u32) -> Result<Self, Refusal> {
         Self::new(self.product(), quantity)
     }
@@ -57,6 +66,16 @@ impl Line {
             unit_price_cents: self.unit_price_cents,
         }
     }
+}
+
+/// Some pieces of one product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Part {
+    /// Of which product.
+    pub sku: Sku,
+    /// How many.
+    pub quantity: u32,
 }
 
 /// What the cart needs to know of a product, as the catalog has it now.

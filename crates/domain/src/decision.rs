@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{By, Origin};
+use crate::basket::Part;
 use crate::ids::OrderId;
+use crate::order::OrderRecord;
 use crate::refusal::Refusal;
 use crate::words;
 
@@ -27,6 +29,9 @@ pub struct Decision {
     /// Why, in the decider's words.
     #[serde(default, deserialize_with = "words::kept::a_reason")]
     pub reason: Option<String>,
+    /// Pieces that an approval takes out of the order before it ships.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Part>,
     /// When it was made. Left out, the services' clock is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
@@ -42,6 +47,28 @@ impl Decision {
             who: self.by.clone(),
             from: self.from.clone(),
         }
+    }
+
+    /// Whether it can be carried out on this order: what an approval takes out must be
+    /// there, with a reason, and something must be left to ship.
+    pub fn fits(&self, order: &OrderRecord) -> Result<(), Refusal> {
+        if self.without.is_empty() {
+            return Ok(());
+        }
+        if self.verdict != Verdict::Approved {
+            return Err(Refusal::invalid(
+                "without",
+                "only an approval takes pieces out: leave `without` away to refuse the whole order",
+            ));
+        }
+        let has_reason = self.reason.as_deref().is_some_and(words::is_visible);
+        if !has_reason {
+            return Err(Refusal::invalid(
+                "reason",
+                "reason is missing: say why pieces are taken out, the customer is told",
+            ));
+        }
+        order.split(&self.without).map(drop)
     }
 
     /// What the decider of `self` is told when `standing` is what the promise
@@ -77,6 +104,7 @@ mod tests {
             verdict,
             by: "admin".into(),
             reason: None,
+            without: Vec::new(),
             at: None,
             from: Origin::default(),
         }
@@ -114,7 +142,14 @@ mod tests {
             reason: Some("late".into()),
             ..approved.clone()
         };
-        for other in [decision("a", Verdict::Rejected), with_reason] {
+        let with_less = Decision {
+            without: vec![Part {
+                sku: crate::ids::Sku::parse("P001").unwrap(),
+                quantity: 1,
+            }],
+            ..approved.clone()
+        };
+        for other in [decision("a", Verdict::Rejected), with_reason, with_less] {
             let told = other.against(approved.clone(), &order);
             assert_eq!(told, Err(Refusal::IdempotencyKeyReused));
         }

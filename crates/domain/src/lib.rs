@@ -16,6 +16,7 @@
 //! | [`session`] | what a user's session decides about an order that is being paid |
 //! | [`order`] | the order record and its state machine |
 //! | [`decision`] | the one decision that every order gets |
+//! | [`after_sales`] | what happens after delivery: returns and refunds |
 //! | [`shipment`] | parcels |
 //! | [`stock`] | stock levels |
 //! | [`repair`] | what reconciling asks for |
@@ -31,6 +32,7 @@
 //! always add up ([`stock::StockLevel::adds_up`]).
 
 pub mod account;
+pub mod after_sales;
 pub mod audit;
 pub mod basket;
 pub mod catalog;

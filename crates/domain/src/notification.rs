@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::after_sales::AfterSales;
 use crate::ids::{OrderId, Username};
 use crate::order::{EventKind, OrderEvent, OrderRecord};
 use crate::payment::LateMoney;
@@ -55,6 +56,19 @@ impl Notification {
             .iter()
             .filter_map(|event| Self::of_event(record, event))
             .collect()
+    }
+
+    /// Everything told of an order since its delivery, oldest first.
+    pub fn of_after_sales(after: &AfterSales) -> Vec<Self> {
+        let told = |event: &OrderEvent| Self {
+            id: format!("{}:{}", after.order_id, event.seq),
+            user_id: after.user_id.clone(),
+            order_id: Some(after.order_id.clone()),
+            kind: event.kind.as_str().to_owned(),
+            text: event.detail.clone(),
+            at: event.at,
+        };
+        after.events.iter().map(told).collect()
     }
 
     /// What is told of money that came too late, or twice.

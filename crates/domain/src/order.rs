@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::audit::{By, Deed, WAYBILL};
-use crate::basket::Line;
+use crate::basket::{Line, Part};
 use crate::ids::{AttemptId, OrderId, Username};
 use crate::money::{CURRENCY, Cents};
 use crate::payment::{PaymentAttempt, PaymentOrder, PaymentReceipt, PaymentStatus};
 use crate::placement::{Placement, ProviderPage};
+use crate::refusal::Refusal;
 use crate::shipment::{Shipment, ShipmentRequest};
 use crate::words::{self, MAX_NAME, MAX_REASON, quoted};
 
@@ -72,8 +73,11 @@ pub struct OrderRecord {
     /// orders that are older than this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve_within_ms: Option<u64>,
-    /// What was bought.
+    /// What is delivered: what was bought, without what was taken out.
     pub lines: Vec<Line>,
+    /// What an approver took out before shipping, at the price it was bought for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_out: Vec<Line>,
     /// Sum of the lines.
     pub subtotal_cents: Cents,
     /// What shipping costs.
@@ -140,6 +144,15 @@ pub enum Step {
     Approved {
         /// Who.
         by: By,
+    },
+    /// An admin has agreed, without some pieces: they are never sent nor paid.
+    TakenOut {
+        /// Who.
+        by: By,
+        /// Which.
+        without: Vec<Part>,
+        /// Why.
+        reason: Option<String>,
     },
     /// An admin refused.
     Rejected {
@@ -209,6 +222,7 @@ impl OrderRecord {
             wait_until: None,
             approve_within_ms: None,
             lines: Vec::new(),
+            taken_out: Vec::new(),
             subtotal_cents: Cents::ZERO,
             shipping_cents: Cents::ZERO,
             total_cents: Cents::ZERO,
@@ -259,6 +273,7 @@ impl OrderRecord {
         self.zone = placement.shipping.zone;
         self.address = placement.shipping.address;
         self.lines = placement.lines;
+        self.taken_out = Vec::new();
         self.done = vec![Compensable::Reserved];
         self.payments.push(PaymentAttempt {
             attempt: u32::try_from(self.payments.len() + 1).unwrap_or(u32::MAX),
@@ -349,6 +364,12 @@ impl OrderRecord {
             | Step::Approved { .. }
             | Step::Rejected { .. }
             | Step::ApprovalExpired => self.status == S::AwaitingApproval,
+            Step::TakenOut { without, .. } => {
+                self.status == S::Shipping
+                    && self.done.last() == Some(&Compensable::Authorized)
+                    && self.taken_out.is_empty()
+                    && self.split(without).is_ok()
+            }
             Step::ShipmentBooked(_) | Step::ShippingFailed { .. } => {
                 self.status == S::Shipping && !self.done.contains(&Compensable::Booked)
             }
@@ -428,6 +449,11 @@ impl OrderRecord {
                 self.deed(by);
                 self.enter(OrderStatus::Shipping, None, at);
             }
+            Step::TakenOut {
+                by,
+                without,
+                reason,
+            } => self.take_out(by, &without, reason, at),
             Step::Rejected { by, reason } => {
                 let detail = because(
                     format!("Order canceled by admin ({})", quoted(&by.who, MAX_NAME)),
@@ -530,6 +556,66 @@ impl OrderRecord {
         }
     }
 
+    fn take_out(&mut self, by: By, without: &[Part], reason: Option<String>, at: Timestamp) {
+        // Whether they can be taken out was asked before the step was allowed.
+        let Ok((left, out)) = self.split(without) else {
+            return;
+        };
+        let named: Vec<_> = out
+            .iter()
+            .map(|line| format!("{} × {}", line.quantity, quoted(&line.name, MAX_NAME)))
+            .collect();
+        let less: Cents = out.iter().map(|line| line.line_total_cents).sum();
+        self.lines = left;
+        self.taken_out = out;
+        self.subtotal_cents = self.lines.iter().map(|line| line.line_total_cents).sum();
+        self.total_cents = self.subtotal_cents + self.shipping_cents;
+        let total = self.total_cents;
+        let what = format!(
+            "Taken out before shipping: {}. {less} less is charged, {total} in all",
+            named.join(", ")
+        );
+        self.note(at, EventKind::TakenOut, because(what, reason));
+        self.deed(by);
+    }
+
+    /// The lines that are left and those that go when these pieces are taken out, or why
+    /// they cannot be.
+    pub fn split(&self, without: &[Part]) -> Result<(Vec<Line>, Vec<Line>), Refusal> {
+        let refuse = |why: String| Err(Refusal::invalid("without", why));
+        let (mut left, mut out) = (Vec::new(), Vec::new());
+        for part in without {
+            if part.quantity == 0 {
+                return refuse(format!(
+                    "without names no pieces of {}: say how many are taken out",
+                    part.sku
+                ));
+            }
+            if !self.lines.iter().any(|line| line.sku == part.sku) {
+                return refuse(format!(
+                    "{} is not in the order: take out what is in it",
+                    part.sku
+                ));
+            }
+        }
+        for line in &self.lines {
+            let parts = without.iter().filter(|part| part.sku == line.sku);
+            let pieces = parts.fold(0_u32, |sum, part| sum.saturating_add(part.quantity));
+            let Some(rest) = line.quantity.checked_sub(pieces) else {
+                return refuse(format!(
+                    "{} pieces of {} were ordered: no more can be taken out",
+                    line.quantity, line.sku
+                ));
+            };
+            left.extend(line.part(rest));
+            out.extend(line.part(pieces));
+        }
+        if left.is_empty() {
+            return refuse("nothing would be left to ship: reject the order instead".to_owned());
+        }
+        Ok((left, out))
+    }
+
     fn undo(&mut self, done: Compensable, at: Timestamp) {
         self.done.pop();
         match done {
@@ -627,6 +713,7 @@ impl OrderRecord {
             attempt: self.attempt(),
             awakeable_id: payment.awakeable_id.clone().unwrap_or_default(),
             amount_cents: payment.amount_cents,
+            capture_cents: (self.total_cents < payment.amount_cents).then_some(self.total_cents),
             payment_id: payment.payment_id.clone(),
             transaction_id: payment.transaction_id.clone(),
         }
@@ -805,6 +892,60 @@ mod tests {
         );
     }
 
+    fn part(sku: &str, quantity: u32) -> Part {
+        Part {
+            sku: Sku::parse(sku).unwrap(),
+            quantity,
+        }
+    }
+
+    #[test]
+    fn pieces_are_taken_out_and_only_the_rest_is_charged() {
+        let mut steps = paid();
+        steps.extend([
+            Step::Approved { by: "admin".into() },
+            Step::TakenOut {
+                by: "admin".into(),
+                without: vec![part("P001", 1)],
+                reason: Some("one is broken".into()),
+            },
+        ]);
+        let record = after(steps);
+        assert_eq!(
+            record.events.last().unwrap().detail,
+            "Taken out before shipping: 1 × Widget. $60.00 less is charged, $65.00 in all: one is broken"
+        );
+        let totals = (
+            record.subtotal_cents,
+            record.shipping_cents,
+            record.total_cents,
+        );
+        assert_eq!(totals, (Cents(6000), Cents(500), Cents(6500)));
+        let pieces = |lines: &[Line]| lines.iter().map(|line| line.quantity).sum::<u32>();
+        assert_eq!((pieces(&record.lines), pieces(&record.taken_out)), (1, 1));
+        let asked = record.payment_order();
+        assert_eq!(
+            (asked.amount_cents, asked.to_capture()),
+            (Cents(12500), Cents(6500))
+        );
+        assert_eq!(record.deeds.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_out_is_refused() {
+        let record = after(paid());
+        for (without, why) in [
+            (vec![part("P002", 1)], "not in the order"),
+            (vec![part("P001", 0)], "no pieces"),
+            (vec![part("P001", 3)], "2 pieces of P001 were ordered"),
+            (vec![part("P001", 1), part("P001", 2)], "2 pieces of P001"),
+            (vec![part("P001", 2)], "reject the order instead"),
+        ] {
+            let refusal = record.split(&without).unwrap_err();
+            assert!(refusal.to_string().contains(why), "{refusal}");
+        }
+    }
+
     #[test]
     fn a_failure_after_capture_is_undone_in_reverse() {
         let mut steps = captured();
@@ -964,6 +1105,14 @@ mod tests {
             Just(Step::PaymentExpired),
             Just(Step::ApprovalRequested { until: at(100) }),
             text.prop_map(|by| Step::Approved { by: by.into() }),
+            (text, 0..4_u32).prop_map(|(by, quantity)| Step::TakenOut {
+                by: by.into(),
+                without: vec![Part {
+                    sku: Sku::parse("P001").unwrap(),
+                    quantity,
+                }],
+                reason: None,
+            }),
             text.prop_map(|by| Step::Rejected {
                 by: by.into(),
                 reason: None
@@ -995,6 +1144,9 @@ mod tests {
                     Ok(next) => {
                         prop_assert_eq!(next.version, before.version + 1);
                         prop_assert!(!before.status.is_terminal(), "a terminal status never changes");
+                        let pieces = |it: &OrderRecord| it.lines.iter().chain(&it.taken_out).map(|line| line.quantity).sum::<u32>();
+                        prop_assert_eq!(pieces(&next), pieces(&before), "no piece vanishes");
+                        prop_assert!(!next.lines.is_empty() && next.total_cents <= next.payment().amount_cents);
                         prop_assert!(next.events.starts_with(&before.events), "history is never rewritten");
                         if next.status.is_terminal() {
                             prop_assert!(next.done.is_empty() && next.undoing.is_none());

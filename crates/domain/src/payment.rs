@@ -339,12 +339,22 @@ pub struct PaymentOrder {
     pub awakeable_id: String,
     /// What is to be paid.
     pub amount_cents: Cents,
+    /// What is taken of it, where that is less: pieces were taken out of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_cents: Option<Cents>,
     /// The provider's id, when it has answered already.
     #[serde(default, deserialize_with = "words::kept::an_id")]
     pub payment_id: Option<String>,
     /// The money movement, when there was one.
     #[serde(default, deserialize_with = "words::kept::an_id")]
     pub transaction_id: Option<String>,
+}
+
+impl PaymentOrder {
+    /// What is taken, and what a refund of all of it gives back.
+    pub fn to_capture(&self) -> Cents {
+        self.capture_cents.unwrap_or(self.amount_cents)
+    }
 }
 
 /// What `PaymentService.RequestPayment` answers: never "perhaps".

@@ -6,9 +6,11 @@
 //! a terminal error whose message is the refusal as JSON and whose code is
 //! [`Refusal::code`]. The gateway turns that into `application/problem+json`.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::after_sales::ReturnStatus;
 use crate::decision::verdict::Verdict;
 use crate::ids::{OrderId, Sku, Username};
 use crate::money::Cents;
@@ -190,6 +192,92 @@ pub enum Refusal {
         #[serde(deserialize_with = "words::kept::name")]
         by: String,
     },
+    /// What comes after a delivery, of an order that was not delivered.
+    #[error("order {order_id} is {status}: this can be done once it is delivered")]
+    NotDelivered {
+        /// Which order.
+        order_id: OrderId,
+        /// Where it stands.
+        status: OrderStatus,
+    },
+    /// What comes after a delivery, of an order that is not kept any more.
+    #[error("order {order_id} is too old: its records are closed")]
+    NothingKept {
+        /// Which order.
+        order_id: OrderId,
+    },
+    /// A return that is asked for too late.
+    #[error(
+        "pieces of {order_id} could be returned until {}: it is too late",
+        until.strftime("%Y-%m-%d %H:%M UTC")
+    )]
+    ReturnWindowOver {
+        /// Which order.
+        order_id: OrderId,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A return while another is under way.
+    #[error("return {number} of {order_id} is under way: wait until it has ended")]
+    ReturnOpen {
+        /// Which order.
+        order_id: OrderId,
+        /// Which return.
+        number: u32,
+    },
+    /// More pieces than there are to come back.
+    #[error("{left} pieces of {sku} can be named here: name no more")]
+    NotReturnable {
+        /// Which field.
+        #[serde(deserialize_with = "words::kept::name")]
+        field: String,
+        /// Which product.
+        sku: Sku,
+        /// How many.
+        left: u32,
+    },
+    /// No such return.
+    #[error("there is no return {number} of {order_id}")]
+    UnknownReturn {
+        /// Which order.
+        order_id: OrderId,
+        /// Which return.
+        number: u32,
+    },
+    /// A parcel of a return that nobody has decided.
+    #[error("return {number} of {order_id} is not decided yet: accept it first")]
+    ReturnUndecided {
+        /// Which order.
+        order_id: OrderId,
+        /// Which return.
+        number: u32,
+    },
+    /// A return that somebody else was faster with.
+    #[error(
+        "return {number} of {order_id} is {} already{}",
+        status.word(),
+        if by.is_empty() { String::new() } else { format!(" (by {})", words::quoted(by, words::MAX_NAME)) }
+    )]
+    ReturnDecided {
+        /// Which order.
+        order_id: OrderId,
+        /// Which return.
+        number: u32,
+        /// Where it stands.
+        status: ReturnStatus,
+        /// Who has brought it there.
+        #[serde(deserialize_with = "words::kept::name")]
+        by: String,
+    },
+    /// More money than can go back.
+    #[error("at most {left_cents} can go back: that is what was captured and has not gone back")]
+    RefundTooMuch {
+        /// Which field.
+        #[serde(deserialize_with = "words::kept::name")]
+        field: String,
+        /// How much.
+        left_cents: Cents,
+    },
     /// A name that is taken.
     #[error("there is a user {user} already: choose another name")]
     UserExists {
@@ -333,6 +421,7 @@ impl Refusal {
             Self::NotInCart { .. }
             | Self::UnknownOrder { .. }
             | Self::UnknownUser { .. }
+            | Self::UnknownReturn { .. }
             | Self::UnknownProduct { .. }
             | Self::UnknownZone { .. }
             | Self::UnknownPayment => 404,
@@ -356,6 +445,14 @@ impl Refusal {
             | Self::TooLate { .. }
             | Self::NotReady { .. }
             | Self::AlreadyDecided { .. }
+            | Self::NotDelivered { .. }
+            | Self::NothingKept { .. }
+            | Self::ReturnWindowOver { .. }
+            | Self::ReturnOpen { .. }
+            | Self::NotReturnable { .. }
+            | Self::ReturnUndecided { .. }
+            | Self::ReturnDecided { .. }
+            | Self::RefundTooMuch { .. }
             | Self::UserExists { .. }
             | Self::HasFactor
             | Self::NoFactor
@@ -387,6 +484,15 @@ impl Refusal {
             Self::TooLate { .. } => "too_late",
             Self::NotReady { .. } => "not_ready",
             Self::AlreadyDecided { .. } => "already_decided",
+            Self::NotDelivered { .. } => "not_delivered",
+            Self::NothingKept { .. } => "nothing_kept",
+            Self::ReturnWindowOver { .. } => "return_window_over",
+            Self::ReturnOpen { .. } => "return_open",
+            Self::NotReturnable { .. } => "not_returnable",
+            Self::UnknownReturn { .. } => "unknown_return",
+            Self::ReturnUndecided { .. } => "return_undecided",
+            Self::ReturnDecided { .. } => "return_decided",
+            Self::RefundTooMuch { .. } => "refund_too_much",
             Self::UserExists { .. } => "user_exists",
             Self::UnknownUser { .. } => "unknown_user",
             Self::NotSignedIn => "not_signed_in",
@@ -476,9 +582,47 @@ mod tests {
                 order_id: order_id.clone(),
             },
             Refusal::AlreadyDecided {
-                order_id,
+                order_id: order_id.clone(),
                 verdict: Verdict::Approved,
                 by: "admin".into(),
+            },
+            Refusal::NotDelivered {
+                order_id: order_id.clone(),
+                status: OrderStatus::Shipping,
+            },
+            Refusal::NothingKept {
+                order_id: order_id.clone(),
+            },
+            Refusal::ReturnWindowOver {
+                order_id: order_id.clone(),
+                until: Timestamp::UNIX_EPOCH,
+            },
+            Refusal::ReturnOpen {
+                order_id: order_id.clone(),
+                number: 1,
+            },
+            Refusal::NotReturnable {
+                field: "items".into(),
+                sku: Sku::parse("A").unwrap(),
+                left: 1,
+            },
+            Refusal::UnknownReturn {
+                order_id: order_id.clone(),
+                number: 1,
+            },
+            Refusal::ReturnUndecided {
+                order_id: order_id.clone(),
+                number: 1,
+            },
+            Refusal::ReturnDecided {
+                order_id,
+                number: 1,
+                status: ReturnStatus::Refused,
+                by: "admin".into(),
+            },
+            Refusal::RefundTooMuch {
+                field: "amount".into(),
+                left_cents: Cents(1),
             },
             Refusal::UserExists {
                 user: Username::parse("alice").unwrap(),

@@ -394,6 +394,7 @@ pub fn told_too_late(
                 attempt: attempt.clone(),
                 awakeable_id: awakeable_id.clone(),
                 amount_cents: payment.amount_cents,
+                capture_cents: None,
                 payment_id: None,
                 transaction_id: None,
             })
@@ -804,6 +805,7 @@ impl Stray {
             },
             awakeable_id: attempt.awakeable_id.unwrap_or_default(),
             amount_cents: attempt.amount_cents,
+            capture_cents: None,
             payment_id: attempt.payment_id,
             transaction_id: Some(money.transaction_id),
         };

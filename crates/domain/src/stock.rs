@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 pub const MAX_RESTOCK: u32 = 1_000_000;
 
 /// How much of a SKU there is and where it is:
-/// `initial + restocked = available + reserved + committed`, always.
+/// `initial + restocked + returned = available + reserved + committed`, always.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StockLevel {
@@ -25,6 +25,9 @@ pub struct StockLevel {
     pub initial: u64,
     /// Pieces added since.
     pub restocked: u64,
+    /// Pieces that customers have sent back, and that can be sold again.
+    #[serde(default)]
+    pub returned: u64,
     /// Pieces that can be sold.
     pub available: u64,
     /// Pieces promised to open orders.
@@ -42,6 +45,7 @@ impl StockLevel {
             sku,
             initial: quantity.into(),
             restocked: 0,
+            returned: 0,
             available: quantity.into(),
             reserved: 0,
             committed: 0,
@@ -78,6 +82,14 @@ impl StockLevel {
         self.changed(at)
     }
 
+    /// Puts pieces back that a customer has returned.
+    #[must_use]
+    pub fn take_back(mut self, quantity: u32, at: Timestamp) -> Self {
+        self.returned += u64::from(quantity);
+        self.available += u64::from(quantity);
+        self.changed(at)
+    }
+
     /// Adds pieces.
     pub fn restock(mut self, quantity: u32, at: Timestamp) -> Result<Self, Refusal> {
         if !(1..=MAX_RESTOCK).contains(&quantity) {
@@ -95,14 +107,15 @@ impl StockLevel {
     /// the rest available; `None` when that is less than nothing.
     pub fn recounted(mut self, reserved: u64, at: Timestamp) -> Option<Self> {
         let gone = reserved.checked_add(self.committed)?;
-        self.available = (self.initial + self.restocked).checked_sub(gone)?;
+        self.available = (self.initial + self.restocked + self.returned).checked_sub(gone)?;
         self.reserved = reserved;
         Some(self.changed(at))
     }
 
     /// Whether no piece came from nowhere or vanished.
     pub fn adds_up(&self) -> bool {
-        self.initial + self.restocked == self.available + self.reserved + self.committed
+        self.initial + self.restocked + self.returned
+            == self.available + self.reserved + self.committed
     }
 
     fn changed(mut self, at: Timestamp) -> Self {
@@ -145,10 +158,18 @@ pub struct EndReservation {
     /// Whose pieces.
     #[serde(flatten)]
     pub attempt: AttemptId,
+    /// Pieces that stay reserved: those of a line that is taken out in part.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub keep: u32,
     /// When it happened: whoever asks says so, which costs no step of the journal.
     /// Left out, the services' clock is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_none(pieces: &u32) -> bool {
+    *pieces == 0
 }
 
 /// What `Inventory.Reserve` answers: a shortage is a value, not an error.
@@ -218,7 +239,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_always_adds_up(initial in 0..100u32, actions in prop::collection::vec((0..4u8, 1..30u32), 0..60)) {
+        fn it_always_adds_up(initial in 0..100u32, actions in prop::collection::vec((0..5u8, 1..30u32), 0..60)) {
             let mut level = level(initial);
             let mut open = Vec::new();
             for (what, quantity) in actions {
@@ -233,6 +254,7 @@ mod tests {
                     2 => if let Some(quantity) = open.pop() {
                         level = level.commit(quantity, Timestamp::UNIX_EPOCH);
                     },
+                    3 => level = level.take_back(quantity, Timestamp::UNIX_EPOCH),
                     _ => level = level.restock(quantity, Timestamp::UNIX_EPOCH).unwrap(),
                 }
                 prop_assert!(level.adds_up());

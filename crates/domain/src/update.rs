@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
+use crate::after_sales::AfterSales;
 use crate::audit::AuditEntry;
 use crate::basket::Basket;
 use crate::catalog::{CatalogProduct, CatalogZone};
@@ -19,6 +20,8 @@ use crate::stock::StockLevel;
 pub enum Update {
     /// An order moved.
     Order(Box<OrderRecord>),
+    /// Something happened to an order after its delivery.
+    AfterSales(Box<AfterSales>),
     /// A basket changed.
     Basket(Basket),
     /// A stock level changed.

@@ -312,6 +312,12 @@ pub(crate) mod kept {
         Ok(raw.into_iter().map(|raw| short(raw, MAX_NAME)).collect())
     }
 
+    /// The same, if there is one.
+    pub(crate) fn a_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+        let raw = Option::<String>::deserialize(from)?;
+        Ok(raw.map(|raw| short(raw, MAX_NAME)))
+    }
+
     /// The name of a product.
     pub(crate) fn title<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         String::deserialize(from).map(|raw| short(raw, MAX_TITLE))

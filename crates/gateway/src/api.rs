@@ -12,6 +12,7 @@
 //! | [`checkout`] | the cart becomes an order |
 //! | [`orders`] | lists and single orders |
 //! | [`cancel`], [`approvals`] | what is decided about an order |
+//! | [`returns`] | what happens after delivery |
 //! | [`audit`] | who has done what that matters |
 //! | [`webhook`] | what the payment provider says |
 //! | [`notifications`] | what people are told |
@@ -41,6 +42,7 @@ pub mod orders;
 pub mod people;
 pub mod products;
 pub mod restock;
+pub mod returns;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -81,6 +83,11 @@ where
         .routes(Allow::OwnerOrAdmin, routes!(cancel::cancel))
         .routes(Allow::Staff, routes!(approvals::list))
         .routes(Allow::Decider, routes!(approvals::decide))
+        .routes(Allow::OwnerOrAdmin, routes!(returns::ask))
+        .routes(Allow::Decider, routes!(returns::decide))
+        .routes(Allow::Decider, routes!(returns::receive))
+        .routes(Allow::Admin, routes!(returns::refund))
+        .routes(Allow::Staff, routes!(returns::list))
         .routes(Allow::Provider, routes!(webhook::callback))
         .routes(Allow::Customer, routes!(notifications::list))
         .routes(Allow::Customer, routes!(notifications::mark_read))

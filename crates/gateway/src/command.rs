@@ -328,7 +328,7 @@ pub async fn token(settings: &Settings, command: TokenCommand) -> anyhow::Result
 }
 
 fn ingress(settings: &Settings) -> anyhow::Result<services::client::Ingress> {
-    services::client::connect(&settings.restate_ingress_url, settings.internal_token())
+    services::client::connect(&settings.restate_ingress(), settings.internal_token())
 }
 
 async fn people_changed(
@@ -371,7 +371,7 @@ async fn untold(settings: &Settings, user: &Username) -> anyhow::Result<Option<A
 
 /// Everybody whom Restate knows, by name.
 async fn everybody(settings: &Settings) -> anyhow::Result<Vec<Account>> {
-    let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
+    let admin_api = AdminApi::new(settings.restate_admin(), reqwest::Client::new());
     let rows: Vec<AccountRow> = admin_api.query_rows(accounts_sql()).try_collect().await?;
     let accounts: Result<Vec<_>, _> = rows.iter().map(AccountRow::account).collect();
     let mut accounts = accounts.context("Restate holds an account that cannot be read")?;

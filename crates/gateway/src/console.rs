@@ -24,6 +24,7 @@
 
 pub mod account;
 pub mod admin;
+pub mod after_delivery;
 pub mod assets;
 pub mod audit;
 pub mod cart;

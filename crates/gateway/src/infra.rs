@@ -20,6 +20,11 @@ use crate::storage::db::Db;
 /// How long a request to somebody else may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Where a node of Restate says whether its ingress is well.
+pub const INGRESS_HEALTH: &str = "/restate/health";
+/// The same of its admin API.
+pub const ADMIN_HEALTH: &str = "/health";
+
 /// What every feature may use.
 pub struct Infra {
     /// How this gateway was set up.
@@ -55,12 +60,16 @@ impl Infra {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .context("no HTTP client could be made")?;
+        let nodes = settings.restate_ingress();
+        nodes.watch(&http, INGRESS_HEALTH);
         let ingress =
-            services::client::connect(&settings.restate_ingress_url, settings.internal_token())
-                .with_context(|| {
-                    format!("RESTATE_INGRESS_URL is '{}'", settings.restate_ingress_url)
-                })?;
-        let admin_api = AdminApi::new(&settings.restate_admin_url, http.clone());
+            services::client::connect(&nodes, settings.internal_token()).with_context(|| {
+                let urls = settings.restate_ingress_url.join(",");
+                format!("RESTATE_INGRESS_URL is '{urls}'")
+            })?;
+        let nodes = settings.restate_admin();
+        nodes.watch(&http, ADMIN_HEALTH);
+        let admin_api = AdminApi::new(nodes, http.clone());
         let metrics = Metrics::default();
         Ok(Arc::new(Self {
             auth: Auth::new(&settings)?,

@@ -275,7 +275,7 @@ async fn seed_demo(settings: &Settings, catalog_only: bool) -> anyhow::Result<()
 async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
     settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
-    let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
+    let admin_api = AdminApi::new(settings.restate_admin(), reqwest::Client::new());
     let rebuilt = catch_up::rebuild(&db, &admin_api).await;
     db.close().await;
     let rebuilt = rebuilt.context("the read model could not be rebuilt")?;
@@ -293,11 +293,8 @@ async fn reconcile(
     let db = Db::open_existing(&settings.database_url).await?;
     let reconcile = Reconcile {
         db: db.clone(),
-        admin_api: AdminApi::new(&settings.restate_admin_url, reqwest::Client::new()),
-        ingress: services::client::connect(
-            &settings.restate_ingress_url,
-            settings.internal_token(),
-        )?,
+        admin_api: AdminApi::new(settings.restate_admin(), reqwest::Client::new()),
+        ingress: services::client::connect(&settings.restate_ingress(), settings.internal_token())?,
         sandbox_url: settings.sandbox_url().map(str::to_owned),
         only,
     };

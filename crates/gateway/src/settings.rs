@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use process::nodes::Nodes;
 use process::settings::{
     OptionalUrl, SecretFile, WrongSetting, address, base_url, check_writable, duration,
     optional_url, secret, secret_file, sqlite_url,
@@ -98,13 +99,29 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "sqlite://data/waybill.db", value_parser = sqlite_url)]
     pub database_url: String,
 
-    /// Restate's ingress, where commands go.
-    #[arg(long, env, global = true, default_value = "http://127.0.0.1:8081", value_parser = base_url)]
-    pub restate_ingress_url: String,
+    /// Restate's ingress, where commands go. Of a cluster, the addresses of all its nodes,
+    /// separated by commas: the first is asked while it answers, then the next.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:8081",
+        value_parser = base_url
+    )]
+    pub restate_ingress_url: Vec<String>,
 
-    /// Restate's admin API, asked for what this gateway has missed.
-    #[arg(long, env, global = true, default_value = "http://127.0.0.1:9070", value_parser = base_url)]
-    pub restate_admin_url: String,
+    /// Restate's admin API, asked for what this gateway has missed. Of a cluster, the
+    /// addresses of all its nodes, separated by commas.
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:9070",
+        value_parser = base_url
+    )]
+    pub restate_admin_url: Vec<String>,
 
     /// Update streams of every `services` process, separated by commas.
     #[arg(
@@ -310,6 +327,16 @@ impl Settings {
                     file.display()
                 ))
             })
+    }
+
+    /// Where Restate's ingress is.
+    pub fn restate_ingress(&self) -> Nodes {
+        Nodes::of(&self.restate_ingress_url)
+    }
+
+    /// Where Restate's admin API is.
+    pub fn restate_admin(&self) -> Nodes {
+        Nodes::of(&self.restate_admin_url)
     }
 
     /// Whether this is a demo.

@@ -19,6 +19,7 @@
 //! | [`orders`] | finds orders, here and in Restate |
 //! | [`export`] | orders as a file |
 //! | [`decide`] | takes the one decision of an order |
+//! | [`returns`] | returns and refunds after the delivery |
 //! | [`cancel`] | cancels an order, before and after its payment |
 //! | [`notifications`] | what people are told, and have read |
 //! | [`dashboard`] | the shop at a glance |
@@ -55,8 +56,14 @@ pub mod people;
 pub mod processes;
 pub mod products;
 pub mod readiness;
+pub mod returns;
 pub mod second_factor;
 pub mod sign_in;
 pub mod stock;
 mod unpaid;
 pub mod well_known;
+
+/// Notes in the trace of the request under way which order it is about.
+fn told_about(order: &waybill_domain::ids::OrderId) {
+    tracing::Span::current().record("order.id", order.as_str());
+}

@@ -7,6 +7,7 @@
 //! | [`catalog`] | products and zones |
 //! | [`users`] | users, as nearly every request asks for them |
 //! | [`accounts`] | the copy of who they are: users, tokens, sessions |
+//! | [`after_sales`] | returns and refunds |
 //! | [`audit`] | who has done what that matters |
 //! | [`read_model`] | the copy of what Restate holds: writing it |
 //! | [`rows`] | the same row by row, for those who compare |
@@ -16,6 +17,7 @@
 //! | [`timings`] | how long statements take |
 
 pub mod accounts;
+pub mod after_sales;
 pub mod audit;
 pub mod catalog;
 pub mod dashboard;

@@ -1,6 +1,6 @@
 //! What every process of Waybill does alike: it reads its settings, says what it
 //! does in lines and traces, serves HTTP with time limits, gives memory back, stops on a signal,
-//! knows bearer tokens, and asks after the health of its own kind.
+//! knows bearer tokens, asks after the health of its own kind, and which nodes of a cluster answer.
 
 use std::io::Write as _;
 
@@ -13,7 +13,9 @@ mod health;
 pub mod http;
 mod memory;
 pub mod memory_limit;
+pub mod nodes;
 pub mod private_files;
+pub mod propagation;
 pub mod secrets;
 pub mod settings;
 pub mod telemetry;

@@ -28,6 +28,8 @@ enum Kind {
     Decline,
     Capture,
     Void,
+    /// What was authorized and is not captured.
+    Release,
     Refund,
     Book,
     Cancel,
@@ -62,6 +64,7 @@ struct TransactionLine {
     transaction_id: String,
     amount: i64,
     captured_amount: Option<i64>,
+    refunded_amount: i64,
     status: Status,
     effects: PaymentEffects,
 }
@@ -201,6 +204,7 @@ impl<'a> Effects<'a> {
                     transaction_id: transaction.transaction_id.clone(),
                     amount: transaction.amount,
                     captured_amount: transaction.captured_amount,
+                    refunded_amount: transaction.refunded_amount,
                     status: transaction.status,
                     effects: self
                         .transactions
@@ -236,7 +240,7 @@ impl PaymentEffects {
             Kind::Capture => self.capture += 1,
             Kind::Void => self.void += 1,
             Kind::Refund => self.refund += 1,
-            Kind::Decline | Kind::Book | Kind::Cancel => {}
+            Kind::Decline | Kind::Release | Kind::Book | Kind::Cancel => {}
         }
     }
 }

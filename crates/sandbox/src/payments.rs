@@ -411,8 +411,11 @@ async fn apply(
             payment.change(&transaction_id, Status::Voided, None);
             transaction_id
         }
-        Effect::Refund { transaction_id } => {
-            payment.change(&transaction_id, Status::Refunded, None);
+        Effect::Refund {
+            transaction_id,
+            amount,
+        } => {
+            payment.give_back(&transaction_id, amount);
             transaction_id
         }
     };
@@ -520,8 +523,21 @@ impl Payment {
             transaction_id: transaction_id.to_owned(),
             amount,
             captured_amount: None,
+            refunded_amount: 0,
             status,
         });
+    }
+
+    /// It is refunded when the last part of it has gone back.
+    fn give_back(&mut self, transaction_id: &str, amount: i64) {
+        for transaction in &mut self.transactions {
+            if transaction.transaction_id == transaction_id {
+                transaction.refunded_amount += amount;
+                if transaction.refundable() == 0 {
+                    transaction.status = Status::Refunded;
+                }
+            }
+        }
     }
 
     fn change(&mut self, transaction_id: &str, status: Status, captured_amount: Option<i64>) {

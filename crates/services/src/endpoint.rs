@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
 use crate::account::Accounts;
+use crate::after_sales::AfterSales;
 use crate::attempt::Attempt;
 use crate::audit_log::AuditLog;
 use crate::broadcast::UpdateBroadcaster;
@@ -55,6 +56,7 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
                 doors: doors.clone(),
                 approval_window: settings.approval_window,
                 delivery_time: settings.delivery_time,
+                windows: settings.return_windows(),
             }
             .into_service_definition()
             .options(
@@ -71,6 +73,10 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
             doors: doors.clone(),
             payment_window: settings.payment_window,
             approval_window: settings.approval_window,
+        })
+        .bind(AfterSales {
+            updates: updates.clone(),
+            doors: doors.clone(),
         })
         .bind(Accounts {
             doors: doors.clone(),

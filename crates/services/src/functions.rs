@@ -4,8 +4,9 @@
 use std::fmt;
 
 use crate::wire::{
-    DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account, audit_log,
-    catalog, inventory, order_fulfillment, payment, reconcile, shipping, transaction, user_session,
+    DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account,
+    after_sales, audit_log, catalog, inventory, order_fulfillment, payment, reconcile, shipping,
+    transaction, user_session,
 };
 
 /// Where a handler or a step is written down.
@@ -36,6 +37,7 @@ const WORKFLOW: &str = "order_fulfillment.rs";
 const SESSION: &str = "user_session/mod.rs";
 const CHECKOUT: &str = "user_session/checkout.rs";
 const ATTEMPT: &str = "user_session/attempt.rs";
+const AFTER_SALES: &str = "after_sales.rs";
 const ACCOUNT: &str = "account.rs";
 const CATALOG: &str = "catalog.rs";
 const AUDIT: &str = "audit_log.rs";
@@ -52,6 +54,15 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (order_fulfillment::CANCEL, WORKFLOW, "cancel"),
     (order_fulfillment::GET_RECORD, WORKFLOW, "get_record"),
     (order_fulfillment::IS_REMEMBERED, WORKFLOW, "is_remembered"),
+    (order_fulfillment::SOLD, WORKFLOW, "sold"),
+    (after_sales::ASK, AFTER_SALES, "ask"),
+    (after_sales::DECIDE, AFTER_SALES, "decide"),
+    (after_sales::RECEIVE, AFTER_SALES, "receive"),
+    (after_sales::REFUND_GOODWILL, AFTER_SALES, "refund_goodwill"),
+    (after_sales::ASK_AGAIN, AFTER_SALES, "ask_again"),
+    (after_sales::REFUNDED, AFTER_SALES, "refunded"),
+    (after_sales::PARCEL_OVERDUE, AFTER_SALES, "parcel_overdue"),
+    (after_sales::FORGET, AFTER_SALES, "forget"),
     (user_session::ADD_ITEM, SESSION, "add_item"),
     (user_session::UPDATE_ITEM, SESSION, "update_item"),
     (user_session::REMOVE_ITEM, SESSION, "remove_item"),
@@ -88,6 +99,7 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (inventory::RELEASE, INVENTORY, "release"),
     (inventory::COMMIT, INVENTORY, "commit"),
     (inventory::RESTOCK, INVENTORY, "restock"),
+    (inventory::RETURNED, INVENTORY, "returned"),
     (inventory::RECOUNT, INVENTORY, "recount"),
     (inventory::AVAILABLE, INVENTORY, "available"),
     (transaction::CLAIM, TRANSACTION, "claim"),
@@ -95,6 +107,7 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (payment::CAPTURE, PAYMENT, "capture"),
     (payment::VOID, PAYMENT, "void"),
     (payment::REFUND, PAYMENT, "refund"),
+    (payment::REFUND_PART, PAYMENT, "refund_part"),
     (payment::CLOSE, PAYMENT, "close"),
     (shipping::INITIATE_SHIPMENT, SHIPPING, "initiate_shipment"),
     (shipping::CANCEL_SHIPMENT, SHIPPING, "cancel_shipment"),
@@ -112,6 +125,7 @@ const NAMED: &[(&str, &str, &str)] = &[
     ("provider.capture", PAYMENT, "take"),
     ("provider.void", PAYMENT, "undo"),
     ("provider.refund", PAYMENT, "undo"),
+    ("provider.refund_part", PAYMENT, "refund_part"),
 ];
 
 /// Steps of a handler that one of its verbs performs.
@@ -205,6 +219,30 @@ const VERBS: &[(Handler, About, &str, &str)] = &[
         About::Resolve(DECISION),
         WORKFLOW,
         "decide",
+    ),
+    (
+        after_sales::ASK,
+        About::Call(order_fulfillment::SOLD),
+        AFTER_SALES,
+        "of_order",
+    ),
+    (
+        after_sales::RECEIVE,
+        About::Call(inventory::RETURNED),
+        AFTER_SALES,
+        "put_back",
+    ),
+    (
+        after_sales::RECEIVE,
+        About::Call(payment::REFUND_PART),
+        AFTER_SALES,
+        "ask_provider",
+    ),
+    (
+        after_sales::REFUND_GOODWILL,
+        About::Call(payment::REFUND_PART),
+        AFTER_SALES,
+        "ask_provider",
     ),
     (
         user_session::CHECKOUT,

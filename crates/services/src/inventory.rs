@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::ReturnedPieces;
 use waybill_domain::audit::{Asked, AuditEntry};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
@@ -27,7 +28,7 @@ use crate::refuse::refuse;
 use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
 use crate::wire::inventory as wire;
-use crate::wire::{LEVEL, RESERVATION, reservation_key};
+use crate::wire::{LEVEL, RESERVATION, reservation_key, returned_key};
 
 /// See the module.
 pub struct Inventory {
@@ -107,7 +108,8 @@ impl Inventory {
         }
     }
 
-    /// Gives a payment attempt's pieces back, once; nothing reserved is fine.
+    /// Gives a payment attempt's pieces back, once, but those that it keeps; nothing
+    /// reserved is fine.
     #[handler(name = "Release", ingress_private = true)]
     async fn release(
         &self,
@@ -150,6 +152,25 @@ impl Inventory {
         audit_log::hand_over(&ctx, entry);
         let Json(level) = self.write(&ctx, level);
         Ok(Json(Answered::now(level)))
+    }
+
+    /// Puts pieces back that came with a return, once.
+    #[handler(name = "Returned", ingress_private = true)]
+    async fn returned(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(pieces): Json<ReturnedPieces>,
+    ) -> HandlerResult<()> {
+        let key = returned_key(&pieces.order_id, pieces.number);
+        if ctx.read::<u32>(&key).await?.is_some() {
+            return Ok(());
+        }
+        let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
+            return Ok(());
+        };
+        ctx.set(&key, pieces.quantity);
+        self.write(&ctx, level.take_back(pieces.quantity, pieces.at));
+        Ok(())
     }
 
     /// Counts the open reservations and makes the level fit them; answers the
@@ -228,14 +249,18 @@ impl Inventory {
         end: fn(StockLevel, u32, Timestamp) -> StockLevel,
     ) -> HandlerResult<()> {
         let key = reservation_key(&ended.attempt);
-        let Some(quantity) = ctx.read::<u32>(&key).await? else {
+        let quantity = ctx.read::<u32>(&key).await?.unwrap_or_default();
+        let Some(quantity) = quantity.checked_sub(ended.keep).filter(|it| *it > 0) else {
             return Ok(());
         };
         let Some(level) = ctx.read::<StockLevel>(LEVEL).await? else {
             return Ok(());
         };
         let now = ctx.time_of(ended.at).await?;
-        ctx.clear(&key);
+        match ended.keep {
+            0 => ctx.clear(&key),
+            keep => ctx.set(&key, keep),
+        }
         self.write(ctx, end(level, quantity, now));
         Ok(())
     }

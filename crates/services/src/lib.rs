@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`user_session`] | a user's cart, checkouts and payments: virtual object, key = user name |
 //! | [`order_fulfillment`] | an order from approval to delivery, and back: workflow, key = order id |
+//! | [`after_sales`] | what happens to an order after its delivery: virtual object, key = order id |
 //! | [`account`] | who somebody is, and where they are signed in: virtual object, key = user name |
 //! | [`catalog`] | what is sold, and where it can be shipped: virtual object, one key |
 //! | [`audit_log`] | who has done what that matters: virtual object, key = a day |
@@ -29,7 +30,8 @@
 //! this crate.
 //!
 //! Invariants: exclusive handlers await nothing but `Inventory`,
-//! `PaymentTransaction` and, to forget an order, its workflow's record, and
+//! `PaymentTransaction` and, to forget an order or to begin what comes after its
+//! delivery, those who know of it, and
 //! write everything after their last await; services that act outside answer a value
 //! that is never "perhaps"; refusals are values inside and coded terminal
 //! errors at the ingress ([`refuse`]); time comes from the journal ([`clock`]).
@@ -40,6 +42,11 @@
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod account;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod after_sales;
 pub mod attempt;
 #[expect(
     missing_docs,

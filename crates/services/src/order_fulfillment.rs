@@ -9,9 +9,11 @@ use std::time::Duration;
 use restate_sdk::context::CallFuture;
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
-use waybill_domain::audit::Origin;
+use waybill_domain::after_sales::{Sold, Windows};
+use waybill_domain::audit::{By, Origin};
+use waybill_domain::basket::Part;
 use waybill_domain::decision::{Decision, Verdict};
-use waybill_domain::ids::OrderId;
+use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::order::{Compensable, OrderRecord, OrderStatus, Step};
 use waybill_domain::payment::{Capture, PaymentOrder};
 use waybill_domain::refusal::Refusal;
@@ -47,6 +49,8 @@ pub struct OrderFulfillmentWorkflow {
     pub approval_window: Duration,
     /// How long a parcel travels, where the carrier does not say.
     pub delivery_time: Duration,
+    /// How long pieces can be sent back.
+    pub windows: Windows,
 }
 
 #[restate_sdk::workflow]
@@ -108,6 +112,17 @@ impl OrderFulfillmentWorkflow {
         Ok(Json(record))
     }
 
+    /// What was delivered and paid, and for how long it can be sent back: for what comes
+    /// after. `None` of an order that is not here (any more).
+    #[handler(name = "Sold", ingress_private = true)]
+    async fn sold(
+        &self,
+        ctx: SharedWorkflowContext<'_>,
+    ) -> HandlerResult<Json<Option<Result<Sold, Refusal>>>> {
+        let record = ctx.read::<OrderRecord>(RECORD).await?;
+        Ok(Json(record.map(|order| Sold::of(&order, self.windows))))
+    }
+
     /// Whether Restate still has the record: for the customer's session.
     #[handler(name = "IsRemembered", ingress_private = true)]
     async fn is_remembered(&self, ctx: SharedWorkflowContext<'_>) -> HandlerResult<bool> {
@@ -118,8 +133,12 @@ impl OrderFulfillmentWorkflow {
 /// Resolves the one promise and reads it back: what it then holds has won.
 async fn decide(ctx: &SharedWorkflowContext<'_>, decision: Decision) -> HandlerResult<Decision> {
     let order_id = OrderId::parse(ctx.key()).map_err(refuse)?;
-    if ctx.read::<OrderRecord>(RECORD).await?.is_none() {
+    let Some(order) = ctx.read::<OrderRecord>(RECORD).await? else {
         return Err(refuse(Refusal::NotReady { order_id }));
+    };
+    // A decision that was carried out does not fit any more what it has made of the order.
+    if order.status == OrderStatus::AwaitingApproval {
+        decision.fits(&order).map_err(refuse)?;
     }
     ctx.resolve_promise(DECISION, Json(decision.clone()));
     let Json(standing) = ctx.promise::<Json<Decision>>(DECISION).await?;
@@ -220,14 +239,65 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
         let Decision {
             verdict,
             reason,
+            without,
             at,
             ..
         } = decision;
         match verdict {
+            Verdict::Approved if !without.is_empty() => {
+                self.approve_in_part(by, without, reason, at).await
+            }
             Verdict::Approved => self.step_at(Step::Approved { by }, at).await,
             Verdict::Rejected => Err(Step::Rejected { by, reason }.into()),
             Verdict::Cancelled => Err(Step::Cancelled { by, reason }.into()),
             Verdict::Expired => Err(Step::ApprovalExpired.into()),
+        }
+    }
+
+    /// Approved, but for pieces that can be sold again from here on. `Approve` lets only
+    /// through what can be taken out; anything else takes the whole order back.
+    async fn approve_in_part(
+        &mut self,
+        by: By,
+        without: Vec<Part>,
+        reason: Option<String>,
+        at: Option<Timestamp>,
+    ) -> StepResult<()> {
+        if let Err(refusal) = self.record.split(&without) {
+            let reason = Some(refusal.to_string());
+            return Err(Step::Rejected { by, reason }.into());
+        }
+        let at = self.time_of(at).await;
+        self.apply(Step::Approved { by: by.clone() }, at)?;
+        // No await from here on: what is given back is taken out, too.
+        self.write(
+            Step::TakenOut {
+                by,
+                without,
+                reason,
+            },
+            at,
+        )?;
+        self.give_back_what_is_taken_out();
+        Ok(())
+    }
+
+    fn give_back_what_is_taken_out(&self) {
+        let left = |sku: &Sku| {
+            let mut lines = self.record.lines.iter();
+            lines
+                .find(|line| line.sku == *sku)
+                .map_or(0, |line| line.quantity)
+        };
+        for line in &self.record.taken_out {
+            self.ctx
+                .object_client::<InventoryClient>(line.sku.as_str())
+                .release(Json(EndReservation {
+                    attempt: self.record.attempt(),
+                    keep: left(&line.sku),
+                    at: Some(self.record.updated_at),
+                }))
+                .send();
         }
     }
 
@@ -339,6 +409,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 .object_client::<InventoryClient>(line.sku.as_str())
                 .commit(Json(EndReservation {
                     attempt: self.record.attempt(),
+                    keep: 0,
                     at: Some(self.record.updated_at),
                 }))
                 .send();
@@ -500,6 +571,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 ctx.object_client::<InventoryClient>(sku.as_str())
                     .release(Json(EndReservation {
                         attempt: attempt.clone(),
+                        keep: 0,
                         at: None,
                     }))
                     .call()
@@ -517,6 +589,7 @@ impl<'a, 'ctx> Fulfilment<'a, 'ctx> {
                 verdict,
                 by: by.to_owned(),
                 reason: None,
+                without: Vec::new(),
                 at: None,
                 from: Origin::default(),
             }),

@@ -6,11 +6,13 @@ use restate_sdk::prelude::*;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
+use waybill_domain::after_sales::{RefundAnswer, RefundOrder};
 use waybill_domain::checkout::{PaymentOpened, Settle};
 use waybill_domain::payment::{Capture, PaymentOrder, PaymentOutcome, PaymentRequested};
 use waybill_domain::placement::ProviderPage;
 use waybill_domain::words::MAX_FOREIGN_ID;
 
+use crate::after_sales::AfterSalesClient;
 use crate::outside::{ProviderClient, ProviderReply, Said, ask, ask_in_any_case, ask_when};
 use crate::user_session::UserSessionClient;
 
@@ -156,6 +158,45 @@ impl PaymentService {
         Ok(())
     }
 
+    /// Gives a part of what was captured back, once for each refund of the order, and tells
+    /// what has come of it: definite, however long the provider is away.
+    #[handler(name = "RefundPart", ingress_private = true)]
+    async fn refund_part(
+        &self,
+        ctx: Context<'_>,
+        Json(refund): Json<RefundOrder>,
+    ) -> HandlerResult<()> {
+        let order = &refund.payment;
+        let refused = match self.id_in_any_case(&ctx, order).await {
+            ProviderReply::No(reason) => Some(reason),
+            ProviderReply::Yes(payment_id) => {
+                let asked = format!("refund-part-{}", refund.number);
+                let said: ProviderReply<ProviderPayment> =
+                    ask_in_any_case(&ctx, "provider.refund_part", || {
+                        let key = order.attempt.idempotency_key(&asked);
+                        self.provider
+                            .request(Method::POST, &[&payment_id, "refund"], &key)
+                            .json(&json!({
+                                "transaction_id": order.transaction_id,
+                                "amount": refund.amount_cents,
+                            }))
+                    })
+                    .await;
+                match said {
+                    ProviderReply::Yes(_) => None,
+                    ProviderReply::No(reason) => Some(reason),
+                }
+            }
+        };
+        ctx.object_client::<AfterSalesClient>(order.attempt.order_id.as_str())
+            .refunded(Json(RefundAnswer {
+                number: refund.number,
+                refused,
+            }))
+            .send();
+        Ok(())
+    }
+
     /// Ends an attempt that failed or was refunded, whether or not the provider
     /// ever answered:
     /// afterwards it can neither be paid nor hold money, of this transaction or
@@ -211,15 +252,24 @@ impl PaymentService {
         }
     }
 
+    /// The provider's id of the payment, undisturbed by cancellations.
+    async fn id_in_any_case(
+        &self,
+        ctx: &Context<'_>,
+        order: &PaymentOrder,
+    ) -> ProviderReply<String> {
+        loop {
+            if let Ok(said) = self.known_id(ctx, order).await {
+                return said;
+            }
+        }
+    }
+
     /// Voids or refunds. Whether the provider had something to undo.
     async fn undo(&self, ctx: &Context<'_>, order: &PaymentOrder, operation: &str) -> bool {
-        let payment_id = loop {
-            match self.known_id(ctx, order).await {
-                Ok(ProviderReply::Yes(payment_id)) => break payment_id,
-                // The provider refuses the payment itself: it holds nothing.
-                Ok(ProviderReply::No(_)) => return false,
-                Err(_cancelled) => {}
-            }
+        // The provider refuses the payment itself: it holds nothing.
+        let ProviderReply::Yes(payment_id) = self.id_in_any_case(ctx, order).await else {
+            return false;
         };
         let said: ProviderReply<ProviderPayment> =
             ask_in_any_case(ctx, &format!("provider.{operation}"), || {
@@ -273,11 +323,15 @@ impl PaymentService {
             None => operation.to_owned(),
         };
         let key = order.attempt.idempotency_key(&asked);
+        let amount = match operation {
+            "void" => order.amount_cents,
+            _ => order.to_capture(),
+        };
         self.provider
             .request(Method::POST, &[payment_id, operation], &key)
             .json(&json!({
                 "transaction_id": order.transaction_id,
-                "amount": order.amount_cents,
+                "amount": amount,
             }))
     }
 }

@@ -64,5 +64,10 @@ fn reservation<'ctx>(
     Pieces { sku, attempt }: Pieces,
 ) -> (InventoryClient<'ctx>, EndReservation) {
     let stock = ctx.object_client(sku.as_str());
-    (stock, EndReservation { attempt, at: None })
+    let ended = EndReservation {
+        attempt,
+        keep: 0,
+        at: None,
+    };
+    (stock, ended)
 }

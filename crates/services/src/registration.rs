@@ -17,24 +17,24 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Whether Restate knows the services; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// `None` when somebody else registers them.
-    admin: Option<Url>,
+    /// Nowhere, when somebody else registers them. Of a cluster, any of these will do.
+    admin: Arc<[Url]>,
     done: Arc<AtomicBool>,
 }
 
 impl Registration {
-    /// Registration with Restate's admin API at `admin`, if that is our task.
-    pub fn new(admin: Option<Url>) -> Self {
+    /// Registration with Restate's admin API, which is at each of `admin`, if that is our
+    /// task.
+    pub fn new(admin: Vec<Url>) -> Self {
         Self {
-            admin,
+            admin: admin.into(),
             done: Arc::default(),
         }
     }
 
     /// What is still waited for.
     pub fn waits_for(&self) -> Option<&'static str> {
-        self.admin.as_ref()?;
-        let done = self.done.load(Ordering::Relaxed);
+        let done = self.admin.is_empty() || self.done.load(Ordering::Relaxed);
         (!done).then_some("not registered with Restate yet")
     }
 
@@ -46,9 +46,9 @@ impl Registration {
     /// registered at another address meanwhile: then this process finishes the
     /// orders that began here, and overwriting would make it the newest again.
     pub async fn register(self, services_url: Url) {
-        let Some(admin) = &self.admin else { return };
         let mut told = false;
-        loop {
+        // One after the other: a node that is away keeps nobody from the next.
+        for (tried, admin) in self.admin.iter().cycle().enumerate() {
             match attempt(admin, &services_url).await {
                 Ok(Registered::Newest) => {
                     tracing::info!(services.url = %services_url, "registered with Restate");
@@ -62,7 +62,7 @@ impl Registration {
                     break;
                 }
                 Err(error) if !told => {
-                    told = true;
+                    told = self.admin.len() == tried + 1;
                     tracing::warn!(
                         restate.admin = %admin, error = %format!("{error:#}"),
                         "not registered yet: waiting for Restate"
@@ -70,7 +70,9 @@ impl Registration {
                 }
                 Err(error) => tracing::debug!(error = %format!("{error:#}"), "not registered yet"),
             }
-            pause().await;
+            if (tried + 1) % self.admin.len() == 0 {
+                pause().await;
+            }
         }
         self.done.store(true, Ordering::Relaxed);
     }
@@ -85,7 +87,10 @@ enum Registered {
 }
 
 async fn attempt(admin: &Url, services_url: &Url) -> anyhow::Result<Registered> {
-    let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+    let http = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .connect_timeout(CONNECT_WITHIN)
+        .build()?;
     if let Some(by) = superseded_by(&http, admin, services_url).await?
         && serves(&by).await
     {

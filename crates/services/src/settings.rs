@@ -10,6 +10,7 @@ use process::settings::{
 };
 use process::telemetry::TelemetrySettings;
 use reqwest::Url;
+use waybill_domain::after_sales::Windows;
 
 use crate::outside::{Credential, CredentialHeader};
 use crate::prepare::Folders;
@@ -80,9 +81,10 @@ pub struct Settings {
     #[arg(long, env = "SERVICES_URL", default_value = "http://127.0.0.1:9080", value_parser = http_url)]
     pub url: Url,
 
-    /// Restate's admin API: when set, the services register themselves there.
-    #[arg(long, env = "RESTATE_ADMIN_URL", value_parser = http_url)]
-    pub restate_admin_url: Option<Url>,
+    /// Restate's admin API: when set, the services register themselves there. Of a
+    /// cluster, the addresses of all its nodes, separated by commas.
+    #[arg(long, env = "RESTATE_ADMIN_URL", value_delimiter = ',', value_parser = http_url)]
+    pub restate_admin_url: Vec<Url>,
 
     /// The payment provider's API.
     #[arg(long, env = "PAYMENT_PROVIDER_URL", default_value = "http://127.0.0.1:8090/payments", value_parser = http_url)]
@@ -132,6 +134,15 @@ pub struct Settings {
     /// How long an ended order is remembered by Restate.
     #[arg(long, env = "ORDER_RETENTION", default_value = "30d", value_parser = duration)]
     pub order_retention: Duration,
+
+    /// How long after its delivery a customer may ask to return pieces of an order; not
+    /// longer than `ORDER_RETENTION`.
+    #[arg(long, env = "RETURN_WINDOW", default_value = "30d", value_parser = duration)]
+    pub return_window: Duration,
+
+    /// How long after a return was accepted its parcel may take: then the return ends.
+    #[arg(long, env = "RETURN_SEND_WITHIN", default_value = "14d", value_parser = duration)]
+    pub return_send_within: Duration,
 
     /// Only requests signed by that Restate server are served. Required when
     /// `SERVICES_LISTEN` is not on loopback.
@@ -247,6 +258,14 @@ impl Settings {
         )
     }
 
+    /// How long pieces can be sent back: an order that is forgotten has nothing to return.
+    pub fn return_windows(&self) -> Windows {
+        Windows {
+            to_ask: self.return_window.min(self.order_retention),
+            to_send: self.return_send_within,
+        }
+    }
+
     /// Whose calls at Restate's ingress are let in.
     pub fn doors(&self) -> Doors {
         Doors::of(self.internal_tokens())
@@ -297,6 +316,8 @@ impl Settings {
             ("PAYMENT_WINDOW", self.payment_window),
             ("APPROVAL_WINDOW", self.approval_window),
             ("ORDER_RETENTION", self.order_retention),
+            ("RETURN_WINDOW", self.return_window),
+            ("RETURN_SEND_WITHIN", self.return_send_within),
         ] {
             if window.is_zero() {
                 return Err(WrongSetting(format!(

@@ -14,6 +14,8 @@ use waybill_domain::ids::{AttemptId, OrderId, Sku};
 pub const USER_SESSION: &str = "UserSession";
 /// An order from approval to delivery, and back: workflow, key = order id.
 pub const ORDER_FULFILLMENT_WORKFLOW: &str = "OrderFulfillmentWorkflow";
+/// What happens to an order after its delivery: virtual object, key = order id.
+pub const AFTER_SALES: &str = "AfterSales";
 /// Who somebody is to the shop: virtual object, key = user name.
 pub const ACCOUNT: &str = "Account";
 /// What is sold, and where it can be shipped: virtual object, key = [`CATALOG_KEY`].
@@ -59,10 +61,14 @@ pub const LATE: &str = "late:";
 pub const RECORD: &str = "record";
 /// Durable promise of a workflow: the one decision.
 pub const DECISION: &str = "admin_approval";
+/// State of what happens after a delivery: all of it.
+pub const WHOLE_AFTER_SALES: &str = "after_sales";
 /// State of a product's stock: its level.
 pub const LEVEL: &str = "level";
 /// How the keys of reservations begin: see [`reservation_key`].
 pub const RESERVATION: &str = "reservation:";
+/// How the keys of returned pieces begin: see [`returned_key`].
+pub const RETURNED: &str = "returned:";
 /// State of a transaction: whose it is.
 pub const OWNER: &str = "owner";
 
@@ -109,6 +115,11 @@ pub fn audit_count_key(subject: &str) -> String {
 /// State of a user's session: money that came too late for an order.
 pub fn late_key(order: &OrderId) -> String {
     format!("{LATE}{order}")
+}
+
+/// State of a product's stock: pieces that came back with a return.
+pub fn returned_key(order: &OrderId, number: u32) -> String {
+    format!("{RETURNED}{order}#{number}")
 }
 
 /// State of a product's stock: pieces reserved for one payment attempt.
@@ -188,6 +199,18 @@ handlers! {
         CANCEL = "Cancel",
         GET_RECORD = "GetRecord",
         IS_REMEMBERED = "IsRemembered",
+        SOLD = "Sold",
+    }
+    /// Handlers of [`AFTER_SALES`].
+    after_sales of AFTER_SALES {
+        ASK = "Ask",
+        DECIDE = "Decide",
+        RECEIVE = "Receive",
+        REFUND_GOODWILL = "RefundGoodwill",
+        ASK_AGAIN = "AskAgain",
+        REFUNDED = "Refunded",
+        PARCEL_OVERDUE = "ParcelOverdue",
+        FORGET = "Forget",
     }
     /// Handlers of [`ACCOUNT`].
     account of ACCOUNT {
@@ -220,6 +243,7 @@ handlers! {
         RELEASE = "Release",
         COMMIT = "Commit",
         RESTOCK = "Restock",
+        RETURNED = "Returned",
         RECOUNT = "Recount",
         AVAILABLE = "Available",
     }
@@ -233,6 +257,7 @@ handlers! {
         CAPTURE = "Capture",
         VOID = "Void",
         REFUND = "Refund",
+        REFUND_PART = "RefundPart",
         CLOSE = "Close",
     }
     /// Handlers of [`SHIPPING_SERVICE`].

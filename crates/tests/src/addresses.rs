@@ -1,7 +1,7 @@
 //! Where everybody listens: on free ports, or where the demo is told to.
 
 use std::fmt;
-use std::net::{TcpListener, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 
 /// Where a process listens, as its setting says it: `127.0.0.1:8080`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,15 @@ impl Listen {
         format!("http://{host}:{}", self.port)
     }
 
+    /// The same for the kernel.
+    pub(crate) fn socket(&self) -> std::io::Result<SocketAddr> {
+        let host = self.host.trim_matches(['[', ']']);
+        let mut addresses = (host, self.port).to_socket_addrs()?;
+        addresses
+            .next()
+            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+
     /// Why nobody can listen there, or nothing.
     fn problem(&self) -> Option<std::io::Error> {
         let host = self.host.trim_matches(['[', ']']);
@@ -48,12 +57,29 @@ impl fmt::Display for Listen {
     }
 }
 
+/// Where one node of Restate listens, on loopback.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// For the other nodes, and for `restatectl`.
+    pub(crate) fabric: u16,
+    pub(crate) ingress: u16,
+    pub(crate) admin: u16,
+}
+
+/// One address before both copies of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Fronts {
+    pub(crate) services: Listen,
+    pub(crate) gateway: Listen,
+}
+
 /// Where everybody listens. Restate does so on loopback.
 #[derive(Debug, Clone)]
 pub struct Addresses {
-    pub(crate) node: u16,
-    pub(crate) ingress: u16,
-    pub(crate) admin: u16,
+    /// One, or those of a cluster.
+    pub(crate) nodes: Vec<Node>,
+    /// Of a cluster.
+    pub(crate) fronts: Option<Fronts>,
     pub(crate) sandbox: Listen,
     /// First and second copies, where there are two.
     pub(crate) services: Vec<Listen>,
@@ -72,16 +98,52 @@ pub(crate) const GATEWAY: &str = "GATEWAY_LISTEN";
 impl Addresses {
     /// Free ports, with two copies of what there may be two of.
     pub(crate) fn free() -> Self {
-        let [node, ingress, admin, others @ ..] = free_ports::<10>();
-        let [sandbox, s1, s2, o1, o2, g1, g2] = others.map(Listen::on_loopback);
+        let mut ports = free_ports(10).into_iter();
+        let mut listen = || Listen::on_loopback(ports.next().expect("so many were found"));
+        let two = |listen: &mut dyn FnMut() -> Listen| vec![listen(), listen()];
         Self {
-            node,
-            ingress,
-            admin,
-            sandbox,
-            services: vec![s1, s2],
-            services_ops: vec![o1, o2],
-            gateway: vec![g1, g2],
+            sandbox: listen(),
+            services: two(&mut listen),
+            services_ops: two(&mut listen),
+            gateway: two(&mut listen),
+            nodes: vec![Node {
+                fabric: listen().port,
+                ingress: listen().port,
+                admin: listen().port,
+            }],
+            fronts: None,
+        }
+    }
+
+    /// The same with a cluster of three nodes.
+    pub(crate) fn free_cluster() -> Self {
+        let mut ports = free_ports(18).into_iter();
+        Self::cluster(|_| ports.next().expect("so many were found"))
+    }
+
+    /// A cluster of three nodes at the ports that docs/operate.md names.
+    pub(crate) fn of_the_cluster() -> Self {
+        Self::cluster(|port| port)
+    }
+
+    fn cluster(mut port: impl FnMut(u16) -> u16) -> Self {
+        let mut listen = |usual| Listen::on_loopback(port(usual));
+        Self {
+            fronts: Some(Fronts {
+                gateway: listen(8080),
+                services: listen(9080),
+            }),
+            gateway: vec![listen(8084), listen(8085)],
+            services: vec![listen(9082), listen(9083)],
+            services_ops: vec![listen(9081), listen(9084)],
+            sandbox: listen(8090),
+            nodes: (0..3)
+                .map(|n| Node {
+                    fabric: listen(5122 + n).port,
+                    ingress: listen(8081 + n).port,
+                    admin: listen(9070 + n).port,
+                })
+                .collect(),
         }
     }
 
@@ -110,9 +172,12 @@ impl Addresses {
             services: vec![listen(SERVICES, 9080)?],
             services_ops: vec![listen(SERVICES_OPS, 9081)?],
             sandbox: listen(SANDBOX, 8090)?,
-            ingress: port(INGRESS, 8081)?,
-            admin: port(ADMIN, 9070)?,
-            node: port(NODE, 5122)?,
+            nodes: vec![Node {
+                ingress: port(INGRESS, 8081)?,
+                admin: port(ADMIN, 9070)?,
+                fabric: port(NODE, 5122)?,
+            }],
+            fronts: None,
         })
     }
 
@@ -136,24 +201,68 @@ impl Addresses {
         self.sandbox.url()
     }
 
-    /// Restate's ingress.
+    /// Restate's ingress; of a cluster, the first node's.
     pub fn ingress(&self) -> String {
-        local(self.ingress)
+        self.ingress_of(0)
     }
 
-    /// Restate's admin API.
+    /// Restate's admin API; of a cluster, the first node's.
     pub fn admin(&self) -> String {
-        local(self.admin)
+        self.admin_of(0)
+    }
+
+    /// The ingress of a node.
+    pub fn ingress_of(&self, node: usize) -> String {
+        local(self.nodes[node].ingress)
+    }
+
+    /// The admin API of a node.
+    pub fn admin_of(&self, node: usize) -> String {
+        local(self.nodes[node].admin)
+    }
+
+    /// Where the other nodes, and `restatectl`, find a node.
+    pub fn node(&self, node: usize) -> String {
+        local(self.nodes[node].fabric)
+    }
+
+    /// One of `of` for each node.
+    pub fn each_node(&self, of: impl FnMut(usize) -> String) -> Vec<String> {
+        (0..self.nodes.len()).map(of).collect()
+    }
+
+    /// The same, beginning with this one, separated by commas.
+    pub(crate) fn of_each(&self, first: usize, of: impl Fn(usize) -> String) -> String {
+        let mut urls = self.each_node(of);
+        urls.rotate_left(first % self.nodes.len());
+        urls.join(",")
+    }
+
+    /// Where people find the shop: whichever gateway is there.
+    pub fn shop(&self) -> String {
+        let front = self.fronts.as_ref().map(|fronts| fronts.gateway.url());
+        front.unwrap_or_else(|| self.gateway(0))
+    }
+
+    /// Where Restate finds the services that this copy is one of.
+    pub fn deployment(&self, copy: usize) -> String {
+        let front = self.fronts.as_ref().map(|fronts| fronts.services.url());
+        front.unwrap_or_else(|| self.services(copy.min(self.services.len() - 1)))
     }
 
     /// A sentence for each port that cannot be used, with the setting that
     /// helps.
     pub fn taken(&self) -> Vec<String> {
-        let restate = [
-            (INGRESS, self.ingress),
-            (ADMIN, self.admin),
-            (NODE, self.node),
-        ];
+        if let Some(fronts) = &self.fronts {
+            return self.taken_of_the_cluster(fronts);
+        }
+        let restate = self.nodes.iter().flat_map(|node| {
+            [
+                (INGRESS, node.ingress),
+                (ADMIN, node.admin),
+                (NODE, node.fabric),
+            ]
+        });
         let restate = restate.map(|(name, port)| (name, Listen::on_loopback(port), false));
         let ours = [
             (GATEWAY, &self.gateway[0]),
@@ -181,23 +290,50 @@ impl Addresses {
     }
 }
 
+impl Addresses {
+    /// Its ports are fixed: whoever has them must go.
+    fn taken_of_the_cluster(&self, fronts: &Fronts) -> Vec<String> {
+        let Fronts { services, gateway } = fronts;
+        let copies = [&self.gateway, &self.services, &self.services_ops];
+        let nodes = self.nodes.iter();
+        let nodes = nodes.flat_map(|node| [node.ingress, node.admin, node.fabric]);
+        let all = [gateway, services, &self.sandbox].into_iter();
+        let all = all.chain(copies.into_iter().flatten());
+        all.cloned()
+            .chain(nodes.map(Listen::on_loopback))
+            .filter_map(|listen| {
+                let problem = listen.problem()?;
+                let port = listen.port;
+                Some(match problem.kind() {
+                    std::io::ErrorKind::AddrInUse => {
+                        format!("port {port} is taken: stop what has it, such as `just demo`")
+                    }
+                    _ => format!("port {port} cannot be used ({problem})"),
+                })
+            })
+            .collect()
+    }
+}
+
 fn local(port: u16) -> String {
     Listen::on_loopback(port).url()
 }
 
 /// Free ports below those that the kernel gives to outgoing connections: a
 /// process that is killed and started again finds its port still free.
-fn free_ports<const N: usize>() -> [u16; N] {
+fn free_ports(how_many: usize) -> Vec<u16> {
     // All are held until the last is found, so that they differ.
-    let held: [TcpListener; N] = std::array::from_fn(|_| {
+    let find = || {
         (0..1_000)
             .find_map(|_| {
                 let port = rand::random_range(20_000..32_000);
                 TcpListener::bind(("127.0.0.1", port)).ok()
             })
             .expect("one port in twelve thousand is free")
-    });
-    held.map(|listener| listener.local_addr().expect("it is bound").port())
+    };
+    let held: Vec<_> = (0..how_many).map(|_| find()).collect();
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    held.iter().map(port).collect()
 }
 
 #[cfg(test)]
@@ -230,6 +366,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_says_which_ports_are_taken() {
+        let mut at = Addresses::free_cluster();
+        assert_eq!(at.taken(), Vec::<String>::new());
+        let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = stranger.local_addr().unwrap().port();
+        at.nodes[2].admin = port;
+        let taken = format!("port {port} is taken: stop what has it, such as `just demo`");
+        assert_eq!(at.taken(), [taken]);
+    }
+
+    #[test]
     fn a_taken_port_is_named_with_the_setting_that_helps() {
         let mut at = Addresses::free();
         assert_eq!(at.taken(), Vec::<String>::new());
@@ -237,7 +384,7 @@ mod tests {
         let port = stranger.local_addr().unwrap().port();
         let other = port.checked_add(10_000).unwrap_or(port - 10_000);
         at.sandbox = Listen::on_loopback(port);
-        at.admin = port;
+        at.nodes[0].admin = port;
         assert_eq!(
             at.taken(),
             [

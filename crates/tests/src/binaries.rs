@@ -54,6 +54,11 @@ pub fn restate_cli() -> Result<PathBuf, String> {
     from_npm("RESTATE_CLI_BIN", "restate")
 }
 
+/// The command line of a cluster's operator.
+pub fn restatectl() -> Result<PathBuf, String> {
+    from_npm("RESTATECTL_BIN", "restatectl")
+}
+
 fn named_folder() -> Option<PathBuf> {
     let folder = env::var_os("WAYBILL_BIN_DIR").filter(|folder| !folder.is_empty())?;
     // A relative name is meant from here, wherever the process then works.

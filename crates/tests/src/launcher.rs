@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +14,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Listen};
 use crate::binaries;
+use crate::front::Front;
 use crate::plan::{Component, Environment, Plan};
 use crate::process::{Process, Program};
 use crate::test_run;
@@ -32,6 +34,7 @@ const START_TRIES: usize = 3;
 /// have started.
 pub struct Launcher {
     running: Mutex<BTreeMap<Component, Process>>,
+    fronts: Mutex<Vec<Front>>,
     programs: BTreeMap<Component, Program>,
     plan: Plan,
     http: reqwest::Client,
@@ -79,6 +82,7 @@ impl Launcher {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             running: Mutex::default(),
+            fronts: Mutex::default(),
             programs,
             plan,
             http,
@@ -112,18 +116,64 @@ impl Launcher {
     pub async fn start_all(&self) -> Result<String, NotReady> {
         fs::create_dir_all(&self.plan.logs)
             .map_err(|error| NotReady::of_all(format!("{}: {error}", self.plan.logs.display())))?;
-        self.launch(Component::Restate, &[]);
+        let of_cluster = |all: &[Component]| {
+            let used = if self.plan.is_cluster() { all.len() } else { 1 };
+            all[..used].to_vec()
+        };
+        let nodes = of_cluster(&Component::NODES);
+        let services = of_cluster(&[Component::Services, Component::Services2]);
+        let gateways = of_cluster(&[Component::Gateway, Component::Gateway2]);
+        self.open_fronts().await?;
+        for node in &nodes {
+            self.launch(*node, &[]);
+        }
         self.launch(Component::Sandbox, &[]);
         let seeded = self.seed(Component::Gateway)?;
-        self.ready(Component::Restate).await?;
-        // The services register themselves at once when Restate is there.
-        self.launch(Component::Services, &[]);
-        self.ready(Component::Services).await?;
-        self.launch(Component::Gateway, &[]);
+        for gateway in &gateways[1..] {
+            self.seed(*gateway)?;
+        }
+        for node in nodes {
+            self.ready(node).await?;
+        }
+        // The services register themselves at once when Restate is there. In a cluster one
+        // after the other, for both have one address.
+        for services in services {
+            self.launch(services, &[]);
+            self.ready(services).await?;
+        }
+        for gateway in &gateways {
+            self.launch(*gateway, &[]);
+        }
         self.ready(Component::Sandbox).await?;
         // Ready means that carts and checkouts work: nothing else is waited for.
-        self.ready(Component::Gateway).await?;
+        for gateway in gateways {
+            self.ready(gateway).await?;
+        }
         Ok(seeded)
+    }
+
+    /// Listens where both copies of a process have one address.
+    async fn open_fronts(&self) -> Result<(), NotReady> {
+        let at = &self.plan.addresses;
+        let Some(fronts) = &at.fronts else {
+            return Ok(());
+        };
+        for (front, copies) in [
+            (&fronts.services, &at.services),
+            (&fronts.gateway, &at.gateway),
+        ] {
+            let opened = match (front.socket(), copies.iter().map(Listen::socket).collect()) {
+                (Ok(front), Ok(copies)) => Front::open(front, copies).await,
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+            let opened = opened.map_err(|error| {
+                // Worded as a process says that its port is in use.
+                NotReady::of_all(format!("{front} cannot be listened on: {error}"))
+            })?;
+            let mut open = self.fronts.lock().unwrap_or_else(PoisonError::into_inner);
+            open.push(opened);
+        }
+        Ok(())
     }
 
     /// Starts a second copy beside the first and waits until it serves. A
@@ -293,18 +343,37 @@ impl Launcher {
         })
     }
 
+    /// Runs `restatectl` as an operator would, with every node's address.
+    pub fn run_restatectl(&self, arguments: &[&str]) -> Output {
+        let at = self.addresses();
+        let mut command = self.restate_command(binaries::restatectl());
+        command
+            .args(["--address", &at.of_each(0, |node| at.node(node))])
+            .args(arguments)
+            .output()
+            .expect("restatectl can be started")
+    }
+
     /// Runs Restate's command line as an operator would.
     pub fn run_restate(&self, arguments: &[&str]) -> Output {
-        let folder = &self.plan.folder;
-        Command::new(binaries::restate_cli().unwrap_or_else(|missing| panic!("{missing}")))
+        let mut command = self.restate_command(binaries::restate_cli());
+        command
             .args(arguments)
+            .env("RESTATE_ADMIN_URL", self.addresses().admin())
+            .output()
+            .expect("restate can be started")
+    }
+
+    fn restate_command(&self, program: Result<PathBuf, String>) -> Command {
+        let folder = &self.plan.folder;
+        let mut command = Command::new(program.unwrap_or_else(|missing| panic!("{missing}")));
+        command
             .current_dir(folder)
             .env_clear()
             .env("HOME", folder)
-            .env("RESTATE_ADMIN_URL", self.addresses().admin())
-            .env("WAYBILL_TEST_RUN", test_run())
-            .output()
-            .expect("restate can be started")
+            .env("NO_COLOR", "1")
+            .env("WAYBILL_TEST_RUN", test_run());
+        command
     }
 
     /// The last lines of every log from these bytes on.
@@ -351,20 +420,17 @@ impl Launcher {
     async fn serves(&self, component: Component) -> Result<(), String> {
         let at = self.addresses();
         let urls = match component {
-            Component::Restate => vec![
-                format!("{}/health", at.admin()),
-                format!("{}/restate/health", at.ingress()),
+            Component::Restate | Component::Restate2 | Component::Restate3 => vec![
+                format!("{}/health", at.admin_of(component.copy())),
+                format!("{}/restate/health", at.ingress_of(component.copy())),
             ],
-            // Registered last: then Restate knows all of them.
-            Component::Services => vec![
-                format!("{}/healthz", at.services_ops(0)),
-                format!("{}/services/UserSession", at.admin()),
-                format!("{}/services/OrderFulfillmentWorkflow", at.admin()),
-            ],
-            Component::Services2 => vec![format!("{}/healthz", at.services_ops(1))],
+            Component::Services | Component::Services2 => {
+                vec![format!("{}/healthz", at.services_ops(component.copy()))]
+            }
             Component::Sandbox => vec![format!("{}/healthz", at.sandbox())],
-            Component::Gateway => vec![format!("{}/readyz", at.gateway(0))],
-            Component::Gateway2 => vec![format!("{}/readyz", at.gateway(1))],
+            Component::Gateway | Component::Gateway2 => {
+                vec![format!("{}/readyz", at.gateway(component.copy()))]
+            }
         };
         for url in urls {
             self.answers(&url)
@@ -373,18 +439,35 @@ impl Launcher {
         }
         match component {
             // Restate says that it is healthy a little before its partitions are.
-            Component::Restate => self.count("state").await.map(drop),
-            // Others serve the same services already: is it registered?
-            Component::Services2 => {
-                let services = at.services(1);
+            Component::Restate | Component::Restate2 | Component::Restate3 => {
+                self.count(component.copy(), "state").await.map(drop)
+            }
+            // Registered last: then Restate knows all of them.
+            Component::Services | Component::Services2 => {
+                let node = self.a_node();
+                for service in ["UserSession", "OrderFulfillmentWorkflow"] {
+                    let url = format!("{}/services/{service}", at.admin_of(node));
+                    self.answers(&url)
+                        .await
+                        .map_err(|told| format!("{url}: {told}"))?;
+                }
+                // Others may serve the same services already: is it registered?
+                let services = at.deployment(component.copy());
                 let rows = format!("sys_deployment WHERE endpoint LIKE '{services}%'");
-                match self.count(&rows).await? {
+                match self.count(node, &rows).await? {
                     0 => Err(format!("Restate does not know {services}")),
                     _ => Ok(()),
                 }
             }
             _ => Ok(()),
         }
+    }
+
+    /// A node that runs.
+    fn a_node(&self) -> usize {
+        let nodes = Component::NODES.into_iter();
+        let mut running = nodes.filter(|node| self.is_running(*node));
+        running.next().map_or(0, Component::copy)
     }
 
     async fn answers(&self, url: &str) -> Result<(), String> {
@@ -404,9 +487,9 @@ impl Launcher {
     }
 
     /// How many rows Restate has of these.
-    async fn count(&self, rows: &str) -> Result<u64, String> {
+    async fn count(&self, node: usize, rows: &str) -> Result<u64, String> {
         let query = format!("SELECT count(*) AS n FROM {rows}");
-        let url = format!("{}/query", self.addresses().admin());
+        let url = format!("{}/query", self.addresses().admin_of(node));
         let asked = self.http.post(url).header("accept", "application/json");
         let answer = asked.json(&json!({ "query": query })).send().await;
         let answer = answer.map_err(|error| root_cause(&error))?;
@@ -432,7 +515,7 @@ pub fn program(plan: &Plan, component: Component) -> Result<Program, String> {
     let config = crate::repository().join("restate.toml");
     let config = config.display().to_string();
     let (binary, arguments) = match component {
-        Component::Restate => {
+        Component::Restate | Component::Restate2 | Component::Restate3 => {
             let arguments = vec!["--no-logo", "--config-file", &config];
             (binaries::restate_server()?, arguments)
         }

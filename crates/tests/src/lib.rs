@@ -10,6 +10,7 @@
 //! | [`plan`] | the processes there are, and what each is told |
 //! | [`binaries`] | where their programs are, and whether they are up to date |
 //! | [`process`] | one process and its log |
+//! | [`front`] | one address before several copies of a process |
 //! | [`launcher`] | all of them together: start, readiness, signals, the end |
 //! | [`supervisor`] | starts again what has died by itself, and reads the logs for alarms |
 //! | [`watchdog`] | ends everything when whoever started it is gone |
@@ -23,6 +24,7 @@
 
 pub mod addresses;
 pub mod binaries;
+pub mod front;
 pub mod launcher;
 pub mod plan;
 pub mod process;

@@ -21,8 +21,12 @@ pub const TOKEN: &str = "the-token-of-a-world-that-is-soon-gone";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Component {
-    /// The Restate server.
+    /// The Restate server; of a cluster, the first node.
     Restate,
+    /// The second node of a cluster.
+    Restate2,
+    /// The third.
+    Restate3,
     /// The services' endpoint.
     Services,
     /// A second copy of it, which a test starts itself.
@@ -37,8 +41,10 @@ pub enum Component {
 
 impl Component {
     /// Every one of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Restate,
+        Self::Restate2,
+        Self::Restate3,
         Self::Services,
         Self::Services2,
         Self::Sandbox,
@@ -50,6 +56,8 @@ impl Component {
     pub fn name(self) -> &'static str {
         match self {
             Self::Restate => "restate",
+            Self::Restate2 => "restate2",
+            Self::Restate3 => "restate3",
             Self::Services => "services",
             Self::Services2 => "services2",
             Self::Sandbox => "sandbox",
@@ -58,9 +66,16 @@ impl Component {
         }
     }
 
+    /// The nodes of a cluster.
+    pub const NODES: [Self; 3] = [Self::Restate, Self::Restate2, Self::Restate3];
+
     /// 0 for the first, 1 for the second.
-    pub(crate) fn copy(self) -> usize {
-        usize::from(matches!(self, Self::Services2 | Self::Gateway2))
+    pub fn copy(self) -> usize {
+        match self {
+            Self::Restate | Self::Services | Self::Sandbox | Self::Gateway => 0,
+            Self::Restate2 | Self::Services2 | Self::Gateway2 => 1,
+            Self::Restate3 => 2,
+        }
     }
 }
 
@@ -110,8 +125,20 @@ pub struct Plan {
 impl Plan {
     /// A world of its own on free ports, all of it in `folder`.
     pub fn apart(folder: &Path) -> Self {
+        Self::apart_at(Addresses::free(), folder)
+    }
+
+    /// The same with three nodes of Restate, two services behind one address, and two
+    /// gateways behind another.
+    pub fn cluster_apart(folder: &Path) -> Self {
+        let mut plan = Self::apart_at(Addresses::free_cluster(), folder);
+        plan.hears_both = true;
+        plan
+    }
+
+    fn apart_at(addresses: Addresses, folder: &Path) -> Self {
         let mut plan = Self {
-            addresses: Addresses::free(),
+            addresses,
             folder: folder.to_owned(),
             logs: folder.to_owned(),
             works_in: folder.to_owned(),
@@ -126,7 +153,9 @@ impl Plan {
         // Tests kill the process, not the machine: what the kernel has is kept.
         for log in ["LOG_SERVER", "BIFROST__LOCAL"] {
             let name = format!("RESTATE_{log}__ROCKSDB_DISABLE_WAL_FSYNC");
-            plan.set_for(Component::Restate, &name, "true");
+            for node in Component::NODES {
+                plan.set_for(node, &name, "true");
+            }
         }
         plan.set("INTERNAL_TOKEN", TOKEN);
         plan
@@ -136,10 +165,22 @@ impl Plan {
     /// the repository's root.
     pub fn of_the_demo() -> Result<Self, String> {
         let setting = |name: &str| std::env::var(name).ok();
-        let folder = setting("WAYBILL_DATA_DIR").filter(|folder| !folder.is_empty());
-        let folder = PathBuf::from(folder.unwrap_or_else(|| "data".to_owned()));
+        Self::kept_in("data", Addresses::of_the_demo(setting)?)
+    }
+
+    /// The demo on a cluster, as [`Self::cluster_apart`] has one.
+    pub fn of_the_cluster() -> Result<Self, String> {
+        let mut plan = Self::kept_in("data/cluster", Addresses::of_the_cluster())?;
+        plan.hears_both = true;
+        Ok(plan)
+    }
+
+    fn kept_in(folder: &str, addresses: Addresses) -> Result<Self, String> {
+        let named = std::env::var("WAYBILL_DATA_DIR").ok();
+        let named = named.filter(|folder| !folder.is_empty());
+        let folder = PathBuf::from(named.unwrap_or_else(|| folder.to_owned()));
         let mut plan = Self {
-            addresses: Addresses::of_the_demo(setting)?,
+            addresses,
             logs: folder.join("logs"),
             folder,
             works_in: PathBuf::from("."),
@@ -159,7 +200,9 @@ impl Plan {
 
     /// The console shows what a crash does.
     pub fn crash_on_request(&mut self) {
-        self.set_for(Component::Services, "ALLOW_CRASH", "demo");
+        for services in [Component::Services, Component::Services2] {
+            self.set_for(services, "ALLOW_CRASH", "demo");
+        }
     }
 
     /// Sets a variable for every process; what is set later wins.
@@ -176,15 +219,25 @@ impl Plan {
 
     /// Those that can be started.
     pub fn components(&self) -> impl Iterator<Item = Component> {
-        let copies = self.addresses.gateway.len();
+        let (nodes, copies) = (self.addresses.nodes.len(), self.addresses.gateway.len());
         let all = Component::ALL.into_iter();
-        all.filter(move |component| component.copy() < copies)
+        all.filter(move |component| {
+            let is_node = Component::NODES.contains(component);
+            component.copy() < if is_node { nodes } else { copies }
+        })
+    }
+
+    /// Whether there are several nodes of Restate.
+    pub fn is_cluster(&self) -> bool {
+        self.addresses.nodes.len() > 1
     }
 
     /// What a process is told.
     pub(crate) fn variables(&self, component: Component) -> Vec<(String, String)> {
         let mut variables = match component {
-            Component::Restate => self.of_restate(),
+            Component::Restate | Component::Restate2 | Component::Restate3 => {
+                self.of_restate(component.copy())
+            }
             _ => self.of_ours(component.copy()),
         };
         let settings = self.settings.iter();
@@ -198,14 +251,28 @@ impl Plan {
         self.folder.join(name).display().to_string()
     }
 
-    fn of_restate(&self) -> Vec<(String, String)> {
+    fn of_restate(&self, copy: usize) -> Vec<(String, String)> {
         let at = &self.addresses;
-        let mut variables = self.defaults([("RESTATE_BASE_DIR", self.file("restate"))]);
+        let folder = self.file(["restate", "restate2", "restate3"][copy]);
+        let node = &at.nodes[copy];
+        let mut variables = self.defaults([("RESTATE_BASE_DIR", folder)]);
         variables.extend(owned([
-            (NODE, at.node.to_string()),
-            (INGRESS, at.ingress.to_string()),
-            (ADMIN, at.admin.to_string()),
+            (NODE, node.fabric.to_string()),
+            (INGRESS, node.ingress.to_string()),
+            (ADMIN, node.admin.to_string()),
         ]));
+        if self.is_cluster() {
+            let all = at.each_node(|node| at.node(node));
+            variables.extend(owned([
+                ("RESTATE_NODE_NAME", format!("node-{}", copy + 1)),
+                ("RESTATE_ADVERTISED_ADDRESS", at.node(copy)),
+                ("RESTATE_METADATA_CLIENT__ADDRESSES", format!("{all:?}")),
+                // One node begins the cluster; the others join it.
+                ("RESTATE_AUTO_PROVISION", (copy == 0).to_string()),
+                ("RESTATE_BIFROST__DEFAULT_PROVIDER", "replicated".to_owned()),
+                ("RESTATE_DEFAULT_REPLICATION", "2".to_owned()),
+            ]));
+        }
         variables
     }
 
@@ -213,7 +280,7 @@ impl Plan {
         let at = &self.addresses;
         let sqlite = |name| format!("sqlite://{}", self.file(name));
         let updates = |copy| format!("{}/updates", at.services_ops(copy));
-        let heard = if self.hears_both {
+        let heard = if self.hears_both && at.services_ops.len() > 1 {
             format!("{},{}", updates(0), updates(1))
         } else {
             updates(0)
@@ -231,16 +298,20 @@ impl Plan {
             (SERVICES, of(&at.services).to_string()),
             (SERVICES_OPS, of(&at.services_ops).to_string()),
             (SANDBOX, at.sandbox.to_string()),
-            ("RESTATE_INGRESS_URL", at.ingress()),
-            ("RESTATE_ADMIN_URL", at.admin()),
-            ("SERVICES_URL", of(&at.services).url()),
+            // Each copy begins with another node.
+            (
+                "RESTATE_INGRESS_URL",
+                at.of_each(copy, |n| at.ingress_of(n)),
+            ),
+            ("RESTATE_ADMIN_URL", at.of_each(copy, |n| at.admin_of(n))),
+            ("SERVICES_URL", at.deployment(copy)),
             ("SERVICES_UPDATES_URLS", heard),
             ("SANDBOX_URL", at.sandbox()),
             ("PAYMENT_PROVIDER_URL", format!("{}/payments", at.sandbox())),
             ("CARRIER_URL", format!("{}/carrier", at.sandbox())),
             (
                 "PAYMENT_CALLBACK_URL",
-                format!("{}/api/payment/callback", at.gateway(0)),
+                format!("{}/api/payment/callback", at.shop()),
             ),
         ]));
         variables
@@ -308,6 +379,34 @@ mod tests {
         let token = read();
         assert_eq!(token.len(), 64);
         assert_eq!(read(), token);
+    }
+
+    #[test]
+    fn everybody_knows_every_node_of_a_cluster() {
+        let plan = Plan::cluster_apart(Path::new("/folder"));
+        assert_eq!(plan.components().count(), Component::ALL.len());
+        assert_eq!(Plan::apart(Path::new("/folder")).components().count(), 6);
+        let at = &plan.addresses;
+        let value = |component, name: &str| {
+            let variables = plan.variables(component).into_iter();
+            let mut its = variables.filter(|(its, _)| its == name);
+            its.next_back().map(|(_, value)| value).unwrap()
+        };
+        let [first, second, third] = [0, 1, 2].map(|n| at.ingress_of(n));
+        let known = |component| value(component, "RESTATE_INGRESS_URL");
+        assert_eq!(
+            known(Component::Gateway),
+            format!("{first},{second},{third}")
+        );
+        assert_eq!(
+            known(Component::Gateway2),
+            format!("{second},{third},{first}")
+        );
+        for services in [Component::Services, Component::Services2] {
+            assert_eq!(value(services, "SERVICES_URL"), at.deployment(0));
+        }
+        let begins = Component::NODES.map(|node| value(node, "RESTATE_AUTO_PROVISION"));
+        assert_eq!(begins, ["true", "false", "false"]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub enum EventKind {
     ApprovalRequested,
     /// An admin agreed.
     Approved,
+    /// An admin took pieces out before shipping.
+    TakenOut,
     /// An admin refused.
     Rejected,
     /// No admin decided in time.
@@ -57,6 +59,22 @@ pub enum EventKind {
     InTransit,
     /// The parcel has arrived.
     Delivered,
+    /// Somebody asks to send pieces back.
+    ReturnAsked,
+    /// An approver accepts that.
+    ReturnAccepted,
+    /// An approver refuses that.
+    ReturnRefused,
+    /// The pieces are back.
+    ReturnReceived,
+    /// The pieces never came.
+    ReturnExpired,
+    /// An admin gives money back without a return.
+    RefundPromised,
+    /// Money has gone back after the delivery.
+    RefundMade,
+    /// The provider would not give money back.
+    RefundRefused,
     /// Taken back.
     Cancelled,
     /// Undone: the money went back.
@@ -81,6 +99,7 @@ impl EventKind {
             Self::PaymentExpired => "payment_expired",
             Self::ApprovalRequested => "approval_requested",
             Self::Approved => "approved",
+            Self::TakenOut => "taken_out",
             Self::Rejected => "rejected",
             Self::ApprovalExpired => "approval_expired",
             Self::ShipmentInitiated => "shipment_initiated",
@@ -89,6 +108,14 @@ impl EventKind {
             Self::CaptureRefused => "capture_refused",
             Self::InTransit => "in_transit",
             Self::Delivered => "delivered",
+            Self::ReturnAsked => "return_asked",
+            Self::ReturnAccepted => "return_accepted",
+            Self::ReturnRefused => "return_refused",
+            Self::ReturnReceived => "return_received",
+            Self::ReturnExpired => "return_expired",
+            Self::RefundPromised => "refund_promised",
+            Self::RefundMade => "refund_made",
+            Self::RefundRefused => "refund_refused",
             Self::Cancelled => "cancelled",
             Self::PaymentRefunded => "payment_refunded",
             Self::ShipmentCancelled => "shipment_cancelled",

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use waybill_domain::Timestamp;
+use waybill_domain::basket::Part;
 use waybill_domain::decision::Verdict;
 use waybill_domain::ids::OrderId;
 use waybill_domain::order::OrderRecord;
@@ -23,7 +24,8 @@ use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
-use crate::shop::{decide, orders};
+use crate::shop::decide::{self, Decided};
+use crate::shop::orders;
 use crate::storage::orders as storage;
 
 /// Orders on a page of the queue.
@@ -109,6 +111,7 @@ impl From<OrderRecord> for Waiting {
 pub(super) struct DecisionRequest {
     approved: bool,
     reason: Option<String>,
+    without: Vec<Part>,
     key: Option<IdempotencyKey>,
 }
 
@@ -117,18 +120,20 @@ impl FromFields for DecisionRequest {
         Ok(Self {
             approved: fields.required_flag("approved")?,
             reason: fields.text("reason", MAX_REASON)?,
+            without: fields.parts("without")?,
             key: IdempotencyKey::from_fields(fields)?,
         })
     }
 }
 
-/// Decides an order, once
+/// Decides an order, once; an approval may take pieces out
 #[utoipa::path(
     post,
     path = "/api/workflow/{id}/approve",
     request_body(content = inline(body::Decision)),
     responses(
         (status = 202, description = "Decided"),
+        (status = 400, description = "Pieces to take out that are not in the order, or all of them; or no reason for it"),
         (status = 404, description = "No such order"),
         (status = 409, description = "Decided already, with the decision that stands; or not waiting for one"),
     ),
@@ -146,6 +151,7 @@ pub(super) async fn decide(
     let order_id = orders::find(&infra, &orders::named(&caller, &id)?)
         .await?
         .order_id;
+    let in_part = !request.without.is_empty();
     let (verdict, word) = if request.approved {
         (Verdict::Approved, "Approved")
     } else {
@@ -157,13 +163,18 @@ pub(super) async fn decide(
         by,
         &origin,
         &order_id,
-        verdict,
-        request.reason,
+        Decided {
+            verdict,
+            reason: request.reason,
+            without: request.without,
+        },
         &key,
     )
     .await?;
     let body = json!({ "order_id": order_id, "verdict": verdict, "by": by, "status": status });
-    Ok(Reply::new(StatusCode::ACCEPTED, &body)?.saying(format!("{word} {}", order_id.short())))
+    let in_part = if in_part { " in part" } else { "" };
+    Ok(Reply::new(StatusCode::ACCEPTED, &body)?
+        .saying(format!("{word} {}{in_part}", order_id.short())))
 }
 
 /// What requests may say, for the description: [`FromFields`] takes it apart.
@@ -171,14 +182,19 @@ mod body {
     #![expect(dead_code, reason = "described, and never made")]
 
     use utoipa::ToSchema;
+    use waybill_domain::basket::Part;
 
     #[derive(ToSchema)]
     pub(super) struct Decision {
         /// false rejects it.
         approved: bool,
-        /// At most 500 characters.
+        /// At most 500 characters. Required where pieces are taken out: the customer is told.
         #[schema(max_length = 500)]
         reason: Option<String>,
+        /// With an approval: pieces that are not sent nor charged. Some must be left. A
+        /// form sends `without.P001=1` for each product.
+        #[schema(max_items = 50)]
+        without: Option<Vec<Part>>,
     }
 }
 

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::AfterSales;
 use waybill_domain::basket::Line;
 use waybill_domain::ids::Username;
 use waybill_domain::money::Cents;
@@ -16,6 +17,7 @@ use waybill_domain::order::{OrderEvent, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentStatus;
 use waybill_domain::shipment::Shipment;
 
+use super::returns::AfterDelivery;
 use crate::clock::timestamp;
 use crate::http::input::{Fields, FromFields, InQuery};
 use crate::http::negotiation::{RequestContext, ResponseFormat};
@@ -27,6 +29,7 @@ use crate::infra::Shared;
 use crate::restate::journal::{self, Journal};
 use crate::shop::export;
 use crate::shop::orders::{document, elapsed_ms, find, list_document, named};
+use crate::storage::after_sales;
 use crate::storage::orders::{self as queries, Filter, OrderCursor, Summary, Total};
 
 /// Orders on a page of the API.
@@ -294,7 +297,9 @@ pub(super) async fn one(
         return Ok(Markdown(document(&infra, &record).await?).into_response());
     }
     let retry_count = infra.admin_api.retry_count(&record.order_id).await;
-    Ok(Json(Order::new(record, retry_count, Timestamp::now())).into_response())
+    let after = after_sales::of_order(&infra.db, &record.order_id).await?;
+    let order = Order::new(record, retry_count, Timestamp::now());
+    Ok(Json(order.with(after)).into_response())
 }
 
 /// An order, as the API shows it.
@@ -322,16 +327,20 @@ pub struct Order {
     pub zone: String,
     /// Where to.
     pub shipping_address: String,
-    /// What was bought.
+    /// What is delivered.
     pub lines: Vec<Line>,
+    /// What was bought too, and an approver took out before shipping.
+    pub taken_out: Vec<Line>,
     /// The current try to pay.
     pub payment: Payment,
     /// The parcel, once booked.
     pub shipment: Option<Shipment>,
     /// Where its processing stands.
     pub workflow: Workflow,
-    /// What happened, oldest first.
+    /// What happened, oldest first, after the delivery too.
     pub events: Vec<OrderEvent>,
+    /// Returns and refunds, if there were any.
+    pub after_delivery: Option<AfterDelivery>,
     /// Why it failed.
     pub failure_reason: Option<String>,
     /// Time of the first checkout.
@@ -350,6 +359,9 @@ pub struct Payment {
     pub awakeable_id: Option<String>,
     /// The provider's id of the money movement.
     pub transaction_id: Option<String>,
+    /// What was asked of the customer. Less is captured of it, `total_cents`, where pieces
+    /// were taken out.
+    pub amount_cents: Cents,
     /// How far the money has come.
     pub status: PaymentStatus,
     /// The provider's payment page.
@@ -375,6 +387,16 @@ pub struct Workflow {
 }
 
 impl Order {
+    /// With what happened to it after its delivery.
+    #[must_use]
+    fn with(mut self, after: Option<AfterSales>) -> Self {
+        if let Some(after) = after {
+            self.events.extend(after.events.iter().cloned());
+            self.after_delivery = Some(after.into());
+        }
+        self
+    }
+
     /// The API's view of a record at a time.
     pub fn new(record: OrderRecord, retry_count: Option<u64>, now: Timestamp) -> Self {
         let workflow = Workflow {
@@ -389,6 +411,7 @@ impl Order {
             attempt: payment.attempt,
             awakeable_id: payment.awakeable_id.clone(),
             transaction_id: payment.transaction_id.clone(),
+            amount_cents: payment.amount_cents,
             status: payment.status,
             pay_url: payment.pay_url.clone(),
             expires_at: payment.expires_at,
@@ -406,10 +429,12 @@ impl Order {
             zone: record.zone,
             shipping_address: record.address,
             lines: record.lines,
+            taken_out: record.taken_out,
             payment,
             shipment: record.shipment,
             workflow,
             events: record.events,
+            after_delivery: None,
             failure_reason: record.failure_reason,
             created_at: record.created_at,
             updated_at: record.updated_at,

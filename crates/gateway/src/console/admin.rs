@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::ReturnStatus;
 use waybill_domain::order::OrderRecord;
 
 use super::dashboard::StockRow;
@@ -13,7 +14,8 @@ use super::page::{PageContent, Viewer};
 use super::shell::order_href;
 use super::views::Console;
 use super::views::View;
-use super::{load, orders};
+use super::{after_delivery, load, orders};
+use crate::clock::timestamp;
 use crate::documents::markdown;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
@@ -45,6 +47,10 @@ pub struct AdminPage {
     pub queue: Vec<QueueRow>,
     /// How many wait.
     pub waiting: i64,
+    /// Returns that are under way, longest waiting first.
+    pub returns: Vec<ReturnRow>,
+    /// How many are.
+    pub returning: i64,
     /// Products to restock, least stock first.
     pub stock: Vec<StockRow>,
     /// How many products there are.
@@ -116,6 +122,51 @@ impl QueueRow {
     }
 }
 
+/// A return that is under way.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReturnRow {
+    /// Its order.
+    pub id: String,
+    /// As its customer calls it.
+    pub short: String,
+    /// Where it is decided.
+    pub href: String,
+    /// Whose.
+    pub user: String,
+    /// Which return of the order.
+    pub number: i64,
+    /// In words.
+    pub label: &'static str,
+    /// Which colour.
+    pub family: &'static str,
+    /// How many pieces.
+    pub pieces: i64,
+    /// Since when it stands so.
+    pub since: Timestamp,
+    /// Until when the parcel is waited for.
+    pub send_until: Option<Timestamp>,
+}
+
+impl ReturnRow {
+    /// `None` for one in a status that this version does not know.
+    pub fn of(row: storage::after_sales::Summary) -> Option<Self> {
+        let (label, family) = after_delivery::words_of(ReturnStatus::parse(&row.status)?);
+        let short = row.order_id.split_once('.').map_or("", |(_, short)| short);
+        Some(Self {
+            short: short.to_owned(),
+            href: format!("{}#return-{}", order_href(&row.order_id), row.number),
+            user: row.user_id,
+            number: row.number,
+            label,
+            family,
+            pieces: row.pieces,
+            since: timestamp(row.since),
+            send_until: row.send_until.map(timestamp),
+            id: row.order_id,
+        })
+    }
+}
+
 /// What the page is called for somebody of that role; customers have none.
 pub(super) const fn name_for(role: Role) -> Option<&'static str> {
     match role {
@@ -137,6 +188,8 @@ pub(super) async fn content(
     let records = storage::orders::awaiting_approval(&console.db, IN_QUEUE).await?;
     let all_stock = location.word("stock")?.is_some();
     let limit = if all_stock { ALL_STOCK } else { STOCK_AT_FIRST };
+    let open = [ReturnStatus::Asked, ReturnStatus::Accepted];
+    let returns = storage::after_sales::returns(&console.db, &open, IN_QUEUE).await?;
     let (stock, products) = load::stock(console, limit).await?;
     let (list, _) = orders::list(console, caller, location, false).await?;
     let page = AdminPage {
@@ -149,6 +202,8 @@ pub(super) async fn content(
             .iter()
             .map(|record| QueueRow::of(record, caller, own_too))
             .collect(),
+        returns: returns.into_iter().filter_map(ReturnRow::of).collect(),
+        returning: storage::after_sales::count(&console.db, &open).await?,
         stock,
         products,
         all_stock,
@@ -219,6 +274,21 @@ mod tests {
                             vec![QueueRow::of(&record, &reader, false)]
                         },
                         waiting: i64::from(world.is_some()) * 3,
+                        returns: if world.is_none() {
+                            vec![]
+                        } else {
+                            Vec::from_iter(ReturnRow::of(storage::after_sales::Summary {
+                                order_id: "alice.order-123".into(),
+                                user_id: "alice".into(),
+                                number: 1,
+                                status: "accepted".into(),
+                                since: 1_778_310_900_000,
+                                asked_at: 1_778_310_900_000,
+                                send_until: Some(1_778_410_900_000),
+                                pieces: 2,
+                            }))
+                        },
+                        returning: i64::from(world.is_some()) * 3,
                         stock: vec![StockRow::of(1, "P001".into(), "Kettle".into(), 0)],
                         products: 24,
                         all_stock: false,

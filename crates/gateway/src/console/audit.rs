@@ -135,7 +135,16 @@ impl EntryRow {
 const fn is_of_an_order(act: Option<Act>) -> bool {
     matches!(
         act,
-        Some(Act::Approved | Act::Rejected | Act::Cancelled | Act::Refunded)
+        Some(
+            Act::Approved
+                | Act::TakenOut
+                | Act::Rejected
+                | Act::Cancelled
+                | Act::Refunded
+                | Act::ReturnAccepted
+                | Act::ReturnRefused
+                | Act::ReturnReceived,
+        )
     )
 }
 

@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
 use crate::live::LiveHealth;
 use crate::shop::dashboard::{self, Dashboard};
 use crate::shop::operator::Need;
-use crate::shop::processes::Process;
+use crate::shop::processes::{self, Process};
 use crate::storage::orders as queries;
 
 /// The newest orders that are listed.
@@ -40,6 +40,8 @@ pub struct DashboardPage {
     pub key: String,
     /// Whether Restate does not answer.
     pub restate_down: bool,
+    /// Which nodes of Restate are away, and what that means, for staff.
+    pub nodes_away: Option<String>,
     /// The numbers that matter.
     pub tiles: Vec<Tile>,
     /// Orders by status.
@@ -247,7 +249,8 @@ async fn of_customer(
     Ok(DashboardPage {
         tab: location.tab,
         key: viewer.seed.clone(),
-        restate_down: basket.is_none(),
+        restate_down: basket.is_none() || console.ingress.nodes().majority_is_away(),
+        nodes_away: None,
         tiles: tiles_of_customer(&counts, basket),
         statuses: status_bars(&counts, "/orders"),
         may_restock: false,
@@ -268,14 +271,14 @@ async fn of_shop(
         .iter()
         .map(|row| (row.status, row.count))
         .collect();
-    let restate_down = shop
-        .processes
-        .iter()
-        .any(|process| process.name == "restate" && !process.up);
+    let mut nodes = shop.processes.iter().filter(|process| process.is_ingress());
+    let nodes_away = processes::nodes_away(console.ingress.nodes());
+    let restate_down = nodes.all(|node| !node.up) || console.ingress.nodes().majority_is_away();
     Ok(DashboardPage {
         tab: location.tab,
         key: viewer.seed.clone(),
         restate_down,
+        nodes_away,
         tiles: tiles_of_shop(&shop),
         statuses: status_bars(&counts, "/admin"),
         may_restock: viewer.caller.is_admin(),
@@ -393,13 +396,20 @@ impl NeedRow {
 impl HealthRow {
     fn of(process: &Process) -> Self {
         Self {
-            name: match process.name.as_str() {
-                "gateway" => "Gateway".to_owned(),
-                "restate" => "Restate".to_owned(),
-                "restate-admin" => "Restate's admin API".to_owned(),
-                "services" => "Services".to_owned(),
-                "sandbox" => "Sandbox".to_owned(),
-                other => other.to_owned(),
+            name: {
+                let (name, number) = match process.name.split_once(' ') {
+                    Some((name, number)) => (name, format!(" {number}")),
+                    None => (process.name.as_str(), String::new()),
+                };
+                let name = match name {
+                    "gateway" => "Gateway",
+                    "restate" => "Restate",
+                    "restate-admin" => "Restate's admin API",
+                    "services" => "Services",
+                    "sandbox" => "Sandbox",
+                    other => other,
+                };
+                format!("{name}{number}")
             },
             word: if process.up { "well" } else { "down" },
             detail: process
@@ -508,6 +518,7 @@ mod tests {
                 tab: "input",
                 key: "seed".into(),
                 restate_down: true,
+                nodes_away: None,
                 tiles: vec![tile(None), tile(Some("/orders"))],
                 statuses: status_bars(
                     &[(OrderStatus::Delivered, 300), (OrderStatus::Shipping, 1)],
@@ -526,6 +537,7 @@ mod tests {
             let shops = [(false, vec![]), (true, vec![]), (true, vec![need, plain])].map(
                 |(asked, needs)| Self {
                     restate_down: false,
+                    nodes_away: Some("1 of 3 nodes of Restate is away: http://127.0.0.1:8082 (it does not answer). Orders go on at the others: start it again before another fails.".to_owned()),
                     may_restock: asked,
                     shop: Some(shop(asked, needs)),
                     scenarios: Some(demo::tests::cards()),

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::AfterSales;
+use waybill_domain::basket::Line;
 use waybill_domain::money::CURRENCY;
 use waybill_domain::order::{Compensable, OrderRecord, OrderStatus};
 use waybill_domain::payment::PaymentAttempt;
 use waybill_domain::shipment::Shipment;
 
+use super::after_delivery::AfterDelivery;
 use super::location::Location;
 use super::page::{PageContent, Viewer};
 use super::paper::Invoice;
@@ -18,6 +21,7 @@ use crate::documents::progress::{Progress, Step, StepName, StepState};
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::shop::orders;
+use crate::storage;
 use waybill_domain::ids::OrderId;
 
 /// Everything the page shows.
@@ -74,8 +78,12 @@ pub struct OrderPage {
     pub may_retry: bool,
     /// The tracker.
     pub progress: Track,
-    /// What was bought.
+    /// What is delivered.
     pub lines: Vec<LineRow>,
+    /// What was bought too, and taken out before shipping.
+    pub taken_out: Vec<LineRow>,
+    /// What the reader may take out now.
+    pub takeable: Vec<LineRow>,
     /// Cents.
     pub shipping: i64,
     /// Cents.
@@ -100,6 +108,8 @@ pub struct OrderPage {
     pub events: Vec<EventRow>,
     /// How to pay from a terminal, in a demo.
     pub commands: Vec<Command>,
+    /// Returns and refunds.
+    pub after: AfterDelivery,
 }
 
 /// The tracker: what was done, and what is undone below it.
@@ -139,20 +149,6 @@ pub struct LineRow {
     pub unit_price: i64,
     /// Cents.
     pub line_total: i64,
-}
-
-impl LineRow {
-    /// Those of an order.
-    pub(super) fn all(record: &OrderRecord) -> Vec<Self> {
-        let rows = record.lines.iter().map(|line| Self {
-            sku: line.sku.to_string(),
-            name: line.name.clone(),
-            quantity: line.quantity,
-            unit_price: line.unit_price_cents.0,
-            line_total: line.line_total_cents.0,
-        });
-        rows.collect()
-    }
 }
 
 /// One try to pay.
@@ -237,6 +233,7 @@ impl OrderPage {
     /// `addresses` adds the curl lines.
     pub fn of(
         record: &OrderRecord,
+        after: Option<&AfterSales>,
         caller: &Caller,
         own_too: bool,
         tab: &'static str,
@@ -281,7 +278,13 @@ impl OrderPage {
             undoes: undoes(record),
             may_retry: record.may_be_paid_again(),
             progress: track(record),
-            lines: LineRow::all(record),
+            lines: line_rows(&record.lines),
+            taken_out: line_rows(&record.taken_out),
+            takeable: if may_decide {
+                line_rows(&record.lines)
+            } else {
+                Vec::new()
+            },
             shipping: record.shipping_cents.0,
             total: record.total_cents.0,
             currency: CURRENCY,
@@ -295,9 +298,11 @@ impl OrderPage {
             shipment: record.shipment.as_ref().map(Parcel::of),
             has_invoice: Invoice::exists(record),
             may_pack: caller.role.is_staff(),
+            after: AfterDelivery::of(record, after, caller, own_too, Timestamp::now()),
             events: record
                 .events
                 .iter()
+                .chain(after.iter().flat_map(|it| &it.events))
                 .rev()
                 .map(|event| {
                     let (family, icon) = status_style::of_event(event.kind);
@@ -315,6 +320,18 @@ impl OrderPage {
             id,
         }
     }
+}
+
+/// Products of an order, for its page and its papers.
+pub(super) fn line_rows(lines: &[Line]) -> Vec<LineRow> {
+    let row = |line: &Line| LineRow {
+        sku: line.sku.to_string(),
+        name: line.name.clone(),
+        quantity: line.quantity,
+        unit_price: line.unit_price_cents.0,
+        line_total: line.line_total_cents.0,
+    };
+    lines.iter().map(row).collect()
 }
 
 /// A provider's page is a web page, whatever the provider says.
@@ -441,10 +458,12 @@ pub(super) async fn content(
     let by_hand = console.settings.is_demo() && console.settings.payment_webhook_secret().is_none();
     let addresses = by_hand.then(|| Addresses {
         gateway: &viewer.base,
-        ingress: &console.settings.restate_ingress_url,
+        ingress: console.ingress.nodes().chosen(),
     });
+    let after = storage::after_sales::of_order(&console.db, &id).await?;
     let page = OrderPage::of(
         &record,
+        after.as_ref(),
         &viewer.caller,
         console.settings.approves_own_orders(),
         location.tab,
@@ -501,10 +520,25 @@ mod tests {
                 .flat_map(|record| {
                     readers.iter().flat_map(move |reader| {
                         [None, Some(&ADDRESSES)].map(|addresses| {
-                            Self::of(record, reader, false, "input", "seed".into(), addresses)
+                            Self::of(
+                                record,
+                                None,
+                                reader,
+                                false,
+                                "input",
+                                "seed".into(),
+                                addresses,
+                            )
                         })
                     })
                 })
+                .chain(samples::after_sales().iter().flat_map(|after| {
+                    readers.iter().map(move |reader| {
+                        let record = samples::delivered();
+                        let key = "seed".into();
+                        Self::of(&record, Some(after), reader, false, "input", key, None)
+                    })
+                }))
                 .collect()
         }
     }
@@ -513,7 +547,7 @@ mod tests {
     fn who_decides_decides_what_waits_and_their_own_only_if_told_so() {
         let page = |record: &OrderRecord, name, role, own_too| {
             let caller = caller(name, role);
-            OrderPage::of(record, &caller, own_too, "input", String::new(), None)
+            OrderPage::of(record, None, &caller, own_too, "input", String::new(), None)
         };
         let may = |name, role, own_too| {
             let page = page(&samples::awaiting_approval(), name, role, own_too);
@@ -535,6 +569,7 @@ mod tests {
     fn the_curl_line_is_the_proposals_with_the_real_id_and_amount() {
         let page = OrderPage::of(
             &samples::awaiting_payment(),
+            None,
             &caller("alice", Role::Customer),
             false,
             "input",

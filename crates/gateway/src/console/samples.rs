@@ -1,8 +1,13 @@
 //! Orders in every situation, for the samples of the contexts and for tests.
 //! They are made by the domain's own steps, so they are legal.
 
+use std::time::Duration;
+
 use waybill_domain::Timestamp;
-use waybill_domain::basket::{Basket, Line, Product};
+use waybill_domain::after_sales::{
+    AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundAnswer, Sold, Windows,
+};
+use waybill_domain::basket::{Basket, Line, Part, Product};
 use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{Compensable, OrderRecord, Step};
@@ -133,6 +138,20 @@ pub fn shipping() -> OrderRecord {
     after(placed(), approved())
 }
 
+/// Approved, without one of its products.
+pub fn approved_in_part() -> OrderRecord {
+    let mut steps = approved();
+    steps.push(Step::TakenOut {
+        by: "admin".into(),
+        without: vec![Part {
+            sku: Sku::parse("P002").expect("a legal sku"),
+            quantity: 1,
+        }],
+        reason: Some("the last one is broken".into()),
+    });
+    after(placed(), steps)
+}
+
 /// On its way.
 pub fn in_transit() -> OrderRecord {
     after(placed(), moving())
@@ -213,6 +232,7 @@ pub fn every_order() -> Vec<OrderRecord> {
         awaiting_payment(),
         awaiting_approval(),
         shipping(),
+        approved_in_part(),
         in_transit(),
         delivered(),
         payment_failed(),
@@ -221,4 +241,56 @@ pub fn every_order() -> Vec<OrderRecord> {
         shipping_failed(),
         undoing_in_transit(),
     ]
+}
+
+/// What happened to the delivered order since, in every situation.
+pub fn after_sales() -> Vec<AfterSales> {
+    let day = Duration::from_hours(24);
+    let windows = Windows {
+        to_ask: day * 36_500,
+        to_send: day * 14,
+    };
+    let order = delivered();
+    let legal = "samples take legal steps";
+    let sold = Sold::of(&order, windows).expect(legal);
+    let part = |sku: &str| Part {
+        sku: Sku::parse(sku).expect("a legal sku"),
+        quantity: 1,
+    };
+    let ask = AskReturn {
+        items: vec![part("P001"), part("P002")],
+        reason: "<b>too small</b>".into(),
+        at: at(60),
+    };
+    let decide = |accepted| DecideReturn {
+        number: 1,
+        accepted,
+        reason: (!accepted).then(|| "worn".into()),
+        at: at(70),
+    };
+    let by = "admin".into();
+    let asked = AfterSales::new(order.order_id, sold)
+        .ask(&ask)
+        .expect(legal);
+    let refused = asked.clone().decide(&decide(false), &by).expect(legal);
+    let accepted = asked.clone().decide(&decide(true), &by).expect(legal);
+    let received = ReceiveReturn {
+        number: 1,
+        damaged: vec![part("P002")],
+        missing: Vec::new(),
+        refund_cents: None,
+        at: at(80),
+    };
+    let received = accepted.clone().receive(&received, &by).expect(legal);
+    let answer = |refused: Option<&str>| RefundAnswer {
+        number: 1,
+        refused: refused.map(str::to_owned),
+    };
+    let refunded = received.clone().answered(&answer(None), at(90));
+    let not_refunded = received.clone().answered(&answer(Some("no")), at(90));
+    let over = accepted.clone().not_sent(1);
+    [asked, refused, accepted, received]
+        .into_iter()
+        .chain([refunded, not_refunded, over].into_iter().flatten())
+        .collect()
 }

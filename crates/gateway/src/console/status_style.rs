@@ -64,17 +64,21 @@ pub fn of_kind(kind: &str) -> (&'static str, &'static str) {
         "order_placed" | "payment_retried" => ("neutral", "orders"),
         "item_added" | "item_removed" | "cart_changed" => ("neutral", "cart"),
         "payment_requested" => ("waiting", "card"),
-        "approval_requested" => ("waiting", "waiting"),
+        "approval_requested" | "return_asked" => ("waiting", "waiting"),
         "payment_confirmed" | "payment_captured" => ("done", "card"),
         "approved" | "delivered" => ("done", "done"),
-        "shipment_initiated" | "in_transit" => ("working", "truck"),
+        "shipment_initiated" | "in_transit" | "return_accepted" => ("working", "truck"),
+        "taken_out" => ("waiting", "note"),
+        "return_received" | "refund_made" => ("done", "undo"),
+        "refund_promised" => ("working", "card"),
         "payment_refunded"
         | "shipment_cancelled"
         | "payment_voided"
         | "stock_released"
         | "late_payment_returned" => ("failed", "undo"),
         "payment_failed" | "payment_expired" | "rejected" | "approval_expired"
-        | "shipping_failed" | "capture_refused" | "cancelled" => ("failed", "failed"),
+        | "shipping_failed" | "capture_refused" | "cancelled" | "return_refused"
+        | "return_expired" | "refund_refused" => ("failed", "failed"),
         _ => ("neutral", "note"),
     }
 }

@@ -211,7 +211,8 @@ mod tests {
     }
 
     /// Templates that are only parts of others.
-    const PARTS: [&str; 7] = [
+    const PARTS: [&str; 8] = [
+        "after_delivery.html",
         "alone.html",
         "paper.html",
         "parts.html",
@@ -315,6 +316,8 @@ mod tests {
         ("packing_slip.html", "not_yet"),
         ("problem.html", "request_id"),
         ("new_password.html", "request_id"),
+        ("factor.html", "picture"),
+        ("factor.html", "uri"),
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),

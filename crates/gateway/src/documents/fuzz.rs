@@ -85,8 +85,8 @@ fn fuzz_order_documents() {
             ) else {
                 return Ok(());
             };
-            let document = markdown::order(&hostile, Some(&words));
-            let expected = markdown::order(&harmless, Some("x words"));
+            let document = markdown::order(&hostile, None, Some(&words));
+            let expected = markdown::order(&harmless, None, Some("x words"));
             prop_assert_eq!(form(&document), form(&expected), "{}\n{}", place, document);
             prop_assert_eq!(document.lines().count(), expected.lines().count());
             Ok(())

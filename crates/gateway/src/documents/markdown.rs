@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 
 use pulldown_cmark::{Event, Options, Parser, html};
 use waybill_domain::Timestamp;
-use waybill_domain::basket::Basket;
+use waybill_domain::after_sales::{AfterSales, RefundStatus};
+use waybill_domain::basket::{Basket, Line};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{EventKind, OrderRecord, OrderStatus};
 use waybill_domain::words;
 
 use crate::clock::timestamp;
+use crate::storage::after_sales::Summary;
 use crate::storage::audit::Row;
 
 use super::progress::{Progress, Step, StepName, StepState};
@@ -44,7 +46,7 @@ pub struct OrderRow<'a> {
 }
 
 /// One order: status, items, progress, shipment log, and why it failed.
-pub fn order(record: &OrderRecord, email: Option<&str>) -> String {
+pub fn order(record: &OrderRecord, after: Option<&AfterSales>, email: Option<&str>) -> String {
     let mut out = String::new();
     let progress = Progress::of(record);
     let status = match record.undoing {
@@ -82,17 +84,13 @@ pub fn order(record: &OrderRecord, email: Option<&str>) -> String {
         &mut out,
         "\n## Items\n| SKU | Product | Qty | Price |\n|-----|---------|----:|------:|",
     );
-    for item in &record.lines {
+    items(&mut out, &record.lines);
+    if !record.taken_out.is_empty() {
         line(
             &mut out,
-            format_args!(
-                "| {} | {} | {} | {} |",
-                text(item.sku.as_str()),
-                text(&item.name),
-                item.quantity,
-                item.line_total_cents
-            ),
+            "\n### Taken Out Before Shipping\n| SKU | Product | Qty | Not Charged |\n|-----|---------|----:|------:|",
         );
+        items(&mut out, &record.taken_out);
     }
     line(
         &mut out,
@@ -142,7 +140,67 @@ pub fn order(record: &OrderRecord, email: Option<&str>) -> String {
     if record.status == OrderStatus::Delivered {
         line(&mut out, "\n**Order delivered!** Thank you.");
     }
+    if let Some(after) = after {
+        since_delivery(&mut out, after);
+    }
     out
+}
+
+/// Returns, refunds and what happened about them.
+fn since_delivery(out: &mut String, after: &AfterSales) {
+    line(out, "\n## After Delivery");
+    for event in &after.events {
+        line(
+            out,
+            format_args!("- {}: {}", exact(event.at), text(&event.detail)),
+        );
+    }
+    let back = after.refunds.iter();
+    let back = back.filter(|refund| refund.status == RefundStatus::Refunded);
+    let back: Cents = back.map(|refund| refund.amount_cents).sum();
+    line(
+        out,
+        format_args!("\n**Refunded**: {back} of {}", after.sold.captured()),
+    );
+}
+
+/// Returns, longest waiting first.
+pub fn returns(rows: &[Summary]) -> String {
+    let mut out = String::from("# Returns\n\n");
+    if rows.is_empty() {
+        line(&mut out, "No return is under way.");
+    }
+    for row in rows {
+        line(
+            &mut out,
+            format_args!(
+                "- **[{}](/orders/{})** return {} of {}: {} since {}, {} pieces",
+                text(&row.order_id),
+                row.order_id,
+                row.number,
+                text(&row.user_id),
+                text(&row.status),
+                exact(timestamp(row.since)),
+                row.pieces
+            ),
+        );
+    }
+    out
+}
+
+fn items(out: &mut String, lines: &[Line]) {
+    for item in lines {
+        line(
+            out,
+            format_args!(
+                "| {} | {} | {} | {} |",
+                text(item.sku.as_str()),
+                text(&item.name),
+                item.quantity,
+                item.line_total_cents
+            ),
+        );
+    }
 }
 
 /// The cart: a table of what is in it.
@@ -472,7 +530,11 @@ mod tests {
 
     #[test]
     fn an_order_that_waits_reads_as_the_proposal_prints_it() {
-        let document = order(&samples::awaiting_approval(), Some("alice@example.com"));
+        let document = order(
+            &samples::awaiting_approval(),
+            None,
+            Some("alice@example.com"),
+        );
         assert_snapshot!(document, @r"
         # Order #order-123
 
@@ -498,7 +560,7 @@ mod tests {
 
     #[test]
     fn a_failed_order_says_why_and_what_was_undone() {
-        let document = order(&samples::rejected(), None);
+        let document = order(&samples::rejected(), None, None);
         let told = document.split("## Items").next().unwrap();
         assert_snapshot!(told, @r"
         # Order #order-123
@@ -522,7 +584,7 @@ mod tests {
 
     #[test]
     fn a_delivered_order_has_a_shipment_log() {
-        let document = order(&samples::delivered(), None);
+        let document = order(&samples::delivered(), None, None);
         let (_, log) = document.split_once("## Shipment Log\n").unwrap();
         assert_snapshot!(log, @r"
         - 2026-05-09 07:15:06 UTC: Shipment initiated with FedEx (FX1001)
@@ -535,7 +597,7 @@ mod tests {
 
     #[test]
     fn undoing_shows_what_is_still_to_do() {
-        let document = order(&samples::undoing_in_transit(), None);
+        let document = order(&samples::undoing_in_transit(), None, None);
         assert!(
             document.contains("- ↩ Payment of $130.00 refunded at "),
             "{document}"
@@ -617,7 +679,7 @@ mod tests {
         let mut shown = 0;
         for record in samples::every_order() {
             for hostile in hostile_orders(&record) {
-                let document = order(&hostile, None);
+                let document = order(&hostile, None, None);
                 if document.contains("hostile") {
                     shown += 1;
                     assert_isolated(&document);
@@ -627,7 +689,7 @@ mod tests {
             }
         }
         assert!(shown > 50, "only {shown} documents show what was written");
-        assert_isolated(&order(&samples::delivered(), Some(HOSTILE)));
+        assert_isolated(&order(&samples::delivered(), None, Some(HOSTILE)));
         let mut basket = samples::basket();
         HOSTILE.clone_into(&mut basket.items[0].name);
         assert_isolated(&cart(&basket));

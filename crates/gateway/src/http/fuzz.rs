@@ -46,7 +46,10 @@ macro_rules! fields {
 pub(crate) use fields;
 
 /// What fields are called that a parser takes by way of another.
-const COMMON: [&str; 6] = [
+const COMMON: [&str; 9] = [
+    "without.P001",
+    "refund_cents",
+    "amount_cents",
     "page",
     "per_page",
     "idempotency_key",
@@ -114,6 +117,7 @@ fn value() -> impl Strategy<Value = Value> {
         1 => any::<bool>().prop_map(Value::from),
         1 => Just(json!(null)),
         1 => Just(json!([1])),
+        1 => Just(json!([{ "sku": "P001", "quantity": 1 }])),
         1 => Just(json!({ "a": "b" })),
     ]
 }
@@ -439,6 +443,7 @@ fn fuzz_host() {
         "[::1]:8080",
         "shop.example",
         "127.1",
+        "[::0.localhost:8080",
     ];
     check("gateway: Host", &mistaken(&samples, 3), |host| {
         let Some(value) = header(host.as_bytes()) else {

@@ -9,10 +9,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use process::http::SlowBody;
 use serde_json::{Map, Value};
+use waybill_domain::basket::{MAX_LINES, MAX_QUANTITY, Part};
+use waybill_domain::ids::Sku;
+use waybill_domain::money::Cents;
 use waybill_domain::words;
 
 use super::problem::Problem;
 
+/// Longest amount that people write.
+const MAX_MONEY: usize = 20;
 /// Largest accepted body.
 pub const MAX_BODY: usize = 64 * 1024;
 
@@ -175,6 +180,63 @@ impl Fields {
         }
     }
 
+    /// An amount of money within `range`, in cents: `{name}_cents` as a whole number, or
+    /// `{name}` as people write it, `12.50`.
+    pub fn money(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<Cents>, Problem> {
+        let cents = self.integer(&format!("{name}_cents"), range.clone());
+        let cents = cents.map_err(|problem| problem.with_field(name))?;
+        if cents.is_some() {
+            return Ok(cents.map(Cents));
+        }
+        let Some(text) = self.word(name, MAX_MONEY)? else {
+            return Ok(None);
+        };
+        match cents_of(&text).filter(|cents| range.contains(cents)) {
+            Some(cents) => Ok(Some(Cents(cents))),
+            None => Err(Problem::invalid(
+                name,
+                format!("{name} must be an amount such as 12.50"),
+            )),
+        }
+    }
+
+    /// Pieces of products: a list of `{"sku": …, "quantity": …}` in JSON, a field
+    /// `{name}.{SKU}` for each product in a form. No pieces are left away.
+    pub fn parts(&self, name: &str) -> Result<Vec<Part>, Problem> {
+        let of_form = self.0.iter().filter_map(|(field, value)| {
+            let sku = field.strip_prefix(name)?.strip_prefix('.')?;
+            Some((Value::from(sku), value.clone()))
+        });
+        let of_json = match self.given(name) {
+            None => Vec::new(),
+            Some(Value::Array(all)) => {
+                let all = all.iter();
+                all.map(|one| (one["sku"].clone(), one["quantity"].clone()))
+                    .collect()
+            }
+            Some(_) => return Err(wrong_parts(name)),
+        };
+        let mut parts = Vec::new();
+        for (sku, quantity) in of_json.into_iter().chain(of_form) {
+            let sku = sku.as_str().and_then(|sku| Sku::parse(sku).ok());
+            let one = Self(Map::from_iter([(name.to_owned(), quantity)]));
+            let quantity = one.integer(name, 0..=i64::from(MAX_QUANTITY));
+            let quantity = quantity.map_err(|_| wrong_parts(name))?.unwrap_or_default();
+            let sku = sku.ok_or_else(|| wrong_parts(name))?;
+            if quantity > 0 {
+                let quantity = u32::try_from(quantity).unwrap_or(u32::MAX);
+                parts.push(Part { sku, quantity });
+            }
+        }
+        if parts.len() > MAX_LINES {
+            return Err(Problem::invalid(
+                name,
+                format!("{name} names more products than an order has: at most {MAX_LINES}"),
+            ));
+        }
+        Ok(parts)
+    }
+
     fn string(&self, name: &str) -> Result<Option<&str>, Problem> {
         match self.given(name) {
             None => Ok(None),
@@ -236,6 +298,32 @@ fn too_long(name: &str, max: usize) -> Problem {
 
 fn missing(name: &str) -> Problem {
     Problem::invalid(name, format!("{name} is missing: send it in the body"))
+}
+
+/// `12`, `12.5` and `12.50`, with a dot and nothing else.
+fn cents_of(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str, most: usize| {
+        (1..=most).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !is_number(whole, 12) || !is_number(part, 2) {
+        return None;
+    }
+    let cents: i64 = format!("{part:0<2}").parse().ok()?;
+    whole
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(100)?
+        .checked_add(cents)
+}
+
+fn wrong_parts(name: &str) -> Problem {
+    Problem::invalid(
+        name,
+        format!(
+            "{name} must be a list of products with their pieces, each 0 to {MAX_QUANTITY}: [{{\"sku\": \"P001\", \"quantity\": 1}}]"
+        ),
+    )
 }
 
 fn bad_json(detail: impl Into<String>) -> Problem {

@@ -306,10 +306,11 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 
 #[cfg(test)]
 mod tests {
+    use process::nodes::Nodes;
     use services::wire::{
-        ACCOUNT, AUDIT_ENTRIES, AUDIT_LOG, CATALOG, CATALOG_KEY, INVENTORY, LEVEL,
+        ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_LOG, CATALOG, CATALOG_KEY, INVENTORY, LEVEL,
         ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT,
-        audit_entry_key, product_key, zone_state_key,
+        WHOLE_AFTER_SALES, audit_entry_key, product_key, zone_state_key,
     };
     use waybill_domain::audit::{Act, AuditEntry};
 
@@ -409,6 +410,10 @@ mod tests {
                 Update::Account(account) => {
                     fake.hold(ACCOUNT, account.user.as_str(), WHOLE_ACCOUNT, account);
                 }
+                Update::AfterSales(after) => {
+                    let order = after.order_id.as_str();
+                    fake.hold(AFTER_SALES, order, WHOLE_AFTER_SALES, after);
+                }
                 Update::Product(product) => {
                     fake.hold(CATALOG, CATALOG_KEY, &product_key(&product.sku), product);
                 }
@@ -423,9 +428,9 @@ mod tests {
             .await;
         live.close().await;
         let before = dump(&db).await;
-        let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
+        let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
         let done = rebuild(&db, &admin_api).await.unwrap();
-        assert_eq!(done.closed, 9);
+        assert_eq!(done.closed, 10);
         assert_eq!(dump(&db).await, before);
     }
 
@@ -459,7 +464,7 @@ mod tests {
         assert_eq!(fake.questions().len(), 3, "the whole day only once");
         live.close().await;
         // It only grows, also when all else is filled anew.
-        let admin_api = AdminApi::new(&fake.base, reqwest::Client::new());
+        let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
         rebuild(&db, &admin_api).await.unwrap();
         let found: Vec<String> = sqlx::query_scalar("SELECT id FROM audit ORDER BY at")
             .fetch_all(&db.read)
@@ -475,7 +480,7 @@ mod tests {
     #[tokio::test]
     async fn without_restate_nothing_is_emptied() {
         let (_folder, db) = crate::storage::db::temporary().await;
-        let nobody = AdminApi::new("http://127.0.0.1:1", reqwest::Client::new());
+        let nobody = AdminApi::new(Nodes::of(["http://127.0.0.1:1"]), reqwest::Client::new());
         sqlx::query("INSERT INTO read_marks VALUES ('alice', 1)")
             .execute(&db.write)
             .await

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use process::nodes::Nodes;
 use serde_json::{Value, json};
 use services::wire::{
     AUDIT_ENTRY, AUDIT_LOG, BASKET, CATALOG, MARKER, ORDER_FULFILLMENT_WORKFLOW, PRODUCT, RECORD,
@@ -71,8 +72,8 @@ impl Fake {
     /// The live side over a fresh database whose admin API this is.
     pub(super) async fn live(&self) -> (tempfile::TempDir, Db, LiveState) {
         let (folder, db) = crate::storage::db::temporary().await;
-        let ingress = services::client::connect(&self.base, None).unwrap();
-        let admin_api = AdminApi::new(&self.base, reqwest::Client::new());
+        let ingress = services::client::connect(&Nodes::of([&self.base]), None).unwrap();
+        let admin_api = AdminApi::new(Nodes::of([&self.base]), reqwest::Client::new());
         let bounds = Bounds {
             order_retention: Duration::from_hours(720),
             audit_retention: Duration::from_hours(9_600),

@@ -284,6 +284,10 @@ impl Writer {
                     self.topics.wake_order(&record.order_id);
                     self.topics.wake_user(&record.user_id);
                 }
+                Entry::Update(Update::AfterSales(after)) => {
+                    self.topics.wake_order(&after.order_id);
+                    self.topics.wake_user(&after.user_id);
+                }
                 Entry::Update(Update::Late(late)) => {
                     self.topics.wake_order(&late.order_id);
                     self.topics.wake_user(&late.user_id);
@@ -314,6 +318,7 @@ impl Writer {
                 }
                 "order"
             }
+            Entry::Update(Update::AfterSales(_)) => "after_sales",
             Entry::Update(Update::Basket(_)) => "basket",
             Entry::Update(Update::Stock(_)) => "stock",
             Entry::Update(Update::Late(_)) => "late",
@@ -377,6 +382,12 @@ fn describe(entry: Option<&Entry>) -> String {
         Some(Entry::Update(Update::Stock(level))) => {
             format!("stock {} version {}", level.sku, level.version)
         }
+        Some(Entry::Update(Update::AfterSales(after))) => {
+            format!(
+                "after the delivery of {} version {}",
+                after.order_id, after.version
+            )
+        }
         Some(Entry::Update(Update::Late(late))) => format!("late money {}", late.order_id),
         Some(Entry::Update(Update::Account(account))) => {
             format!("account {} version {}", account.user, account.version)
@@ -399,7 +410,10 @@ fn describe(entry: Option<&Entry>) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
-    use waybill_domain::basket::{Line, Product};
+    use waybill_domain::after_sales::{
+        AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundAnswer, Sold, Windows,
+    };
+    use waybill_domain::basket::{Line, Part, Product};
     use waybill_domain::ids::{OrderId, Sku, Username};
     use waybill_domain::money::Cents;
     use waybill_domain::order::{Compensable, OrderRecord, Step};
@@ -533,6 +547,48 @@ pub(super) mod tests {
             .collect()
     }
 
+    /// A piece comes back, and money.
+    fn after_sales(order: OrderRecord) -> Vec<Update> {
+        let windows = Windows {
+            to_ask: Duration::from_hours(1),
+            to_send: Duration::from_hours(1),
+        };
+        let sold = Sold::of(&order, windows).unwrap();
+        let part = Part {
+            sku: order.lines[0].sku.clone(),
+            quantity: 1,
+        };
+        let ask = AskReturn {
+            items: vec![part],
+            reason: "too small".into(),
+            at: at(400),
+        };
+        let decide = DecideReturn {
+            number: 1,
+            accepted: true,
+            reason: None,
+            at: at(401),
+        };
+        let receive = ReceiveReturn {
+            number: 1,
+            damaged: vec![],
+            missing: vec![],
+            refund_cents: None,
+            at: at(402),
+        };
+        let by = "admin".into();
+        let asked = AfterSales::new(order.order_id, sold).ask(&ask).unwrap();
+        let accepted = asked.clone().decide(&decide, &by).unwrap();
+        let received = accepted.clone().receive(&receive, &by).unwrap();
+        let answer = RefundAnswer {
+            number: 1,
+            refused: None,
+        };
+        let refunded = received.clone().answered(&answer, at(403)).unwrap();
+        let all = [asked, accepted, received, refunded];
+        all.map(|it| Update::AfterSales(Box::new(it))).into()
+    }
+
     pub(in crate::live) fn read_mark(second: i64) -> Update {
         Update::Read(ReadMark {
             user_id: Username::parse("alice").unwrap(),
@@ -564,6 +620,7 @@ pub(super) mod tests {
         updates.extend(orders(vec![placed("alice.3", 5)]));
         updates.extend(levels());
         updates.extend(late("bob.2", 3));
+        updates.extend(after_sales(delivered("bob.2").pop().unwrap()));
         updates.extend([read_mark(20), read_mark(40)]);
         updates.extend(accounts());
         updates.extend(catalog());
@@ -788,6 +845,9 @@ pub(super) mod tests {
             orders(delivered("bob.2")).pop().unwrap(),
             orders(vec![placed("alice.3", 5)]).pop().unwrap(),
             levels().pop().unwrap(),
+            after_sales(delivered("bob.2").pop().unwrap())
+                .pop()
+                .unwrap(),
             late("bob.2", 3).pop().unwrap(),
             read_mark(40),
             accounts().pop().unwrap(),

@@ -56,6 +56,8 @@ pub(super) enum Repair {
     Recount(Sku),
     /// Gives money or a parcel back.
     Return(Return),
+    /// Sends again what a killed invocation of its after-sales has left.
+    RefundAgain(OrderId),
 }
 
 /// What is given back, and how.
@@ -109,6 +111,7 @@ impl fmt::Display for Repair {
             Self::Release(..) => f.write_str("gives the pieces back"),
             Self::Commit(..) => f.write_str("books the pieces as sold"),
             Self::Recount(_) => f.write_str("counts again"),
+            Self::RefundAgain(_) => f.write_str("asks the provider again"),
             Self::Return(_) => f.write_str("gives it back"),
         }
     }

@@ -40,6 +40,8 @@ struct Money {
     transaction_id: String,
     amount: i64,
     captured_amount: Option<i64>,
+    #[serde(default)]
+    refunded_amount: i64,
     status: String,
 }
 
@@ -49,6 +51,11 @@ struct Shipment {
     tracking_number: Option<String>,
     status: String,
 }
+
+/// Of which order, and which of its transactions.
+type Transaction<'a> = (&'a str, Option<&'a str>);
+/// How much was captured, and how much has gone back.
+type Taken = (Option<i64>, i64);
 
 /// Ended orders that only the read model knows.
 pub(super) type ArchivedOrders = BTreeMap<OrderId, OrderRecord>;
@@ -111,7 +118,7 @@ impl Ledger {
             let may_be_called_back = !order_id_reused.contains(shipment.order_id.as_str());
             differences.extend(shipment.unwarranted(record, may_be_called_back));
         }
-        let with_money: BTreeSet<_> = self.payments.iter().flat_map(Payment::captured).collect();
+        let with_money: BTreeMap<_, _> = self.payments.iter().flat_map(Payment::captured).collect();
         let with_parcel: BTreeSet<_> = self
             .shipments
             .iter()
@@ -120,17 +127,22 @@ impl Ledger {
             .collect();
         for record in held.orders.values().filter(|it| is_good_end(it.status)) {
             let id = record.order_id.as_str();
-            let due = (
-                id,
-                record.payment().transaction_id.as_deref(),
-                Some(record.total_cents.0),
-            );
-            if !with_money.contains(&due) {
+            let money = with_money.get(&(id, record.payment().transaction_id.as_deref()));
+            let went_back = money.map_or(0, |(_, refunded)| *refunded);
+            if money.and_then(|(captured, _)| *captured) != Some(record.total_cents.0) {
                 let words = format!(
                     "is delivered for {}, but that is not captured",
                     record.total_cents
                 );
                 differences.push(missing(id, "unpaid", words));
+            } else if let Some(known) = held.refunded(&record.order_id)
+                && known.0 != went_back
+            {
+                let words = format!(
+                    "has refunded {known} since its delivery, but {} went back",
+                    Cents(went_back)
+                );
+                differences.push(missing(id, "refunded otherwise", words));
             }
             if !with_parcel.contains(id) {
                 differences.push(missing(
@@ -184,18 +196,15 @@ impl Payment {
         awakeables.any(|it| it == self.awakeable_id)
     }
 
-    /// Order, transaction and amount of what is captured.
-    fn captured(&self) -> impl Iterator<Item = (&str, Option<&str>, Option<i64>)> {
+    /// By order and transaction: how much was captured, and how much has gone back.
+    fn captured(&self) -> impl Iterator<Item = (Transaction<'_>, Taken)> {
         let captured = self
             .transactions
             .iter()
-            .filter(|it| it.status == "captured");
+            .filter(|it| matches!(it.status.as_str(), "captured" | "refunded"));
         captured.map(|it| {
-            (
-                self.order_id.as_str(),
-                Some(it.transaction_id.as_str()),
-                it.captured_amount,
-            )
+            let of = (self.order_id.as_str(), Some(it.transaction_id.as_str()));
+            (of, (it.captured_amount, it.refunded_amount))
         })
     }
 
@@ -263,6 +272,7 @@ impl Payment {
             amount_cents: Cents(
                 money.map_or(self.amount, |it| it.captured_amount.unwrap_or(it.amount)),
             ),
+            capture_cents: None,
             payment_id: Some(self.payment_id.clone()),
             transaction_id: money.map(|it| it.transaction_id.clone()),
         })

@@ -234,7 +234,9 @@ fn updates_of(held: &RestateSnapshot, order: &OrderId) -> Vec<Update> {
         .get(order)
         .map(|it| Update::Order(Box::new(it.clone())));
     let late = held.late.get(order).cloned().map(Update::Late);
-    record.into_iter().chain(late).collect()
+    let after = held.after.get(order).cloned();
+    let after = after.map(|it| Update::AfterSales(Box::new(it)));
+    record.into_iter().chain(after).chain(late).collect()
 }
 
 /// Products whose level has moved on since Restate was asked: it changes with

@@ -103,6 +103,10 @@ impl Reconcile {
                 client::outcome(self.ingress.inventory(sku).recount(nothing).call().await)?;
                 Ok(())
             }
+            Repair::RefundAgain(order) => {
+                let asked = self.ingress.after_sales(order).ask_again(Body::from(()));
+                Ok(client::done(asked.call().await)?)
+            }
             Repair::Return(Return::Void(order)) => {
                 self.ask(RepairRequest::Void(order.clone())).await
             }

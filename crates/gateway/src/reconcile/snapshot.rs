@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt as _;
 use serde::Deserialize;
+use services::wire::after_sales::PARCEL_OVERDUE;
 use services::wire::user_session::{FORGET, TAKE_BACK};
 use services::wire::{
-    ACCOUNT, CATALOG, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, PRODUCT,
-    READ_MARK, RECORD, RESERVATION, USER_SESSION, WHOLE_ACCOUNT, ZONE, late_key, marker_key,
+    ACCOUNT, AFTER_SALES, CATALOG, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW,
+    PRODUCT, READ_MARK, RECORD, RESERVATION, USER_SESSION, WHOLE_ACCOUNT, WHOLE_AFTER_SALES, ZONE,
+    late_key, marker_key,
 };
 use waybill_domain::account::Account;
+use waybill_domain::after_sales::{AfterSales, RefundStatus};
 use waybill_domain::catalog::{CatalogProduct, CatalogZone};
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
+use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
@@ -29,6 +33,7 @@ pub(super) struct RestateSnapshot {
     /// Orders that the user's session has handed over to their workflow.
     handed_over: BTreeSet<OrderId>,
     pub(super) late: BTreeMap<OrderId, LateMoney>,
+    pub(super) after: BTreeMap<OrderId, AfterSales>,
     pub(super) levels: BTreeMap<Sku, StockLevel>,
     pub(super) marks: BTreeMap<Username, ReadMark>,
     pub(super) accounts: BTreeMap<Username, Account>,
@@ -105,17 +110,20 @@ fn state_sql(only: Option<&OrderId>) -> String {
              OR (service_name = '{USER_SESSION}' AND \
                  (key LIKE '{MARKER}%' OR key LIKE '{LATE}%' OR key = '{READ_MARK}')) \
              OR (service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}') \
+             OR (service_name = '{AFTER_SALES}' AND key = '{WHOLE_AFTER_SALES}') \
              OR (service_name = '{CATALOG}' AND (key LIKE '{PRODUCT}%' OR key LIKE '{ZONE}%')) \
              OR service_name = '{INVENTORY}'"
         ),
         Some(order) => format!(
             "(service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}' AND service_key = {}) \
              OR (service_name = '{USER_SESSION}' AND service_key = {} AND key IN ({}, {})) \
+             OR (service_name = '{AFTER_SALES}' AND key = '{WHOLE_AFTER_SALES}' AND service_key = {}) \
              OR (service_name = '{INVENTORY}' AND key LIKE {})",
             literal(order.as_str()),
             literal(order.owner().as_str()),
             literal(&marker_key(order)),
             literal(&late_key(order)),
+            literal(order.as_str()),
             literal(&format!("{RESERVATION}{order}#%")),
         ),
     };
@@ -143,12 +151,13 @@ async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
         service: String,
         key: Option<String>,
     }
-    // A `TakeBack` ends no order: one whose reconciling was cut off needs another.
+    // A `TakeBack` ends no order: one whose reconciling was cut off needs another. A
+    // parcel that may be overdue one day is nobody's work until then.
     let sql = format!(
         "SELECT id, target_service_name AS service, target_service_key AS key \
          FROM sys_invocation WHERE status <> 'completed' \
          AND target_handler_name NOT IN ({})",
-        literals([FORGET.name, TAKE_BACK.name])
+        literals([FORGET.name, TAKE_BACK.name, PARCEL_OVERDUE.name])
     );
     let rows: Vec<Row> = admin_api.query_rows(sql).try_collect().await?;
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
@@ -157,7 +166,9 @@ async fn work(admin_api: &AdminApi) -> Result<Work, AdminError> {
     for row in rows {
         let order = orders.get(&row.id).cloned().flatten();
         match (row.service.as_str(), row.key, order) {
-            (ORDER_FULFILLMENT_WORKFLOW, Some(key), _) => work.orders.extend(OrderId::parse(&key)),
+            (ORDER_FULFILLMENT_WORKFLOW | AFTER_SALES, Some(key), _) => {
+                work.orders.extend(OrderId::parse(&key));
+            }
             (_, _, Some(order)) => {
                 work.orders.insert(order);
             }
@@ -189,6 +200,10 @@ impl RestateSnapshot {
                         quantity: row.value.parse()?,
                     });
                 }
+            }
+            (AFTER_SALES, _) => {
+                let after: AfterSales = serde_json::from_str(&row.value)?;
+                self.after.insert(after.order_id.clone(), after);
             }
             (ACCOUNT, _) => {
                 let account: Account = serde_json::from_str(&row.value)?;
@@ -247,6 +262,19 @@ impl RestateSnapshot {
         self.handed_over.contains(order)
     }
 
+    /// What has gone back since the order's delivery; `None` while a refund is under way.
+    pub(super) fn refunded(&self, order: &OrderId) -> Option<Cents> {
+        let Some(after) = self.after.get(order) else {
+            return Some(Cents::ZERO);
+        };
+        let refunds = || after.refunds.iter();
+        if refunds().any(|it| it.status == RefundStatus::Pending) {
+            return None;
+        }
+        let done = refunds().filter(|it| it.status == RefundStatus::Refunded);
+        Some(done.map(|it| it.amount_cents).sum())
+    }
+
     /// Whether an invocation works on the order, or may.
     pub(super) fn is_worked_on(&self, order: &OrderId) -> bool {
         self.work.orders.contains(order) || self.work.users.contains(order.owner().as_str())
@@ -269,6 +297,11 @@ impl RestateSnapshot {
             self.orders
                 .values()
                 .filter_map(|record| self.abandoned(record)),
+        );
+        differences.extend(
+            self.after
+                .values()
+                .filter_map(|after| self.unanswered(after)),
         );
         differences.extend(
             self.reservations
@@ -303,6 +336,25 @@ impl RestateSnapshot {
                 record.status
             ),
             repair: Some(repair),
+        })
+    }
+
+    /// Money that should go back, and that nobody asks the provider for.
+    fn unanswered(&self, after: &AfterSales) -> Option<Difference> {
+        let mut refunds = after.refunds.iter();
+        let pending = refunds.find(|it| it.status == RefundStatus::Pending)?;
+        if self.is_worked_on(&after.order_id) {
+            return None;
+        }
+        Some(Difference {
+            side: Side::Restate,
+            about: About::Order(after.order_id.to_string()),
+            kind: format!("refund {}", pending.number),
+            words: format!(
+                "has promised to refund {}, but no invocation works on it: was it killed?",
+                pending.amount_cents
+            ),
+            repair: Some(Repair::RefundAgain(after.order_id.clone())),
         })
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use process::nodes::{Heard, Nodes};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use services::wire::order_fulfillment::RUN;
@@ -74,7 +75,7 @@ impl From<AdminError> for Problem {
 /// Restate's admin API. A cheap clone.
 #[derive(Debug, Clone)]
 pub struct AdminApi {
-    base: Arc<str>,
+    nodes: Nodes,
     http: reqwest::Client,
     retries: Arc<Mutex<Retries>>,
 }
@@ -129,30 +130,52 @@ pub struct StuckInvocation {
 pub const STUCK_AFTER_TRIES: u64 = 5;
 
 impl AdminApi {
-    /// The admin API at `url`, e.g. `http://127.0.0.1:9070`.
-    pub fn new(url: &str, http: reqwest::Client) -> Self {
+    /// The admin API at whichever of `nodes` answers, e.g. `http://127.0.0.1:9070`.
+    pub fn new(nodes: Nodes, http: reqwest::Client) -> Self {
         Self {
-            base: url.trim_end_matches('/').into(),
+            nodes,
             http,
             retries: Arc::default(),
         }
     }
 
-    /// Its address.
-    pub fn url(&self) -> &str {
-        &self.base
+    /// The nodes that are asked.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// Whether it answers and is well.
     pub async fn is_up(&self) -> Result<(), AdminError> {
         let asked = self
-            .http
-            .get(format!("{}/health", self.base))
-            .timeout(ANSWER_WITHIN)
-            .send()
+            .send(|node| {
+                let health = self.http.get(format!("{node}/health"));
+                health.timeout(ANSWER_WITHIN)
+            })
             .await
             .and_then(reqwest::Response::error_for_status);
         asked.map(drop).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Sends a request to whichever node answers. All of them read, or change what may be
+    /// changed twice.
+    async fn send(
+        &self,
+        request: impl Fn(&str) -> reqwest::RequestBuilder,
+    ) -> reqwest::Result<reqwest::Response> {
+        self.nodes
+            .ask(true, |node| {
+                let request = request(&node);
+                async move {
+                    match request.send().await {
+                        Ok(answer) if answer.status().is_server_error() => {
+                            (Heard::Lost, Ok(answer))
+                        }
+                        Ok(answer) => (Heard::Answer, Ok(answer)),
+                        Err(error) => (Heard::of(&error), Err(error)),
+                    }
+                }
+            })
+            .await
     }
 
     /// The rows of a question with a short answer.
@@ -224,12 +247,12 @@ impl AdminApi {
     }
 
     async fn ask(&self, sql: &str) -> Result<reqwest::Response, AdminError> {
+        let question = serde_json::json!({ "query": sql });
         let response = self
-            .http
-            .post(format!("{}/query", self.base))
-            .header("accept", "application/json")
-            .json(&serde_json::json!({ "query": sql }))
-            .send()
+            .send(|node| {
+                let asked = self.http.post(format!("{node}/query"));
+                asked.header("accept", "application/json").json(&question)
+            })
             .await
             .map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() {
@@ -452,10 +475,10 @@ impl AdminApi {
     /// that has not ended, or is forgotten already, is left as it is.
     pub async fn purge(&self, invocation: &str) -> Result<(), AdminError> {
         let asked = self
-            .http
-            .patch(format!("{}/invocations/{invocation}/purge", self.base))
-            .timeout(ANSWER_WITHIN)
-            .send()
+            .send(|node| {
+                let purge = format!("{node}/invocations/{invocation}/purge");
+                self.http.patch(purge).timeout(ANSWER_WITHIN)
+            })
             .await
             .map_err(|error| self.unreachable(&error))?;
         let status = asked.status();
@@ -476,7 +499,7 @@ impl AdminApi {
 
     fn unreachable_because(&self, cause: String) -> AdminError {
         AdminError::Unreachable {
-            url: self.base.to_string(),
+            url: self.nodes.chosen().to_owned(),
             cause,
         }
     }
@@ -539,7 +562,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_there_is_a_clear_answer() {
-        let nobody = AdminApi::new("http://127.0.0.1:1/", reqwest::Client::new());
+        let nobody = AdminApi::new(Nodes::of(["http://127.0.0.1:1"]), reqwest::Client::new());
         let error = nobody
             .query::<serde_json::Value>("SELECT 1")
             .await

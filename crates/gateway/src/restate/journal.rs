@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use services::functions;
-use services::wire::order_fulfillment::{GET_RECORD, IS_REMEMBERED};
+use services::wire::after_sales::{ASK, ASK_AGAIN, DECIDE, RECEIVE, REFUND_GOODWILL};
+use services::wire::order_fulfillment::{GET_RECORD, IS_REMEMBERED, SOLD};
 use services::wire::user_session::{AWAIT_PAYMENT, CANCEL_ORDER, CHECKOUT, PAYMENT_CALLBACK};
-use services::wire::{Handler, ORDER_FULFILLMENT_WORKFLOW, USER_SESSION};
+use services::wire::{AFTER_SALES, Handler, ORDER_FULFILLMENT_WORKFLOW, USER_SESSION};
 use waybill_domain::Timestamp;
 use waybill_domain::ids::OrderId;
 use waybill_domain::words::{self, MAX_DETAIL};
@@ -28,6 +29,9 @@ const DEPTH: usize = 6;
 /// What a customer or the provider asks of a session about an order, and the wait
 /// that follows.
 const FROM_OUTSIDE: [Handler; 4] = [CHECKOUT, AWAIT_PAYMENT, PAYMENT_CALLBACK, CANCEL_ORDER];
+
+/// What is asked about an order after its delivery.
+const AFTER_DELIVERY: [Handler; 5] = [ASK, DECIDE, RECEIVE, REFUND_GOODWILL, ASK_AGAIN];
 
 /// Everything that Restate knows of an order's work, oldest first. Restate
 /// forgets the journal of a finished invocation after its retention (an hour).
@@ -155,10 +159,23 @@ async fn roots(admin_api: &AdminApi, order: &OrderId) -> Result<Vec<InvocationRo
             "target_service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND target_service_key = {} \
              AND target_handler_name NOT IN ({})",
             literal(order.as_str()),
-            literals([GET_RECORD, IS_REMEMBERED].map(|handler| handler.name))
+            literals([GET_RECORD, IS_REMEMBERED, SOLD].map(|handler| handler.name))
         ),
     )
     .await?;
+    roots.extend(
+        invocations(
+            admin_api,
+            &format!(
+                "target_service_name = '{AFTER_SALES}' AND target_service_key = {} \
+                 AND target_handler_name IN ({}) \
+                 ORDER BY created_at DESC LIMIT {MOST_INVOCATIONS}",
+                literal(order.as_str()),
+                literals(AFTER_DELIVERY.map(|handler| handler.name))
+            ),
+        )
+        .await?,
+    );
     let of_user = invocations(
         admin_api,
         &format!(

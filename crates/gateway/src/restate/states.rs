@@ -3,12 +3,13 @@
 
 use serde::Deserialize;
 use services::wire::{
-    ACCOUNT, AUDIT_ENTRIES, AUDIT_ENTRY, AUDIT_LOG, CATALOG, INVENTORY, LATE, LEVEL, MARKER,
-    ORDER_FULFILLMENT_WORKFLOW, PRODUCT, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT, ZONE,
-    marker_key, product_key,
+    ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_ENTRY, AUDIT_LOG, CATALOG, INVENTORY, LATE, LEVEL,
+    MARKER, ORDER_FULFILLMENT_WORKFLOW, PRODUCT, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT,
+    WHOLE_AFTER_SALES, ZONE, marker_key, product_key,
 };
 use waybill_domain::Timestamp;
 use waybill_domain::account::Account;
+use waybill_domain::after_sales::AfterSales;
 use waybill_domain::audit::AuditEntry;
 use waybill_domain::catalog::{CatalogProduct, CatalogZone};
 use waybill_domain::checkout::Marker;
@@ -41,6 +42,7 @@ pub fn versions_sql() -> String {
          WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}') \
             OR (service_name = '{INVENTORY}' AND key = '{LEVEL}') \
             OR (service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}') \
+            OR (service_name = '{AFTER_SALES}' AND key = '{WHOLE_AFTER_SALES}') \
             OR (service_name = '{CATALOG}' AND (key LIKE '{PRODUCT}%' OR key LIKE '{ZONE}%')) \
             OR (service_name = '{AUDIT_LOG}' AND key = '{AUDIT_ENTRIES}') \
             OR (service_name = '{USER_SESSION}' AND ( \
@@ -188,6 +190,15 @@ impl StateRow {
                     level.sku.to_string(),
                     to_i64(level.version),
                     Update::Stock(level),
+                ))
+            }
+            (AFTER_SALES, _) => {
+                let after: AfterSales = serde_json::from_str(&self.value)?;
+                Ok(State::whole(
+                    StateKind::AfterSales,
+                    after.order_id.to_string(),
+                    to_i64(after.version),
+                    Update::AfterSales(Box::new(after)),
                 ))
             }
             (ACCOUNT, _) => {

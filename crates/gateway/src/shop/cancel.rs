@@ -8,8 +8,9 @@ use waybill_domain::decision::Verdict;
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::OrderStatus;
 
-use super::decide::decide;
+use super::decide::{Decided, decide};
 use super::orders::apply;
+use super::told_about;
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
@@ -24,6 +25,7 @@ pub async fn cancel(
     reason: Option<String>,
     key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
+    told_about(order_id);
     let once = key.once(caller, &format!("cancel.{order_id}"), &reason)?;
     let By { who, from } = origin.by(caller);
     let asked = infra
@@ -48,8 +50,11 @@ pub async fn cancel(
                 caller,
                 origin,
                 order_id,
-                Verdict::Cancelled,
-                reason,
+                Decided {
+                    verdict: Verdict::Cancelled,
+                    reason,
+                    without: Vec::new(),
+                },
                 key,
             )
             .await

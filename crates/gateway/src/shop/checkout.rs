@@ -14,7 +14,7 @@ use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::orders::{apply, ask_restate, find, is_pending};
 use super::payment_wait::{PaymentPages, with_payment_details};
-use super::{stock, unpaid};
+use super::{stock, told_about, unpaid};
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
@@ -65,6 +65,7 @@ pub async fn checkout(
     key: &IdempotencyKey,
 ) -> Result<Placed, Problem> {
     let order_id = order_id(caller, wanted, key)?;
+    told_about(&order_id);
     let once = key.once(&caller.user, "checkout", wanted)?;
     let known = queries::record(&infra.db, &order_id).await?;
     // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION). A

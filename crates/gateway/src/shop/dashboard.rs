@@ -76,6 +76,8 @@ pub struct Revenue {
     pub captured_cents: i64,
     /// Of it, for orders that have been delivered.
     pub delivered_cents: i64,
+    /// What went back after deliveries: it is not in the other two.
+    pub refunded_cents: i64,
     /// ISO 4217.
     pub currency: &'static str,
 }
@@ -145,7 +147,8 @@ async fn make(infra: &Infra, latest: &Latest) -> Result<Dashboard, Problem> {
         operator::overdue(infra, now),
     );
     let counts = counts?;
-    let (delivered_cents, on_its_way_cents) = revenue?;
+    let (brought_cents, refunded_cents, on_its_way_cents) = revenue?;
+    let delivered_cents = brought_cents - refunded_cents;
     let stuck = outside.stuck.clone();
     Ok(Dashboard {
         at: now,
@@ -154,6 +157,7 @@ async fn make(infra: &Infra, latest: &Latest) -> Result<Dashboard, Problem> {
         revenue: Revenue {
             captured_cents: delivered_cents + on_its_way_cents,
             delivered_cents,
+            refunded_cents,
             currency: CURRENCY,
         },
         delivery: DeliveryTimes::of(times?),

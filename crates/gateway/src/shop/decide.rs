@@ -6,12 +6,14 @@ use std::time::Duration;
 use services::client::{Body, Failure, outcome};
 use tokio::time::{Instant, timeout_at};
 use waybill_domain::audit::{By, Origin};
+use waybill_domain::basket::Part;
 use waybill_domain::decision::{Decision, Verdict};
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
 
 use super::orders::{ask_restate, find};
+use super::told_about;
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
@@ -25,6 +27,17 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long the answer waits until the decision shows.
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 
+/// What somebody has decided.
+#[derive(Debug)]
+pub struct Decided {
+    /// What.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Option<String>,
+    /// What an approval takes out of the order.
+    pub without: Vec<Part>,
+}
+
 /// Decides an order that is known; answers where that brings it. The same `key`
 /// of the same person is the same decision.
 pub async fn decide(
@@ -32,17 +45,18 @@ pub async fn decide(
     caller: &Username,
     origin: &Origin,
     id: &OrderId,
-    verdict: Verdict,
-    reason: Option<String>,
+    decided: Decided,
     key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
+    told_about(id);
     let By { who, from } = origin.by(caller);
     let decision = Decision {
         id: key.decision_id(caller),
-        verdict,
+        verdict: decided.verdict,
         by: who,
         from,
-        reason,
+        reason: decided.reason,
+        without: decided.without,
         at: Some(clock::now()),
     };
     let mut news = infra.live.order(id);

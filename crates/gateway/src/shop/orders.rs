@@ -17,6 +17,7 @@ use crate::documents::markdown;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Infra;
+use crate::storage::after_sales;
 use crate::storage::orders::{self as queries, Summary, Total};
 
 /// How long a workflow may take to write down the order that it was given.
@@ -144,7 +145,8 @@ pub fn list_document(orders: &[Summary], total: Total) -> String {
 pub async fn document(infra: &Infra, record: &OrderRecord) -> Result<String, Problem> {
     let user = infra.user(&record.user_id).await?;
     let email = user.as_ref().map(|user| user.email.as_str());
-    Ok(markdown::order(record, email))
+    let after = after_sales::of_order(&infra.db, &record.order_id).await?;
+    Ok(markdown::order(record, after.as_ref(), email))
 }
 
 /// Whether an order waits for its payment.

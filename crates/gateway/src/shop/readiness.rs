@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use process::nodes::Heard;
 use serde::Serialize;
 
+use super::processes;
 use super::stock::Announcement;
-use crate::infra::Infra;
+use crate::infra::{INGRESS_HEALTH, Infra};
 
 /// How long Restate and SQLite may take to prove that they are there.
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
@@ -23,9 +25,13 @@ pub struct Readiness {
     stock: Option<String>,
     /// Reads and the projector need it.
     database: Option<String>,
+    /// Which nodes of Restate's cluster are away, and what that means; `null` when none is.
+    nodes_away: Option<String>,
     /// Told, but no reason to take this gateway out: it serves, and catches up.
     update_streams_connected: usize,
     update_streams: usize,
+    restate_nodes: usize,
+    restate_nodes_away: usize,
     read_model_behind_ms: Option<u64>,
 }
 
@@ -38,6 +44,8 @@ pub struct InBrief {
     services: Word,
     stock: Word,
     database: Word,
+    restate_nodes: usize,
+    restate_nodes_away: usize,
 }
 
 /// How a part is.
@@ -61,6 +69,8 @@ impl Readiness {
             services: word(&self.services),
             stock: word(&self.stock),
             database: word(&self.database),
+            restate_nodes: self.restate_nodes,
+            restate_nodes_away: self.restate_nodes_away,
         }
     }
 }
@@ -74,12 +84,16 @@ pub async fn check(infra: &Infra, announcement: &Announcement) -> Readiness {
     );
     let stock = stock_announced(announcement);
     let health = infra.live.health();
+    let nodes = infra.ingress.nodes();
     Readiness {
         ready: restate.is_ok() && services.is_ok() && stock.is_ok() && database.is_ok(),
         restate: restate.err(),
         services: services.err(),
         stock: stock.err(),
         database: database.err(),
+        nodes_away: processes::nodes_away(nodes),
+        restate_nodes: nodes.len(),
+        restate_nodes_away: nodes.away().count(),
         update_streams_connected: health.sources.iter().filter(|it| it.connected).count(),
         update_streams: health.sources.len(),
         read_model_behind_ms: health.behind_ms,
@@ -87,13 +101,27 @@ pub async fn check(infra: &Infra, announcement: &Announcement) -> Readiness {
 }
 
 async fn restate_usable(infra: &Infra) -> Result<(), String> {
-    let url = format!("{}/restate/health", infra.settings.restate_ingress_url);
-    let asked = infra.http.get(&url).timeout(PROVE_WITHIN).send().await;
-    match asked {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(format!("{url} answers {}", answer.status())),
-        Err(_) => Err(format!("{url} does not answer: is restate-server running?")),
+    let nodes = infra.ingress.nodes();
+    if nodes.majority_is_away() {
+        return Err(processes::nodes_away(nodes).unwrap_or_default());
     }
+    let asked = nodes.ask(true, async |node: String| {
+        let url = format!("{node}{INGRESS_HEALTH}");
+        match infra.http.get(&url).send().await {
+            Ok(answer) if answer.status().is_success() => (Heard::Answer, Ok(())),
+            Ok(answer) => {
+                let said = format!("{url} answers {}", answer.status());
+                (Heard::Lost, Err(said))
+            }
+            Err(error) => (Heard::of(&error), Err(silent(&url))),
+        }
+    });
+    let asked = tokio::time::timeout(PROVE_WITHIN, asked).await;
+    asked.unwrap_or_else(|_| Err(silent(&format!("{}{INGRESS_HEALTH}", nodes.chosen()))))
+}
+
+fn silent(url: &str) -> String {
+    format!("{url} does not answer: is restate-server running?")
 }
 
 async fn services_known(infra: &Infra) -> Result<(), String> {

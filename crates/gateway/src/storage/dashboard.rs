@@ -34,13 +34,15 @@ pub struct Overdue {
 
 const REVENUE: &str = "SELECT coalesce(
                 (SELECT total_cents FROM order_totals WHERE status = 'delivered'), 0),
-            (SELECT coalesce(sum(amount_cents), 0) FROM orders
+            coalesce((SELECT amount_cents FROM refund_totals WHERE status = 'refunded'), 0),
+            (SELECT coalesce(sum(total_cents), 0) FROM orders
              JOIN order_payments USING (order_id)
              WHERE ended_at IS NULL AND orders.status IN ('shipping', 'in_transit')
                AND order_payments.status = 'captured')";
 
-/// What delivered orders brought, and what is captured for orders on their way.
-pub async fn revenue(db: &Db) -> sqlx::Result<(i64, i64)> {
+/// What delivered orders brought, what of it has gone back, and what is captured for
+/// orders on their way.
+pub async fn revenue(db: &Db) -> sqlx::Result<(i64, i64, i64)> {
     sqlx::query_as(REVENUE).fetch_one(&db.read).await
 }
 
@@ -211,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn the_numbers_are_right() {
         let (_folder, db) = a_shop().await;
-        assert_eq!(revenue(&db).await.unwrap(), (19_900 * 100, 50 * 100));
+        assert_eq!(revenue(&db).await.unwrap(), (19_900 * 100, 0, 50 * 100));
         assert_eq!(delivery_times(&db, 1000).await.unwrap(), vec![8000; 1000]);
         let waiting = waiting(
             &db,

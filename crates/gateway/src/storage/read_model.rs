@@ -16,6 +16,7 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
 use super::accounts;
+use super::after_sales;
 use super::audit;
 use super::catalog;
 use super::db::Db;
@@ -25,6 +26,8 @@ use super::db::Db;
 pub enum StateKind {
     /// An order.
     Order,
+    /// What happened to an order after its delivery.
+    AfterSales,
     /// A stock level.
     Stock,
     /// Money that came late.
@@ -58,6 +61,7 @@ pub struct StateVersion {
 pub async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::Result<bool> {
     match update {
         Update::Order(record) => upsert_order(db, record).await,
+        Update::AfterSales(after) => after_sales::write(db, after).await,
         Update::Stock(level) => upsert_stock(db, level).await,
         Update::Late(late) => write_late_money(db, late).await,
         Update::Read(mark) => upsert_read_mark(db, mark).await,
@@ -117,6 +121,12 @@ pub async fn newer<'a>(
             "orders ON order_id",
             "version",
             "version < value ->> 1 OR updated_at < value ->> 2",
+        ),
+        (
+            StateKind::AfterSales,
+            "after_sales ON order_id",
+            "version",
+            "version < value ->> 1",
         ),
         (
             StateKind::Stock,
@@ -204,6 +214,8 @@ pub async fn empty(db: &Db) -> sqlx::Result<()> {
     for statement in [
         "DELETE FROM orders",
         "DELETE FROM order_totals",
+        "DELETE FROM after_sales",
+        "DELETE FROM refund_totals",
         "DELETE FROM notifications WHERE order_id IS NOT NULL",
         "DELETE FROM stock_levels",
         "DELETE FROM late_money",
@@ -230,6 +242,7 @@ pub async fn forget_order(db: &mut SqliteConnection, order_id: &str) -> sqlx::Re
         "DELETE FROM orders WHERE order_id = ?",
         "DELETE FROM notifications WHERE order_id = ?",
         "DELETE FROM late_money WHERE order_id = ?",
+        "DELETE FROM after_sales WHERE order_id = ?",
     ] {
         sqlx::query(statement)
             .bind(order_id)
@@ -333,11 +346,11 @@ pub async fn insert_notifications(
 async fn upsert_stock(db: &mut SqliteConnection, level: &StockLevel) -> sqlx::Result<bool> {
     let written = sqlx::query(
         "INSERT INTO stock_levels (sku, version, updated_at, initial, restocked, available,
-                                   reserved, committed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                                   reserved, committed, returned)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (sku) DO UPDATE SET
              version = ?2, updated_at = ?3, initial = ?4, restocked = ?5, available = ?6,
-             reserved = ?7, committed = ?8
+             reserved = ?7, committed = ?8, returned = ?9
          WHERE version < ?2",
     )
     .bind(level.sku.as_str())
@@ -348,6 +361,7 @@ async fn upsert_stock(db: &mut SqliteConnection, level: &StockLevel) -> sqlx::Re
     .bind(to_i64(level.available))
     .bind(to_i64(level.reserved))
     .bind(to_i64(level.committed))
+    .bind(to_i64(level.returned))
     .execute(db)
     .await?;
     Ok(written.rows_affected() > 0)

@@ -26,7 +26,7 @@ pub struct Table {
 /// The table of orders.
 pub const ORDERS: &str = "orders";
 /// What is kept of orders.
-pub const OF_ORDERS: [Table; 6] = [
+pub const OF_ORDERS: [Table; 9] = [
     Table {
         name: ORDERS,
         of: "order_id",
@@ -85,6 +85,24 @@ pub const OF_ORDERS: [Table; 6] = [
         cells: &["user_id", "kind", "text", "at"],
     },
     Table {
+        name: "after_sales",
+        of: "order_id",
+        row: "''",
+        cells: &["user_id", "version", "record"],
+    },
+    Table {
+        name: "returns",
+        of: "order_id",
+        row: "number",
+        cells: &["status", "since", "asked_at", "send_until", "pieces"],
+    },
+    Table {
+        name: "refunds",
+        of: "order_id",
+        row: "number",
+        cells: &["status", "amount_cents", "of_return", "at"],
+    },
+    Table {
         name: "late_money",
         of: "order_id",
         row: "''",
@@ -104,6 +122,7 @@ pub const OF_STOCK: [Table; 1] = [Table {
         "available",
         "reserved",
         "committed",
+        "returned",
     ],
 }];
 /// The table of products.

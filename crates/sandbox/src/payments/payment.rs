@@ -30,7 +30,21 @@ pub(crate) struct Transaction {
     pub(crate) transaction_id: String,
     pub(crate) amount: i64,
     pub(crate) captured_amount: Option<i64>,
+    /// What of that has gone back, in one part or in many.
+    pub(crate) refunded_amount: i64,
     pub(crate) status: Status,
+}
+
+impl Transaction {
+    /// What was taken of it.
+    pub(crate) fn captured(&self) -> i64 {
+        self.captured_amount.unwrap_or(self.amount)
+    }
+
+    /// What of that can still go back.
+    pub(crate) fn refundable(&self) -> i64 {
+        self.captured() - self.refunded_amount
+    }
 }
 
 /// The state of a transaction, or of a payment as a whole.

@@ -113,7 +113,7 @@ pub(crate) async fn load(
         return Ok(None);
     };
     let transactions = sqlx::query_as(
-        "SELECT transaction_id, amount, captured_amount, status
+        "SELECT transaction_id, amount, captured_amount, refunded_amount, status
          FROM transactions WHERE payment_id = ? ORDER BY position",
     )
     .bind(payment_id)
@@ -260,16 +260,18 @@ pub(super) async fn save_transaction(
     };
     sqlx::query(
         "INSERT INTO transactions
-            (payment_id, transaction_id, position, amount, captured_amount, status)
-         VALUES (?, ?, ?, ?, ?, ?)
+            (payment_id, transaction_id, position, amount, captured_amount, refunded_amount, status)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (payment_id, transaction_id) DO UPDATE SET
-            captured_amount = excluded.captured_amount, status = excluded.status",
+            captured_amount = excluded.captured_amount,
+            refunded_amount = excluded.refunded_amount, status = excluded.status",
     )
     .bind(&payment.payment_id)
     .bind(transaction_id)
     .bind(position)
     .bind(transaction.amount)
     .bind(transaction.captured_amount)
+    .bind(transaction.refunded_amount)
     .bind(transaction.status)
     .execute(ledger)
     .await?;

@@ -39,6 +39,7 @@ pub(super) enum Effect {
     },
     Refund {
         transaction_id: String,
+        amount: i64,
     },
     /// No more money is taken. Before any came, this voids the payment.
     Close,
@@ -225,18 +226,29 @@ fn refund(payment: &Payment, transaction_id: &str, amount: Option<i64>) -> Verdi
     };
     match known.status {
         Status::Captured => {
-            let captured = known.captured_amount.unwrap_or(known.amount);
-            if amount.is_some_and(|amount| amount != captured) {
+            // In part, or what is left of it.
+            let left = known.refundable();
+            let amount = amount.unwrap_or(left);
+            if amount > left {
                 return no(
                     422,
-                    &format!("{captured} was captured, and only all of it is refunded"),
+                    &format!(
+                        "{amount} cannot be refunded: {} was captured, {} of it has gone back",
+                        known.captured(),
+                        known.refunded_amount
+                    ),
                 );
             }
             Ok(vec![Effect::Refund {
                 transaction_id: transaction_id.to_owned(),
+                amount,
             }])
         }
-        Status::Refunded => Ok(Vec::new()),
+        // All of it went back before: whoever asks for that has it.
+        Status::Refunded if amount.is_none_or(|amount| amount == known.captured()) => {
+            Ok(Vec::new())
+        }
+        Status::Refunded => no(409, "this transaction has gone back as a whole"),
         status => no(
             409,
             &format!(

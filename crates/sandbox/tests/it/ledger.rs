@@ -70,6 +70,7 @@ async fn the_shape_of_a_payment() {
                 "transaction_id": "txn_1",
                 "amount": 12_500,
                 "captured_amount": null,
+                "refunded_amount": 0,
                 "status": "authorized",
                 "effects": { "authorize": 1, "capture": 0, "void": 0, "refund": 0 },
             }],

@@ -130,6 +130,53 @@ async fn a_payment_can_be_read() {
 }
 
 #[tokio::test]
+async fn less_is_captured_than_was_authorized_and_goes_back_in_parts() {
+    let outside = Outside::start().await;
+    let payment_id = outside.paid("o1").await;
+    let operate = async |operation, key, amount| {
+        let answer = outside
+            .operate(&payment_id, operation, key, "txn_1", amount)
+            .await;
+        (answer.status, answer.body["status"].clone())
+    };
+    let captured = || json!("captured");
+    assert_eq!(operate("capture", "c1", 10_000).await, (200, captured()));
+    assert_eq!(operate("refund", "r1", 4_000).await, (200, captured()));
+    // Its own answer again, and nothing more.
+    assert_eq!(operate("refund", "r1", 4_000).await, (200, captured()));
+    assert_eq!(operate("refund", "r1", 3_000).await.0, 422);
+    assert_eq!(operate("refund", "r2", 6_001).await, (422, captured()));
+    assert_eq!(
+        operate("refund", "r3", 6_000).await,
+        (200, json!("refunded"))
+    );
+    assert_eq!(operate("refund", "r4", 1).await, (409, json!("refunded")));
+    let ledger = outside.ledger_of("o1").await;
+    let journal = ledger["journal"].as_array().unwrap();
+    let moved: Vec<_> = journal
+        .iter()
+        .map(|line| {
+            (
+                line["kind"].as_str().unwrap(),
+                line["amount"].as_i64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        moved,
+        [
+            ("authorize", 12_500),
+            ("capture", 10_000),
+            ("release", 2_500),
+            ("refund", 4_000),
+            ("refund", 6_000)
+        ]
+    );
+    let transaction = &ledger["payments"][0]["transactions"][0];
+    assert_eq!(transaction["refunded_amount"], 10_000);
+}
+
+#[tokio::test]
 async fn money_is_captured_once_and_refunded_once() {
     let outside = Outside::start().await;
     let payment_id = outside.paid("o1").await;
@@ -156,10 +203,10 @@ async fn money_is_captured_once_and_refunded_once() {
     );
     let close = outside.operate(&payment_id, "void", "v2", "", 0).await;
     assert_eq!(close.status, 409);
-    let part = outside
-        .operate(&payment_id, "refund", "r0", "txn_1", 1)
+    let more = outside
+        .operate(&payment_id, "refund", "r0", "txn_1", 12_501)
         .await;
-    assert_eq!(part.status, 422);
+    assert_eq!(more.status, 422);
 
     for key in ["r1", "r1", "r2"] {
         let refund = outside

@@ -48,6 +48,7 @@ pub(super) async fn await_payment(
             attempt: wait.attempt.clone(),
             awakeable_id: awakeable_id.clone(),
             amount_cents: wait.amount_cents,
+            capture_cents: None,
             payment_id: None,
             transaction_id: None,
         }))

@@ -17,6 +17,7 @@ use waybill_domain::session::{self, Cancelling, CheckoutFinds, Effect};
 use waybill_domain::stock::{EndReservation, Reservation, Reserve};
 
 use super::{UserSession, basket, marker};
+use crate::after_sales::AfterSalesClient;
 use crate::clock::Clock;
 use crate::inventory::InventoryClient;
 use crate::once::{Begun, Write};
@@ -144,6 +145,7 @@ pub(super) fn release(
         ctx.object_client::<InventoryClient>(line.sku.as_str())
             .release(Json(EndReservation {
                 attempt: attempt.clone(),
+                keep: 0,
                 at: None,
             }))
             .send();
@@ -223,6 +225,10 @@ pub(super) async fn forget(
     if !is_old || has_workflow(ctx, &order_id).await? {
         return Ok(false);
     }
+    // Nor while something of it is to come back.
+    if !forgets_after_sales(ctx, &order_id).await? {
+        return Ok(false);
+    }
     session.perform(ctx, vec![Effect::Forget(order_id)]);
     Ok(true)
 }
@@ -231,6 +237,14 @@ async fn has_workflow(ctx: &ObjectContext<'_>, order_id: &OrderId) -> HandlerRes
     Ok(ctx
         .workflow_client::<OrderFulfillmentWorkflowClient>(order_id.as_str())
         .is_remembered()
+        .call()
+        .await?)
+}
+
+async fn forgets_after_sales(ctx: &ObjectContext<'_>, order_id: &OrderId) -> HandlerResult<bool> {
+    Ok(ctx
+        .object_client::<AfterSalesClient>(order_id.as_str())
+        .forget()
         .call()
         .await?)
 }

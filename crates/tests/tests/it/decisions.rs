@@ -80,6 +80,114 @@ fn what_is_delivered_cannot_be_cancelled() {
     });
 }
 
+#[test]
+fn an_approver_takes_pieces_out_and_only_the_rest_is_charged() {
+    shared(async |shop| {
+        let (alice, admin) = (shop.alice(), shop.admin());
+        alice.add("P014", 2).await;
+        alice.add("P015", 3).await;
+        let order = alice.checkout("in-part").await;
+        order.pay().await;
+        let asked = order.until("awaiting_approval").await;
+        let price = |sku: &str| {
+            let lines = asked["lines"].as_array().expect("lines");
+            let line = lines.iter().find(|line| line["sku"] == sku).expect("it");
+            line["unit_price_cents"].as_i64().expect("cents")
+        };
+        let less = price("P014") + 3 * price("P015");
+        let level = async |sku: &str| {
+            let products = alice.get("/api/products?per_page=100").await.expect(200);
+            let all = products["products"].as_array().expect("a list").clone();
+            let it = all.into_iter().find(|it| it["sku"] == sku).expect("it");
+            it["stock_qty"].as_i64().expect("a number")
+        };
+        // What cannot be taken out is refused, with its field, and nothing is decided.
+        for (without, reason, field, words) in [
+            (
+                json!([{"sku": "P014", "quantity": 3}]),
+                "no",
+                "without",
+                "2 pieces",
+            ),
+            (
+                json!([{"sku": "P001", "quantity": 1}]),
+                "no",
+                "without",
+                "not in the order",
+            ),
+            (
+                json!([{"sku": "P014", "quantity": 2}, {"sku": "P015", "quantity": 3}]),
+                "no",
+                "without",
+                "reject",
+            ),
+            (
+                json!([{"sku": "P014", "quantity": 1}]),
+                " ",
+                "reason",
+                "say why",
+            ),
+            (json!("P014"), "no", "without", "a list"),
+        ] {
+            let decision = json!({"approved": true, "reason": reason, "without": without});
+            let answer = admin.try_decide(&order.id, &decision).await;
+            let problem = answer.problem(400, "invalid");
+            assert_eq!(problem["field"], field, "{problem}");
+            assert!(text(&problem["detail"]).contains(words), "{problem}");
+        }
+        let refused =
+            json!({"approved": false, "reason": "no", "without": [{"sku": "P014", "quantity": 1}]});
+        admin
+            .try_decide(&order.id, &refused)
+            .await
+            .problem(400, "invalid");
+
+        let decision = json!({
+            "approved": true, "reason": "one is broken, the others are gone",
+            "without": [{"sku": "P014", "quantity": 1}, {"sku": "P015", "quantity": 3}],
+        });
+        let path = format!("/api/workflow/{}/approve", order.id);
+        admin
+            .post_keyed(&path, "part-1", &decision)
+            .await
+            .expect(202);
+        // The same again is the same; another decision is told what stands.
+        admin
+            .post_keyed(&path, "part-1", &decision)
+            .await
+            .expect(202);
+        admin
+            .post_keyed(&path, "part-1", &json!({"approved": true}))
+            .await
+            .problem(422, "idempotency_key_reused");
+        admin
+            .try_decide(&order.id, &json!({"approved": true}))
+            .await
+            .problem(409, "already_decided");
+
+        let delivered = order.until("delivered").await;
+        assert_eq!(delivered["total_cents"], order.total - less);
+        assert_eq!(delivered["payment"]["amount_cents"], order.total);
+        assert_eq!(delivered["lines"].as_array().map(Vec::len), Some(1));
+        assert_eq!(delivered["taken_out"].as_array().map(Vec::len), Some(2));
+        let money = order.ledger().await.payment().transactions[0].clone();
+        assert_eq!(money.captured_amount, Some(order.total - less));
+        assert_eq!(
+            order.ledger().await.story(),
+            "authorize book capture release"
+        );
+        let told = alice.told_of(&order.id).await;
+        let told = told
+            .iter()
+            .find(|it| it.starts_with("Taken out"))
+            .expect("told");
+        assert!(told.contains("one is broken"), "{told}");
+        let document = alice.markdown(&format!("/api/orders/{}", order.id)).await;
+        assert!(document.contains("Taken Out Before Shipping"), "{document}");
+        assert!(level("P015").await > 0);
+    });
+}
+
 /// Who decides, in the races below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Decider {

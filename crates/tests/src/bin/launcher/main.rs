@@ -4,10 +4,12 @@
 //! - `launcher world`: a world of its own on free ports, in a temporary folder.
 //! - `launcher demo`: the demo's ports and data, from the environment or as the
 //!   README names them.
+//! - `launcher cluster`: the same on three nodes of Restate, with two services and two
+//!   gateways, at the ports that docs/operate.md names.
 //! - `launcher gateway ARGUMENTS`: one command of the gateway with the demo's
 //!   settings, such as `reconcile`.
 //!
-//! The first two write a JSON document a line, an [`Event`] each, and read a
+//! The first three write a JSON document a line, an [`Event`] each, and read a
 //! [`Command`] a line. What dies by itself is started again. Everything ends
 //! when standard input is closed, which is also how the end of whoever started
 //! this is noticed, or on SIGTERM, SIGINT or SIGHUP; a second signal ends it at
@@ -51,12 +53,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["gateway", arguments @ ..] => gateway(arguments),
-        ["world"] => serve(true),
-        ["demo"] => {
-            watchdog::let_end_within(10);
-            serve(false)
-        }
-        _ => complain("use: launcher world | demo | gateway ARGUMENTS"),
+        ["world"] => serve(async |requests| world(requests).await),
+        ["demo"] => kept(Plan::of_the_demo),
+        ["cluster"] => kept(Plan::of_the_cluster),
+        _ => complain("use: launcher world | demo | cluster | gateway ARGUMENTS"),
     }
 }
 
@@ -77,18 +77,19 @@ fn gateway(arguments: &[&str]) -> ExitCode {
     }
 }
 
-fn serve(apart: bool) -> ExitCode {
+fn kept(plan: fn() -> Result<Plan, String>) -> ExitCode {
+    watchdog::let_end_within(10);
+    serve(async |requests| demo(plan, requests).await)
+}
+
+fn serve(run: impl AsyncFnOnce(Requests) -> End) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("tokio starts");
     let end = runtime.block_on(async {
         let requests = Requests::new().expect("signals can be heard");
-        if apart {
-            world(requests).await
-        } else {
-            demo(requests).await
-        }
+        run(requests).await
     });
     match end {
         End::Asked => ExitCode::SUCCESS,
@@ -145,8 +146,8 @@ async fn remove(folder: TempDir) {
 }
 
 /// The demo, which keeps its data.
-async fn demo(mut requests: Requests) -> End {
-    let launcher = match of_the_demo() {
+async fn demo(plan: fn() -> Result<Plan, String>, mut requests: Requests) -> End {
+    let launcher = match not_started(plan) {
         Ok(launcher) => launcher,
         Err(reasons) => {
             let log = String::new();
@@ -159,7 +160,9 @@ async fn demo(mut requests: Requests) -> End {
     });
     let mut alarms = Alarms::from_now_on(&launcher);
     // Until it serves, it warns of every question whether it does.
-    alarms.leave(Component::Restate);
+    for node in Component::NODES {
+        alarms.leave(node);
+    }
     let starting: Work<'_> = Box::pin(async {
         let seeded = launcher.start_all().await?;
         Ok(ready(&launcher, seeded))
@@ -174,8 +177,8 @@ async fn demo(mut requests: Requests) -> End {
 }
 
 /// The demo's processes, none of them started; otherwise why not.
-fn of_the_demo() -> Result<Launcher, Vec<String>> {
-    let plan = Plan::of_the_demo().map_err(|why| vec![why])?;
+fn not_started(plan: fn() -> Result<Plan, String>) -> Result<Launcher, Vec<String>> {
+    let plan = plan().map_err(|why| vec![why])?;
     let mut taken = plan.addresses.taken();
     if !taken.is_empty() {
         taken.push("nothing was started.".to_owned());
@@ -326,6 +329,10 @@ fn ready(launcher: &Launcher, seeded: String) -> Event {
 fn addresses(launcher: &Launcher) -> Value {
     let at = launcher.addresses();
     json!({
+        "shop": at.shop(),
+        "ingresses": at.each_node(|node| at.ingress_of(node)),
+        "admins": at.each_node(|node| at.admin_of(node)),
+        "nodes": at.each_node(|node| at.node(node)),
         "gateway": at.gateway(0),
         "sandbox": at.sandbox(),
         "services": at.services(0),

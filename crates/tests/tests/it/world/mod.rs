@@ -43,6 +43,7 @@ pub struct Setup {
     /// Of one process only.
     own_variables: Vec<(Component, String, String)>,
     hears_both: bool,
+    is_cluster: bool,
     old_services: Option<PathBuf>,
     has_sessions: bool,
     within: Option<Duration>,
@@ -83,6 +84,13 @@ impl Setup {
         self
     }
 
+    /// Three nodes of Restate, two services, two gateways, all of them running.
+    #[must_use]
+    pub fn on_a_cluster(mut self) -> Self {
+        self.is_cluster = true;
+        self
+    }
+
     /// Lets the test take longer than [`TEST_WITHIN`].
     #[must_use]
     pub fn lasting(mut self, within: Duration) -> Self {
@@ -102,8 +110,12 @@ impl Setup {
     }
 
     fn plan(&self, folder: &Path) -> Plan {
-        let mut plan = Plan::apart(folder);
-        plan.hears_both = self.hears_both;
+        let mut plan = if self.is_cluster {
+            Plan::cluster_apart(folder)
+        } else {
+            Plan::apart(folder)
+        };
+        plan.hears_both |= self.hears_both;
         plan.is_empty = self.has_sessions;
         plan.old_services.clone_from(&self.old_services);
         plan.set("DELIVERY_TIME", "300ms");

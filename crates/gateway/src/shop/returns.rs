@@ -1,0 +1,109 @@
+//! What happens after delivery: returns, and money that goes back. The order's
+//! `AfterSales` decides; whoever asks sees what came of it at once.
+
+use serde::Serialize;
+use services::client::{Body, keyed, outcome};
+use waybill_domain::after_sales::{
+    AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundGoodwill,
+};
+use waybill_domain::audit::{Asked, By};
+use waybill_domain::idempotency::{Answered, Once};
+use waybill_domain::ids::{OrderId, Username};
+use waybill_domain::update::Update;
+
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::problem::Problem;
+use crate::infra::Infra;
+
+/// Who asks for something, and by which key.
+#[derive(Debug)]
+pub struct Asker<'a> {
+    /// Who.
+    pub user: &'a Username,
+    /// The same, with where from: for the audit log.
+    pub by: By,
+    /// Their key.
+    pub key: &'a IdempotencyKey,
+}
+
+impl Asker<'_> {
+    /// The key for this request, in its own words: not with the time that we stamp.
+    fn once(
+        &self,
+        what: &str,
+        order: &OrderId,
+        request: &impl Serialize,
+    ) -> Result<Option<Once>, Problem> {
+        let operation = format!("{what}.{order}");
+        self.key.once(self.user, &operation, request)
+    }
+}
+
+/// Asks to send pieces back.
+pub async fn ask(
+    infra: &Infra,
+    asker: Asker<'_>,
+    order: &OrderId,
+    what: AskReturn,
+) -> Result<Answered<AfterSales>, Problem> {
+    let once = asker.once("return.ask", order, &(&what.items, &what.reason))?;
+    let by = asker.by;
+    let call = infra.ingress.after_sales(order);
+    let call = call.ask(Body::from(Asked { what, by }));
+    shown(infra, outcome(keyed(call, once).call().await)?).await
+}
+
+/// Accepts a return, or refuses it.
+pub async fn decide(
+    infra: &Infra,
+    asker: Asker<'_>,
+    order: &OrderId,
+    what: DecideReturn,
+) -> Result<Answered<AfterSales>, Problem> {
+    let request = (what.number, what.accepted, &what.reason);
+    let once = asker.once("return.decide", order, &request)?;
+    let by = asker.by;
+    let call = infra.ingress.after_sales(order);
+    let call = call.decide(Body::from(Asked { what, by }));
+    shown(infra, outcome(keyed(call, once).call().await)?).await
+}
+
+/// Takes a parcel in.
+pub async fn receive(
+    infra: &Infra,
+    asker: Asker<'_>,
+    order: &OrderId,
+    what: ReceiveReturn,
+) -> Result<Answered<AfterSales>, Problem> {
+    let request = (what.number, &what.damaged, &what.missing, what.refund_cents);
+    let once = asker.once("return.receive", order, &request)?;
+    let by = asker.by;
+    let call = infra.ingress.after_sales(order);
+    let call = call.receive(Body::from(Asked { what, by }));
+    shown(infra, outcome(keyed(call, once).call().await)?).await
+}
+
+/// Gives money back without a return.
+pub async fn refund(
+    infra: &Infra,
+    asker: Asker<'_>,
+    order: &OrderId,
+    what: RefundGoodwill,
+) -> Result<Answered<AfterSales>, Problem> {
+    let request = (what.amount_cents, &what.reason);
+    let once = asker.once("refund", order, &request)?;
+    let by = asker.by;
+    let call = infra.ingress.after_sales(order);
+    let call = call.refund_goodwill(Body::from(Asked { what, by }));
+    shown(infra, outcome(keyed(call, once).call().await)?).await
+}
+
+/// Shows what was done before it is answered.
+async fn shown(
+    infra: &Infra,
+    answered: Answered<AfterSales>,
+) -> Result<Answered<AfterSales>, Problem> {
+    let update = Update::AfterSales(Box::new(answered.value.clone()));
+    infra.live.apply(update).await.map_err(Problem::internal)?;
+    Ok(answered)
+}
