@@ -274,7 +274,7 @@ impl Ingress {
 
     /// What happens to an order after its delivery.
     pub fn after_sales(&self, order: &OrderId) -> AfterSalesIngressClient<Signing> {
-        AfterSalesIngressClient::from_client(self.0.clone(), order.as_str())
+        AfterSalesIngressClient::from_client(self.client.clone(), order.as_str())
     }
 
     /// What only our own handlers may call otherwise.

@@ -127,7 +127,7 @@ fn counted(done: ImportDone) -> String {
 
 /// Every product, as Restate holds it.
 async fn held(settings: &Settings) -> anyhow::Result<Vec<CatalogProduct>> {
-    let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
+    let admin_api = AdminApi::new(settings.restate_admin(), reqwest::Client::new());
     let rows: Vec<StateRow> = admin_api.query_rows(catalog_sql()).try_collect().await?;
     let products = rows.iter().filter(|row| row.is_product());
     let products: Result<Vec<CatalogProduct>, _> = products
@@ -140,7 +140,7 @@ async fn held(settings: &Settings) -> anyhow::Result<Vec<CatalogProduct>> {
 
 async fn export(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let products = held(settings).await?;
-    let admin_api = AdminApi::new(&settings.restate_admin_url, reqwest::Client::new());
+    let admin_api = AdminApi::new(settings.restate_admin(), reqwest::Client::new());
     let rows: Vec<StateRow> = admin_api.query_rows(levels_sql()).try_collect().await?;
     let levels = rows
         .iter()
