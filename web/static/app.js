@@ -366,3 +366,12 @@ matchMedia("(min-width: 1100px)").addEventListener("change", () => {
   const drawer = one("#aside:popover-open");
   drawer?.hidePopover();
 });
+
+// ---- A file becomes the text that its form sends: without this it is pasted.
+
+for (const field of all("[data-scripted]")) field.hidden = false;
+document.addEventListener("change", async ({ target }) => {
+  const into = target.dataset?.into;
+  const file = into && target.files?.[0];
+  if (file) one(`#${into}`, target.form).value = await file.text();
+});

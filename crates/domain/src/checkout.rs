@@ -10,7 +10,7 @@ use crate::money::Cents;
 use crate::order::OrderRecord;
 use crate::payment::{PaymentAttempt, PaymentOutcome, PaymentReceipt};
 use crate::placement::{ProviderPage, Quote, Shipping};
-use crate::refusal::Refusal;
+use crate::refusal::{ChangedLine, GoneProduct, Refusal};
 use crate::words;
 
 pub use crate::words::MAX_ADDRESS;
@@ -22,6 +22,9 @@ pub struct Checkout {
     pub order_id: OrderId,
     /// Every product of the cart as the catalog has it now.
     pub prices: Vec<Product>,
+    /// Products of the cart that are no longer sold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_sold: Vec<Sku>,
     /// Where to ship.
     pub shipping: Shipping,
     /// The total the customer agreed to, if it was shown one.
@@ -75,6 +78,15 @@ impl Checkout {
         if cart.is_empty() {
             return Err(Refusal::EmptyCart);
         }
+        let gone = cart.iter().filter(|line| self.not_sold.contains(&line.sku));
+        let gone = gone.map(|line| GoneProduct {
+            sku: line.sku.clone(),
+            name: line.name.clone(),
+        });
+        let products: Vec<_> = gone.collect();
+        if !products.is_empty() {
+            return Err(Refusal::NotSold { products });
+        }
         let price_of = |sku: &Sku| {
             self.prices
                 .iter()
@@ -93,6 +105,7 @@ impl Checkout {
         match self.expected_total_cents {
             Some(expected) if expected != quote.total() => Err(Refusal::PriceChanged {
                 total_cents: quote.total(),
+                lines: changed_lines(cart, &quote.lines),
             }),
             _ => Ok(quote),
         }
@@ -118,6 +131,19 @@ impl Checkout {
             total_cents: order.total_cents,
         })
     }
+}
+
+/// What costs something else now than when it was put into the cart.
+fn changed_lines(cart: &[Line], now: &[Line]) -> Vec<ChangedLine> {
+    let both = cart.iter().zip(now);
+    let changed = both.filter(|(was, now)| was.unit_price_cents != now.unit_price_cents);
+    let lines = changed.map(|(was, now)| ChangedLine {
+        sku: was.sku.clone(),
+        name: was.name.clone(),
+        was_cents: was.unit_price_cents,
+        now_cents: now.unit_price_cents,
+    });
+    lines.collect()
 }
 
 /// `UserSession` state `checkout:exec:{order_id}`: what the user's session
@@ -325,6 +351,7 @@ mod tests {
         Checkout {
             order_id: OrderId::parse("alice.1").unwrap(),
             prices,
+            not_sold: vec![],
             shipping: Shipping {
                 zone: "Domestic".into(),
                 cost_cents: Cents(500),
@@ -358,8 +385,29 @@ mod tests {
         assert_eq!(
             refusal,
             Err(Refusal::PriceChanged {
-                total_cents: Cents(2900)
+                total_cents: Cents(2900),
+                lines: vec![ChangedLine {
+                    sku: Sku::parse("P001").unwrap(),
+                    name: "Widget".into(),
+                    was_cents: Cents(1000),
+                    now_cents: Cents(1200),
+                }],
             })
+        );
+        assert_eq!(
+            refusal.unwrap_err().to_string(),
+            "prices have changed: Widget is $12.00 now and was $10.00; the total is now $29.00, so check the cart and try again"
+        );
+    }
+
+    #[test]
+    fn what_is_no_longer_sold_is_named() {
+        let mut asked = checkout(vec![], Some(2500));
+        asked.not_sold = vec![Sku::parse("P001").unwrap(), Sku::parse("OTHER").unwrap()];
+        let refusal = asked.freeze(&cart()).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "no longer sold: Widget (P001). Take it out of the cart and try again"
         );
     }
 

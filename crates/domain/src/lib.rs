@@ -8,6 +8,7 @@
 //! | [`money`] | integer cents |
 //! | [`audit`] | who has done what that matters |
 //! | [`account`] | people: roles, passwords, tokens, sessions |
+//! | [`catalog`] | products and zones, who has changed them, imports |
 //! | [`basket`] | a user's cart |
 //! | [`placement`] | what is bought, frozen at checkout |
 //! | [`checkout`] | what is asked of a checkout and what it answers |
@@ -34,6 +35,7 @@ pub mod account;
 pub mod after_sales;
 pub mod audit;
 pub mod basket;
+pub mod catalog;
 pub mod checkout;
 pub mod decision;
 pub mod idempotency;

@@ -55,11 +55,79 @@ pub enum Refusal {
         sku: Sku,
     },
     /// The total is no longer what the caller saw.
-    #[error("prices have changed: the total is now {total_cents}, so check the cart and try again")]
+    #[error(
+        "prices have changed: {}the total is now {total_cents}, so check the cart and try again",
+        in_lines(lines)
+    )]
     PriceChanged {
         /// The total of now.
         total_cents: Cents,
+        /// Lines of the cart that cost something else now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lines: Vec<ChangedLine>,
     },
+    /// Something in the cart is no longer sold.
+    #[error(
+        "no longer sold: {}. Take it out of the cart and try again",
+        named(products)
+    )]
+    NotSold {
+        /// What.
+        products: Vec<GoneProduct>,
+    },
+    /// A SKU that is taken, by a product that may be archived.
+    #[error("there is a product {sku} already: choose another SKU, or edit or restore that one")]
+    SkuTaken {
+        /// Which.
+        sku: Sku,
+    },
+    /// No such product.
+    #[error("there is no product {sku}: check the SKU")]
+    UnknownProduct {
+        /// Which.
+        sku: Sku,
+    },
+    /// A name of a zone that is taken.
+    #[error(
+        "there is a zone {} already: choose another name, or edit or restore that one",
+        words::quoted(zone, words::MAX_NAME)
+    )]
+    ZoneTaken {
+        /// Which.
+        #[serde(deserialize_with = "words::kept::name")]
+        zone: String,
+    },
+    /// No such zone.
+    #[error(
+        "there is no zone {}: check the name",
+        words::quoted(zone, words::MAX_NAME)
+    )]
+    UnknownZone {
+        /// Which.
+        #[serde(deserialize_with = "words::kept::name")]
+        zone: String,
+    },
+    /// Somebody else has changed it since it was looked at.
+    #[error(
+        "{} was changed by {by} meanwhile: {changes}. Nothing was saved: look at it again, then save",
+        words::quoted(subject, words::MAX_NAME)
+    )]
+    EditedMeanwhile {
+        /// What: a SKU, a zone.
+        #[serde(deserialize_with = "words::kept::name")]
+        subject: String,
+        /// Who.
+        #[serde(deserialize_with = "words::kept::name")]
+        by: String,
+        /// The version of now.
+        version: u64,
+        /// What is different from what was asked for.
+        #[serde(deserialize_with = "words::kept::detail")]
+        changes: String,
+    },
+    /// An import that is not staged whole.
+    #[error("the import is not here whole: send its file again")]
+    ImportLost,
     /// The cart changed while the checkout was on its way.
     #[error("the cart has changed meanwhile: look at it and try again")]
     CartChanged,
@@ -281,6 +349,62 @@ pub enum Refusal {
     },
 }
 
+/// A line of a cart that costs something else now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedLine {
+    /// Which product.
+    pub sku: Sku,
+    /// What it was called in the cart.
+    #[serde(deserialize_with = "words::kept::title")]
+    pub name: String,
+    /// What a piece cost when it was put into the cart.
+    pub was_cents: Cents,
+    /// What a piece costs now.
+    pub now_cents: Cents,
+}
+
+/// A product that is no longer sold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneProduct {
+    /// Which.
+    pub sku: Sku,
+    /// What it was called.
+    #[serde(deserialize_with = "words::kept::title")]
+    pub name: String,
+}
+
+/// Products that a sentence names: the rest of them is a number.
+const NAMED: usize = 5;
+
+fn in_lines(lines: &[ChangedLine]) -> String {
+    let said = lines.iter().take(NAMED).map(|line| {
+        format!(
+            "{} is {} now and was {}; ",
+            words::quoted(&line.name, words::MAX_NAME),
+            line.now_cents,
+            line.was_cents
+        )
+    });
+    said.chain(and_more(lines.len()).map(|more| format!("{more}; ")))
+        .collect()
+}
+
+fn named(products: &[GoneProduct]) -> String {
+    let said = products.iter().take(NAMED).map(|product| {
+        format!(
+            "{} ({})",
+            words::quoted(&product.name, words::MAX_NAME),
+            product.sku
+        )
+    });
+    let said: Vec<_> = said.chain(and_more(products.len())).collect();
+    said.join(", ")
+}
+
+fn and_more(all: usize) -> Option<String> {
+    (all > NAMED).then(|| format!("{} more", all - NAMED))
+}
+
 impl Refusal {
     /// Input that no rule accepts.
     pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
@@ -298,6 +422,8 @@ impl Refusal {
             | Self::UnknownOrder { .. }
             | Self::UnknownUser { .. }
             | Self::UnknownReturn { .. }
+            | Self::UnknownProduct { .. }
+            | Self::UnknownZone { .. }
             | Self::UnknownPayment => 404,
             Self::NotSignedIn | Self::CodeNeeded => 401,
             Self::WrongCode | Self::CodeUsed => 403,
@@ -307,6 +433,11 @@ impl Refusal {
             Self::StockUnknown { .. } => 503,
             Self::OutOfStock { .. }
             | Self::PriceChanged { .. }
+            | Self::NotSold { .. }
+            | Self::SkuTaken { .. }
+            | Self::ZoneTaken { .. }
+            | Self::EditedMeanwhile { .. }
+            | Self::ImportLost
             | Self::OtherTerms { .. }
             | Self::TooManyUnpaid { .. }
             | Self::TransactionInUse { .. }
@@ -338,6 +469,13 @@ impl Refusal {
             Self::OutOfStock { .. } => "out_of_stock",
             Self::StockUnknown { .. } => "stock_unknown",
             Self::PriceChanged { .. } => "price_changed",
+            Self::NotSold { .. } => "not_sold",
+            Self::SkuTaken { .. } => "sku_taken",
+            Self::UnknownProduct { .. } => "unknown_product",
+            Self::ZoneTaken { .. } => "zone_taken",
+            Self::UnknownZone { .. } => "unknown_zone",
+            Self::EditedMeanwhile { .. } => "edited_meanwhile",
+            Self::ImportLost => "import_lost",
             Self::OtherTerms { .. } => "other_terms",
             Self::TooManyUnpaid { .. } => "too_many_unpaid",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
@@ -386,6 +524,36 @@ mod tests {
             Refusal::EmptyCart,
             Refusal::NotInCart { sku: sku.clone() },
             Refusal::StockUnknown { sku: sku.clone() },
+            Refusal::NotSold {
+                products: vec![GoneProduct {
+                    sku: sku.clone(),
+                    name: "Kettle".into(),
+                }],
+            },
+            Refusal::SkuTaken { sku: sku.clone() },
+            Refusal::UnknownProduct { sku: sku.clone() },
+            Refusal::ZoneTaken {
+                zone: "Local".into(),
+            },
+            Refusal::UnknownZone {
+                zone: "Local".into(),
+            },
+            Refusal::EditedMeanwhile {
+                subject: "A".into(),
+                by: "ann".into(),
+                version: 2,
+                changes: "price is $2.00 and not $1.00".into(),
+            },
+            Refusal::ImportLost,
+            Refusal::PriceChanged {
+                total_cents: Cents(1),
+                lines: vec![ChangedLine {
+                    sku: sku.clone(),
+                    name: "Kettle".into(),
+                    was_cents: Cents(1),
+                    now_cents: Cents(2),
+                }],
+            },
             Refusal::OutOfStock { sku, available: 1 },
             Refusal::OtherTerms {
                 order_id: order_id.clone(),
@@ -400,6 +568,7 @@ mod tests {
             },
             Refusal::PriceChanged {
                 total_cents: Cents(1),
+                lines: vec![],
             },
             Refusal::CartChanged,
             Refusal::UnknownOrder {

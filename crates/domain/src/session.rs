@@ -894,6 +894,7 @@ mod tests {
     fn asked(zone: Option<&str>, address: Option<&str>) -> Checkout {
         Checkout {
             order_id: OrderId::parse("alice.1").unwrap(),
+            not_sold: vec![],
             prices: Vec::new(),
             shipping: Shipping {
                 zone: zone.unwrap_or("Filled in").into(),

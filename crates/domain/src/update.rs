@@ -8,6 +8,7 @@ use crate::account::Account;
 use crate::after_sales::AfterSales;
 use crate::audit::AuditEntry;
 use crate::basket::Basket;
+use crate::catalog::{CatalogProduct, CatalogZone};
 use crate::ids::Username;
 use crate::order::OrderRecord;
 use crate::payment::LateMoney;
@@ -31,6 +32,10 @@ pub enum Update {
     Read(ReadMark),
     /// Somebody's account changed.
     Account(Box<Account>),
+    /// A product of the catalog changed.
+    Product(Box<CatalogProduct>),
+    /// A shipping zone changed.
+    Zone(CatalogZone),
     /// Somebody did something that matters.
     Audit(Box<AuditEntry>),
     /// Nothing happened for a while; the stream is alive.

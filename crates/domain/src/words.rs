@@ -27,6 +27,8 @@ pub const MAX_REASON: usize = 500;
 pub const MAX_NAME: usize = 100;
 /// Longest name of a product that is kept.
 pub const MAX_TITLE: usize = 200;
+/// Longest description of a product that is kept.
+pub const MAX_DESCRIPTION: usize = 2_000;
 /// Longest name of a currency that is told.
 pub const MAX_CURRENCY: usize = 20;
 /// Longest address that is kept.
@@ -295,7 +297,8 @@ pub(crate) mod kept {
     use serde::{Deserialize, Deserializer};
 
     use super::{
-        CUT, MAX_ADDRESS, MAX_FOREIGN_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_URL, bounded, head,
+        CUT, MAX_ADDRESS, MAX_DESCRIPTION, MAX_FOREIGN_ID, MAX_NAME, MAX_REASON, MAX_TITLE,
+        MAX_URL, bounded, head,
     };
 
     /// A name, or the like.
@@ -318,6 +321,11 @@ pub(crate) mod kept {
     /// The name of a product.
     pub(crate) fn title<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         String::deserialize(from).map(|raw| short(raw, MAX_TITLE))
+    }
+
+    /// What a product is.
+    pub(crate) fn description<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        String::deserialize(from).map(|raw| short(raw, MAX_DESCRIPTION))
     }
 
     /// An address, line by line.

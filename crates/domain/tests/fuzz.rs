@@ -298,6 +298,16 @@ fn updates() -> Vec<Value> {
         "sku": "P001", "version": 2, "initial": 500, "restocked": 0, "available": 499,
         "reserved": 1, "committed": 0, "updated_at": at,
     });
+    let product = json!({
+        "version": 2, "sku": "P001", "number": 1, "name": "Widget", "description": "It fits",
+        "category": "Widgets", "price_cents": 100, "initial_stock": 500, "archived_at": at,
+        "created_at": at, "updated_at": at, "updated_by": "admin",
+        "prices": [{ "at": at, "by": "admin", "price_cents": 100 }],
+    });
+    let zone = json!({
+        "version": 2, "name": "Local", "cost_cents": 500, "archived_at": null, "updated_at": at,
+        "updated_by": "admin",
+    });
     let print = "0f".repeat(32);
     let account = json!({
         "version": 4, "user": "alice", "role": "support", "email": "a@example.com",
@@ -315,6 +325,8 @@ fn updates() -> Vec<Value> {
         of("stock", stock),
         of("read", json!({ "user_id": "alice", "read_at": at })),
         of("account", account),
+        of("product", product),
+        of("zone", zone),
         json!({ "type": "heartbeat" }),
     ]
 }

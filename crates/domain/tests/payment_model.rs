@@ -274,6 +274,7 @@ fn asked() -> Checkout {
     Checkout {
         order_id: order_id(),
         prices: Vec::new(),
+        not_sold: Vec::new(),
         shipping: placement().shipping,
         expected_total_cents: None,
         named: NamedTerms::default(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::AfterSales;
 use waybill_domain::decision::Decision;
 use waybill_domain::ids::OrderId;
 use waybill_domain::money::Cents;
@@ -161,6 +162,21 @@ fn two_hundred_kilobytes_are_refused_or_cut() {
     )
     .unwrap();
     assert!(blown_up(&decision) >= 2 * 3);
+    let after: AfterSales = serde_json::from_value(json!({
+        "version": 1, "updated_at": "2026-01-01T00:00:00Z", "order_id": "alice.1", "user_id": "alice",
+        "sold": {"placed_at": "2026-01-01T00:00:00Z", "delivered_at": "2026-01-01T00:00:00Z",
+            "return_until": "2026-01-01T00:00:00Z", "send_within_ms": 1, "events": 1,
+            "lines": record().lines, "payment": record().payment_order()},
+        "returns": [{"number": 1, "status": "refused", "since": "2026-01-01T00:00:00Z",
+            "items": [{"sku": "P001", "quantity": 1}], "reason": "no",
+            "asked_at": "2026-01-01T00:00:00Z", "send_until": null, "by": "admin",
+            "refused_because": "worn"}],
+        "refunds": [{"number": 1, "status": "pending", "amount_cents": 1, "reason": "sorry",
+            "of_return": null, "by": "admin", "at": "2026-01-01T00:00:00Z"}],
+        "events": [{"seq": 2, "at": "2026-01-01T00:00:00Z", "kind": "return_asked", "detail": "x"}],
+    }))
+    .unwrap();
+    assert!(blown_up(&after) >= 2 * 6);
     let refused = Booking::Refused {
         reason: "no".into(),
     };

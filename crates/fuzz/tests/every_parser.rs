@@ -90,6 +90,16 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "value_parser scope",
         "fuzz_accounts",
     ),
+    (
+        "gateway/src/command/init.rs",
+        "value_parser username",
+        "fuzz_ids",
+    ),
+    (
+        "gateway/src/command/init.rs",
+        "value_parser zone_and_cost",
+        "fuzz_zone_arguments",
+    ),
     ("gateway/src/http/client.rs", "fn parse", "fuzz_forwarded"),
     (
         "gateway/src/settings.rs",
@@ -161,6 +171,7 @@ const OTHERS: &[&str] = &[
     "fuzz_accept",
     "fuzz_attempt_ids",
     "fuzz_begun_sign_ins",
+    "fuzz_catalog_files",
     "fuzz_claims_of_tokens",
     "fuzz_command_lines",
     "fuzz_cookies",

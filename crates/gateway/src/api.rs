@@ -6,6 +6,7 @@
 //! | module | is |
 //! | --- | --- |
 //! | [`catalog`] | products and shipping zones |
+//! | [`products`] | products and zones, for admins |
 //! | [`restock`] | more pieces on the shelf |
 //! | [`cart`] | carts |
 //! | [`checkout`] | the cart becomes an order |
@@ -39,6 +40,7 @@ pub mod openapi;
 pub mod ops;
 pub mod orders;
 pub mod people;
+pub mod products;
 pub mod restock;
 pub mod returns;
 pub mod webhook;
@@ -114,6 +116,20 @@ where
         .routes(Allow::Admin, routes!(people::sign_out))
         .routes(Allow::Admin, routes!(people::reset_factor))
         .routes(Allow::Admin, routes!(people::revoke_token))
+        .routes(Allow::Admin, routes!(products::list))
+        .routes(Allow::Admin, routes!(products::create))
+        .routes(Allow::Admin, routes!(products::one))
+        .routes(Allow::Admin, routes!(products::edit))
+        .routes(Allow::Admin, routes!(products::archive))
+        .routes(Allow::Admin, routes!(products::restore))
+        .routes(Allow::Admin, routes!(products::zones))
+        .routes(Allow::Admin, routes!(products::create_zone))
+        .routes(Allow::Admin, routes!(products::edit_zone))
+        .routes(Allow::Admin, routes!(products::archive_zone))
+        .routes(Allow::Admin, routes!(products::restore_zone))
+        .routes(Allow::Admin, routes!(products::import))
+        .routes(Allow::Admin, routes!(products::progress))
+        .routes(Allow::Admin, routes!(products::export))
         .routes(Allow::Anybody, routes!(ops::healthz))
         .routes(Allow::Anybody, routes!(ops::ready))
         .routes(Allow::Operator, routes!(ops::metrics))

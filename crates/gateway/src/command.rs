@@ -1,5 +1,8 @@
 //! What `gateway user …` and `gateway token …` do. They ask Restate, which tells every
-//! gateway that serves; none has to run for it.
+//! gateway that serves; none has to run for it. So do [`catalog`] and [`init`].
+
+pub mod catalog;
+pub mod init;
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::time::Duration;

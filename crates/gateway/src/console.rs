@@ -11,7 +11,7 @@
 //! | [`streams`] | the same regions, kept right |
 //! | [`present`] | answers in the form that their asker reads |
 //! | [`shell`] | what stands around the content of every page |
-//! | [`dashboard`], [`products`], [`cart`], [`orders`], [`order`], [`admin`], [`people`], [`account`], [`audit`], [`journal`] | the contents |
+//! | [`dashboard`], [`products`], [`catalog`], [`cart`], [`orders`], [`order`], [`admin`], [`people`], [`account`], [`audit`], [`journal`] | the contents |
 //! | [`paper`] | invoices and packing slips, to be printed |
 //! | [`demo`] | the demo's part of the admin's page |
 //! | [`oidc`] | the way to an identity provider and back |
@@ -28,6 +28,7 @@ pub mod after_delivery;
 pub mod assets;
 pub mod audit;
 pub mod cart;
+pub mod catalog;
 pub mod dashboard;
 pub mod demo;
 mod environment;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use gateway::command::catalog::CatalogCommand;
+use gateway::command::init::Init;
 use gateway::command::{self, TokenCommand, UserCommand};
 use gateway::demo::seed;
 use gateway::infra::{Infra, Shared};
@@ -15,7 +17,7 @@ use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
 use gateway::settings::Settings;
 use gateway::settings::edge::{PublicUrl, Room};
-use gateway::shop::{audit, people, stock, well_known};
+use gateway::shop::{audit, people, products, stock, well_known};
 use gateway::storage::db::Db;
 use gateway::storage::timings;
 use process::http::{Caps, Limits, Server};
@@ -91,6 +93,11 @@ enum GatewayCommand {
         #[command(flatten)]
         listen: sandbox::settings::Listen,
     },
+    /// Make the first admin of a shop that has none, and say what to do next.
+    Init(Init),
+    /// The catalog as a file, in and out.
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
     /// Make people known, change what they may do, sign them out.
     #[command(subcommand)]
     User(UserCommand),
@@ -134,6 +141,8 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
             health(settings.gateway_listen, "readyz").await
         }
         GatewayCommand::Health { .. } => health(settings.gateway_listen, "healthz").await,
+        GatewayCommand::Init(init) => command::init::run(&settings, init).await,
+        GatewayCommand::Catalog(command) => command::catalog::run(&settings, command).await,
         GatewayCommand::User(command) => command::user(&settings, command).await,
         GatewayCommand::Token(command) => command::token(&settings, command).await,
     }?;
@@ -176,6 +185,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         Arc::clone(&gateway.announcement),
     ));
     let announcing = tokio::spawn(people::announce(Arc::clone(&infra)));
+    let listing = tokio::spawn(products::announce(Arc::clone(&infra)));
     let noting = tokio::spawn(audit::keep_noting(Arc::clone(&infra)));
     if infra.settings.is_demo() {
         tracing::warn!(
@@ -204,6 +214,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     }
     stocking.abort();
     announcing.abort();
+    listing.abort();
     noting.abort();
     audit::note_rest(&infra).await;
     close(&infra).await;
@@ -251,7 +262,7 @@ async fn seed_demo(settings: &Settings, catalog_only: bool) -> anyhow::Result<()
         (true, _) => seed::What::Catalog,
         (false, true) => seed::What::All,
         (false, false) => {
-            return Err(WrongSetting("seed-demo brings users whose passwords everybody knows, so it needs AUTH_MODE=demo: make people with `gateway user create NAME`, and products with `gateway seed-demo --catalog-only`".to_owned()).into());
+            return Err(WrongSetting("seed-demo brings users whose passwords everybody knows, so it needs AUTH_MODE=demo: make the first admin with `gateway init`, and products with `gateway catalog import FILE.csv`".to_owned()).into());
         }
     };
     settings.check_database()?;

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use process::propagation;
 use tracing::Instrument as _;
 
 use crate::auth;
@@ -106,7 +107,9 @@ pub async fn log_access(mut request: Request, next: Next) -> Response {
         http.path = path,
         http.status = tracing::field::Empty,
         request.id = %id,
+        order.id = tracing::field::Empty,
     );
+    propagation::continue_trace(&span, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(id) = id.header() {
         response.headers_mut().insert(request_id::HEADER, id);
@@ -114,6 +117,7 @@ pub async fn log_access(mut request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     span.record("http.status", status);
     let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let _inside = span.enter();
     // Probes come every few seconds and say nothing while all is well.
     if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") {
         tracing::debug!(http.method = %method, http.path = path, http.status = status, elapsed_ms, request.id = %id, "{method} {path} {status}");

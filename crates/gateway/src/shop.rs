@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | [`account`] | an account as its owner and admins see it, and change it |
 //! | [`catalog`] | finds products |
+//! | [`catalog_file`] | reads and writes the catalog as CSV |
+//! | [`products`] | what is sold, and where it is shipped: asked and changed at Restate |
 //! | [`stock`] | tells Inventory of the catalog, fills shelves |
 //! | [`cart`] | changes carts |
 //! | [`checkout`] | makes an order of a cart |
@@ -37,6 +39,7 @@ pub mod audit;
 pub mod cancel;
 pub mod cart;
 pub mod catalog;
+pub mod catalog_file;
 pub mod checkout;
 pub mod credentials;
 pub mod dashboard;
@@ -51,6 +54,7 @@ pub mod payment_callback;
 pub mod payment_wait;
 pub mod people;
 pub mod processes;
+pub mod products;
 pub mod readiness;
 pub mod returns;
 pub mod second_factor;
@@ -58,3 +62,8 @@ pub mod sign_in;
 pub mod stock;
 mod unpaid;
 pub mod well_known;
+
+/// Notes in the trace of the request under way which order it is about.
+fn told_about(order: &waybill_domain::ids::OrderId) {
+    tracing::Span::current().record("order.id", order.as_str());
+}

@@ -15,6 +15,7 @@ mod memory;
 pub mod memory_limit;
 pub mod nodes;
 pub mod private_files;
+pub mod propagation;
 pub mod secrets;
 pub mod settings;
 pub mod telemetry;

@@ -4,13 +4,18 @@ use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
 use opentelemetry_sdk::trace::Tracer;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetryLayer;
-use tracing_subscriber::filter::{Filtered, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterFn, Filtered, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::Layered;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::Traces;
+use crate::propagation;
 use crate::settings::{OptionalUrl, WrongSetting, optional_url};
 
 /// How log lines look.
@@ -44,10 +49,8 @@ pub struct TelemetrySettings {
 /// The lines, which a process may filter further.
 pub type Lines = Box<dyn Layer<WithTraces> + Send + Sync>;
 /// What they are added to.
-type WithTraces = Layered<
-    Filtered<Option<OpenTelemetryLayer<Registry, Tracer>>, LevelFilter, Registry>,
-    Registry,
->;
+type WithTraces =
+    Layered<Filtered<Option<OpenTelemetryLayer<Registry, Tracer>>, FilterFn, Registry>, Registry>;
 
 impl TelemetrySettings {
     /// Starts both for the rest of the process, whose spans are those of
@@ -70,14 +73,66 @@ impl TelemetrySettings {
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         let lines = fmt::layer().with_writer(std::io::stderr);
         let lines: Lines = match self.log_format {
-            LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Text => lines
+                .with_ansi(std::io::stderr().is_terminal())
+                .map_event_format(WithTrace)
+                .boxed(),
+            LogFormat::Json => lines
+                .json()
+                .flatten_event(true)
+                .map_event_format(WithTrace)
+                .boxed(),
         };
+        let spans = FilterFn::new(is_traced as fn(&Metadata<'_>) -> bool)
+            .with_max_level_hint(LevelFilter::INFO);
         tracing_subscriber::registry()
-            .with(traces.layer().with_filter(LevelFilter::INFO))
+            .with(traces.layer().with_filter(spans))
             .with(filter(lines.with_filter(asked_for).boxed()))
             .init();
         Ok(traces)
+    }
+}
+
+/// Our own spans. Lines are no part of a trace: they name it. (A try that replays an
+/// invocation would have those of the tries before once more.)
+fn is_traced(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span()
+        && *metadata.level() <= Level::INFO
+        && !metadata.target().starts_with("restate_sdk")
+}
+
+/// Lines with the ids of the trace that they belong to, if there is one.
+struct WithTrace<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let Some((trace, span)) = propagation::current() else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
+        match line.strip_prefix('{') {
+            Some(rest) => write!(
+                writer,
+                r#"{{"trace_id":"{trace}","span_id":"{span}",{rest}"#
+            ),
+            None => writeln!(
+                writer,
+                "{} trace_id={trace} span_id={span}",
+                line.trim_end()
+            ),
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Traces over OTLP (HTTP, protobuf), for both processes: what
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` asks for.
 //!
-//! The gateway exports a span for each request, the services one for each try
-//! of an invocation. A collector that is away costs nothing but its spans.
+//! The gateway and the sandbox export a span for each request, the services one for
+//! each try of an invocation and for each question to a stranger. How they become one
+//! trace: [`crate::propagation`]. A collector that is away costs nothing but its spans.
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Tracer};
 use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::registry::LookupSpan;
@@ -39,6 +40,8 @@ impl Traces {
             })?;
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
+            // Also what a caller says not to trace: nobody hides from it.
+            .with_sampler(Sampler::AlwaysOn)
             .with_resource(Resource::builder().with_service_name(service).build())
             .build();
         Ok(Self(Some(provider)))

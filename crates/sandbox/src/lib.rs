@@ -37,13 +37,17 @@ pub mod webhook;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::{Extension, Router, routing::get};
+use axum::{
+    Extension, Router, extract::Request, middleware::Next, response::Response, routing::get,
+};
 use process::{
     http::{Limits, Server},
+    propagation,
     telemetry::only_events,
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     answer::Answer, cuttable_connection::CuttableConnection, database::Database, faults::Faults,
@@ -155,6 +159,20 @@ impl Sandbox {
     }
 }
 
+/// Makes a request a span of the trace that its sender names, as a provider may.
+async fn trace(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {path}"),
+        otel.kind = "server",
+        http.method = %method,
+        http.path = path,
+    );
+    propagation::continue_trace(&span, request.headers());
+    next.run(request).instrument(span).await
+}
+
 fn router(world: Arc<World>) -> Router {
     Router::new()
         .merge(bearer::demand(
@@ -176,6 +194,7 @@ fn router(world: Arc<World>) -> Router {
         .layer(axum::middleware::from_fn(
             cuttable_connection::cut_lost_answers,
         ))
+        .layer(axum::middleware::from_fn(trace))
         .with_state(world)
 }
 

@@ -1,5 +1,7 @@
 //! One try of an invocation, as it passes between Restate and the SDK: how it ends
-//! and how long it takes is counted. The handlers know nothing of it.
+//! and how long it takes is counted, and it is a span of the trace that Restate names.
+//! The handlers know nothing of it, and must begin no span around what they ask of
+//! their context: the SDK notes in the current one whether it replays.
 //!
 //! A call that waits long is suspended and tried again, so one invocation may be many
 //! tries.
@@ -10,11 +12,14 @@ use std::time::Instant;
 
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
+use process::propagation;
 use prost::Message as _;
+use tracing::Span;
 
 use crate::metrics::{Metrics, Outcome};
 use crate::protocol::{END, ERROR, Messages, OUTPUT, Output, ProtocolPart, SUSPENSION};
+use crate::wire::ORDER_FULFILLMENT_WORKFLOW;
 
 /// A try that has been asked for.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ impl Attempt {
             Some((service.to_owned(), handler.to_owned()))
         };
         Self(named().map(|(service, handler)| Tried {
+            span: span(&service, &handler, request.headers()),
             service,
             handler,
             metrics: metrics.clone(),
@@ -50,6 +56,25 @@ impl Attempt {
     }
 }
 
+/// The span of a try. A workflow's key is its order.
+fn span(service: &str, handler: &str, headers: &HeaderMap) -> Span {
+    let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let key = said("x-restate-service-key");
+    let span = tracing::info_span!(
+        "invocation",
+        otel.name = format!("{service}/{handler}"),
+        otel.kind = "server",
+        rpc.system = "restate",
+        rpc.service = service,
+        rpc.method = handler,
+        restate.invocation.id = said("x-restate-invocation-id"),
+        restate.outcome = tracing::field::Empty,
+        order.id = key.filter(|_| service == ORDER_FULFILLMENT_WORKFLOW),
+    );
+    propagation::continue_trace(&span, headers);
+    span
+}
+
 #[derive(Debug)]
 struct Tried {
     service: String,
@@ -60,6 +85,7 @@ struct Tried {
     outcome: Outcome,
     /// How it ends if it ends now.
     ends_with: Outcome,
+    span: Span,
 }
 
 impl Tried {
@@ -82,6 +108,7 @@ impl Tried {
 impl Drop for Tried {
     fn drop(&mut self) {
         let took = self.began.elapsed();
+        self.span.record("restate.outcome", self.outcome.word());
         self.metrics
             .tried(&self.service, &self.handler, self.outcome, took);
     }
@@ -107,6 +134,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
+        let _inside = this
+            .tried
+            .as_ref()
+            .map(|tried| tried.span.clone().entered());
         let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some(tried) = &mut this.tried
             && let Some(Ok(frame)) = &polled

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::{Request, Response, Uri};
 use percent_encoding::percent_decode_str;
 use process::nodes::{Heard, Nodes};
+use process::propagation;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 use restate_sdk::ingress::{
@@ -24,11 +25,12 @@ pub use crate::signed::Signed as Body;
 
 use crate::once;
 use crate::signed::{self, Call, CallKey};
-use crate::wire::{self, Handler};
+use crate::wire::{self, CATALOG_KEY, Handler};
 
 pub use crate::account::AccountsIngressClient;
 pub use crate::after_sales::AfterSalesIngressClient;
 pub use crate::audit_log::AuditLogIngressClient;
+pub use crate::catalog::CatalogIngressClient;
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
 pub use crate::reconcile::ReconcileServiceIngressClient;
@@ -95,6 +97,7 @@ impl RequestExecutor for Signing {
         {
             request.headers_mut().insert(signed::HEADER, signature);
         }
+        propagation::pass_on(request.headers_mut());
         let may_repeat = request.headers().contains_key(once::HEADER)
             || call.is_some_and(|call| call.is_harmless());
         let first = self.nodes.chosen();
@@ -252,6 +255,11 @@ impl Ingress {
     /// Who a user is, and where they are signed in.
     pub fn account(&self, user: &Username) -> AccountsIngressClient<Signing> {
         AccountsIngressClient::from_client(self.client.clone(), user.as_str())
+    }
+
+    /// What is sold, and where it can be shipped.
+    pub fn catalog(&self) -> CatalogIngressClient<Signing> {
+        CatalogIngressClient::from_client(self.client.clone(), CATALOG_KEY)
     }
 
     /// The audit log of a day in UTC.

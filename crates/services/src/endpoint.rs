@@ -21,6 +21,7 @@ use crate::after_sales::AfterSales;
 use crate::attempt::Attempt;
 use crate::audit_log::AuditLog;
 use crate::broadcast::UpdateBroadcaster;
+use crate::catalog::Catalog;
 use crate::crash::Crash;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
@@ -78,6 +79,10 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
             doors: doors.clone(),
         })
         .bind(Accounts {
+            doors: doors.clone(),
+            updates: updates.clone(),
+        })
+        .bind(Catalog {
             doors: doors.clone(),
             updates: updates.clone(),
         })

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::wire::{
     DECISION, Handler, PAYMENT_SERVICE, RECORD, SHIPPING_SERVICE, USER_SESSION, account,
-    after_sales, audit_log, inventory, order_fulfillment, payment, reconcile, shipping,
+    after_sales, audit_log, catalog, inventory, order_fulfillment, payment, reconcile, shipping,
     transaction, user_session,
 };
 
@@ -39,6 +39,7 @@ const CHECKOUT: &str = "user_session/checkout.rs";
 const ATTEMPT: &str = "user_session/attempt.rs";
 const AFTER_SALES: &str = "after_sales.rs";
 const ACCOUNT: &str = "account.rs";
+const CATALOG: &str = "catalog.rs";
 const AUDIT: &str = "audit_log.rs";
 const INVENTORY: &str = "inventory.rs";
 const TRANSACTION: &str = "transaction.rs";
@@ -82,10 +83,19 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (account::ADOPT, ACCOUNT, "adopt"),
     (account::SIGN_IN, ACCOUNT, "sign_in"),
     (account::CHANGE, ACCOUNT, "change"),
+    (catalog::CHANGE_PRODUCT, CATALOG, "change_product"),
+    (catalog::CHANGE_ZONE, CATALOG, "change_zone"),
+    (catalog::ADOPT, CATALOG, "adopt"),
+    (catalog::STAGE, CATALOG, "stage"),
+    (catalog::IMPORT, CATALOG, "import"),
+    (catalog::CONTINUE_IMPORT, CATALOG, "continue_import"),
+    (catalog::FORGET_IMPORT, CATALOG, "forget_import"),
+    (catalog::PROGRESS, CATALOG, "progress"),
     (audit_log::KEEP, AUDIT, "keep"),
     (audit_log::NOTE, AUDIT, "note"),
     (audit_log::FORGET, AUDIT, "forget"),
     (inventory::STOCK, INVENTORY, "stock"),
+    (inventory::BEGIN, INVENTORY, "begin"),
     (inventory::RESERVE, INVENTORY, "reserve"),
     (inventory::RELEASE, INVENTORY, "release"),
     (inventory::COMMIT, INVENTORY, "commit"),

@@ -53,12 +53,17 @@ impl Inventory {
         initial: Signed<InitialStock>,
     ) -> HandlerResult<Json<StockLevel>> {
         let initial = initial.open(&ctx, &self.doors, wire::STOCK)?;
-        if let Some(level) = ctx.read::<StockLevel>(LEVEL).await? {
-            return Ok(Json(level));
-        }
-        let sku = Sku::parse(ctx.key()).map_err(refuse)?;
-        let now = ctx.now().await?;
-        Ok(self.write(&ctx, StockLevel::initial(sku, initial.quantity, now)))
+        self.first_level(&ctx, initial).await
+    }
+
+    /// The same, told by the catalog that has a new product.
+    #[handler(name = "Begin", ingress_private = true)]
+    async fn begin(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(initial): Json<InitialStock>,
+    ) -> HandlerResult<()> {
+        self.first_level(&ctx, initial).await.map(drop)
     }
 
     /// Keeps pieces for a payment attempt, once. Another number than before
@@ -216,6 +221,19 @@ impl Inventory {
 }
 
 impl Inventory {
+    async fn first_level(
+        &self,
+        ctx: &ObjectContext<'_>,
+        initial: InitialStock,
+    ) -> HandlerResult<Json<StockLevel>> {
+        if let Some(level) = ctx.read::<StockLevel>(LEVEL).await? {
+            return Ok(Json(level));
+        }
+        let sku = Sku::parse(ctx.key()).map_err(refuse)?;
+        let now = ctx.now().await?;
+        Ok(self.write(ctx, StockLevel::initial(sku, initial.quantity, now)))
+    }
+
     /// How long pieces are kept that are reserved now.
     fn hold(&self, now: Timestamp) -> Hold {
         Hold {

@@ -6,6 +6,7 @@
 //! | [`order_fulfillment`] | an order from approval to delivery, and back: workflow, key = order id |
 //! | [`after_sales`] | what happens to an order after its delivery: virtual object, key = order id |
 //! | [`account`] | who somebody is, and where they are signed in: virtual object, key = user name |
+//! | [`catalog`] | what is sold, and where it can be shipped: virtual object, one key |
 //! | [`audit_log`] | who has done what that matters: virtual object, key = a day |
 //! | [`inventory`] | stock of one product: virtual object, key = SKU |
 //! | [`transaction`] | whose a provider's transaction is: virtual object, key = its id |
@@ -53,6 +54,11 @@ pub mod attempt;
 )]
 pub mod audit_log;
 pub mod broadcast;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod catalog;
 pub mod client;
 mod clock;
 pub mod crash;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use process::http::{Limits, Server};
 use process::settings::WrongSetting;
-use process::telemetry::Lines;
+use process::telemetry::{Lines, only_events};
 use services::broadcast::UpdateBroadcaster;
 use services::crash::Crash;
 use services::metrics::Metrics;
@@ -104,7 +104,7 @@ fn no_echoes(lines: Lines) -> Lines {
         !(metadata.target().starts_with("restate_sdk") && *metadata.level() >= tracing::Level::WARN)
     });
     // One within the other: joined, the second would not see what the first hides.
-    lines
+    only_events(lines)
         .with_filter(no_echoes)
         .with_filter(restate_sdk::filter::ReplayAwareFilter)
         .boxed()

@@ -14,11 +14,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{HeaderName, HeaderValue};
+use process::propagation;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use restate_sdk::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 use waybill_domain::Timestamp;
 use waybill_domain::words::{self, MAX_REASON};
 
@@ -229,6 +231,7 @@ where
     let mut pause = FIRST_PAUSE;
     loop {
         let round = request();
+        let order = order_of(&round);
         let asked = ctx
             .run(|| async move {
                 let reply = told_try::<T>(step, round)
@@ -263,9 +266,7 @@ where
                     }
                     tracing::warn!(
                         target: TARGET,
-                        step,
-                        pause_s = pause.as_secs(),
-                        cause,
+                        { order.id = order, step, pause_s = pause.as_secs(), cause },
                         "no answer: sleeping"
                     );
                     ctx.sleep(pause).await?;
@@ -298,16 +299,41 @@ async fn told_try<T: DeserializeOwned>(
     request: RequestBuilder,
 ) -> Result<ProviderReply<T>, AttemptError> {
     let began = Instant::now();
-    let tried = one_try(request).await;
+    let order = order_of(&request);
+    let order = order.as_deref();
+    let span = tracing::info_span!(
+        "outside",
+        otel.name = step,
+        otel.kind = "client",
+        order.id = order,
+        answer = tracing::field::Empty,
+    );
+    let tried = async { one_try(traced(request)).await };
+    let tried = tried.instrument(span.clone()).await;
     let answer = match &tried {
         Ok(ProviderReply::Yes(_)) => "yes",
         Ok(ProviderReply::No(_)) => "no",
         Err(AttemptError::SaidNo(_)) => "not_now",
         Err(AttemptError::NoAnswer(_)) => "none",
     };
+    span.record("answer", answer);
     let elapsed_s = began.elapsed().as_secs_f64();
-    tracing::debug!(target: OUTSIDE, step, answer, elapsed_s, "{step}: {answer}");
+    tracing::debug!(target: OUTSIDE, { order.id = order, step, answer, elapsed_s }, "{step}: {answer}");
     tried
+}
+
+/// The request as a part of the trace that asks.
+fn traced(request: RequestBuilder) -> RequestBuilder {
+    let mut headers = HeaderMap::new();
+    propagation::pass_on(&mut headers);
+    request.headers(headers)
+}
+
+/// The order that a question is about: its key begins with the attempt's name.
+fn order_of(request: &RequestBuilder) -> Option<String> {
+    let request = request.try_clone()?.build().ok()?;
+    let key = request.headers().get("idempotency-key")?.to_str().ok()?;
+    Some(key.split_once('#')?.0.to_owned())
 }
 
 async fn one_try<T: DeserializeOwned>(

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use waybill_domain::idempotency::Digest;
-use waybill_domain::ids::{AttemptId, OrderId};
+use waybill_domain::ids::{AttemptId, OrderId, Sku};
 
 /// A user's cart, checkouts and payments: virtual object, key = user name.
 pub const USER_SESSION: &str = "UserSession";
@@ -18,6 +18,10 @@ pub const ORDER_FULFILLMENT_WORKFLOW: &str = "OrderFulfillmentWorkflow";
 pub const AFTER_SALES: &str = "AfterSales";
 /// Who somebody is to the shop: virtual object, key = user name.
 pub const ACCOUNT: &str = "Account";
+/// What is sold, and where it can be shipped: virtual object, key = [`CATALOG_KEY`].
+pub const CATALOG: &str = "Catalog";
+/// The one key of [`CATALOG`].
+pub const CATALOG_KEY: &str = "shop";
 /// Who has done what that matters: virtual object, key = a day in UTC.
 pub const AUDIT_LOG: &str = "AuditLog";
 /// Stock of one product: virtual object, key = SKU.
@@ -33,6 +37,12 @@ pub const RECONCILE_SERVICE: &str = "ReconcileService";
 
 /// State of an account: all of it.
 pub const WHOLE_ACCOUNT: &str = "account";
+/// How the keys of the catalog's products begin: see [`product_key`].
+pub const PRODUCT: &str = "product:";
+/// How the keys of the catalog's zones begin: see [`zone_state_key`].
+pub const ZONE: &str = "zone:";
+/// State of the catalog: the number of the next product.
+pub const NEXT_NUMBER: &str = "next_number";
 /// State of the audit log: how many entries a day has.
 pub const AUDIT_ENTRIES: &str = "entries";
 /// How the keys of a day's entries begin: see [`audit_entry_key`].
@@ -63,6 +73,31 @@ pub const OWNER: &str = "owner";
 /// State of a user's session: the marker of an order.
 pub fn marker_key(order: &OrderId) -> String {
     format!("{MARKER}{order}")
+}
+
+/// State of the catalog: a product.
+pub fn product_key(sku: &Sku) -> String {
+    format!("{PRODUCT}{sku}")
+}
+
+/// State of the catalog: a zone, by what tells it from others.
+pub fn zone_state_key(key: &str) -> String {
+    format!("{ZONE}{key}")
+}
+
+/// State of the catalog: whose a number is.
+pub fn number_key(number: i64) -> String {
+    format!("number:{number}")
+}
+
+/// State of the catalog: how far an import is.
+pub fn import_key(import: &Digest) -> String {
+    format!("import:{}", import.as_str())
+}
+
+/// State of the catalog: rows of an import that are not written yet.
+pub fn chunk_key(import: &Digest, chunk: u32) -> String {
+    format!("rows:{}:{chunk}", import.as_str())
 }
 
 /// State of the audit log: the entry of this id.
@@ -182,6 +217,17 @@ handlers! {
         SIGN_IN = "SignIn",
         CHANGE = "Change",
     }
+    /// Handlers of [`CATALOG`].
+    catalog of CATALOG {
+        CHANGE_PRODUCT = "ChangeProduct",
+        CHANGE_ZONE = "ChangeZone",
+        ADOPT = "Adopt",
+        STAGE = "Stage",
+        IMPORT = "Import",
+        CONTINUE_IMPORT = "ContinueImport",
+        FORGET_IMPORT = "ForgetImport",
+        PROGRESS = "Progress",
+    }
     /// Handlers of [`AUDIT_LOG`].
     audit_log of AUDIT_LOG {
         KEEP = "Keep",
@@ -191,6 +237,7 @@ handlers! {
     /// Handlers of [`INVENTORY`].
     inventory of INVENTORY {
         STOCK = "Stock",
+        BEGIN = "Begin",
         RESERVE = "Reserve",
         RELEASE = "Release",
         COMMIT = "Commit",

@@ -112,6 +112,8 @@ pub struct Plan {
     pub old_services: Option<PathBuf>,
     /// Gateways listen to [`Component::Services2`], too.
     pub hears_both: bool,
+    /// Nothing is put into the gateways' files: a shop that is opened by hand.
+    pub is_empty: bool,
     /// Longest that one may take until it serves.
     pub ready_within: Duration,
     /// Whether a [`crate::supervisor::Supervisor`] starts again what ends before it has ever
@@ -143,6 +145,7 @@ impl Plan {
             environment: Environment::Clean,
             old_services: None,
             hears_both: false,
+            is_empty: false,
             ready_within: Duration::from_secs(30),
             is_supervised: false,
             settings: Vec::new(),
@@ -184,6 +187,7 @@ impl Plan {
             environment: Environment::Inherited,
             old_services: None,
             hears_both: false,
+            is_empty: false,
             ready_within: Duration::from_mins(1),
             is_supervised: true,
             settings: Vec::new(),

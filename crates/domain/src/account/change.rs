@@ -173,6 +173,19 @@ pub enum Change {
     },
 }
 
+impl Ended {
+    fn leaves(&self, session: &Session) -> bool {
+        let fingerprint = &session.fingerprint;
+        match self {
+            Self::All => false,
+            Self::Others(keep) => fingerprint == keep,
+            Self::One(beginning) => {
+                beginning.is_empty() || !fingerprint.as_str().starts_with(beginning)
+            }
+        }
+    }
+}
+
 impl NewAccount {
     /// The account that it makes.
     pub fn of(self, user: Username) -> Result<Account, Refusal> {
@@ -374,16 +387,7 @@ impl Change {
                     })?;
             }
             Self::EndSessions { ended } => {
-                match ended {
-                    Ended::All => after.sessions.clear(),
-                    Ended::Others(keep) => {
-                        after.sessions.retain(|session| session.fingerprint == keep);
-                    }
-                    Ended::One(beginning) => after.sessions.retain(|session| {
-                        beginning.is_empty()
-                            || !session.fingerprint.as_str().starts_with(&beginning)
-                    }),
-                }
+                after.sessions.retain(|session| ended.leaves(session));
                 if after.sessions == account.sessions {
                     return Ok(None);
                 }

@@ -34,6 +34,7 @@ impl FromFields for ProductQuery {
             filter: Filter {
                 q: fields.text("q", MAX_QUERY)?,
                 category: fields.text("category", MAX_QUERY)?,
+                archived: false,
             },
             page: Pagination::from_fields(fields, PER_PAGE)?,
         })

@@ -47,9 +47,10 @@ pub(super) async fn show(Extension(Document(document)): Extension<Document>) -> 
 }
 
 /// Writes that take no Idempotency-Key. The provider's callback is recognized by its
-/// transaction; signing in, accounts and the demo's switches do nothing twice, but for
-/// the secrets that are shown once: those are not kept to be answered again.
-const UNKEYED: [&str; 4] = [
+/// transaction; signing in, accounts, the demo's switches and an import do nothing twice,
+/// but for the secrets that are shown once: those are not kept to be answered again.
+const UNKEYED: [&str; 5] = [
+    "/api/catalog/import",
     "/api/payment/callback",
     "/login",
     "/logout",
@@ -58,7 +59,14 @@ const UNKEYED: [&str; 4] = [
 /// The same for all that is below.
 const UNKEYED_BELOW: [&str; 3] = ["/api/world/", "/api/account", "/api/people"];
 /// Fields of which one set must be there: no single one of them must.
-const EITHER: [(&str, &[&[&str]]); 4] = [
+const EITHER: [(&str, &[&[&str]]); 8] = [
+    ("/api/catalog/products", &[&["price"], &["price_cents"]]),
+    (
+        "/api/catalog/products/{sku}",
+        &[&["price"], &["price_cents"]],
+    ),
+    ("/api/catalog/zones", &[&["cost"], &["cost_cents"]]),
+    ("/api/catalog/zones/{zone}", &[&["cost"], &["cost_cents"]]),
     ("/api/cart/add", &[&["product_id"], &["sku"]]),
     ("/api/cart/update", &[&["product_id"], &["sku"]]),
     ("/api/cart/remove", &[&["product_id"], &["sku"]]),

@@ -16,6 +16,8 @@ use waybill_domain::basket::Part;
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::OrderId;
 use waybill_domain::money::Cents;
+use waybill_domain::order::OrderStatus;
+use waybill_domain::refusal::Refusal;
 use waybill_domain::words::MAX_REASON;
 
 use crate::clock::{self, timestamp};
@@ -29,7 +31,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::{Markdown, Reply};
 use crate::identity::caller::Caller;
 use crate::infra::{Infra, Shared};
-use crate::shop::orders::{find, named};
+use crate::shop::orders::{ask_restate, find, named};
 use crate::shop::returns::{self, Asker};
 use crate::storage::after_sales::{self as storage, Summary};
 
@@ -363,9 +365,22 @@ pub(super) async fn refund(
     reply(StatusCode::CREATED, done, &said)
 }
 
-/// An object of an order that nobody knows would be made by asking it.
+/// An order that was delivered, as far as is known: an object of one that was not would be
+/// made by asking it.
 async fn known(infra: &Infra, caller: &Caller, id: &str) -> Result<OrderId, Problem> {
-    Ok(find(infra, &named(caller, id)?).await?.order_id)
+    let mut order = find(infra, &named(caller, id)?).await?;
+    if order.status != OrderStatus::Delivered {
+        // It may not have been heard of yet.
+        ask_restate(infra, &order.order_id).await?;
+        order = find(infra, &order.order_id).await?;
+    }
+    match order.status {
+        OrderStatus::Delivered => Ok(order.order_id),
+        status => {
+            let order_id = order.order_id;
+            Err(Refusal::NotDelivered { order_id, status }.into())
+        }
+    }
 }
 
 fn asker<'a>(caller: &'a Caller, origin: &Origin, key: &'a IdempotencyKey) -> Asker<'a> {

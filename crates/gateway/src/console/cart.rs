@@ -1,7 +1,9 @@
 //! The cart's page, with its checkout.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
-use waybill_domain::basket::Basket;
+use waybill_domain::basket::{Basket, Line};
 use waybill_domain::money::{CURRENCY, Cents};
 
 use super::location::Location;
@@ -10,8 +12,8 @@ use super::views::Console;
 use super::views::View;
 use crate::documents::markdown;
 use crate::http::problem::Problem;
-use crate::storage::catalog::Zone;
-use waybill_domain::ids::OrderId;
+use crate::storage::catalog::{ProductName, Zone};
+use waybill_domain::ids::{OrderId, Sku};
 
 /// Everything the page shows.
 #[derive(Debug, Clone, Serialize)]
@@ -57,7 +59,14 @@ pub struct CartRow {
     pub unit_price: i64,
     /// Cents.
     pub line_total: i64,
+    /// Cents: what a piece cost when it was put there, if that was something else.
+    pub was: Option<i64>,
+    /// Whether it is no longer sold.
+    pub is_gone: bool,
 }
+
+/// What the catalog says of the products in a cart today: the price, or that it is gone.
+pub type Today = HashMap<Sku, Option<Cents>>;
 
 /// A shipping zone to choose.
 #[derive(Debug, Clone, Serialize)]
@@ -92,9 +101,15 @@ impl CartPage {
         key: String,
         basket: Option<&Basket>,
         zones: &[Zone],
+        today: &Today,
         suggestion: Suggestion,
     ) -> Self {
-        let subtotal = basket.map_or(Cents::ZERO, |basket| basket.subtotal_cents);
+        let lines = basket.map(|basket| &basket.items[..]).unwrap_or_default();
+        let price = |line: &Line| {
+            let today = today.get(&line.sku).copied().flatten();
+            today.unwrap_or(line.unit_price_cents)
+        };
+        let subtotal: Cents = lines.iter().map(|it| price(it).times(it.quantity)).sum();
         let at_first = zones
             .iter()
             .position(|zone| Some(&zone.zone) == suggestion.zone.as_ref())
@@ -113,17 +128,17 @@ impl CartPage {
             tab,
             key,
             unreachable: basket.is_none(),
-            items: basket
-                .map(|basket| &basket.items[..])
-                .unwrap_or_default()
+            items: lines
                 .iter()
                 .map(|line| CartRow {
                     sku: line.sku.to_string(),
                     product_id: line.product_id,
                     name: line.name.clone(),
                     quantity: line.quantity,
-                    unit_price: line.unit_price_cents.0,
-                    line_total: line.line_total_cents.0,
+                    unit_price: price(line).0,
+                    line_total: price(line).times(line.quantity).0,
+                    was: Some(line.unit_price_cents.0).filter(|was| *was != price(line).0),
+                    is_gone: today.get(&line.sku) == Some(&None),
                 })
                 .collect(),
             pieces: basket.map_or(0, Basket::pieces),
@@ -171,11 +186,13 @@ pub(super) async fn content(
         || "# Cart\n\nRestate, which has the cart, is not reachable.\n".to_owned(),
         markdown::cart,
     );
+    let today = today(console, basket).await?;
     let page = CartPage::of(
         location.tab,
         viewer.seed.clone(),
         basket,
         &zones,
+        &today,
         suggestion,
     );
     Ok(PageContent::new(
@@ -183,6 +200,17 @@ pub(super) async fn content(
         console.views.render(&page)?,
         console.output(location, document)?,
     ))
+}
+
+async fn today(console: &Console, basket: Option<&Basket>) -> Result<Today, Problem> {
+    let mut today = Today::new();
+    for line in basket.map(|basket| &basket.items[..]).unwrap_or_default() {
+        let named = ProductName::Sku(line.sku.clone());
+        let product = console.product(&named).await?;
+        let price = product.map(|product| product.unit_price_cents);
+        today.insert(line.sku.clone(), price);
+    }
+    Ok(today)
 }
 
 impl View for CartPage {
@@ -205,6 +233,33 @@ mod tests {
             .into()
     }
 
+    /// The first product of the cart costs a dollar now, the others are gone.
+    fn changed() -> Today {
+        let items = samples::basket().items.into_iter().enumerate();
+        let today = items.map(|(n, line)| (line.sku, (n == 0).then_some(Cents(100))));
+        today.collect()
+    }
+
+    #[test]
+    fn a_line_says_what_has_changed_and_the_total_is_todays() {
+        let basket = samples::basket();
+        let page = CartPage::of(
+            "input",
+            "seed".into(),
+            Some(&basket),
+            &[],
+            &changed(),
+            Suggestion::default(),
+        );
+        let first = &page.items[0];
+        let was = basket.items[0].unit_price_cents.0;
+        assert_eq!((first.unit_price, first.was), (100, Some(was)));
+        assert_eq!(first.line_total, 100 * i64::from(first.quantity));
+        assert!(!first.is_gone && page.items.iter().skip(1).all(|item| item.is_gone));
+        let total: i64 = page.items.iter().map(|item| item.line_total).sum();
+        assert_eq!(page.total, total);
+    }
+
     impl Sample for CartPage {
         fn samples() -> Vec<Self> {
             let retry = Suggestion {
@@ -220,16 +275,33 @@ mod tests {
                     "seed".into(),
                     Some(&samples::basket()),
                     &zones(),
+                    &Today::new(),
                     retry,
+                ),
+                Self::of(
+                    "input",
+                    "seed".into(),
+                    Some(&samples::basket()),
+                    &[],
+                    &changed(),
+                    Suggestion::default(),
                 ),
                 Self::of(
                     "input",
                     "seed".into(),
                     Some(&empty),
                     &zones(),
+                    &Today::new(),
                     Suggestion::default(),
                 ),
-                Self::of("output", "seed".into(), None, &[], Suggestion::default()),
+                Self::of(
+                    "output",
+                    "seed".into(),
+                    None,
+                    &[],
+                    &Today::new(),
+                    Suggestion::default(),
+                ),
             ]
         }
     }

@@ -1,6 +1,6 @@
 //! Where a browser is.
 
-use waybill_domain::ids::{OrderId, Username};
+use waybill_domain::ids::{OrderId, Sku, Username};
 use waybill_domain::order::OrderStatus;
 use waybill_domain::words::{MAX_NAME, quoted};
 
@@ -46,6 +46,14 @@ pub enum Kind {
     Admin,
     /// `/audit`
     Audit,
+    /// `/catalog`
+    Catalog,
+    /// `/catalog/{sku}`
+    Product(Sku),
+    /// `/zones`
+    Zones,
+    /// `/import`
+    Import,
     /// `/people`
     People,
     /// `/people/{user}`
@@ -55,7 +63,7 @@ pub enum Kind {
 }
 
 /// Where each page is, and who may see it, also as a part of a stream.
-pub(super) const PAGES: [(&str, Allow); 10] = [
+pub(super) const PAGES: [(&str, Allow); 14] = [
     ("/", Allow::Customer),
     ("/products", Allow::Customer),
     ("/cart", Allow::Customer),
@@ -63,6 +71,10 @@ pub(super) const PAGES: [(&str, Allow); 10] = [
     ("/orders/{id}", Allow::OwnerOrStaff),
     ("/admin", Allow::Staff),
     ("/audit", Allow::Admin),
+    ("/catalog", Allow::Admin),
+    ("/catalog/{sku}", Allow::Admin),
+    ("/zones", Allow::Admin),
+    ("/import", Allow::Admin),
     ("/people", Allow::Admin),
     ("/people/{user}", Allow::Admin),
     ("/account", Allow::Customer),
@@ -79,6 +91,10 @@ impl Kind {
             Self::Order(_) => "/orders/{id}",
             Self::Admin => "/admin",
             Self::Audit => "/audit",
+            Self::Catalog => "/catalog",
+            Self::Product(_) => "/catalog/{sku}",
+            Self::Zones => "/zones",
+            Self::Import => "/import",
             Self::People => "/people",
             Self::Person(_) => "/people/{user}",
             Self::Account => "/account",
@@ -104,6 +120,16 @@ impl Kind {
             "/orders" => Self::Orders,
             "/admin" => Self::Admin,
             "/audit" => Self::Audit,
+            "/catalog" => Self::Catalog,
+            "/zones" => Self::Zones,
+            "/import" => Self::Import,
+            other if other.starts_with("/catalog/") => {
+                let sku = &other["/catalog/".len()..];
+                Self::Product(Sku::parse(sku).map_err(|_| {
+                    let sku = quoted(sku, MAX_NAME);
+                    Problem::not_found(format!("there is no product {sku}: check the SKU"))
+                })?)
+            }
             "/people" => Self::People,
             "/account" => Self::Account,
             other if other.starts_with("/people/") => {
@@ -132,6 +158,7 @@ impl Kind {
             Self::Cart => "cart",
             Self::Orders | Self::Order(_) => "orders",
             Self::Admin | Self::Audit => "admin",
+            Self::Catalog | Self::Product(_) | Self::Zones | Self::Import => "catalog",
             Self::People | Self::Person(_) => "people",
             Self::Account => "user",
         }

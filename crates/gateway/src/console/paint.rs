@@ -11,7 +11,9 @@ use super::location::{Kind, Location};
 use super::page::{PageContent, Viewer};
 use super::shell::{Announce, Bell, Link, Nav, Regions, Title, Workflow, WorkflowOrder};
 use super::views::Console;
-use super::{account, admin, audit, cart, dashboard, load, order, orders, people, products};
+use super::{
+    account, admin, audit, cart, catalog, dashboard, load, order, orders, people, products,
+};
 use crate::http::problem::Problem;
 
 /// A painted page.
@@ -127,6 +129,10 @@ async fn content(
         Kind::Order(id) => order::content(console, viewer, location, id).await,
         Kind::Admin => admin::content(console, viewer, location).await,
         Kind::Audit => audit::content(console, viewer, location).await,
+        Kind::Catalog => catalog::list(console, viewer, location).await,
+        Kind::Product(sku) => catalog::one(console, viewer, location, sku).await,
+        Kind::Zones => catalog::zones(console, viewer, location).await,
+        Kind::Import => catalog::import(console, viewer, location).await,
         Kind::People => people::list(console, viewer, location).await,
         Kind::Person(user) => people::one(console, viewer, location, user).await,
         Kind::Account => account::content(console, viewer, location).await,

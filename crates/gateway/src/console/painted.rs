@@ -29,8 +29,8 @@ impl Painted {
     }
 }
 
-/// One page of the list, which is the same for everybody until the stock or the
-/// catalog changes.
+/// One page of the list, which is the same for all customers, and for all admins, until
+/// the stock or the catalog changes.
 #[derive(Debug, Clone)]
 pub(super) struct Shelf {
     /// `#input`
@@ -47,6 +47,8 @@ pub(super) struct Place {
     pub tab: &'static str,
     pub filter: Filter,
     pub page: Pagination,
+    /// Whether it is for those who look after the catalog.
+    pub is_admin: bool,
 }
 
 /// Who sees the same: one of the staff is told of everybody's orders and of their own doings.

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Html;
 use serde::Serialize;
 use waybill_domain::Timestamp;
+use waybill_domain::after_sales::{AfterSales, RefundStatus};
 use waybill_domain::order::{EventKind, OrderRecord, OrderStatus};
 
 use super::order::{LineRow, Parcel, line_rows};
@@ -17,6 +18,7 @@ use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::settings::shop::ShopSettings;
 use crate::shop::orders;
+use crate::storage::after_sales;
 
 /// What every paper has on it.
 #[derive(Debug, Clone, Serialize)]
@@ -65,8 +67,21 @@ pub struct Invoice {
     pub total: i64,
     /// The provider's id of the payment.
     pub transaction_id: Option<String>,
-    /// When the money went back, if it did.
-    pub refunded_at: Option<Timestamp>,
+    /// When all of the money went back because the order did not come about, if it did.
+    pub undone_at: Option<Timestamp>,
+    /// What went back after the delivery.
+    pub refunds: Vec<GivenBack>,
+}
+
+/// A part of the money that went back after the delivery.
+#[derive(Debug, Clone, Serialize)]
+pub struct GivenBack {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Cents.
+    pub amount: i64,
+    /// Why.
+    pub reason: String,
 }
 
 /// The slip in the parcel. It names no price: a parcel may be a present.
@@ -103,14 +118,20 @@ impl Paper {
 
 impl Invoice {
     /// Of an order whose money was taken.
-    fn of(record: &OrderRecord, shop: &ShopSettings, nonce: &Nonce) -> Option<Self> {
+    fn of(
+        record: &OrderRecord,
+        after: Option<&AfterSales>,
+        shop: &ShopSettings,
+        nonce: &Nonce,
+    ) -> Option<Self> {
         let when = |kind| {
             let event = record.events.iter().rfind(|event| event.kind == kind);
             event.map(|event| event.at)
         };
         Some(Self {
             issued_at: when(EventKind::PaymentCaptured)?,
-            refunded_at: when(EventKind::PaymentRefunded),
+            undone_at: when(EventKind::PaymentRefunded),
+            refunds: after.map_or_else(Vec::new, given_back),
             tax_number: shop.shop_tax_number.clone(),
             currency: record.currency.clone(),
             zone: record.zone.clone(),
@@ -127,6 +148,19 @@ impl Invoice {
         let mut events = record.events.iter();
         events.any(|event| event.kind == EventKind::PaymentCaptured)
     }
+}
+
+fn given_back(after: &AfterSales) -> Vec<GivenBack> {
+    let gone = after
+        .refunds
+        .iter()
+        .filter(|refund| refund.status == RefundStatus::Refunded);
+    gone.map(|refund| GivenBack {
+        at: refund.at,
+        amount: refund.amount_cents.0,
+        reason: refund.reason.clone(),
+    })
+    .collect()
 }
 
 impl PackingSlip {
@@ -157,7 +191,8 @@ pub(super) async fn invoice(
     Path(id): Path<String>,
 ) -> Result<Html<String>, Problem> {
     let record = orders::find(&console, &orders::named(&caller, &id)?).await?;
-    let invoice = Invoice::of(&record, &console.settings.shop, &nonce).ok_or_else(|| {
+    let after = after_sales::of_order(&console.db, &record.order_id).await?;
+    let invoice = Invoice::of(&record, after.as_ref(), &console.settings.shop, &nonce).ok_or_else(|| {
         Problem::conflict(
             "no_invoice",
             "No invoice yet",
@@ -209,11 +244,19 @@ mod tests {
 
     impl Sample for Invoice {
         fn samples() -> Vec<Self> {
-            let of = |record: &OrderRecord| {
-                [shop(), nameless()].map(|shop| Self::of(record, &shop, &Nonce::default()))
-            };
-            let all = samples::every_order();
-            all.iter().flat_map(of).flatten().collect()
+            let nonce = Nonce::default();
+            let orders = samples::every_order();
+            let undone = orders.iter().map(|order| (order, None));
+            let delivered = samples::delivered();
+            let after = samples::after_sales();
+            let returned = after.iter().map(|after| (&delivered, Some(after)));
+            undone
+                .chain(returned)
+                .flat_map(|(order, after)| {
+                    [shop(), nameless()].map(|shop| Self::of(order, after, &shop, &nonce))
+                })
+                .flatten()
+                .collect()
         }
     }
     impl Sample for PackingSlip {
@@ -232,7 +275,7 @@ mod tests {
                 .events
                 .iter()
                 .any(|event| event.kind == EventKind::PaymentCaptured);
-            let invoice = Invoice::of(&record, &shop(), &Nonce::default());
+            let invoice = Invoice::of(&record, None, &shop(), &Nonce::default());
             assert_eq!(invoice.is_some(), is_taken, "{:?}", record.status);
             assert_eq!(Invoice::exists(&record), is_taken);
             if let Some(invoice) = invoice {
@@ -240,6 +283,25 @@ mod tests {
                 assert_eq!(sum, invoice.subtotal);
                 assert_eq!(sum + invoice.shipping, invoice.total);
             }
+        }
+    }
+
+    #[test]
+    fn an_invoice_names_what_went_back() {
+        let given_back = |after: &AfterSales| -> i64 {
+            let order = samples::delivered();
+            let invoice = Invoice::of(&order, Some(after), &shop(), &Nonce::default());
+            let refunds = invoice.expect("it was delivered").refunds;
+            refunds.iter().map(|refund| refund.amount).sum()
+        };
+        let after = samples::after_sales();
+        let sums: Vec<_> = after.iter().map(given_back).collect();
+        assert!(sums.iter().any(|sum| *sum > 0), "{sums:?}");
+        for (after, sum) in after.iter().zip(sums) {
+            let gone = after.refunds.iter();
+            let gone = gone.filter(|refund| refund.status == RefundStatus::Refunded);
+            let gone: i64 = gone.map(|refund| refund.amount_cents.0).sum();
+            assert_eq!(sum, gone);
         }
     }
 

@@ -50,6 +50,8 @@ pub struct ProductList {
     pub total: i64,
     /// Where one is in the list.
     pub pages: Pages,
+    /// Whether it is for those who look after the catalog.
+    pub is_admin: bool,
 }
 
 /// A category to choose.
@@ -156,6 +158,7 @@ impl ProductList {
             pages,
             q,
             category,
+            is_admin: false,
         }
     }
 }
@@ -166,7 +169,7 @@ pub(super) async fn content(
     viewer: &Viewer,
     location: &Location,
 ) -> Result<PageContent, Problem> {
-    let shelf = shelf(console, location).await?;
+    let shelf = shelf(console, viewer, location).await?;
     Ok(PageContent::new(
         "Products",
         shelf.page.of(&viewer.seed),
@@ -180,17 +183,20 @@ pub(super) async fn list(
     viewer: &Viewer,
     location: &Location,
 ) -> Result<String, Problem> {
-    Ok(shelf(console, location).await?.list.of(&viewer.seed))
+    let shelf = shelf(console, viewer, location).await?;
+    Ok(shelf.list.of(&viewer.seed))
 }
 
-async fn shelf(console: &Console, location: &Location) -> Result<Shelf, Problem> {
+async fn shelf(console: &Console, viewer: &Viewer, location: &Location) -> Result<Shelf, Problem> {
     let place = Place {
         tab: location.tab,
         filter: Filter {
             q: location.q()?,
             category: location.word("category")?,
+            archived: false,
         },
         page: location.number(PER_PAGE)?,
+        is_admin: viewer.caller.is_admin(),
     };
     let version = console.version(Subject::Stock);
     let paint = async |place: &Place| paint(console, place).await;
@@ -198,12 +204,23 @@ async fn shelf(console: &Console, location: &Location) -> Result<Shelf, Problem>
 }
 
 async fn paint(console: &Console, place: &Place) -> Result<Shelf, Problem> {
-    let Place { tab, filter, page } = place;
+    let Place {
+        tab,
+        filter,
+        page,
+        is_admin,
+    } = place;
     let found = console.products(filter.clone(), *page).await?;
     let (products, total) = (&found.0, found.1);
     let categories = queries::categories(&console.db).await?;
     let document = catalog::document(products, total);
-    let list = |key: &str| ProductList::of(key.to_owned(), filter, *page, products.clone(), total);
+    let list = |key: &str| {
+        let list = ProductList::of(key.to_owned(), filter, *page, products.clone(), total);
+        ProductList {
+            is_admin: *is_admin,
+            ..list
+        }
+    };
     let whole = |key: &str| ProductsPage::of(tab, list(key), categories.clone());
     Ok(Shelf {
         page: Painted::for_all(|key| console.views.render(&whole(key)))?,
@@ -246,6 +263,7 @@ mod tests {
             let some = Filter {
                 q: Some("x".into()),
                 category: Some("Kitchen".into()),
+                archived: false,
             };
             vec![
                 Self::of(
@@ -258,6 +276,10 @@ mod tests {
                 Self::of("seed".into(), &some, page, vec![product(1, 20)], 1),
                 Self::of("seed".into(), &some, page, vec![], 0),
                 Self::of("seed".into(), &all, page, vec![], 0),
+                Self {
+                    is_admin: true,
+                    ..Self::of("seed".into(), &all, page, vec![], 0)
+                },
             ]
         }
     }

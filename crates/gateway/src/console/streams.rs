@@ -312,9 +312,11 @@ fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
         console.live.user(&caller.user)
     });
     match kind {
-        Kind::Products => triggers.on(console.live.stock()),
+        Kind::Products | Kind::Catalog => triggers.on(console.live.stock()),
         Kind::Order(id) => triggers.on(console.live.order(id)).every(ASK_RESTATE),
         Kind::Dashboard | Kind::Admin => triggers.every(LOOK_AROUND),
+        Kind::Product(_) | Kind::Zones => triggers.on(console.live.catalog()),
+        Kind::Import => triggers.every(ASK_RESTATE),
         Kind::People | Kind::Person(_) => triggers.on(console.live.people()),
         // One's own account is what every stream listens to: see `guarded`.
         // Whoever sees the audit log is staff, who are told of every change.

@@ -316,6 +316,8 @@ mod tests {
         ("packing_slip.html", "not_yet"),
         ("problem.html", "request_id"),
         ("new_password.html", "request_id"),
+        ("factor.html", "picture"),
+        ("factor.html", "uri"),
         ("journal.html", "status"),
         ("order.html", "/progress/steps/*/name"),
         ("order.html", "/status/name"),
@@ -536,6 +538,10 @@ mod tests {
         check::<account::AccountPage>(&views, &mut seen);
         check::<admin::AdminPage>(&views, &mut seen);
         check::<audit::AuditPage>(&views, &mut seen);
+        check::<catalog::CatalogPage>(&views, &mut seen);
+        check::<catalog::ProductPage>(&views, &mut seen);
+        check::<catalog::ZonesPage>(&views, &mut seen);
+        check::<catalog::ImportPage>(&views, &mut seen);
         check::<people::PeoplePage>(&views, &mut seen);
         check::<people::PersonPage>(&views, &mut seen);
         check::<responses::NewPasswordPage>(&views, &mut seen);

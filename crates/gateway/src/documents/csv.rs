@@ -7,13 +7,14 @@ use std::borrow::Cow;
 use csv::{Terminator, Writer, WriterBuilder};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
+use waybill_domain::payment::PaymentStatus;
 
 /// What stands before the first row for a spreadsheet that takes a file without it for
 /// one of its country's old encoding.
 pub const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// The first row.
-pub const COLUMNS: [&str; 20] = [
+pub const COLUMNS: [&str; 21] = [
     "order_id",
     "customer",
     "status",
@@ -23,6 +24,7 @@ pub const COLUMNS: [&str; 20] = [
     "subtotal",
     "shipping",
     "total",
+    "refunded",
     "pieces",
     "items",
     "payment_status",
@@ -43,11 +45,11 @@ pub fn head() -> Result<Vec<u8>, csv::Error> {
     finished(table)
 }
 
-/// A row for each order.
-pub fn rows(orders: &[OrderRecord]) -> Result<Vec<u8>, csv::Error> {
+/// A row for each order, with what went back of its money after its delivery.
+pub fn rows(sales: &[(OrderRecord, Cents)]) -> Result<Vec<u8>, csv::Error> {
     let mut table = table();
-    for order in orders {
-        let cells = row(order);
+    for (order, refunded) in sales {
+        let cells = row(order, *refunded);
         table.write_record(cells.iter().map(|cell| harmless(cell).into_owned()))?;
     }
     finished(table)
@@ -65,7 +67,7 @@ fn finished(table: Writer<Vec<u8>>) -> Result<Vec<u8>, csv::Error> {
         .map_err(|error| csv::Error::from(error.into_error()))
 }
 
-fn row(order: &OrderRecord) -> [String; COLUMNS.len()] {
+fn row(order: &OrderRecord, refunded: Cents) -> [String; COLUMNS.len()] {
     let items: Vec<_> = order
         .lines
         .iter()
@@ -80,6 +82,11 @@ fn row(order: &OrderRecord) -> [String; COLUMNS.len()] {
     let is_delivered = order.status == OrderStatus::Delivered;
     let delivered_at = is_delivered.then(|| order.status_since.to_string());
     let payment = order.payment();
+    // What was undone went back as a whole.
+    let refunded = match payment.status {
+        PaymentStatus::Refunded => order.total_cents,
+        _ => refunded,
+    };
     [
         order.order_id.to_string(),
         order.user_id.to_string(),
@@ -90,6 +97,7 @@ fn row(order: &OrderRecord) -> [String; COLUMNS.len()] {
         decimal(order.subtotal_cents),
         decimal(order.shipping_cents),
         decimal(order.total_cents),
+        decimal(refunded),
         pieces.to_string(),
         items.join("; "),
         payment.status.as_str().to_owned(),
@@ -144,20 +152,29 @@ mod tests {
 
     #[test]
     fn an_order_is_a_row() {
-        let written = String::from_utf8(rows(&[samples::delivered()]).unwrap()).unwrap();
+        let written =
+            String::from_utf8(rows(&[(samples::delivered(), Cents(1_250))]).unwrap()).unwrap();
         insta::assert_snapshot!(written);
     }
 
     #[test]
     fn every_order_has_every_column() {
         let orders = samples::every_order();
-        let read = read(&[head().unwrap(), rows(&orders).unwrap()].concat());
+        let sales: Vec<_> = orders.iter().cloned().map(|it| (it, Cents::ZERO)).collect();
+        let read = read(&[head().unwrap(), rows(&sales).unwrap()].concat());
         assert_eq!(read[0], COLUMNS);
         assert_eq!(read.len(), orders.len() + 1);
         let column = |name| COLUMNS.iter().position(|column| *column == name).unwrap();
         for (row, order) in read[1..].iter().zip(&orders) {
             assert_eq!(row.len(), COLUMNS.len());
             assert_eq!(row[column("status")], order.status.as_str());
+            let undone = order.payment().status == PaymentStatus::Refunded;
+            let refunded = if undone {
+                order.total_cents
+            } else {
+                Cents::ZERO
+            };
+            assert_eq!(row[column("refunded")], decimal(refunded));
             let reason = order.failure_reason.clone().unwrap_or_default();
             assert_eq!(row[column("failure_reason")], reason);
         }
@@ -180,9 +197,9 @@ mod tests {
         ] {
             let mut order = samples::delivered();
             order.address = typed.to_owned();
-            let row = read(&rows(&[order]).unwrap()).remove(0);
+            let row = read(&rows(&[(order, Cents::ZERO)]).unwrap()).remove(0);
             assert_eq!(row.len(), COLUMNS.len(), "{typed}");
-            assert_eq!(row[14], cell, "{typed}");
+            assert_eq!(row[15], cell, "{typed}");
         }
     }
 

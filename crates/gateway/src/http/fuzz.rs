@@ -443,6 +443,7 @@ fn fuzz_host() {
         "[::1]:8080",
         "shop.example",
         "127.1",
+        "[::0.localhost:8080",
     ];
     check("gateway: Host", &mistaken(&samples, 3), |host| {
         let Some(value) = header(host.as_bytes()) else {

@@ -27,6 +27,9 @@ pub struct Fields(Map<String, Value>);
 
 /// Input that takes what it needs from [`Fields`].
 pub trait FromFields: Sized {
+    /// Largest body that is read for it.
+    const MAX_BODY: usize = MAX_BODY;
+
     /// Takes it, or says which field is wrong and what is accepted.
     fn from_fields(fields: &Fields) -> Result<Self, Problem>;
 }
@@ -151,6 +154,19 @@ impl Fields {
     /// An id or the like that is not blank.
     pub fn required_word(&self, name: &str, max: usize) -> Result<String, Problem> {
         self.word(name, max)?.ok_or_else(|| missing(name))
+    }
+
+    /// A file: every character of it counts.
+    pub fn required_file(&self, name: &str, max: usize) -> Result<String, Problem> {
+        let text = self.string(name)?.ok_or_else(|| missing(name))?;
+        if text.len() > max {
+            let most = max / 1024;
+            return Err(Problem::invalid(
+                name,
+                format!("{name} must be at most {most} KiB"),
+            ));
+        }
+        Ok(text.to_owned())
     }
 
     /// A password: every character of it counts, spaces at its ends and alone too.
@@ -329,7 +345,7 @@ impl<T: FromFields, S: Sync> FromRequest<S> for Input<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let kind = Encoding::of(&parts.headers);
-        let body = read(body).await?;
+        let body = read_up_to(body, T::MAX_BODY).await?;
         // Without a body nothing says how to read it: what is missing is named.
         let fields = if body.trim_ascii().is_empty() {
             Fields::default()
@@ -375,7 +391,11 @@ impl Encoding {
 
 /// Reads a whole body of at most [`MAX_BODY`].
 pub async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {
-    to_bytes(body, MAX_BODY).await.map_err(|error| {
+    read_up_to(body, MAX_BODY).await
+}
+
+async fn read_up_to(body: Body, most: usize) -> Result<axum::body::Bytes, Problem> {
+    to_bytes(body, most).await.map_err(|error| {
         let too_large = std::error::Error::source(&error)
             .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
         if SlowBody::is_behind(&error) {
@@ -390,7 +410,7 @@ pub async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
                 "Body too large",
-                format!("the body must be at most {} KiB", MAX_BODY / 1024),
+                format!("the body must be at most {} KiB", most / 1024),
             )
         } else {
             Problem::new(

@@ -197,6 +197,13 @@ impl Problem {
         self
     }
 
+    /// The same in other words.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
     /// The same with a fact for machines.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -304,6 +311,13 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::OutOfStock { .. } => "Not enough stock",
         Refusal::StockUnknown { .. } => "Stock not known yet",
         Refusal::PriceChanged { .. } => "Prices have changed",
+        Refusal::NotSold { .. } => "No longer sold",
+        Refusal::SkuTaken { .. } => "SKU taken",
+        Refusal::UnknownProduct { .. } => "Unknown product",
+        Refusal::ZoneTaken { .. } => "Zone taken",
+        Refusal::UnknownZone { .. } => "Unknown zone",
+        Refusal::EditedMeanwhile { .. } => "Changed meanwhile",
+        Refusal::ImportLost => "Import not whole",
         Refusal::CartChanged => "The cart has changed",
         Refusal::UnknownOrder { .. } => "Unknown order",
         Refusal::OtherTerms { .. } => "Placed on other terms",

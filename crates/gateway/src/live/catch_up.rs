@@ -2,7 +2,7 @@
 //!
 //! One SQL query over the admin API reads the version of everything that the
 //! read model copies: workflow records (by their small `head`), orders that
-//! are still with the user's session, stock, late money, read marks, people, and of each
+//! are still with the user's session, stock, late money, read marks, people, products, zones, and of each
 //! day of the audit log how many entries it has. What is
 //! newer than SQLite's is fetched and goes through the projector, by its own
 //! version. So a catch-up may run at any time and beside the update stream.
@@ -233,6 +233,7 @@ async fn run(admin_api: &AdminApi, db: &Db, projection: &Projection) -> Answer {
                 Content::Value(update) => updates.push(update),
                 Content::InWorkflow(order) => missing.in_workflow.push(order),
                 Content::InSession(order) => missing.in_session.push(order),
+                Content::InCatalog(sku) => missing.in_catalog.push(sku),
                 Content::InAuditLog(day) => missing.audit_days.push(day),
             }
         }
@@ -307,9 +308,9 @@ fn read(rows: Vec<StateRow>, done: &mut CatchUp) -> Vec<State> {
 mod tests {
     use process::nodes::Nodes;
     use services::wire::{
-        ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_LOG, INVENTORY, LEVEL,
+        ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_LOG, CATALOG, CATALOG_KEY, INVENTORY, LEVEL,
         ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT,
-        WHOLE_AFTER_SALES, audit_entry_key,
+        WHOLE_AFTER_SALES, audit_entry_key, product_key, zone_state_key,
     };
     use waybill_domain::audit::{Act, AuditEntry};
 
@@ -413,6 +414,12 @@ mod tests {
                     let order = after.order_id.as_str();
                     fake.hold(AFTER_SALES, order, WHOLE_AFTER_SALES, after);
                 }
+                Update::Product(product) => {
+                    fake.hold(CATALOG, CATALOG_KEY, &product_key(&product.sku), product);
+                }
+                Update::Zone(zone) => {
+                    fake.hold(CATALOG, CATALOG_KEY, &zone_state_key(&zone.key()), zone);
+                }
                 Update::Audit(_) | Update::Basket(_) | Update::Heartbeat => {}
             }
             live.apply(update).await.unwrap();
@@ -423,7 +430,7 @@ mod tests {
         let before = dump(&db).await;
         let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
         let done = rebuild(&db, &admin_api).await.unwrap();
-        assert_eq!(done.closed, 8);
+        assert_eq!(done.closed, 10);
         assert_eq!(dump(&db).await, before);
     }
 

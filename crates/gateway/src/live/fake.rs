@@ -15,8 +15,8 @@ use axum::{Json, Router};
 use process::nodes::Nodes;
 use serde_json::{Value, json};
 use services::wire::{
-    AUDIT_ENTRY, AUDIT_LOG, BASKET, MARKER, ORDER_FULFILLMENT_WORKFLOW, RECORD, USER_SESSION,
-    marker_key,
+    AUDIT_ENTRY, AUDIT_LOG, BASKET, CATALOG, MARKER, ORDER_FULFILLMENT_WORKFLOW, PRODUCT, RECORD,
+    USER_SESSION, marker_key,
 };
 use tokio::sync::mpsc;
 use waybill_domain::order::OrderRecord;
@@ -177,6 +177,9 @@ async fn query(State(fake): State<Fake>, Json(question): Json<Value>) -> Respons
             if sql.contains(AUDIT_LOG) {
                 return key.starts_with(AUDIT_ENTRY) && sql.contains(&format!("'{of}'"));
             }
+            if sql.contains(CATALOG) {
+                return sql.contains(&format!("'{key}'"));
+            }
             let by_key = sql.contains("service_key IN");
             sql.contains(service)
                 && (key == RECORD || key.starts_with(MARKER))
@@ -184,7 +187,8 @@ async fn query(State(fake): State<Fake>, Json(question): Json<Value>) -> Respons
                 && (!sql.contains("AND key IN") || sql.contains(&format!("'{key}'")))
         })
         .map(|((service, of, key), value)| {
-            let beginning = versions && (key == RECORD || key.starts_with(MARKER));
+            let is_long = [MARKER, PRODUCT].iter().any(|it| key.starts_with(it));
+            let beginning = versions && (key == RECORD || is_long);
             let value = if beginning {
                 &value[..value.len().min(96)]
             } else {

@@ -295,6 +295,7 @@ impl Writer {
                 Entry::Update(Update::Read(mark)) => self.topics.wake_user(&mark.user_id),
                 Entry::Update(Update::Account(account)) => self.topics.wake_account(&account.user),
                 Entry::Update(Update::Stock(_)) => self.topics.wake_stock(),
+                Entry::Update(Update::Product(_) | Update::Zone(_)) => self.topics.wake_catalog(),
                 Entry::Note(note) => self.topics.wake_user(&note.user_id),
                 // Staff's pages listen to every change.
                 Entry::Update(Update::Audit(_) | Update::Basket(_) | Update::Heartbeat)
@@ -323,6 +324,8 @@ impl Writer {
             Entry::Update(Update::Late(_)) => "late",
             Entry::Update(Update::Read(_)) => "read",
             Entry::Update(Update::Account(_)) => "account",
+            Entry::Update(Update::Product(_)) => "product",
+            Entry::Update(Update::Zone(_)) => "zone",
             Entry::Update(Update::Audit(_)) => "audit",
             Entry::Update(Update::Heartbeat) => "heartbeat",
             Entry::Note(_) => "note",
@@ -389,6 +392,12 @@ fn describe(entry: Option<&Entry>) -> String {
         Some(Entry::Update(Update::Account(account))) => {
             format!("account {} version {}", account.user, account.version)
         }
+        Some(Entry::Update(Update::Product(product))) => {
+            format!("product {} version {}", product.sku, product.version)
+        }
+        Some(Entry::Update(Update::Zone(zone))) => {
+            format!("zone {} version {}", zone.name, zone.version)
+        }
         Some(Entry::Update(Update::Audit(entry))) => format!("audit entry {}", entry.id),
         Some(Entry::Update(Update::Read(mark))) => format!("read mark {}", mark.user_id),
         Some(Entry::Note(note)) => format!("note {}", note.id),
@@ -417,6 +426,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::storage::accounts::tests::signed_in;
+    use crate::storage::catalog::tests::{kettles, moons};
     use crate::storage::rows::tests::dump;
 
     pub(in crate::live) fn at(second: i64) -> Timestamp {
@@ -597,6 +607,13 @@ pub(super) mod tests {
             .into()
     }
 
+    /// A product and a zone, each changed once.
+    fn catalog() -> Vec<Update> {
+        let products = kettles().map(|product| Update::Product(Box::new(product)));
+        let zones = moons().map(Update::Zone);
+        products.into_iter().chain(zones).collect()
+    }
+
     pub(in crate::live) fn run_of_updates() -> Vec<Update> {
         let mut updates = orders(delivered("alice.1"));
         updates.extend(orders(delivered("bob.2")));
@@ -606,6 +623,7 @@ pub(super) mod tests {
         updates.extend(after_sales(delivered("bob.2").pop().unwrap()));
         updates.extend([read_mark(20), read_mark(40)]);
         updates.extend(accounts());
+        updates.extend(catalog());
         updates
     }
 
@@ -827,9 +845,14 @@ pub(super) mod tests {
             orders(delivered("bob.2")).pop().unwrap(),
             orders(vec![placed("alice.3", 5)]).pop().unwrap(),
             levels().pop().unwrap(),
+            after_sales(delivered("bob.2").pop().unwrap())
+                .pop()
+                .unwrap(),
             late("bob.2", 3).pop().unwrap(),
             read_mark(40),
             accounts().pop().unwrap(),
+            catalog()[1].clone(),
+            catalog()[3].clone(),
         ];
         assert_eq!(dump_after(newest).await, dump_after(run_of_updates()).await);
     }

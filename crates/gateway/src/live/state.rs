@@ -163,6 +163,11 @@ impl LiveState {
         self.0.core.topics.stock()
     }
 
+    /// Products and zones.
+    pub fn catalog(&self) -> watch::Receiver<u64> {
+        self.0.core.topics.catalog()
+    }
+
     /// Wakes with changes of anybody's account.
     pub fn people(&self) -> watch::Receiver<u64> {
         self.0.core.topics.people()

@@ -13,7 +13,7 @@ use waybill_domain::ids::{OrderId, Username};
 /// What an answer is about that is [remembered](super::remembered).
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
-    /// Products but for their stock, zones: told by no update.
+    /// Products but for their stock, zones.
     Catalog,
     /// Who people are, and where they are signed in.
     People,
@@ -34,6 +34,7 @@ const COUNTS: usize = 1_024;
 pub(super) struct Topics {
     changes: watch::Sender<u64>,
     stock: watch::Sender<u64>,
+    catalog: watch::Sender<u64>,
     users: Keyed<Username>,
     orders: Keyed<OrderId>,
     /// How often [`Topics::wake_all`] was called.
@@ -48,6 +49,7 @@ impl Default for Topics {
         Self {
             changes: watch::Sender::new(0),
             stock: watch::Sender::new(0),
+            catalog: watch::Sender::new(0),
             people: watch::Sender::new(0),
             users: Keyed::default(),
             orders: Keyed::default(),
@@ -66,6 +68,11 @@ impl Topics {
     /// Stock levels.
     pub(super) fn stock(&self) -> watch::Receiver<u64> {
         self.stock.subscribe()
+    }
+
+    /// Products and zones.
+    pub(super) fn catalog(&self) -> watch::Receiver<u64> {
+        self.catalog.subscribe()
     }
 
     /// Who people are, and where they are signed in.
@@ -91,6 +98,12 @@ impl Topics {
         self.stock.send_modify(next);
     }
 
+    /// What is sold, and so what there is of it.
+    pub(super) fn wake_catalog(&self) {
+        self.catalog.send_modify(next);
+        self.wake_stock();
+    }
+
     pub(super) fn wake_user(&self, user: &Username) {
         self.count_of(user).fetch_add(1, Ordering::AcqRel);
         self.users.wake(user);
@@ -111,7 +124,7 @@ impl Topics {
         self.all.fetch_add(1, Ordering::AcqRel);
         self.users.wake_all();
         self.orders.wake_all();
-        self.wake_stock();
+        self.wake_catalog();
         self.wake_changes();
     }
 
@@ -120,7 +133,7 @@ impl Topics {
     pub(super) fn version(&self, subject: Subject<'_>) -> u64 {
         let all = self.all.load(Ordering::Acquire);
         all.wrapping_add(match subject {
-            Subject::Catalog => 0,
+            Subject::Catalog => *self.catalog.borrow(),
             Subject::People => *self.people.borrow(),
             Subject::Stock => *self.stock.borrow(),
             Subject::User(user) => self.count_of(user).load(Ordering::Acquire),
@@ -225,6 +238,8 @@ mod tests {
         };
         let by_stock = grown_by(&|| topics.wake_stock());
         assert_eq!(by_stock, [false, true, false, false, false]);
+        let by_catalog = grown_by(&|| topics.wake_catalog());
+        assert_eq!(by_catalog, [true, true, false, false, false]);
         let by_alice = grown_by(&|| topics.wake_user(&alice));
         assert_eq!(by_alice, [false, false, true, false, false]);
         let by_any = grown_by(&|| topics.wake_changes());

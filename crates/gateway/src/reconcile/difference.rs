@@ -34,6 +34,8 @@ pub(super) enum Side {
 pub(super) enum About {
     Order(String),
     Stock(Sku),
+    Product(Sku),
+    Zone(String),
     User(Username),
 }
 
@@ -89,6 +91,8 @@ impl fmt::Display for About {
         match self {
             Self::Order(order) => write!(f, "order {order}"),
             Self::Stock(sku) => write!(f, "stock of {sku}"),
+            Self::Product(sku) => write!(f, "product {sku}"),
+            Self::Zone(zone) => write!(f, "zone {zone}"),
             Self::User(user) => write!(f, "user {user}"),
         }
     }

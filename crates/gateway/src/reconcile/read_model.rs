@@ -14,13 +14,13 @@ use super::difference::{About, Difference, Repair, Side};
 use super::ledger::ArchivedOrders;
 use super::snapshot::{self, RestateSnapshot};
 use crate::restate::admin::AdminApi;
-use crate::storage::accounts;
 use crate::storage::db::Db;
 use crate::storage::read_model::{self, write_update};
 use crate::storage::rows::{
-    self, OF_ACCOUNTS, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS, ORDERS, Rows, Shown, Table,
-    USERS,
+    self, OF_ACCOUNTS, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS, OF_ZONES, ORDERS, Rows, Shown,
+    Table, USERS,
 };
+use crate::storage::{accounts, catalog as storage};
 
 /// Orders whose rows are compared together.
 const CHUNK: usize = 500;
@@ -113,12 +113,16 @@ pub(super) async fn differences(
     let updates: Vec<_> = held.levels.values().cloned().map(Update::Stock).collect();
     let mut should = expected(&mut scratch, &OF_STOCK, &skus, &updates).await?;
     let mut found = rows::in_one_moment(db, &OF_STOCK, &skus).await?;
+    // A product's stock is written by a trigger: it belongs to the level.
+    let stock_alone = |cells: &Map<String, Value>| {
+        Map::from_iter([("stock_qty".to_owned(), cells["stock_qty"].clone())])
+    };
     for (address, cells) in rows::in_one_moment(db, &OF_PRODUCTS, &skus).await? {
         let sku = Sku::parse(&address.0)?;
         let level = &held.levels[&sku];
         let cells_due = Map::from_iter([("stock_qty".to_owned(), Value::from(level.available))]);
         should.insert(address.clone(), cells_due);
-        found.insert(address, cells);
+        found.insert(address, stock_alone(&cells));
     }
     let of_stock = |sku: &str| match Sku::parse(sku) {
         Ok(sku) => About::Stock(sku),
@@ -139,7 +143,61 @@ pub(super) async fn differences(
         Username::parse(user).map_or_else(|_| About::Order(user.to_owned()), About::User)
     }));
     differences.extend(people(db, &mut scratch, held).await?);
+    differences.extend(catalog(db, &mut scratch, held).await?);
     Ok(differences)
+}
+
+/// What is sold, where it can be shipped, and is not here as Restate holds it. What has
+/// moved on since it was asked is no difference.
+async fn catalog(
+    db: &Db,
+    scratch: &mut SqliteConnection,
+    held: &RestateSnapshot,
+) -> anyhow::Result<Vec<Difference>> {
+    let mut differences = Vec::new();
+    let skus: Vec<_> = held.products.keys().collect();
+    for chunk in skus.chunks(CHUNK) {
+        let owners: Vec<_> = chunk.iter().map(ToString::to_string).collect();
+        let updates = chunk.iter().filter_map(|sku| product_of(held, sku));
+        let updates: Vec<_> = updates.collect();
+        let mut should = expected(scratch, &OF_PRODUCTS, &owners, &updates).await?;
+        let mut found = rows::in_one_moment(db, &OF_PRODUCTS, &owners).await?;
+        // How many there are is said of the level.
+        for cells in should.values_mut().chain(found.values_mut()) {
+            cells.remove("stock_qty");
+        }
+        let is_newer = newer_than(&found, &should);
+        should.retain(|address, _| !is_newer.contains(address));
+        found.retain(|address, _| !is_newer.contains(address));
+        let about = |sku: &str| {
+            Sku::parse(sku).map_or_else(|_| About::Order(sku.to_owned()), About::Product)
+        };
+        differences.extend(compare(&should, &found, about));
+    }
+    let names: Vec<_> = held.zones.keys().cloned().collect();
+    let updates: Vec<_> = held.zones.values().cloned().map(Update::Zone).collect();
+    let mut should = expected(scratch, &OF_ZONES, &names, &updates).await?;
+    let mut found = rows::in_one_moment(db, &OF_ZONES, &names).await?;
+    let is_newer = newer_than(&found, &should);
+    should.retain(|address, _| !is_newer.contains(address));
+    found.retain(|address, _| !is_newer.contains(address));
+    let about = |zone: &str| About::Zone(zone.to_owned());
+    differences.extend(compare(&should, &found, about));
+    Ok(differences)
+}
+
+/// Rows that are here with a later version than they should be.
+fn newer_than(found: &Rows, should: &Rows) -> BTreeSet<rows::Address> {
+    let newer = found.iter().filter(|(address, cells)| {
+        let due = should.get(*address);
+        due.is_some_and(|due| version(cells) > version(due))
+    });
+    newer.map(|(address, _)| address.clone()).collect()
+}
+
+fn product_of(held: &RestateSnapshot, sku: &Sku) -> Option<Update> {
+    let product = held.products.get(sku)?;
+    Some(Update::Product(Box::new(product.clone())))
 }
 
 /// Whoever is not here as Restate holds them. Who has moved on since it was asked is
@@ -223,6 +281,8 @@ pub(super) async fn rewrite(
             let mark = held.marks.get(user).cloned().map(Update::Read);
             mark.into_iter().chain(account_of(held, user)).collect()
         }
+        About::Product(sku) => Vec::from_iter(product_of(held, sku)),
+        About::Zone(zone) => Vec::from_iter(held.zones.get(zone).cloned().map(Update::Zone)),
     };
     if let About::Stock(sku) = about
         && levels_outrun(db, admin_api, held).await?.contains(sku)
@@ -242,6 +302,14 @@ pub(super) async fn rewrite(
         About::User(user) => {
             read_model::forget_read_mark(&mut transaction, user).await?;
             accounts::distrust(&mut transaction, user, held.accounts.get(user)).await?;
+        }
+        About::Product(sku) => {
+            let held = held.products.get(sku).map_or(0, |held| held.version);
+            storage::distrust_product(&mut transaction, sku, held).await?;
+        }
+        About::Zone(zone) => {
+            let held = held.zones.get(zone).map_or(0, |held| held.version);
+            storage::distrust_zone(&mut transaction, zone, held).await?;
         }
     }
     for update in &updates {

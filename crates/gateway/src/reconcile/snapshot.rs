@@ -7,11 +7,13 @@ use serde::Deserialize;
 use services::wire::after_sales::PARCEL_OVERDUE;
 use services::wire::user_session::{FORGET, TAKE_BACK};
 use services::wire::{
-    ACCOUNT, AFTER_SALES, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW, READ_MARK,
-    RECORD, RESERVATION, USER_SESSION, WHOLE_ACCOUNT, WHOLE_AFTER_SALES, late_key, marker_key,
+    ACCOUNT, AFTER_SALES, CATALOG, INVENTORY, LATE, LEVEL, MARKER, ORDER_FULFILLMENT_WORKFLOW,
+    PRODUCT, READ_MARK, RECORD, RESERVATION, USER_SESSION, WHOLE_ACCOUNT, WHOLE_AFTER_SALES, ZONE,
+    late_key, marker_key,
 };
 use waybill_domain::account::Account;
 use waybill_domain::after_sales::{AfterSales, RefundStatus};
+use waybill_domain::catalog::{CatalogProduct, CatalogZone};
 use waybill_domain::checkout::Marker;
 use waybill_domain::ids::{AttemptId, OrderId, Sku, Username};
 use waybill_domain::money::Cents;
@@ -35,6 +37,9 @@ pub(super) struct RestateSnapshot {
     pub(super) levels: BTreeMap<Sku, StockLevel>,
     pub(super) marks: BTreeMap<Username, ReadMark>,
     pub(super) accounts: BTreeMap<Username, Account>,
+    pub(super) products: BTreeMap<Sku, CatalogProduct>,
+    /// By name.
+    pub(super) zones: BTreeMap<String, CatalogZone>,
     reservations: Vec<Reservation>,
     work: Work,
     unreadable: Vec<Difference>,
@@ -106,6 +111,7 @@ fn state_sql(only: Option<&OrderId>) -> String {
                  (key LIKE '{MARKER}%' OR key LIKE '{LATE}%' OR key = '{READ_MARK}')) \
              OR (service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}') \
              OR (service_name = '{AFTER_SALES}' AND key = '{WHOLE_AFTER_SALES}') \
+             OR (service_name = '{CATALOG}' AND (key LIKE '{PRODUCT}%' OR key LIKE '{ZONE}%')) \
              OR service_name = '{INVENTORY}'"
         ),
         Some(order) => format!(
@@ -202,6 +208,14 @@ impl RestateSnapshot {
             (ACCOUNT, _) => {
                 let account: Account = serde_json::from_str(&row.value)?;
                 self.accounts.insert(account.user.clone(), account);
+            }
+            (CATALOG, key) if key.starts_with(ZONE) => {
+                let zone: CatalogZone = serde_json::from_str(&row.value)?;
+                self.zones.insert(zone.name.clone(), zone);
+            }
+            (CATALOG, _) => {
+                let product: CatalogProduct = serde_json::from_str(&row.value)?;
+                self.products.insert(product.sku.clone(), product);
             }
             (_, READ_MARK) => {
                 let mark: ReadMark = serde_json::from_str(&row.value)?;

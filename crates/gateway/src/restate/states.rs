@@ -1,18 +1,19 @@
-//! What Restate holds of orders, stock, late money, read marks, people and the audit log:
+//! What Restate holds of orders, stock, late money, read marks, people, catalog and audit log:
 //! the questions to its admin API, and what their answers say.
 
 use serde::Deserialize;
 use services::wire::{
-    ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_ENTRY, AUDIT_LOG, INVENTORY, LATE, LEVEL, MARKER,
-    ORDER_FULFILLMENT_WORKFLOW, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT, WHOLE_AFTER_SALES,
-    marker_key,
+    ACCOUNT, AFTER_SALES, AUDIT_ENTRIES, AUDIT_ENTRY, AUDIT_LOG, CATALOG, INVENTORY, LATE, LEVEL,
+    MARKER, ORDER_FULFILLMENT_WORKFLOW, PRODUCT, READ_MARK, RECORD, USER_SESSION, WHOLE_ACCOUNT,
+    WHOLE_AFTER_SALES, ZONE, marker_key, product_key,
 };
 use waybill_domain::Timestamp;
 use waybill_domain::account::Account;
 use waybill_domain::after_sales::AfterSales;
 use waybill_domain::audit::AuditEntry;
+use waybill_domain::catalog::{CatalogProduct, CatalogZone};
 use waybill_domain::checkout::Marker;
-use waybill_domain::ids::OrderId;
+use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::order::OrderRecord;
 use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
@@ -30,18 +31,19 @@ const BEGINNING: usize = 96;
 /// See [`BY_KEY`].
 const MOST_QUERIES_BY_KEY: usize = 10;
 
-/// The one query that says what is newest. Small states come whole, orders with
-/// what stands at their beginning.
+/// The one query that says what is newest. Small states come whole, orders and products
+/// with what stands at their beginning.
 pub fn versions_sql() -> String {
     format!(
         "SELECT service_name, service_key, key, \
-           CASE WHEN key LIKE '{MARKER}%' OR key = '{RECORD}' \
+           CASE WHEN key LIKE '{MARKER}%' OR key = '{RECORD}' OR key LIKE '{PRODUCT}%' \
              THEN substr(value_utf8, 1, {BEGINNING}) ELSE value_utf8 END AS value \
          FROM state \
          WHERE (service_name = '{ORDER_FULFILLMENT_WORKFLOW}' AND key = '{RECORD}') \
             OR (service_name = '{INVENTORY}' AND key = '{LEVEL}') \
             OR (service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}') \
             OR (service_name = '{AFTER_SALES}' AND key = '{WHOLE_AFTER_SALES}') \
+            OR (service_name = '{CATALOG}' AND (key LIKE '{PRODUCT}%' OR key LIKE '{ZONE}%')) \
             OR (service_name = '{AUDIT_LOG}' AND key = '{AUDIT_ENTRIES}') \
             OR (service_name = '{USER_SESSION}' AND ( \
                  (key LIKE '{MARKER}%' AND value_utf8 LIKE '{{\"version\"%') \
@@ -77,6 +79,22 @@ pub fn accounts_sql() -> String {
     format!(
         "SELECT value_utf8 AS value FROM state \
          WHERE service_name = '{ACCOUNT}' AND key = '{WHOLE_ACCOUNT}'"
+    )
+}
+
+/// The query for every stock level.
+pub fn levels_sql() -> String {
+    format!(
+        "SELECT service_name, service_key, key, value_utf8 AS value FROM state \
+         WHERE service_name = '{INVENTORY}' AND key = '{LEVEL}'"
+    )
+}
+
+/// The query for every product and zone.
+pub fn catalog_sql() -> String {
+    format!(
+        "SELECT service_name, service_key, key, value_utf8 AS value FROM state \
+         WHERE service_name = '{CATALOG}' AND (key LIKE '{PRODUCT}%' OR key LIKE '{ZONE}%')"
     )
 }
 
@@ -140,11 +158,18 @@ pub enum Content {
     InWorkflow(OrderId),
     /// The order is with its user's session.
     InSession(OrderId),
+    /// The product is with the catalog.
+    InCatalog(Sku),
     /// The log of a day has more entries than are here.
     InAuditLog(String),
 }
 
 impl StateRow {
+    /// Whether it is a product of the catalog.
+    pub fn is_product(&self) -> bool {
+        self.service_name == CATALOG && self.key.starts_with(PRODUCT)
+    }
+
     /// What it says.
     pub fn state(&self) -> serde_json::Result<State> {
         match (self.service_name.as_str(), self.key.as_str()) {
@@ -184,6 +209,27 @@ impl StateRow {
                     to_i64(account.version),
                     Update::Account(Box::new(account)),
                 ))
+            }
+            (CATALOG, key) if key.starts_with(ZONE) => {
+                let zone: CatalogZone = serde_json::from_str(&self.value)?;
+                Ok(State::whole(
+                    StateKind::Zone,
+                    zone.name.clone(),
+                    to_i64(zone.version),
+                    Update::Zone(zone),
+                ))
+            }
+            (CATALOG, key) => {
+                let sku = sku(key.strip_prefix(PRODUCT).unwrap_or_default())?;
+                Ok(State {
+                    version: StateVersion {
+                        kind: StateKind::Product,
+                        key: sku.to_string(),
+                        version: to_i64(version_of(&self.value)?),
+                        updated_at: 0,
+                    },
+                    content: Content::InCatalog(sku),
+                })
             }
             (AUDIT_LOG, _) => Ok(State {
                 version: StateVersion {
@@ -256,6 +302,10 @@ impl State {
 impl ValueRow {
     /// What it tells; `None` when an order has been handed over meanwhile.
     pub fn update(&self) -> serde_json::Result<Option<Update>> {
+        if self.key.starts_with(PRODUCT) {
+            let product: CatalogProduct = serde_json::from_str(&self.value)?;
+            return Ok(Some(Update::Product(Box::new(product))));
+        }
         if self.key.starts_with(AUDIT_ENTRY) {
             let entry: AuditEntry = serde_json::from_str(&self.value)?;
             return Ok(Some(Update::Audit(Box::new(entry))));
@@ -293,6 +343,21 @@ fn beginning(json: &str) -> serde_json::Result<(u64, Timestamp)> {
     Ok((version, updated_at))
 }
 
+/// The version of a product from the first bytes of its JSON, which begins with it.
+fn version_of(json: &str) -> serde_json::Result<u64> {
+    #[derive(Deserialize)]
+    struct Beginning {
+        version: u64,
+    }
+    let cut = format!("{}}}", json.split(',').next().unwrap_or_default());
+    serde_json::from_str::<Beginning>(&cut).map(|it| it.version)
+}
+
+fn sku(text: &str) -> serde_json::Result<Sku> {
+    use serde::de::Error as _;
+    Sku::parse(text).map_err(serde_json::Error::custom)
+}
+
 fn order_id(text: &str) -> serde_json::Result<OrderId> {
     use serde::de::Error as _;
     OrderId::parse(text).map_err(serde_json::Error::custom)
@@ -305,6 +370,8 @@ pub struct Missing {
     pub in_workflow: Vec<OrderId>,
     /// With their user's session.
     pub in_session: Vec<OrderId>,
+    /// With the catalog.
+    pub in_catalog: Vec<Sku>,
     /// Days whose log has more than is here.
     pub audit_days: Vec<String>,
 }
@@ -360,7 +427,15 @@ impl Missing {
                 literals(std::iter::once(day.as_str()))
             )
         });
-        session.chain(workflow).chain(audit)
+        let catalog = self.in_catalog.chunks(BY_KEY).map(|skus| {
+            let keys: Vec<_> = skus.iter().map(product_key).collect();
+            format!(
+                "SELECT service_key, key, value_utf8 AS value FROM state \
+                 WHERE service_name = '{CATALOG}' AND key IN ({})",
+                literals(keys.iter().map(String::as_str))
+            )
+        });
+        session.chain(workflow).chain(audit).chain(catalog)
     }
 }
 
@@ -369,6 +444,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::storage::catalog::tests::kettles;
+
+    #[test]
+    fn a_product_begins_with_its_version() {
+        let [_, gone] = kettles();
+        let whole = serde_json::to_string(&gone).unwrap();
+        assert_eq!(version_of(&whole[..BEGINNING]).unwrap(), 2);
+        assert!(version_of("").is_err() && version_of("{\"sku\":1,").is_err());
+    }
 
     fn row(service: &str, key_of: &str, key: &str, value: &str) -> StateRow {
         StateRow {
@@ -475,6 +559,7 @@ mod tests {
             in_workflow: orders(1001),
             in_session: orders(1),
             audit_days: vec!["2026-11-26".into()],
+            in_catalog: vec![],
         };
         let questions: Vec<_> = few.questions(100_000).collect();
         assert_eq!(questions.len(), 4);
@@ -486,6 +571,7 @@ mod tests {
             in_workflow: orders(15_000),
             in_session: vec![],
             audit_days: vec![],
+            in_catalog: vec![],
         };
         let questions: Vec<_> = most.questions(16_000).collect();
         assert_eq!(questions.len(), 1);

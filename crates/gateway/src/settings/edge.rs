@@ -277,8 +277,10 @@ pub fn ip(host: &str) -> Option<IpAddr> {
 
 /// Whether a host is a name that every browser takes for this machine.
 pub fn is_localhost(host: &str) -> bool {
+    let is_name =
+        |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_' | b'.');
     let host = host.to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost")
+    host.bytes().all(is_name) && (host == "localhost" || host.ends_with(".localhost"))
 }
 
 fn public_url(raw: &str) -> Result<OptionalPublicUrl, String> {

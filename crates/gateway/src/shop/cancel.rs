@@ -10,6 +10,7 @@ use waybill_domain::order::OrderStatus;
 
 use super::decide::{Decided, decide};
 use super::orders::apply;
+use super::told_about;
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
@@ -24,6 +25,7 @@ pub async fn cancel(
     reason: Option<String>,
     key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
+    told_about(order_id);
     let once = key.once(caller, &format!("cancel.{order_id}"), &reason)?;
     let By { who, from } = origin.by(caller);
     let asked = infra

@@ -1,7 +1,9 @@
 //! Products, as people name them.
 
 use waybill_domain::basket;
+use waybill_domain::ids::Sku;
 use waybill_domain::money::Cents;
+use waybill_domain::refusal::{GoneProduct, Refusal};
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::documents::markdown;
@@ -14,17 +16,36 @@ pub const LOW_STOCK: i64 = 10;
 
 /// The product of that number with the stock of now, or why there is none.
 pub async fn numbered(infra: &Infra, id: &str) -> Result<Product, Problem> {
-    let found = match id.parse() {
-        Ok(id) => storage::product(&infra.db, id).await?,
-        Err(_) => None,
+    let Ok(number) = id.parse() else {
+        return Err(no_such_product(&quoted(id, MAX_NAME), "product_id"));
     };
-    found.ok_or_else(|| no_such_product(&quoted(id, MAX_NAME), "product_id"))
+    match storage::product(&infra.db, number).await? {
+        Some(product) => Ok(product),
+        None => Err(none(infra, &ProductName::Number(number)).await?),
+    }
 }
 
 /// The product of that name as a cart holds it, or why there is none.
 pub async fn for_cart(infra: &Infra, name: &ProductName) -> Result<basket::Product, Problem> {
-    let found = infra.product(name).await?;
-    found.ok_or_else(|| match name {
+    match infra.product(name).await? {
+        Some(product) => Ok(product),
+        None => Err(none(infra, name).await?),
+    }
+}
+
+/// Why there is none: never, or no longer.
+async fn none(infra: &Infra, name: &ProductName) -> Result<Problem, Problem> {
+    if let Some((sku, name)) = storage::gone(&infra.db, name).await? {
+        let sku = Sku::parse(&sku)?;
+        let named = quoted(&name, MAX_NAME);
+        let problem = Problem::from(Refusal::NotSold {
+            products: vec![GoneProduct { sku, name }],
+        });
+        return Ok(
+            problem.with_detail(format!("{named} is no longer sold: choose another product"))
+        );
+    }
+    Ok(match name {
         ProductName::Number(id) => no_such_product(&id.to_string(), "product_id"),
         ProductName::Sku(sku) => no_such_product(sku.as_str(), "sku"),
     })

@@ -14,13 +14,13 @@ use waybill_domain::words::{MAX_NAME, quoted};
 
 use super::orders::{apply, ask_restate, find, is_pending};
 use super::payment_wait::{PaymentPages, with_payment_details};
-use super::{stock, unpaid};
+use super::{stock, told_about, unpaid};
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Infra;
-use crate::storage::catalog::{ProductName, Zone};
+use crate::storage::catalog::{self, ProductName, Zone};
 use crate::storage::orders as queries;
 
 /// What a checkout asks for. What is left out is as it was, or as the user has it.
@@ -65,6 +65,7 @@ pub async fn checkout(
     key: &IdempotencyKey,
 ) -> Result<Placed, Problem> {
     let order_id = order_id(caller, wanted, key)?;
+    told_about(&order_id);
     let once = key.once(&caller.user, "checkout", wanted)?;
     let known = queries::record(&infra.db, &order_id).await?;
     // Never bought twice, also when Restate has forgotten it (ORDER_RETENTION). A
@@ -83,6 +84,7 @@ pub async fn checkout(
         order_id: order_id.clone(),
         shipping,
         prices: prices(infra, &skus).await?,
+        not_sold: catalog::not_sold(&infra.db, &skus).await?,
         expected_total_cents: wanted.expected_total_cents,
         named: NamedTerms {
             zone: wanted.zone.is_some(),

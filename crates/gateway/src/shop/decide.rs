@@ -13,6 +13,7 @@ use waybill_domain::order::{OrderRecord, OrderStatus};
 use waybill_domain::refusal::Refusal;
 
 use super::orders::{ask_restate, find};
+use super::told_about;
 use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
@@ -47,6 +48,7 @@ pub async fn decide(
     decided: Decided,
     key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
+    told_about(id);
     let By { who, from } = origin.by(caller);
     let decision = Decision {
         id: key.decision_id(caller),

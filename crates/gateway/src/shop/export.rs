@@ -55,7 +55,7 @@ async fn piece(
     filter: &Filter,
     below: Option<i64>,
 ) -> Result<(Vec<u8>, Option<i64>), Problem> {
-    let (records, last) = queries::records(db, filter, below, AT_A_TIME).await?;
-    let next = last.filter(|_| records.len() >= AT_A_TIME as usize);
-    Ok((csv::rows(&records).map_err(Problem::internal)?, next))
+    let (sales, last) = queries::sales(db, filter, below, AT_A_TIME).await?;
+    let next = last.filter(|_| sales.len() >= AT_A_TIME as usize);
+    Ok((csv::rows(&sales).map_err(Problem::internal)?, next))
 }

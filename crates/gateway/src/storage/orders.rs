@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 use waybill_domain::ids::{OrderId, Username};
+use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
 use super::db::Db;
@@ -213,29 +214,36 @@ pub async fn orders_after(
     Ok(orders)
 }
 
-/// The records of orders that `filter` lets through, newest first, `limit` at most, and
-/// the number of the last one: the next call takes it as `below` and goes on.
-pub async fn records(
+/// An order, and what went back of its money after its delivery.
+pub type Sale = (OrderRecord, Cents);
+
+/// Orders that `filter` lets through, newest first, `limit` at most, and the number of
+/// the last one: the next call takes it as `below` and goes on.
+pub async fn sales(
     db: &Db,
     filter: &Filter,
     below: Option<i64>,
     limit: u32,
-) -> sqlx::Result<(Vec<OrderRecord>, Option<i64>)> {
+) -> sqlx::Result<(Vec<Sale>, Option<i64>)> {
+    const SALE: &str = "SELECT id, record, (SELECT coalesce(sum(amount_cents), 0) FROM refunds
+             WHERE refunds.order_id = orders.order_id AND refunds.status = 'refunded') FROM orders";
     let part = Part {
         below,
         limit: limit.into(),
         offset: 0,
     };
-    let Some(mut query) = listed("SELECT id, record FROM orders", filter, part) else {
+    let Some(mut query) = listed(SALE, filter, part) else {
         return Ok((Vec::new(), None));
     };
-    let rows: Vec<(i64, String)> = query.build_query_as().fetch_all(&db.read).await?;
-    let last = rows.last().map(|(id, _)| *id);
-    let read = rows.iter().map(|(_, json)| serde_json::from_str(json));
-    let records = read
+    let rows: Vec<(i64, String, i64)> = query.build_query_as().fetch_all(&db.read).await?;
+    let last = rows.last().map(|(id, ..)| *id);
+    let read = rows
+        .iter()
+        .map(|(_, json, refunded)| Ok((serde_json::from_str(json)?, Cents(*refunded))));
+    let sales = read
         .collect::<Result<_, _>>()
-        .map_err(|error| sqlx::Error::Decode(error.into()))?;
-    Ok((records, last))
+        .map_err(|error: serde_json::Error| sqlx::Error::Decode(error.into()))?;
+    Ok((sales, last))
 }
 
 /// The orders of a part, newest first. `None` when nothing in what is searched for is a

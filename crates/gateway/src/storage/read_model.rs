@@ -18,6 +18,7 @@ use waybill_domain::update::{ReadMark, Update};
 use super::accounts;
 use super::after_sales;
 use super::audit;
+use super::catalog;
 use super::db::Db;
 
 /// What a state in Restate is copied to.
@@ -35,6 +36,10 @@ pub enum StateKind {
     Read,
     /// Who somebody is.
     Account,
+    /// A product of the catalog.
+    Product,
+    /// A shipping zone.
+    Zone,
     /// The entries of a day in the audit log.
     Audit,
 }
@@ -44,7 +49,7 @@ pub enum StateKind {
 pub struct StateVersion {
     /// What it is copied to.
     pub kind: StateKind,
-    /// Of which order, product, person or day.
+    /// Of which order, product, zone, person or day.
     pub key: String,
     /// Grows with each change.
     pub version: i64,
@@ -61,6 +66,8 @@ pub async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::R
         Update::Late(late) => write_late_money(db, late).await,
         Update::Read(mark) => upsert_read_mark(db, mark).await,
         Update::Account(account) => accounts::write(db, account).await,
+        Update::Product(product) => catalog::write_product(db, product).await,
+        Update::Zone(zone) => catalog::write_zone(db, zone).await,
         Update::Audit(entry) => audit::write(db, entry).await,
         Update::Basket(_) | Update::Heartbeat => Ok(false),
     }
@@ -146,6 +153,18 @@ pub async fn newer<'a>(
             "version < value ->> 1",
         ),
         (
+            StateKind::Product,
+            "products ON sku",
+            "version",
+            "version < value ->> 1",
+        ),
+        (
+            StateKind::Zone,
+            "shipping_zones ON zone_name COLLATE NOCASE",
+            "version",
+            "version < value ->> 1",
+        ),
+        (
             StateKind::Audit,
             "audit_days ON day",
             "entries",
@@ -205,6 +224,7 @@ pub async fn empty(db: &Db) -> sqlx::Result<()> {
         sqlx::query(statement).execute(&mut *transaction).await?;
     }
     accounts::empty(&mut transaction).await?;
+    catalog::empty(&mut transaction).await?;
     transaction.commit().await
 }
 

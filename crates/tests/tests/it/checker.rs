@@ -5,8 +5,8 @@
 //! | invariant | function |
 //! | --- | --- |
 //! | every accepted order ends, none is lost | [`every_order_has_ended`], [`nothing_is_left_running`] |
-//! | captured once, nothing held for a failed order | [`money_is_right`] |
-//! | initial + restocked = available + reserved + committed | [`stock_adds_up`] |
+//! | captured once, nothing held for a failed order, never more refunded than captured | [`money_is_right`], [`money_adds_up_at_all_times`] |
+//! | initial + restocked + returned = available + reserved + committed | [`stock_adds_up`] |
 //! | undone in reverse, exactly what was done | [`undone_in_reverse`], [`parcels_are_right`] |
 //! | the read model is what Restate holds | [`the_read_model_agrees`] |
 //! | nothing is missed | [`everybody_was_told`] |
@@ -21,13 +21,14 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
+use waybill_domain::after_sales::{AfterSales, RefundStatus};
 use waybill_domain::checkout::Marker;
 use waybill_domain::notification::Notification;
 use waybill_domain::order::{Compensable, EventKind, OrderRecord, OrderStatus};
 use waybill_domain::payment::LateMoney;
 use waybill_domain::stock::StockLevel;
 
-use crate::outside::{Entry, Ledger};
+use crate::outside::{Entry, Ledger, Transaction};
 use crate::shop::{Client, Shop, text};
 
 /// How long a shop may take to become quiet after its last order has ended.
@@ -42,6 +43,8 @@ pub struct Evidence {
     pub accepted: BTreeSet<String>,
     /// Restate: the newest record of each order.
     pub records: BTreeMap<String, OrderRecord>,
+    /// Restate: what happened to orders after their delivery.
+    pub after: BTreeMap<String, AfterSales>,
     /// Restate: money that came too late.
     pub late: Vec<LateMoney>,
     /// Restate: stock of every SKU.
@@ -74,6 +77,7 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
         nothing_is_left_running,
         every_order_has_ended,
         money_is_right,
+        money_adds_up_at_all_times,
         stock_adds_up,
         undone_in_reverse,
         parcels_are_right,
@@ -172,13 +176,46 @@ pub fn money_is_right(evidence: &Evidence) -> Vec<String> {
             .filter(|money| matches!(money.status.as_str(), "authorized" | "captured"))
             .collect();
         let delivered = record.status == OrderStatus::Delivered;
+        let back = evidence.refunded(record.order_id.as_str());
+        let is_ours = |money: &Transaction| {
+            let of = record.payment().transaction_id.as_deref();
+            of == Some(money.transaction_id.as_str())
+                && money.captured_amount == Some(record.total_cents.0)
+                && money.refunded_amount == back
+        };
+        // All of it may have gone back since.
+        let gone = ledger
+            .payments
+            .iter()
+            .flat_map(|payment| &payment.transactions)
+            .any(|money| money.status == "refunded" && is_ours(money));
         match &held[..] {
             [] if !delivered => {}
-            [money] if delivered && money.captured_amount == Some(record.total_cents.0) => {}
+            [] if delivered && gone && back == record.total_cents.0 => {}
+            [money] if delivered && is_ours(money) => {}
             held => wrong.push(format!(
                 "{} of {} is {}, but the provider holds {held:?}",
                 record.order_id, record.total_cents.0, record.status
             )),
+        }
+    }
+    for after in evidence.after.values() {
+        let pending = after
+            .refunds
+            .iter()
+            .filter(|it| it.status == RefundStatus::Pending);
+        for refund in pending {
+            wrong.push(format!(
+                "{} was promised and is not answered: {refund:?}",
+                after.order_id
+            ));
+        }
+        let (promised, captured) = (after.promised(), after.sold.captured());
+        if promised > captured {
+            wrong.push(format!(
+                "{}: {promised} of {captured} go back",
+                after.order_id
+            ));
         }
     }
     for late in &evidence.late {
@@ -196,6 +233,51 @@ pub fn money_is_right(evidence: &Evidence) -> Vec<String> {
                 wrong.push(format!(
                     "{}: late money did not go back: {returned:?}",
                     late.order_id
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+/// At each moment of the ledger, no transaction gave more back than was taken of it, and
+/// what was authorized and not taken was released.
+pub fn money_adds_up_at_all_times(evidence: &Evidence) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut kept: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    let mut released: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for entry in &evidence.ledger.journal {
+        let Some(transaction) = &entry.transaction_id else {
+            continue;
+        };
+        let of = (entry.order_id.as_str(), transaction.as_str());
+        let amount = entry.amount.unwrap_or_default();
+        match entry.kind.as_str() {
+            "capture" => *kept.entry(of).or_default() += amount,
+            "refund" => *kept.entry(of).or_default() -= amount,
+            "release" => *released.entry(of).or_default() += amount,
+            _ => {}
+        }
+        if kept.get(&of).is_some_and(|kept| *kept < 0) {
+            wrong.push(format!(
+                "{}: more went back than was taken: {entry:?}",
+                entry.order_id
+            ));
+        }
+    }
+    for payment in &evidence.ledger.payments {
+        for money in &payment.transactions {
+            let Some(captured) = money.captured_amount else {
+                continue;
+            };
+            let of = (payment.order_id.as_str(), money.transaction_id.as_str());
+            let sum = |all: &BTreeMap<_, i64>| all.get(&of).copied().unwrap_or_default();
+            let adds_up = sum(&kept) == captured - money.refunded_amount
+                && sum(&released) == money.amount - captured;
+            if !adds_up {
+                wrong.push(format!(
+                    "{}: the journal does not add up to {money:?}",
+                    payment.order_id
                 ));
             }
         }
@@ -229,6 +311,20 @@ pub fn stock_adds_up(evidence: &Evidence) -> Vec<String> {
             .filter(|line| line.sku == level.sku)
             .map(|line| u64::from(line.quantity))
             .sum();
+        let back: u64 = evidence
+            .after
+            .values()
+            .flat_map(|after| &after.returns)
+            .flat_map(|it| &it.sellable)
+            .filter(|part| part.sku == level.sku)
+            .map(|part| u64::from(part.quantity))
+            .sum();
+        if evidence.is_whole && level.returned != back {
+            wrong.push(format!(
+                "{back} of {} came back to be sold again, but {level:?}",
+                level.sku
+            ));
+        }
         if evidence.is_whole && level.committed != sold {
             wrong.push(format!(
                 "{sold} of {} were delivered, but {level:?}",
@@ -409,7 +505,14 @@ pub fn the_read_model_agrees(evidence: &Evidence) -> Vec<String> {
             &shown["failure_reason"],
             record.failure_reason.clone().into(),
         );
-        let held = record.events.iter().map(|event| {
+        let after = evidence.after.get(id);
+        let since = shown["after_delivery"]["version"].clone();
+        differs("what came after", &since, after.map(|it| it.version).into());
+        let events = record
+            .events
+            .iter()
+            .chain(after.iter().flat_map(|it| &it.events));
+        let held = events.map(|event| {
             serde_json::json!({ "seq": event.seq, "kind": event.kind, "detail": event.detail })
         });
         let shown: Vec<_> = shown["events"]
@@ -434,7 +537,9 @@ pub fn the_read_model_agrees(evidence: &Evidence) -> Vec<String> {
 pub fn everybody_was_told(evidence: &Evidence) -> Vec<String> {
     let mut expected: BTreeMap<&str, Vec<(String, String)>> = BTreeMap::new();
     for record in evidence.records.values() {
-        let all = Notification::of_order(record);
+        let mut all = Notification::of_order(record);
+        let after = evidence.after.get(record.order_id.as_str());
+        all.extend(after.iter().flat_map(|it| Notification::of_after_sales(it)));
         expected.insert(
             record.order_id.as_str(),
             all.into_iter().map(|it| (it.id, it.text)).collect(),
@@ -490,6 +595,14 @@ pub async fn the_cart_is_free(somebody: &Client<'_>, pending: &str, sku: &str) {
 }
 
 impl Evidence {
+    /// What has gone back of an order since its delivery, in cents.
+    fn refunded(&self, order: &str) -> i64 {
+        let refunds = self.after.get(order).map(|it| &it.refunds);
+        let done = refunds.into_iter().flatten();
+        let done = done.filter(|it| it.status == RefundStatus::Refunded);
+        done.map(|it| it.amount_cents.0).sum()
+    }
+
     /// Collects everything about the orders of a test.
     pub async fn gather(shop: &Shop) -> Self {
         let mut evidence = Self {
@@ -555,7 +668,8 @@ impl Evidence {
         let rows = shop
             .sql(
                 "SELECT service_name, service_key, key, value_utf8 FROM state \
-                 WHERE service_name IN ('UserSession', 'OrderFulfillmentWorkflow', 'Inventory')",
+                 WHERE service_name IN ('UserSession', 'OrderFulfillmentWorkflow', 'Inventory', \
+                                        'AfterSales')",
             )
             .await;
         let mut in_workflow = BTreeMap::new();
@@ -569,6 +683,9 @@ impl Evidence {
                 ("UserSession", key) if shop.knows(of) => self.read_session(key, value),
                 ("OrderFulfillmentWorkflow", "record") if is_of(shop, of) => {
                     in_workflow.insert(of.to_owned(), read(value));
+                }
+                ("AfterSales", "after_sales") if is_of(shop, of) => {
+                    self.after.insert(of.to_owned(), read(value));
                 }
                 ("Inventory", "level") => self.levels.push(read(value)),
                 ("Inventory", key) => {
@@ -630,7 +747,7 @@ impl Evidence {
             .sql(
                 "SELECT id, target, target_service_key, target_handler_name, status, \
                  invoked_by_target, retry_count, last_failure FROM sys_invocation \
-                 WHERE status <> 'completed' AND target_handler_name <> 'Forget'",
+                 WHERE status <> 'completed' AND target_handler_name NOT IN ('Forget', 'ParcelOverdue')",
             )
             .await;
         for row in rows {

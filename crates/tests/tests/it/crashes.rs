@@ -9,7 +9,7 @@
 //! What both orders did must be reached; what only one of them did (events do
 //! not come in the same order every time) is tried, and shown by itself.
 //!
-//! Windows that end need a world of their own, so there are three tests.
+//! Windows that end need a world of their own, so there are four tests.
 //!
 //! `CRASH_CASES` says how many cases each test runs for each process: a number
 //! (spread evenly over the list), or `all`; `CRASH_OF` names one process,
@@ -56,8 +56,14 @@ enum Story {
     Recalled,
     /// Its invocation is killed, and `gateway reconcile` cleans up.
     Killed,
+    /// A piece is taken out before it ships.
+    InPart,
+    /// A piece comes back after it was delivered, and some money more.
+    Returned,
     NeverPaid,
     NeverDecided,
+    /// A return is accepted, and its parcel never comes.
+    NeverSent,
 }
 
 /// A durable step, and the story that comes to it.
@@ -92,6 +98,8 @@ fn whoever_dies_at_whatever_step_every_order_ends_well() {
         Story::PaidTooLate,
         Story::Recalled,
         Story::Killed,
+        Story::InPart,
+        Story::Returned,
     ];
     die_at_every_step(Setup::default(), &stories, 12);
 }
@@ -106,6 +114,12 @@ fn whoever_dies_while_nobody_pays_the_order_ends_well() {
 fn whoever_dies_while_nobody_decides_the_order_ends_well() {
     let short = Setup::with("APPROVAL_WINDOW", "2s");
     die_at_every_step(short, &[Story::NeverDecided], 2);
+}
+
+#[test]
+fn whoever_dies_while_no_parcel_comes_back_the_return_ends_well() {
+    let short = Setup::with("RETURN_SEND_WITHIN", "2s");
+    die_at_every_step(short, &[Story::NeverSent], 2);
 }
 
 /// An ordinary run has this many cases for each process.
@@ -291,7 +305,11 @@ async fn tell(shop: &Shop, story: Story) {
         Story::NotShipped => "FAIL_SHIP",
         _ => "order",
     };
-    let product = json!({ "product_id": shop.product("P001").id, "quantity": 1 });
+    let pieces = match story {
+        Story::InPart | Story::Returned => 2,
+        _ => 1,
+    };
+    let product = json!({ "product_id": shop.product("P001").id, "quantity": pieces });
     surely(&buyer, "/api/cart/add", "first", &product).await;
     let order_id = {
         let placed = surely(&buyer, "/api/checkout", "first", &order_form(id)).await;
@@ -379,12 +397,60 @@ async fn tell(shop: &Shop, story: Story) {
             "cancelled"
         }
         Story::NeverDecided => "approval_expired",
-        Story::Delivered | Story::PaidAtTheSecondTry | Story::PaidTooLate | Story::NeverPaid => {
+        Story::InPart => {
+            let without = json!([{ "sku": "P001", "quantity": 1 }]);
+            let in_part = json!({ "approved": true, "reason": "broken", "without": without });
+            surely(&admin, &decide, &order_id, &in_part).await;
+            "delivered"
+        }
+        Story::Delivered
+        | Story::Returned
+        | Story::NeverSent
+        | Story::PaidAtTheSecondTry
+        | Story::PaidTooLate
+        | Story::NeverPaid => {
             surely(&admin, &decide, &order_id, &approved).await;
             "delivered"
         }
     };
     until_status(&buyer, &order_id, &[end]).await;
+    match story {
+        Story::Returned => send_back(&buyer, &admin, &order_id).await,
+        Story::NeverSent => {
+            accept_a_return(&buyer, &admin, &order_id).await;
+            until(&buyer, &order_id, |order| {
+                let status = &order["after_delivery"]["returns"][0]["status"];
+                (*status == "not_sent").then_some(())
+            })
+            .await;
+        }
+        _ => {}
+    }
+}
+
+async fn accept_a_return(buyer: &Client<'_>, admin: &Client<'_>, order_id: &str) {
+    let returns = format!("/api/orders/{order_id}/returns");
+    let items = json!([{ "sku": "P001", "quantity": 1 }]);
+    let ask = json!({ "items": items, "reason": "too small" });
+    surely(buyer, &returns, "only", &ask).await;
+    let accept = json!({ "accepted": true });
+    surely(admin, &format!("{returns}/1/decide"), order_id, &accept).await;
+}
+
+/// A piece comes back, its money goes back, and a little more.
+async fn send_back(buyer: &Client<'_>, admin: &Client<'_>, order_id: &str) {
+    accept_a_return(buyer, admin, order_id).await;
+    let receive = format!("/api/orders/{order_id}/returns/1/receive");
+    surely(admin, &receive, order_id, &json!({})).await;
+    let goodwill = json!({ "amount_cents": 10, "reason": "sorry" });
+    let refunds = format!("/api/orders/{order_id}/refunds");
+    surely(admin, &refunds, order_id, &goodwill).await;
+    until(buyer, order_id, |order| {
+        let refunds = order["after_delivery"]["refunds"].as_array()?;
+        let all_back = refunds.iter().all(|it| it["status"] == "refunded");
+        (refunds.len() == 2 && all_back).then_some(())
+    })
+    .await;
 }
 
 /// Where to pay.

@@ -31,6 +31,8 @@ pub struct Transaction {
     pub transaction_id: String,
     pub amount: i64,
     pub captured_amount: Option<i64>,
+    #[serde(default)]
+    pub refunded_amount: i64,
     pub status: String,
 }
 
@@ -69,6 +71,8 @@ pub struct Entry {
     pub order_id: String,
     pub payment_id: Option<String>,
     pub transaction_id: Option<String>,
+    #[serde(default)]
+    pub amount: Option<i64>,
 }
 
 impl Ledger {

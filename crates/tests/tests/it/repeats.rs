@@ -275,6 +275,12 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
         alice.buy("P004", 1, "decided").await,
         alice.buy("P005", 1, "cancelled").await,
     );
+    let returned = alice.buy("P003", 2, "returned").await;
+    admin.approve(&returned).await;
+    returned.until("delivered").await;
+    for sku in ["P001", "P002", "P003"] {
+        alice.add(sku, 1).await;
+    }
     alice.add("P001", 1).await;
     alice.add("P002", 1).await;
     let mut other_order = order_form("keyed");
@@ -294,8 +300,18 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
     let quantity = |id: i64, quantity: i64| json!({ "product_id": id, "quantity": quantity });
     let product = |id: i64| json!({ "product_id": id });
     let reason = |words: &str| json!({ "reason": words });
+    let new_product =
+        |sku: &str, cents: i64| json!({ "sku": sku, "name": sku, "price_cents": cents });
+    let edit_product =
+        |cents: i64| json!({ "version": 1, "name": "Screwdriver", "price_cents": cents });
+    let new_zone = |zone: &str| json!({ "zone": zone, "cost": "9.90" });
     let verdict = |approved: bool| json!({ "approved": approved });
     let read = |at: &str| json!({ "up_to": at });
+    let back = |quantity: i64| {
+        let items = json!([{ "sku": "P003", "quantity": quantity }]);
+        json!({ "items": items, "reason": "too small" })
+    };
+    let goodwill = |cents: i64| json!({ "amount_cents": cents, "reason": "sorry" });
     let restock = format!("/api/products/{one}/restock");
     let decide = format!("/api/workflow/{}/approve", decided.id);
     let cancel = format!("/api/orders/{}/cancel", cancelled.id);
@@ -356,6 +372,96 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
             [json!({ "quantity": 1 }), json!({ "quantity": 2 })],
             200,
         ),
+        write(
+            &admin,
+            "/api/catalog/products",
+            "/api/catalog/products",
+            [new_product("K-1", 100), new_product("K-2", 200)],
+            201,
+        ),
+        write(
+            &admin,
+            "/api/catalog/products/{sku}",
+            "/api/catalog/products/P006",
+            [edit_product(6_500), edit_product(6_600)],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/products/{sku}/archive",
+            "/api/catalog/products/P007/archive",
+            [json!({}), Value::Null],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/products/{sku}/restore",
+            "/api/catalog/products/P007/restore",
+            [json!({}), Value::Null],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones",
+            "/api/catalog/zones",
+            [new_zone("Moon"), new_zone("Mars")],
+            201,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones/{zone}",
+            "/api/catalog/zones/Continental",
+            [
+                json!({ "version": 1, "cost_cents": 2_600 }),
+                json!({ "version": 1, "cost_cents": 2_700 }),
+            ],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones/{zone}/archive",
+            "/api/catalog/zones/Local/archive",
+            [json!({}), Value::Null],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/catalog/zones/{zone}/restore",
+            "/api/catalog/zones/Local/restore",
+            [json!({}), Value::Null],
+            200,
+        ),
+        write(
+            &alice,
+            "/api/orders/{id}/returns",
+            &format!("/api/orders/{}/returns", returned.id),
+            [back(1), back(2)],
+            201,
+        ),
+        write(
+            &admin,
+            "/api/orders/{id}/returns/{number}/decide",
+            &format!("/api/orders/{}/returns/1/decide", returned.id),
+            [
+                json!({ "accepted": true }),
+                json!({ "accepted": false, "reason": "no" }),
+            ],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/orders/{id}/returns/{number}/receive",
+            &format!("/api/orders/{}/returns/1/receive", returned.id),
+            [json!({}), json!({ "refund_cents": 1 })],
+            200,
+        ),
+        write(
+            &admin,
+            "/api/orders/{id}/refunds",
+            &format!("/api/orders/{}/refunds", returned.id),
+            [goodwill(1), goodwill(2)],
+            201,
+        ),
         // Nothing is said with it, so nothing else can be.
         write(
             &alice,
@@ -377,6 +483,8 @@ async fn everything(shop: &Shop) -> Value {
         "/api/notifications",
         "/api/products/1",
         "/api/products/2",
+        "/api/products",
+        "/api/zones",
     ] {
         seen.push(alice.get(path).await.expect(200));
     }
@@ -491,6 +599,11 @@ async fn settled(shop: &Shop) -> Value {
             let status = text(&order["status"]);
             matches!(status, "shipping" | "in_transit") || !order["undoing"].is_null()
         });
+        let mut refunds = one[5]["after_delivery"]["refunds"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let under_way = under_way || refunds.any(|refund| refund["status"] == "pending");
         if one == two && !under_way {
             Ok(one)
         } else {

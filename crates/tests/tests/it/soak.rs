@@ -17,7 +17,7 @@ use futures::future::{Either, join_all, select};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use self::plan::{Basket, Cart, Day, Deciding, Mishap, Paying, PlannedOrder, Shopper};
+use self::plan::{Basket, Cart, Day, Deciding, Mishap, Paying, PlannedOrder, Shopper, Then};
 use crate::checker;
 use crate::shop::{Answer, Client, Shop, order_form, text, try_send};
 use crate::world::{Setup, World, own_alone};
@@ -266,6 +266,63 @@ impl Visit<'_> {
             tokio::time::sleep(after).await;
             self.recall(&order_id).await;
         }
+        if !matches!(self.order.then, Then::Nothing) {
+            self.after_delivery(&order_id).await;
+        }
+    }
+
+    /// Somebody who got their parcel sends a piece back, or is given some money.
+    async fn after_delivery(&self, order_id: &str) {
+        let is_open = |order: &Value| {
+            let status = text(&order["status"]);
+            let wait = [
+                "awaiting_payment",
+                "awaiting_approval",
+                "shipping",
+                "in_transit",
+            ];
+            wait.contains(&status)
+        };
+        if matches!(self.order.deciding, Deciding::Nobody) {
+            return;
+        }
+        let ended = self
+            .until(order_id, |order| (!is_open(order)).then(|| order.clone()))
+            .await;
+        let Some(order) = ended.filter(|order| order["status"] == "delivered") else {
+            return;
+        };
+        let admin = self.shop.admin();
+        let returns = format!("/api/orders/{order_id}/returns");
+        let sku = text(&order["lines"][0]["sku"]);
+        let piece = json!([{ "sku": sku, "quantity": 1 }]);
+        if let Then::Goodwill(cents) = self.order.then {
+            let path = format!("/api/orders/{order_id}/refunds");
+            let goodwill = json!({ "amount_cents": cents, "reason": "sorry" });
+            self.insist_as(&admin, &path, "goodwill", &goodwill).await;
+            return;
+        }
+        let ask = json!({ "items": piece, "reason": "too small" });
+        self.insist(&returns, "return", &ask).await;
+        let accepted = match self.order.then {
+            Then::Return { .. } => true,
+            Then::Refused => false,
+            _ => return,
+        };
+        let decide = json!({ "accepted": accepted, "reason": "so it was decided" });
+        self.insist_as(&admin, &format!("{returns}/1/decide"), "decide", &decide)
+            .await;
+        if let Then::Return {
+            damaged,
+            refund_cents,
+        } = self.order.then
+        {
+            let nothing = json!([]);
+            let damaged = if damaged { &piece } else { &nothing };
+            let parcel = json!({ "damaged": damaged, "refund_cents": refund_cents });
+            self.insist_as(&admin, &format!("{returns}/1/receive"), "receive", &parcel)
+                .await;
+        }
     }
 
     async fn change(&self, n: usize, change: &Cart) {
@@ -416,10 +473,27 @@ impl Visit<'_> {
 
     async fn judge(&self, order_id: &str, approved: bool) {
         let path = format!("/api/workflow/{order_id}/approve");
-        let body = json!({ "approved": approved, "reason": "so it was decided" });
+        let mut body = json!({ "approved": approved, "reason": "so it was decided" });
+        if approved && self.order.in_part {
+            body["without"] = self.a_piece(order_id).await;
+        }
         let admin = self.shop.admin();
         let key = format!("{order_id}-{approved}");
         self.insist_as(&admin, &path, &key, &body).await;
+    }
+
+    /// A piece of the order, if it has more than one.
+    async fn a_piece(&self, order_id: &str) -> Value {
+        let lines = self
+            .until(order_id, |order| Some(order["lines"].clone()))
+            .await;
+        let lines = lines.unwrap_or_default();
+        let all = || lines.as_array().into_iter().flatten();
+        let pieces: i64 = all().filter_map(|line| line["quantity"].as_i64()).sum();
+        match all().next() {
+            Some(line) if pieces > 1 => json!([{ "sku": line["sku"], "quantity": 1 }]),
+            _ => json!([]),
+        }
     }
 
     async fn cancel(&self, order_id: &str) {

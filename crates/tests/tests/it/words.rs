@@ -96,6 +96,9 @@ async fn text_fields(shop: &Shop, awakeable: &str, order: &str) -> Vec<TextField
 fn meant(name: &str, kind: &Value, awakeable: &str) -> Value {
     match (name, kind.as_str().unwrap_or_default()) {
         ("status", _) => json!("failed"),
+        ("items" | "without" | "damaged" | "missing", _) => {
+            json!([{ "sku": "P001", "quantity": 1 }])
+        }
         ("awakeable_id", _) => json!(awakeable),
         ("switch", _) => json!("carrier.down"),
         ("value", _) => json!("false"),

@@ -43,6 +43,13 @@ impl std::fmt::Debug for Pending {
 }
 
 impl Pending {
+    /// The same, for longer than it is fuzzed.
+    #[cfg(test)]
+    pub(in crate::identity) fn for_long(mut self) -> Self {
+        self.ends_at += std::time::Duration::from_hours(24 * 365);
+        self
+    }
+
     /// A new one.
     pub fn new(verifier: &str, next: &str) -> Self {
         let next = local_path(next).filter(|next| next.len() <= MAX_NEXT);

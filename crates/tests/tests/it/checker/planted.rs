@@ -1,9 +1,14 @@
 //! The checker sees what it is there for: each test plants one wrong thing into
 //! evidence that is right.
 
+use std::time::Duration;
+
 use serde_json::json;
 use waybill_domain::Timestamp;
-use waybill_domain::basket::{Line, Product};
+use waybill_domain::after_sales::{
+    AfterSales, AskReturn, DecideReturn, ReceiveReturn, Sold, Windows,
+};
+use waybill_domain::basket::{Line, Part, Product};
 use waybill_domain::ids::{OrderId, Sku};
 use waybill_domain::money::Cents;
 use waybill_domain::notification::Notification;
@@ -110,7 +115,7 @@ fn right() -> Evidence {
         "journal": [
             { "kind": "authorize", "order_id": DELIVERED, "transaction_id": "txn-1" },
             { "kind": "book", "order_id": DELIVERED },
-            { "kind": "capture", "order_id": DELIVERED, "transaction_id": "txn-1" },
+            { "kind": "capture", "order_id": DELIVERED, "transaction_id": "txn-1", "amount": 5_500 },
             { "kind": "authorize", "order_id": REJECTED, "transaction_id": "txn-1" },
             { "kind": "void", "order_id": REJECTED, "transaction_id": "txn-1" },
         ],
@@ -220,6 +225,69 @@ fn money_taken_twice_or_kept() {
     seen("an order nobody has", |it| {
         it.ledger.payments[1].order_id = "mallory.1".to_owned();
     });
+}
+
+#[test]
+fn money_that_goes_back_unseen_or_twice() {
+    seen("does not add up to", |it| {
+        it.ledger.payments[0].transactions[0].refunded_amount = 1;
+    });
+    seen("more went back than was taken", |it| {
+        let mut refund = it.ledger.journal[2].clone();
+        refund.kind = "refund".to_owned();
+        refund.amount = Some(5_501);
+        it.ledger.journal.push(refund);
+    });
+    seen("the provider holds", |it| {
+        it.ledger.payments[0].transactions[0].refunded_amount = 1;
+    });
+    seen("is not answered", |it| {
+        let after = returned();
+        it.after.insert(DELIVERED.to_owned(), after);
+    });
+    seen("came back to be sold again", |it| {
+        let after = returned();
+        it.after.insert(DELIVERED.to_owned(), after);
+    });
+    seen("what came after is shown as", |it| {
+        let after = returned();
+        it.after.insert(DELIVERED.to_owned(), after);
+    });
+}
+
+/// A piece of the delivered order is back, and the provider has not answered.
+fn returned() -> AfterSales {
+    let windows = Windows {
+        to_ask: Duration::from_hours(1),
+        to_send: Duration::from_hours(1),
+    };
+    let order = delivered();
+    let sold = Sold::of(&order, windows).unwrap();
+    let ask = AskReturn {
+        items: vec![Part {
+            sku: sku(),
+            quantity: 1,
+        }],
+        reason: "too small".to_owned(),
+        at: at(10),
+    };
+    let decide = DecideReturn {
+        number: 1,
+        accepted: true,
+        reason: None,
+        at: at(11),
+    };
+    let receive = ReceiveReturn {
+        number: 1,
+        damaged: Vec::new(),
+        missing: Vec::new(),
+        refund_cents: None,
+        at: at(12),
+    };
+    let by = "admin".into();
+    let asked = AfterSales::new(order.order_id, sold).ask(&ask).unwrap();
+    let accepted = asked.decide(&decide, &by).unwrap();
+    accepted.receive(&receive, &by).unwrap()
 }
 
 #[test]

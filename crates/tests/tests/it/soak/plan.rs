@@ -47,6 +47,10 @@ pub struct PlannedOrder {
     pub deciding: Deciding,
     /// An operator cancels the workflow so long after the decision.
     pub recalled_after: Option<Duration>,
+    /// An approval takes a piece out.
+    pub in_part: bool,
+    /// What comes after the delivery.
+    pub then: Then,
     /// Faults of the outside world for this order.
     faults: Value,
 }
@@ -89,6 +93,23 @@ pub enum Deciding {
     ApproveAndCancel,
     Cancel,
     Nobody,
+}
+
+/// What somebody does after the delivery.
+#[derive(Debug, Clone, Copy)]
+pub enum Then {
+    Nothing,
+    /// A piece comes back: sellable or damaged, and is paid back as a whole or in part.
+    Return {
+        damaged: bool,
+        refund_cents: Option<i64>,
+    },
+    /// A return is refused.
+    Refused,
+    /// A return is asked for, and nobody decides.
+    Asked,
+    /// Money goes back without a return.
+    Goodwill(i64),
 }
 
 /// Something that happens to our own processes.
@@ -212,6 +233,17 @@ impl PlannedOrder {
             recalled_after: dice
                 .random_ratio(1, 6)
                 .then(|| Duration::from_millis(dice.random_range(0..1_000))),
+            in_part: dice.random_ratio(1, 5),
+            then: match dice.random_range(0..8) {
+                0..=2 => Then::Return {
+                    damaged: dice.random_bool(0.5),
+                    refund_cents: dice.random_bool(0.5).then(|| dice.random_range(0..500)),
+                },
+                3 => Then::Refused,
+                4 => Then::Asked,
+                5 => Then::Goodwill(dice.random_range(1..800)),
+                _ => Then::Nothing,
+            },
             faults: json!({ "payments": payment_faults(dice), "carrier": carrier_faults(dice) }),
         }
     }

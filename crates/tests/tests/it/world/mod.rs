@@ -98,7 +98,8 @@ impl Setup {
         self
     }
 
-    /// `AUTH_MODE=session`, with alice, bob and the admin, whose passwords are
+    /// `AUTH_MODE=session`, opened as an operator does: `gateway init`, and an import of
+    /// the demo's products. With alice, bob and the admin, whose passwords are
     /// [`people::password`]; the webhook's secret is [`WEBHOOK_SECRET`].
     pub fn with_sessions() -> Self {
         let mut setup = Self::with("AUTH_MODE", "session")
@@ -115,6 +116,7 @@ impl Setup {
             Plan::apart(folder)
         };
         plan.hears_both |= self.hears_both;
+        plan.is_empty = self.has_sessions;
         plan.old_services.clone_from(&self.old_services);
         plan.set("DELIVERY_TIME", "300ms");
         for (name, value) in &self.variables {
@@ -126,6 +128,11 @@ impl Setup {
         plan
     }
 }
+
+/// Products of `world/catalog.csv`, which are the demo's.
+const DEMO_PRODUCTS: usize = 28;
+/// How often it is looked whether the gateway has heard of them.
+const HEARD_WITHIN: u32 = 100;
 
 /// Shared with the payment provider where webhooks are signed.
 pub const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
@@ -276,11 +283,19 @@ impl World {
         };
         world.start_all().await?;
         if setup.has_sessions {
+            world.open_shop();
             world.add_people();
             let made = world.run_gateway(&["token", "create", "--user", "admin"]);
             world.admin_token = Some(String::from_utf8_lossy(&made.stdout).trim().to_owned());
         }
-        world.catalog = world.read_catalog().await?;
+        let all = if setup.has_sessions { DEMO_PRODUCTS } else { 1 };
+        for _ in 0..HEARD_WITHIN {
+            world.catalog = world.read_catalog().await?;
+            if world.catalog.len() >= all {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         Ok(world)
     }
 

@@ -7,11 +7,16 @@ use std::process::{Command, Stdio};
 use super::World;
 
 /// Who is there, and what they may do.
-const PEOPLE: [(&str, &str); 3] = [
-    ("alice", "customer"),
-    ("bob", "customer"),
-    ("admin", "admin"),
+const PEOPLE: [(&str, &str); 2] = [("alice", "customer"), ("bob", "customer")];
+/// Where orders can be shipped, and for how much.
+const ZONES: [&str; 4] = [
+    "Local=5.00",
+    "Domestic=10.00",
+    "Continental=25.00",
+    "International=50.00",
 ];
+/// The demo's products.
+const CATALOG: &str = include_str!("catalog.csv");
 
 /// The password of a person in these worlds.
 pub fn password(name: &str) -> String {
@@ -19,7 +24,19 @@ pub fn password(name: &str) -> String {
 }
 
 impl World {
-    /// Makes alice, bob and the admin, with [`password`].
+    /// Makes the first admin, with [`password`], zones and products, as an operator would.
+    pub(super) fn open_shop(&self) {
+        let mut init = self.gateway_command();
+        init.args(["init", "admin", "--email", "admin@example.com"]);
+        for zone in ZONES {
+            init.args(["--zone", zone]);
+        }
+        type_into(&mut init, &password("admin"));
+        let mut import = self.gateway_command();
+        type_into(import.args(["catalog", "import", "-"]), CATALOG);
+    }
+
+    /// Makes alice and bob, with [`password`].
     pub(super) fn add_people(&self) {
         for (name, role) in PEOPLE {
             self.add_person(name, role);
@@ -35,8 +52,8 @@ impl World {
     }
 }
 
-/// Runs a command that asks for a password.
-pub fn type_into(command: &mut Command, password: &str) {
+/// Runs a command that asks for a password, or for a file.
+pub fn type_into(command: &mut Command, text: &str) {
     let mut running = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -44,7 +61,7 @@ pub fn type_into(command: &mut Command, password: &str) {
         .spawn()
         .expect("the gateway can be started");
     let mut asked = running.stdin.take().expect("it reads");
-    writeln!(asked, "{password}").expect("it takes the password");
+    writeln!(asked, "{text}").expect("it takes the text");
     drop(asked);
     let done = running.wait_with_output().expect("it ends");
     assert!(done.status.success(), "{done:?}");

@@ -1,0 +1,256 @@
+//! What is sold and where it is shipped: changed by admins, imported as a file, and the
+//! same at every gateway, whatever was away or is lost.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::shop::{Client, SOON, Shop, order_form, text};
+use crate::world::people::password;
+use crate::world::{Component, Setup, eventually, own};
+
+/// Waits until what is there is what it should be.
+async fn shows(who: &Client<'_>, path: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    eventually(&format!("{path} is as it should be"), SOON, async || {
+        let answer = who.get(path).await;
+        if answer.status == 200 && is_it(&answer.body) {
+            Ok(answer.body)
+        } else {
+            Err(format!("{} {}", answer.status, answer.text))
+        }
+    })
+    .await
+}
+
+fn kettle(cents: i64) -> Value {
+    json!({ "sku": "K-1", "name": "Kettle", "category": "Kitchen", "price_cents": cents,
+        "stock": 5 })
+}
+
+fn edit(version: i64, cents: i64) -> Value {
+    json!({ "version": version, "name": "Kettle", "category": "Kitchen", "price_cents": cents })
+}
+
+/// Takes a gateway's file away, as a new machine would begin.
+async fn lose_the_file(shop: &Shop) {
+    shop.kill(Component::Gateway);
+    let file = shop.database();
+    for end in ["", "-wal", "-shm"] {
+        let mut name = file.clone().into_os_string();
+        name.push(end);
+        let _ = fs::remove_file(name);
+    }
+    shop.start_again(Component::Gateway).await;
+}
+
+const AT_KETTLE: &str = "/api/catalog/products/K-1";
+
+#[test]
+fn a_product_is_the_same_at_every_gateway_and_after_every_loss() {
+    own(
+        &Setup::default().lasting(Duration::from_mins(5)),
+        async |shop| {
+            shop.start_beside(Component::Gateway2).await;
+            let (admin, alice) = (shop.admin(), shop.alice());
+            let there = shop.admin().at(Component::Gateway2);
+            // Nobody else may.
+            for path in ["/api/catalog/products", "/api/catalog/zones"] {
+                alice.get(path).await.problem(403, "forbidden");
+            }
+            let made = admin.post("/api/catalog/products", &kettle(2_500)).await;
+            let made = made.expect(201);
+            assert_eq!(made["id"], 29, "the demo's have 1 to 28: {made}");
+            let taken = admin.post("/api/catalog/products", &kettle(1)).await;
+            assert_eq!(taken.problem(409, "sku_taken")["field"], "sku");
+
+            // It can be sold at once, and at the other gateway a moment later.
+            alice.add("K-1", 1).await;
+            let order = alice.checkout("kettle").await;
+            order.cancel().await;
+            order.until("cancelled").await;
+            shows(&there, "/api/products/29", |it| it["stock_qty"] == 5).await;
+
+            // Two edit it: the second is told what stands.
+            let dearer = there.post(AT_KETTLE, &edit(1, 3_000)).await.expect(200);
+            assert_eq!(dearer["prices"][0]["by"], "admin", "{dearer}");
+            assert_eq!(dearer["prices"][1]["price_cents"], 2_500, "{dearer}");
+            let late = admin.post(AT_KETTLE, &edit(1, 2_000)).await;
+            let late = late.problem(409, "edited_meanwhile");
+            let said = text(&late["detail"]);
+            assert!(said.contains("price is $30.00 and not $20.00"), "{said}");
+
+            // The cart keeps what was agreed; the checkout says what has changed, by line.
+            let mut form = order_form("agreed");
+            form["zone"] = json!("Local");
+            form["expected_total_cents"] = json!(3_000 + 500);
+            alice.add("K-1", 1).await;
+            admin.post(AT_KETTLE, &edit(2, 3_500)).await.expect(200);
+            let changed = alice.post("/api/checkout", &form).await;
+            let changed = changed.problem(409, "price_changed");
+            assert_eq!(changed["total_cents"], 4_000, "{changed}");
+            let line =
+                json!({ "sku": "K-1", "name": "Kettle", "was_cents": 3_000, "now_cents": 3_500 });
+            assert_eq!(changed["lines"], json!([line]), "{changed}");
+
+            // Archived: not listed, not added, and named where it is in a cart.
+            let archive = format!("{AT_KETTLE}/archive");
+            admin.post(&archive, &json!({})).await.expect(200);
+            let listed = alice.get("/api/products?q=Kettle").await.expect(200);
+            assert_eq!(listed["total"], 0, "{listed}");
+            let add = json!({ "product_id": 29, "quantity": 1 });
+            let gone = alice.post("/api/cart/add", &add).await;
+            let gone = gone.problem(409, "not_sold");
+            assert!(
+                text(&gone["detail"]).contains("Kettle is no longer sold"),
+                "{gone}"
+            );
+            form["expected_total_cents"] = Value::Null;
+            let gone = alice.post("/api/checkout", &form).await;
+            let gone = gone.problem(409, "not_sold");
+            assert_eq!(gone["products"][0]["sku"], "K-1", "{gone}");
+
+            // One gateway is away, and the other loses its file.
+            shop.kill(Component::Gateway2);
+            admin
+                .post(&format!("{AT_KETTLE}/restore"), &json!({}))
+                .await
+                .expect(200);
+            let moon = json!({ "zone": "Moon", "cost_cents": 99 });
+            admin.post("/api/catalog/zones", &moon).await.expect(201);
+            let shouted = json!({ "zone": "MOON", "cost": "1.00" });
+            let shouted = admin.post("/api/catalog/zones", &shouted).await;
+            assert_eq!(shouted.problem(409, "zone_taken")["field"], "zone");
+            let closed = "/api/catalog/zones/Local/archive";
+            admin.post(closed, &json!({})).await.expect(200);
+            let before = admin.get(AT_KETTLE).await.expect(200);
+            lose_the_file(shop).await;
+            shop.start_again(Component::Gateway2).await;
+            for gateway in [&admin, &there] {
+                shows(gateway, AT_KETTLE, |it| *it == before).await;
+                let zones = shows(gateway, "/api/zones", |it| {
+                    it["zones"].as_array().is_some_and(|zones| zones.len() == 4)
+                });
+                let zones = zones.await.to_string();
+                assert!(
+                    zones.contains("Moon") && !zones.contains("Local"),
+                    "{zones}"
+                );
+                let first = shows(gateway, "/api/products/1", |it| it["sku"] == "P001").await;
+                assert_eq!(first["price_cents"], 2_500, "{first}");
+            }
+            // Who has done what is in the audit log.
+            let log = shows(&admin, "/api/audit?what=price", |it| it["total"] == 2).await;
+            assert_eq!(log["entries"][0]["subject"], "K-1", "{log}");
+            alice.post("/api/cart/clear", &json!({})).await.expect(200);
+        },
+    );
+}
+
+/// A file of so many products.
+fn file(count: u32, cents: u32) -> String {
+    let mut file = "sku,name,price,stock\n".to_owned();
+    for n in 0..count {
+        let _ = writeln!(file, "S-{n},Thing {n},{}.{:02},7", cents / 100, cents % 100);
+    }
+    file
+}
+
+#[test]
+fn an_import_is_all_or_nothing_and_is_written_whatever_dies() {
+    own(
+        &Setup::default().lasting(Duration::from_mins(5)),
+        async |shop| {
+            let admin = shop.admin();
+            let import = async |csv: &str, is_dry_run: bool| {
+                let body = json!({ "csv": csv, "dry_run": is_dry_run });
+                admin.post("/api/catalog/import", &body).await
+            };
+            let wrong = import("sku;name;price\nA;Apple;1,50\nB C;Pear;x\n", false).await;
+            let wrong = wrong.refusal(400);
+            let places = wrong["mistakes"].as_array().expect("a list").iter();
+            let places: Vec<_> = places
+                .map(|it| (&it["line"], text(&it["column"])))
+                .collect();
+            assert_eq!(
+                places,
+                [(&json!(3), "sku"), (&json!(3), "price")],
+                "{wrong}"
+            );
+            let plan = import(&file(450, 150), true).await.expect(200);
+            assert_eq!(plan["done"]["added"], 450, "{plan}");
+            let none = admin.get("/api/products?q=S-").await.expect(200);
+            assert_eq!(none["total"], 0, "nothing was done yet");
+
+            // The services die while it is written, and Restate goes on with them.
+            let begun = import(&file(450, 150), false).await.expect(202);
+            shop.kill(Component::Services);
+            shop.start_again(Component::Services).await;
+            let path = format!("/api/catalog/import/{}", text(&begun["import"]));
+            let done = shows(&admin, &path, |it| it["is_over"] == true).await;
+            let all = json!({ "added": 450, "changed": 0, "unchanged": 0 });
+            assert_eq!(done["done"], all, "{done}");
+            let listed = "/api/products?q=Thing&per_page=1";
+            shows(&admin, listed, |it| it["total"] == 450).await;
+            let last = "/api/products?q=S-449";
+            shows(&admin, last, |it| it["products"][0]["stock_qty"] == 7).await;
+            let level = shop.state("Inventory", "S-449", "level").await;
+            assert_eq!(level.expect("it is announced")["available"], 7);
+
+            // The same again changes nothing, and what is exported comes back the same.
+            let same = import(&file(450, 150), true).await.expect(200);
+            assert_eq!(same["done"]["unchanged"], 450, "{same}");
+            let exported = admin.get("/api/catalog/export").await;
+            assert_eq!(exported.status, 200);
+            let again = import(&exported.text, true).await.expect(200);
+            assert_eq!(again["done"]["unchanged"], 450 + 28, "{again}");
+
+            // By the command line, which needs no gateway; prices keep who and when.
+            let path = shop.database().with_file_name("prices.csv");
+            fs::write(&path, file(3, 200)).expect("a file");
+            let name = path.display().to_string();
+            let said = |arguments: &[&str]| {
+                let done = shop.run_gateway(arguments);
+                let said = String::from_utf8_lossy(&done.stdout).into_owned();
+                assert!(done.status.success(), "{said} {done:?}");
+                said
+            };
+            let dry = said(&["catalog", "import", &name, "--dry-run"]);
+            assert!(dry.contains("line 2: S-0: price $1.50 → $2.00"), "{dry}");
+            let imported = said(&["catalog", "import", &name]);
+            assert!(
+                imported.contains("0 new, 3 changed, 0 as they were"),
+                "{imported}"
+            );
+            let one = "/api/catalog/products/S-0";
+            let one = shows(&admin, one, |it| it["price_cents"] == 200).await;
+            assert_eq!(one["prices"][0]["by"], "operator", "{one}");
+            let out = said(&["catalog", "export"]);
+            assert!(out.starts_with("\u{FEFF}sku,name,"), "{out:.60}");
+            fs::write(&path, "sku,name,price\n,,\nX,,1\n").expect("a file");
+            let refused = shop.run_gateway(&["catalog", "import", &name]);
+            let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(
+                !refused.status.success() && why.contains("line 3, name:"),
+                "{why}"
+            );
+        },
+    );
+}
+
+#[test]
+fn a_shop_is_opened_once() {
+    own(&Setup::with_sessions(), async |shop| {
+        // The world was made so: see `world`. A second first admin is refused.
+        let again = shop.run_gateway(&["init", "eve", "--email", "eve@example.com", "--link"]);
+        let why = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(!again.status.success(), "{again:?}");
+        assert!(why.contains("has an admin already, admin"), "{why}");
+        // Who was made by it signs in, and sells what was imported.
+        let zones = shop.auditor().get("/api/zones").await.expect(200);
+        assert_eq!(zones["zones"].as_array().map(Vec::len), Some(4), "{zones}");
+        let sign_in = json!({ "username": "admin", "password": password("admin") });
+        shop.anonymous().post("/login", &sign_in).await.expect(200);
+    });
+}
