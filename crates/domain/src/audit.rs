@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, Change, Ended, Shown};
-use crate::catalog::{CatalogProduct, CatalogZone, Import};
 use crate::ids::OrderId;
 use crate::words;
 
@@ -342,7 +341,7 @@ impl AuditEntry {
 
     /// What has become of a subject that has versions. Its time is a part of the id:
     /// where Restate's data was lost, versions begin anew.
-    fn of_version(
+    pub(crate) fn of_version(
         what: Act,
         by: By,
         subject: &str,
@@ -382,78 +381,6 @@ impl AuditEntry {
         let detail = format!("{quantity} more: {} in stock", level.available);
         let (sku, at) = (level.sku.as_str(), level.updated_at);
         Self::of_version(Act::Restocked, by, sku, level.version, at, detail)
-    }
-
-    /// What has become of a product. A price has an entry of its own.
-    pub fn of_product(
-        before: Option<&CatalogProduct>,
-        after: &CatalogProduct,
-        by: &By,
-    ) -> Vec<Self> {
-        let of = |what, detail: String| {
-            let (sku, version) = (after.sku.as_str(), after.version);
-            Self::of_version(what, by.clone(), sku, version, after.updated_at, detail)
-        };
-        let Some(before) = before else {
-            let (name, price) = (&after.fields.name, after.fields.price_cents);
-            let name = words::quoted(name, words::MAX_NAME);
-            let stock = after.initial_stock;
-            return vec![of(
-                Act::ProductMade,
-                format!("{name}, {price}, {stock} in stock"),
-            )];
-        };
-        let price = after.price_was(Some(before)).map(|was| {
-            let now = after.fields.price_cents;
-            of(Act::Price, format!("{was} before, {now} now"))
-        });
-        let differences = before.fields.differences(&after.fields);
-        let other: Vec<_> = differences
-            .iter()
-            .map(|(field, ..)| *field)
-            .filter(|field| *field != "price")
-            .collect();
-        let changed = (!other.is_empty()).then(|| of(Act::ProductChanged, other.join(", ")));
-        let sold = match (before.is_sold(), after.is_sold()) {
-            (true, false) => Some(of(Act::ProductArchived, String::new())),
-            (false, true) => Some(of(Act::ProductRestored, String::new())),
-            _ => None,
-        };
-        price.into_iter().chain(changed).chain(sold).collect()
-    }
-
-    /// What has become of a zone.
-    pub fn of_zone(before: Option<&CatalogZone>, after: &CatalogZone, by: By) -> Self {
-        let cost = after.cost_cents;
-        let detail = match before {
-            None => format!("made, {cost}"),
-            Some(_) if !after.is_served() => "nothing is shipped there any more".to_owned(),
-            Some(before) if !before.is_served() => format!("open again, {cost}"),
-            Some(before) => format!("{} before, {cost} now", before.cost_cents),
-        };
-        let (zone, version) = (after.name.as_str(), after.version);
-        Self::of_version(Act::ZoneSet, by, zone, version, after.updated_at, detail)
-    }
-
-    /// An import is over.
-    pub fn imported(import: &Import, id: &str) -> Self {
-        let done = import.done;
-        let detail = format!(
-            "{} products: {} new, {} changed, {} as they were",
-            done.rows(),
-            done.added,
-            done.changed,
-            done.unchanged
-        );
-        let id = &id[..id.len().min(12)];
-        Self::of_version(
-            Act::CatalogImported,
-            import.by.clone(),
-            id,
-            1,
-            import.at,
-            detail,
-        )
     }
 
     /// Somebody was made known.

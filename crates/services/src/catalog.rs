@@ -11,8 +11,6 @@
 //! sends the next. So it ends whatever dies, and a price that is set by hand meanwhile
 //! waits for a chunk and not for all.
 
-use std::time::Duration;
-
 use restate_sdk::prelude::*;
 use waybill_domain::audit::{Asked, AuditEntry};
 use waybill_domain::catalog::{
@@ -35,13 +33,14 @@ use crate::signed::{Doors, Signed};
 use crate::state::ReadState;
 use crate::wire::catalog as wire;
 use crate::wire::{
-    CATALOG_KEY, NEXT_NUMBER, chunk_key, import_key, number_key, product_key, zone_state_key,
+    CATALOG_KEY, IMPORTS, NEXT_NUMBER, chunk_key, import_key, number_key, product_key,
+    zone_state_key,
 };
 
 /// Most chunks of an import.
 const MAX_CHUNKS: u32 = MAX_IMPORT_ROWS.div_ceil(ROWS_IN_A_CHUNK);
-/// How long what is left of an import is kept, staged or done.
-const IMPORT_KEPT: Duration = Duration::from_hours(24);
+/// Imports that are remembered, staged or done: the oldest goes for one more.
+const MOST_IMPORTS: usize = 20;
 
 /// See the module.
 pub struct Catalog {
@@ -211,11 +210,9 @@ impl Catalog {
         if ctx.read::<Import>(&import_key(&import)).await?.is_some() {
             return Ok(Json(()));
         }
-        if chunk == 0 {
-            let forgotten = ctx.object_client::<CatalogClient>(CATALOG_KEY);
-            forgotten
-                .forget_import(Json(import.clone()))
-                .send_after(IMPORT_KEPT);
+        let imports: Vec<Digest> = ctx.read(IMPORTS).await?.unwrap_or_default();
+        if chunk == 0 && !imports.contains(&import) {
+            remember(&ctx, imports, &import).await?;
         }
         ctx.set(&chunk_key(&import, chunk), Json(rows));
         Ok(Json(()))
@@ -316,29 +313,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// Forgets what is left of an import: its progress, or rows that never began.
-    #[handler(name = "ForgetImport", ingress_private = true)]
-    async fn forget_import(
-        &self,
-        ctx: ObjectContext<'_>,
-        Json(import): Json<Digest>,
-    ) -> HandlerResult<()> {
-        match ctx.read::<Import>(&import_key(&import)).await? {
-            Some(begun) if !begun.is_over() => {
-                // Held up: it is to end first.
-                let later = ctx.object_client::<CatalogClient>(CATALOG_KEY);
-                later.forget_import(Json(import)).send_after(IMPORT_KEPT);
-            }
-            Some(_) => ctx.clear(&import_key(&import)),
-            None => {
-                for chunk in 0..MAX_CHUNKS {
-                    ctx.clear(&chunk_key(&import, chunk));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// How far an import is, if it has begun.
     #[handler(name = "Progress")]
     async fn progress(
@@ -388,6 +362,30 @@ fn begin_stock(ctx: &ObjectContext<'_>, product: &CatalogProduct) {
             quantity: product.initial_stock,
         }))
         .send();
+}
+
+/// Remembers an import, and forgets what is left of the oldest. One that is being written
+/// is to end first.
+async fn remember(
+    ctx: &ObjectContext<'_>,
+    mut imports: Vec<Digest>,
+    import: &Digest,
+) -> HandlerResult<()> {
+    imports.push(import.clone());
+    if imports.len() > MOST_IMPORTS {
+        let oldest = imports.remove(0);
+        match ctx.read::<Import>(&import_key(&oldest)).await? {
+            Some(begun) if !begun.is_over() => imports.push(oldest),
+            Some(_) => ctx.clear(&import_key(&oldest)),
+            None => {
+                for chunk in 0..MAX_CHUNKS {
+                    ctx.clear(&chunk_key(&oldest, chunk));
+                }
+            }
+        }
+    }
+    ctx.set(IMPORTS, Json(imports));
+    Ok(())
 }
 
 fn go_on(ctx: &ObjectContext<'_>, import: Digest, chunk: u32) {

@@ -89,7 +89,6 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (catalog::STAGE, CATALOG, "stage"),
     (catalog::IMPORT, CATALOG, "import"),
     (catalog::CONTINUE_IMPORT, CATALOG, "continue_import"),
-    (catalog::FORGET_IMPORT, CATALOG, "forget_import"),
     (catalog::PROGRESS, CATALOG, "progress"),
     (audit_log::KEEP, AUDIT, "keep"),
     (audit_log::NOTE, AUDIT, "note"),

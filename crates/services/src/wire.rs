@@ -43,6 +43,8 @@ pub const PRODUCT: &str = "product:";
 pub const ZONE: &str = "zone:";
 /// State of the catalog: the number of the next product.
 pub const NEXT_NUMBER: &str = "next_number";
+/// State of the catalog: which imports are remembered.
+pub const IMPORTS: &str = "imports";
 /// State of the audit log: how many entries a day has.
 pub const AUDIT_ENTRIES: &str = "entries";
 /// How the keys of a day's entries begin: see [`audit_entry_key`].
@@ -225,7 +227,6 @@ handlers! {
         STAGE = "Stage",
         IMPORT = "Import",
         CONTINUE_IMPORT = "ContinueImport",
-        FORGET_IMPORT = "ForgetImport",
         PROGRESS = "Progress",
     }
     /// Handlers of [`AUDIT_LOG`].

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::made;
 use super::{CatalogProduct, ProductFields};
-use crate::audit::By;
+use crate::audit::{Act, AuditEntry, By};
 use crate::idempotency::Digest;
 use crate::ids::Sku;
 use crate::refusal::Refusal;
@@ -149,6 +149,29 @@ impl ImportRow {
         archive(&mut next);
         let changed = next.changed_from(known, by, at);
         Ok(changed.map_or(Outcome::Unchanged, Outcome::Changed))
+    }
+}
+
+impl AuditEntry {
+    /// An import is over.
+    pub fn imported(import: &Import, id: &str) -> Self {
+        let done = import.done;
+        let detail = format!(
+            "{} products: {} new, {} changed, {} as they were",
+            done.rows(),
+            done.added,
+            done.changed,
+            done.unchanged
+        );
+        let id = &id[..id.len().min(12)];
+        Self::of_version(
+            Act::CatalogImported,
+            import.by.clone(),
+            id,
+            1,
+            import.at,
+            detail,
+        )
     }
 }
 

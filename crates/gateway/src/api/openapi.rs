@@ -49,10 +49,11 @@ pub(super) async fn show(Extension(Document(document)): Extension<Document>) -> 
 /// Writes that take no Idempotency-Key. The provider's callback is recognized by its
 /// transaction; signing in, accounts, the demo's switches and an import do nothing twice,
 /// but for the secrets that are shown once: those are not kept to be answered again.
-const UNKEYED: [&str; 5] = [
+const UNKEYED: [&str; 6] = [
     "/api/catalog/import",
     "/api/payment/callback",
     "/login",
+    "/login/code",
     "/logout",
     "/password/new",
 ];

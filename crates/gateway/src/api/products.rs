@@ -637,7 +637,7 @@ pub(super) struct Progress {
     done: ImportDone,
 }
 
-/// How far an import is; it is remembered for a day
+/// How far an import is; the last 20 are remembered
 #[utoipa::path(
     get,
     path = "/api/catalog/import/{id}",
@@ -650,7 +650,7 @@ pub(super) async fn progress(
     State(infra): State<Shared>,
     Path(id): Path<String>,
 ) -> Result<Json<Progress>, Problem> {
-    let unknown = || Problem::not_found("there is no such import: it is forgotten after a day");
+    let unknown = || Problem::not_found("there is no such import: the last 20 are remembered");
     let import = Digest::parse(&id).map_err(|_| unknown())?;
     let found = products::import_progress(&infra.ingress, import).await?;
     let found = found.ok_or_else(unknown)?;

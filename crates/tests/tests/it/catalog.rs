@@ -66,7 +66,8 @@ fn a_product_is_the_same_at_every_gateway_and_after_every_loss() {
             assert_eq!(taken.problem(409, "sku_taken")["field"], "sku");
 
             // It can be sold at once, and at the other gateway a moment later.
-            alice.add("K-1", 1).await;
+            let one = json!({ "sku": "K-1", "quantity": 1 });
+            alice.post("/api/cart/add", &one).await.expect(200);
             let order = alice.checkout("kettle").await;
             order.cancel().await;
             order.until("cancelled").await;
@@ -85,7 +86,7 @@ fn a_product_is_the_same_at_every_gateway_and_after_every_loss() {
             let mut form = order_form("agreed");
             form["zone"] = json!("Local");
             form["expected_total_cents"] = json!(3_000 + 500);
-            alice.add("K-1", 1).await;
+            alice.post("/api/cart/add", &one).await.expect(200);
             admin.post(AT_KETTLE, &edit(2, 3_500)).await.expect(200);
             let changed = alice.post("/api/checkout", &form).await;
             let changed = changed.problem(409, "price_changed");
