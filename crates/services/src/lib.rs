@@ -41,12 +41,12 @@
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod account;
-pub mod attempt;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod after_sales;
+pub mod attempt;
 #[expect(
     missing_docs,
     reason = "the SDK's macros write clients without doc comments"
