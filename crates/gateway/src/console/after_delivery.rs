@@ -102,9 +102,10 @@ impl AfterDelivery {
             let left = after.map_or(line.quantity, |it| it.returnable(&line.sku));
             line.part(left)
         };
-        let returnable: Vec<_> = match may_ask {
-            true => order.lines.iter().filter_map(left).collect(),
-            false => Vec::new(),
+        let returnable: Vec<_> = if may_ask {
+            order.lines.iter().filter_map(left).collect()
+        } else {
+            Vec::new()
         };
         let refundable = after.map_or(order.total_cents, AfterSales::refundable);
         let may_refund = is_delivered && caller.is_admin() && refundable > Cents::ZERO;

@@ -44,8 +44,6 @@ pub struct InBrief {
     services: Word,
     stock: Word,
     database: Word,
-    restate_nodes: usize,
-    restate_nodes_away: usize,
 }
 
 /// How a part is.
@@ -69,8 +67,6 @@ impl Readiness {
             services: word(&self.services),
             stock: word(&self.stock),
             database: word(&self.database),
-            restate_nodes: self.restate_nodes,
-            restate_nodes_away: self.restate_nodes_away,
         }
     }
 }
