@@ -9,7 +9,7 @@ use crate::world::{Setup, eventually, own_alone};
 /// What an order does not cause: the announcement of the catalog, and reads, whose
 /// number depends on who looks. `Forget` is asked for a retention later.
 const NOT_OF_AN_ORDER: &str =
-    "'Stock', 'GetBasket', 'GetOrder', 'GetRecord', 'IsRemembered', 'Forget', 'Adopt'";
+    "'Stock', 'GetBasket', 'GetOrder', 'GetRecord', 'IsRemembered', 'Forget', 'Adopt', 'Begin'";
 
 /// What something costs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
