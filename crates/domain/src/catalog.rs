@@ -137,7 +137,9 @@ impl ProductFields {
         let category = one_line("category", &self.category, MAX_CATEGORY)?
             .unwrap_or_else(|| NO_CATEGORY.to_owned());
         let description = words::plain(self.description.trim());
-        let description = description.trim().replace("\r\n", "\n");
+        let description = description.trim();
+        // One kind of line end, in a file and in a form.
+        let description = description.replace("\r\n", "\n").replace('\r', "\n");
         if description.chars().count() > words::MAX_DESCRIPTION {
             return Err(too_long("description", words::MAX_DESCRIPTION));
         }

@@ -274,8 +274,8 @@ fn read(file: &[u8]) -> Result<Vec<FileRow>, Mistakes> {
             return Err(mistakes);
         }
     };
-    // `csv` takes the LF of CR LF for the beginning of the next line, and counts one less.
-    let text = text.replace("\r\n", "\n");
+    // Lines are counted by their `\n`: with `\r\n` the reader would be one behind.
+    let text = &text.replace("\r\n", "\n").replace('\r', "\n");
     let head = text.lines().next().unwrap_or_default();
     let is_semicolon = head.matches(';').count() > head.matches(',').count();
     let mut reader = ReaderBuilder::new()
