@@ -32,6 +32,13 @@ async function password(page: Page, name: string) {
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
 
+/** On a phone the field of the app's codes has keys for digits alone, so recovery codes have their own. */
+async function recover(page: Page, typed: string) {
+  await page.getByText("Use a recovery code…").click();
+  await page.getByLabel("Recovery code").fill(typed);
+  await page.getByRole("button", { name: "Sign in with it" }).click();
+}
+
 async function type(page: Page, typed: string, button = "Sign in") {
   await page.getByLabel("Code", { exact: true }).filter({ visible: true }).fill(typed);
   await page.getByRole("button", { name: button, exact: true }).click();
@@ -126,12 +133,12 @@ for (const { look, options } of LOOKS) {
     await page.context().clearCookies();
     await page.goto("/login");
     await password(page, name);
-    await type(page, recovery[0].toLowerCase());
+    await recover(page, recovery[0].toLowerCase());
     await expect(page).toHaveURL("/");
     await page.context().clearCookies();
     await page.goto("/login");
     await password(page, name);
-    await shop.watch.status(401, () => type(page, recovery[0]));
+    await shop.watch.status(401, () => recover(page, recovery[0]));
     await expect(page.getByRole("alert")).toContainText("The code is wrong");
     await type(page, recovery[1]);
     await expect(page).toHaveURL("/");

@@ -516,7 +516,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a list, an entry for each refusal")]
+    #[expect(clippy::too_many_lines, reason = "there is one of each")]
     fn the_kind_is_the_type_on_the_wire() {
         let order_id = OrderId::parse("alice.1").unwrap();
         let sku = Sku::parse("A").unwrap();

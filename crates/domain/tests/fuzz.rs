@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use waybill_domain::Timestamp;
 use waybill_domain::account::{Fingerprint, MAX_EMAIL, Role, Scope, email};
+use waybill_domain::after_sales::ReturnStatus;
 use waybill_domain::audit::Act;
 use waybill_domain::decision::Decision;
 use waybill_domain::idempotency::{Digest, KeyBook, Once};
@@ -206,6 +207,18 @@ fn fuzz_order_status() {
     let known: Vec<_> = OrderStatus::ALL.map(OrderStatus::as_str).to_vec();
     check("domain: OrderStatus", &mistaken(&known, 2), |raw| {
         match OrderStatus::parse(&raw) {
+            Some(status) => prop_assert_eq!(status.as_str(), raw.as_str()),
+            None => prop_assert!(!known.contains(&raw.as_str())),
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn fuzz_return_status() {
+    let known: Vec<_> = ReturnStatus::ALL.map(ReturnStatus::as_str).to_vec();
+    check("domain: ReturnStatus", &mistaken(&known, 2), |raw| {
+        match ReturnStatus::parse(&raw) {
             Some(status) => prop_assert_eq!(status.as_str(), raw.as_str()),
             None => prop_assert!(!known.contains(&raw.as_str())),
         }

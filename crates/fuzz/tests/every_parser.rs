@@ -68,6 +68,16 @@ const PARSERS: &[(&str, &str, &str)] = &[
     ),
     ("gateway/src/console/streams.rs", "fn parse", "fuzz_windows"),
     ("domain/src/account.rs", "fn parse", "fuzz_accounts"),
+    (
+        "domain/src/after_sales.rs",
+        "fn parse",
+        "fuzz_return_status",
+    ),
+    (
+        "gateway/src/identity/authenticator.rs",
+        "FromStr for Code",
+        "fuzz_codes",
+    ),
     ("domain/src/audit.rs", "fn parse", "fuzz_acts"),
     (
         "domain/src/account.rs",

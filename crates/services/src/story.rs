@@ -18,11 +18,12 @@ pub const OUTSIDE: &str = "waybill::outside";
 /// Every word for what can be undone.
 pub const UNDONE: [&str; 4] = ["reserved", "authorized", "booked", "captured"];
 /// Every question to a stranger.
-pub const STEPS: [&str; 8] = [
+pub const STEPS: [&str; 9] = [
     "provider.request",
     "provider.capture",
     "provider.void",
     "provider.refund",
+    "provider.refund_part",
     "provider.find_out",
     "carrier.book",
     "carrier.find_out",

@@ -314,6 +314,8 @@ mod tests {
     const OURS_IN: &[(&str, &str)] = &[
         ("title.html", "status"),
         ("packing_slip.html", "not_yet"),
+        ("order.html", "worth_text"),
+        ("order.html", "refundable_text"),
         ("problem.html", "request_id"),
         ("new_password.html", "request_id"),
         ("factor.html", "picture"),

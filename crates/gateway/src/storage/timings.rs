@@ -93,7 +93,6 @@ impl Visit for Told {
 
 #[cfg(test)]
 mod tests {
-    use tracing::instrument::WithSubscriber as _;
     use tracing_subscriber::prelude::*;
 
     use super::*;
@@ -101,12 +100,10 @@ mod tests {
     #[tokio::test]
     async fn a_statement_is_timed_by_its_first_word() {
         let (_folder, db) = crate::storage::db::temporary().await;
+        // SQLite works on a thread of its own, which knows the subscriber of all alone.
         let subscriber = tracing_subscriber::registry().with(layer());
-        async {
-            sqlx::query("SELECT 1").execute(&db.read).await.unwrap();
-        }
-        .with_subscriber(subscriber)
-        .await;
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        sqlx::query("SELECT 1").execute(&db.read).await.unwrap();
         let mut registry = Registry::default();
         register(&mut registry);
         let mut text = String::new();

@@ -41,7 +41,8 @@ struct Group {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Alert {
-    alert: String,
+    #[serde(rename = "alert")]
+    name: String,
     expr: String,
     #[serde(rename = "for")]
     _lasts: String,
@@ -93,7 +94,7 @@ fn every_alert_says_what_to_do() {
     let mut names = BTreeSet::new();
     for alert in alerts() {
         let Alert {
-            alert: name,
+            name,
             expr,
             labels,
             annotations,

@@ -96,7 +96,7 @@ impl Collector {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
@@ -258,37 +258,7 @@ fn one_order_is_one_trace_from_the_click_to_the_parcel() {
         })
         .await;
 
-        // Lines name the trace, and a replay says nothing again.
-        let trace = format!("trace_id={TRACE}");
-        let lines = log(shop, Component::Gateway);
-        assert!(
-            lines
-                .lines()
-                .any(|it| it.contains("POST /api/checkout 202") && it.contains(&trace))
-        );
-        let lines = log(shop, Component::Services);
-        let said = |what: &str| {
-            lines
-                .lines()
-                .filter(|it| it.contains(what))
-                .collect::<Vec<_>>()
-        };
-        for status in [
-            "awaiting_payment",
-            "awaiting_approval",
-            "shipping",
-            "in_transit",
-            "delivered",
-        ] {
-            let entered = said(&format!("order.entered=\"{status}\""));
-            assert_eq!(entered.len(), 1, "{entered:#?}");
-            assert!(
-                entered[0].contains(&format!("order.id={}", order.id)),
-                "{entered:?}"
-            );
-            assert!(entered[0].contains("trace_id="), "{entered:?}");
-        }
-        assert!(said("order.entered=\"awaiting_payment\"")[0].contains(&trace));
+        every_step_is_said_once(shop, &order.id);
 
         // scripts/trace-picture.mjs draws it.
         if let Some(file) = std::env::var_os("TRACE_SPANS") {
@@ -296,4 +266,38 @@ fn one_order_is_one_trace_from_the_click_to_the_parcel() {
             std::fs::write(file, spans).expect("TRACE_SPANS can be written");
         }
     });
+}
+
+/// Lines name the trace, and a replay says nothing again.
+fn every_step_is_said_once(shop: &Shop, order: &str) {
+    let trace = format!("trace_id={TRACE}");
+    let lines = log(shop, Component::Gateway);
+    assert!(
+        lines
+            .lines()
+            .any(|it| it.contains("POST /api/checkout 202") && it.contains(&trace))
+    );
+    let lines = log(shop, Component::Services);
+    let said = |what: &str| {
+        lines
+            .lines()
+            .filter(|it| it.contains(what))
+            .collect::<Vec<_>>()
+    };
+    for status in [
+        "awaiting_payment",
+        "awaiting_approval",
+        "shipping",
+        "in_transit",
+        "delivered",
+    ] {
+        let entered = said(&format!("order.entered=\"{status}\""));
+        assert_eq!(entered.len(), 1, "{entered:#?}");
+        assert!(
+            entered[0].contains(&format!("order.id={order}")),
+            "{entered:?}"
+        );
+        assert!(entered[0].contains("trace_id="), "{entered:?}");
+    }
+    assert!(said("order.entered=\"awaiting_payment\"")[0].contains(&trace));
 }
