@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::after_sales::ReturnStatus;
+use crate::after_sales::status::ReturnStatus;
 use crate::decision::verdict::Verdict;
 use crate::ids::{OrderId, Sku, Username};
 use crate::money::Cents;

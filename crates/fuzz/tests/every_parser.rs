@@ -69,7 +69,7 @@ const PARSERS: &[(&str, &str, &str)] = &[
     ("gateway/src/console/streams.rs", "fn parse", "fuzz_windows"),
     ("domain/src/account.rs", "fn parse", "fuzz_accounts"),
     (
-        "domain/src/after_sales.rs",
+        "domain/src/after_sales/status.rs",
         "fn parse",
         "fuzz_return_status",
     ),

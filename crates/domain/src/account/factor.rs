@@ -2,7 +2,7 @@
 //! when the app is gone. Whether a code is right is seen by a gateway, which alone can
 //! open the secret; whether it still counts is decided here, once for all gateways.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 

@@ -137,7 +137,7 @@ impl Wrong {
             ),
             _ => return None,
         };
-        let text = super::responses::sentence(&text);
+        let text = super::shell::sentence(&text);
         Some(Self { form, field, text })
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::factor::{CODE_PAGE, CodePage};
 use super::oidc;
 use super::present::login_then;
-use super::shell::Persona;
+use super::shell::{Persona, sentence};
 use super::views::{View, Views};
 use crate::api::factor;
 use crate::http::negotiation::{RequestContext, local_path};
@@ -294,22 +294,6 @@ fn asked(address: &str, name: &str) -> Option<String> {
     asked
         .find(|(known, _)| known == name)
         .map(|(_, value)| value.into_owned())
-}
-
-/// Details are written to stand after a colon; alone they begin like a sentence.
-pub(super) fn sentence(detail: &str) -> String {
-    let mut letters = detail.chars();
-    match letters.next() {
-        Some(first)
-            if !detail
-                .split(' ')
-                .next()
-                .is_some_and(|word| word.contains('_')) =>
-        {
-            first.to_uppercase().chain(letters).collect()
-        }
-        _ => detail.to_owned(),
-    }
 }
 
 #[cfg(test)]

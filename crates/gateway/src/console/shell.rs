@@ -302,6 +302,22 @@ impl View for Output {
     const TEMPLATE: &'static str = "output.html";
 }
 
+/// Details are written to stand after a colon; alone they begin like a sentence.
+pub(super) fn sentence(detail: &str) -> String {
+    let mut letters = detail.chars();
+    match letters.next() {
+        Some(first)
+            if !detail
+                .split(' ')
+                .next()
+                .is_some_and(|word| word.contains('_')) =>
+        {
+            first.to_uppercase().chain(letters).collect()
+        }
+        _ => detail.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod samples_of_views {
     use waybill_domain::notification::Notification;

@@ -14,7 +14,7 @@ use super::difference::{About, Difference, Repair, Side};
 use super::ledger::ArchivedOrders;
 use super::snapshot::{self, RestateSnapshot};
 use crate::restate::admin::AdminApi;
-use crate::storage::db::Db;
+use crate::storage::db::{Db, to_i64};
 use crate::storage::read_model::{self, write_update};
 use crate::storage::rows::{
     self, OF_ACCOUNTS, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS, OF_ZONES, ORDERS, Rows, Shown,
@@ -214,7 +214,7 @@ async fn people(
         let found = rows::in_one_moment(db, &OF_ACCOUNTS, &owner).await?;
         let address = (user.to_string(), USERS, String::new());
         let shown = found.get(&address).map(version);
-        if shown.is_some_and(|shown| shown > read_model::to_i64(account.version)) {
+        if shown.is_some_and(|shown| shown > to_i64(account.version)) {
             continue;
         }
         differences.extend(compare(&should, &found, |_| About::User(user.clone())));

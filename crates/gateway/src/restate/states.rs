@@ -20,7 +20,8 @@ use waybill_domain::stock::StockLevel;
 use waybill_domain::update::{ReadMark, Update};
 
 use super::admin::{StateRow, literals};
-use crate::storage::read_model::{StateKind, StateVersion, to_i64};
+use crate::storage::db::to_i64;
+use crate::storage::read_model::{StateKind, StateVersion};
 
 /// Orders that are fetched by one query. Restate reads over all keys to find
 /// them (0.3 s with 100,000 orders), however many are asked for; when more than

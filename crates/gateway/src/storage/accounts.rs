@@ -7,8 +7,7 @@ use waybill_domain::Timestamp;
 use waybill_domain::account::{Account, Factor, Fingerprint, Identity, Scope, Session, Token, Way};
 use waybill_domain::ids::Username;
 
-use super::db::Db;
-use super::read_model::to_i64;
+use super::db::{Db, to_i64};
 use super::users::role_of;
 use crate::http::pagination::Pagination;
 

@@ -5,8 +5,7 @@ use sqlx::{FromRow, SqliteConnection};
 use waybill_domain::after_sales::{AfterSales, ReturnStatus};
 use waybill_domain::ids::OrderId;
 
-use super::db::Db;
-use super::read_model::to_i64;
+use super::db::{Db, to_i64};
 use crate::http::pagination::Pagination;
 
 /// A return as lists show it.

@@ -13,8 +13,7 @@ use waybill_domain::money::Cents;
 use waybill_domain::placement::Shipping;
 use waybill_domain::refusal::Refusal;
 
-use super::db::Db;
-use super::read_model::to_i64;
+use super::db::{Db, to_i64};
 use crate::http::pagination::Pagination;
 
 /// A product, as the API shows it.

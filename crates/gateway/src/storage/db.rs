@@ -169,6 +169,12 @@ fn cannot_open(file: &Path, error: &sqlx::Error) -> anyhow::Error {
 }
 
 /// A fresh database in a temporary folder, for tests.
+/// SQLite has no unsigned numbers; versions and sequence numbers are far from
+/// the difference.
+pub fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 pub(crate) async fn temporary() -> (tempfile::TempDir, Db) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -19,7 +19,7 @@ use super::accounts;
 use super::after_sales;
 use super::audit;
 use super::catalog;
-use super::db::Db;
+use super::db::{Db, to_i64};
 
 /// What a state in Restate is copied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +79,6 @@ async fn write_late_money(db: &mut SqliteConnection, late: &LateMoney) -> sqlx::
         insert_notifications(db, &Notification::of_late_money(late)).await?;
     }
     Ok(news)
-}
-
-/// SQLite has no unsigned numbers; versions and sequence numbers are far from
-/// the difference.
-pub fn to_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// What search finds an order by.
