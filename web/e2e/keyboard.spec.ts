@@ -71,7 +71,7 @@ test("the admin decides with the keyboard alone", async ({ shop }) => {
   await admin.visit(`/orders/${id}`);
   await tabTo(admin.page, admin.page.locator("summary", { hasText: "Reject…" }));
   await admin.page.keyboard.press("Enter");
-  await tabTo(admin.page, admin.page.getByLabel("Reason", { exact: true }));
+  await tabTo(admin.page, admin.page.locator("details[open]").getByLabel("Reason", { exact: true }));
   await admin.page.keyboard.type("no such street");
   await admin.page.keyboard.press("Enter");
   await expect(admin.status).toHaveText("Rejected");

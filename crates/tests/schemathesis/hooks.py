@@ -98,6 +98,9 @@ RULES = (
     "shipping_address is missing",  # the admin has none on file
     "zone is missing",  # nor a zone
     "what must be one of",  # the kinds of acts, of which there may be more tomorrow
+    "leave page out",  # a cursor and a page exclude each other
+    "Nothing was imported",  # the words of a file
+    "items must be a list of products",  # as a form, it cannot be said
     "must be a day, such as",  # or a time: no format says both
 )
 

@@ -81,6 +81,7 @@ impl FromFields for Change {
     responses(
         (status = 200, description = "Basket", body = Basket),
         (status = 404, description = "No such product"),
+        (status = 409, description = "It is no longer sold"),
     ),
 )]
 pub(super) async fn add(
@@ -106,6 +107,7 @@ pub(super) async fn add(
     responses(
         (status = 200, description = "Basket", body = Basket),
         (status = 404, description = "It is not in the cart"),
+        (status = 409, description = "It is no longer sold"),
     ),
 )]
 pub(super) async fn update(

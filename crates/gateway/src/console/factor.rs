@@ -203,7 +203,15 @@ pub(super) async fn show(
     })?))
 }
 
-/// Where a code is asked for; whoever has shown no password begins with that.
+/// Where a code is asked for; whoever has shown no password begins with that
+#[utoipa::path(
+    get,
+    path = "/login/code",
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        (status = 303, description = "No password was shown yet"),
+    ),
+)]
 pub(super) async fn code(
     State(console): State<Arc<Console>>,
     nonce: Nonce,

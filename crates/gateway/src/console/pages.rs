@@ -35,7 +35,7 @@ where
     let open = Routes::new()
         .routes(Allow::Anybody, routes!(login))
         .routes(Allow::Anybody, routes!(new_password))
-        .page(Allow::Anybody, factor::CODE_PAGE, factor::code)
+        .routes(Allow::Anybody, routes!(factor::code))
         .page(Allow::SettingUp, PAGE, factor::show)
         .page(Allow::Anybody, "/login/oidc", oidc::begin)
         .page(Allow::Anybody, "/login/oidc/callback", oidc::callback)

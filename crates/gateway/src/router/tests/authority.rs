@@ -323,7 +323,7 @@ async fn every_route_is_in_the_table_and_in_the_description() {
         assert_eq!(method, "GET", "{path}");
         assert!(!path.starts_with("/api/"), "{path}");
     }
-    assert_eq!(pages.len(), 23, "{pages:?}");
+    assert_eq!(pages.len(), 22, "{pages:?}");
 }
 
 /// A stream shows no page whose own route would refuse it.
