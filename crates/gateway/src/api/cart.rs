@@ -107,7 +107,6 @@ pub(super) async fn add(
     responses(
         (status = 200, description = "Basket", body = Basket),
         (status = 404, description = "It is not in the cart"),
-        (status = 409, description = "It is no longer sold"),
     ),
 )]
 pub(super) async fn update(

@@ -132,20 +132,25 @@ fn fields_of(fields: &Fields) -> Result<ProductFields, Problem> {
 
 /// A price as people write it, or as programs do.
 fn price(fields: &Fields) -> Result<Cents, Problem> {
-    if let Some(cents) = fields.integer("price_cents", 0..=MAX_PRICE.0)? {
-        return Ok(Cents(cents));
-    }
-    let said = fields.required_word("price", 20)?;
-    Ok(price_in_words("price", &said)?)
+    amount(fields, "price")
 }
 
 /// The same of what shipping costs.
 fn cost(fields: &Fields) -> Result<Cents, Problem> {
-    if let Some(cents) = fields.integer("cost_cents", 0..=MAX_PRICE.0)? {
+    amount(fields, "cost")
+}
+
+fn amount(fields: &Fields, name: &str) -> Result<Cents, Problem> {
+    // Read also beside cents: what cannot be read is refused, and not passed over.
+    let said = fields.word(name, 20)?;
+    if let Some(cents) = fields.integer(&format!("{name}_cents"), 0..=MAX_PRICE.0)? {
         return Ok(Cents(cents));
     }
-    let said = fields.required_word("cost", 20)?;
-    Ok(price_in_words("cost", &said)?)
+    let said = match said {
+        Some(said) => said,
+        None => fields.required_word(name, 20)?,
+    };
+    Ok(price_in_words(name, &said)?)
 }
 
 fn version(fields: &Fields) -> Result<u64, Problem> {

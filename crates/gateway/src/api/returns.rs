@@ -443,14 +443,14 @@ mod body {
         missing: Option<Vec<Part>>,
         /// What goes back, in cents. Left out, what the pieces that came were bought for.
         /// A form sends `refund=12.50` instead.
-        #[schema(minimum = 0)]
+        #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
         refund_cents: Option<i64>,
     }
 
     #[derive(ToSchema)]
     pub(super) struct Refund {
         /// How much goes back, in cents. A form sends `amount=12.50` instead.
-        #[schema(minimum = 1)]
+        #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]
         amount_cents: i64,
         /// Why; at most 500 characters. The customer is told.
         #[schema(max_length = 500)]

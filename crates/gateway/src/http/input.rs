@@ -183,12 +183,13 @@ impl Fields {
     /// An amount of money within `range`, in cents: `{name}_cents` as a whole number, or
     /// `{name}` as people write it, `12.50`.
     pub fn money(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<Cents>, Problem> {
+        let text = self.word(name, MAX_MONEY)?;
         let cents = self.integer(&format!("{name}_cents"), range.clone());
         let cents = cents.map_err(|problem| problem.with_field(name))?;
         if cents.is_some() {
             return Ok(cents.map(Cents));
         }
-        let Some(text) = self.word(name, MAX_MONEY)? else {
+        let Some(text) = text else {
             return Ok(None);
         };
         match cents_of(&text).filter(|cents| range.contains(cents)) {

@@ -25,7 +25,7 @@ async fn in_cart(infra: &Infra, user: &Username, which: ProductName) -> Result<S
     let line = basket.items.into_iter().find(|line| line.product_id == id);
     match line {
         Some(line) => Ok(line.sku),
-        None => Ok(catalog::for_cart(infra, &which).await?.sku),
+        None => catalog::sku(infra, &which).await,
     }
 }
 

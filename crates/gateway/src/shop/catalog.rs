@@ -33,6 +33,17 @@ pub async fn for_cart(infra: &Infra, name: &ProductName) -> Result<basket::Produ
     }
 }
 
+/// The SKU of a product that is sold, or was once.
+pub async fn sku(infra: &Infra, name: &ProductName) -> Result<Sku, Problem> {
+    if let Some(product) = infra.product(name).await? {
+        return Ok(product.sku);
+    }
+    match storage::gone(&infra.db, name).await? {
+        Some((sku, _)) => Ok(Sku::parse(&sku)?),
+        None => Err(none(infra, name).await?),
+    }
+}
+
 /// Why there is none: never, or no longer.
 async fn none(infra: &Infra, name: &ProductName) -> Result<Problem, Problem> {
     if let Some((sku, name)) = storage::gone(&infra.db, name).await? {

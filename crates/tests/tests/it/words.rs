@@ -59,6 +59,11 @@ async fn text_fields(shop: &Shop, awakeable: &str, order: &str) -> Vec<TextField
             let others: Map<_, _> = body
                 .iter()
                 .map(|(name, of)| (name.clone(), meant(name, &of["type"], awakeable)))
+                .map(|(name, meant)| match (path.as_str(), name.as_str()) {
+                    // Here it stands for nothing else.
+                    ("/api/catalog/products", "sku") => (name, json!("NEW-1")),
+                    _ => (name, meant),
+                })
                 .collect();
             let of_body = body.iter().map(|(name, of)| (name, of, false));
             let parameters = operation["parameters"].as_array().cloned();
@@ -104,6 +109,7 @@ fn meant(name: &str, kind: &Value, awakeable: &str) -> Value {
         ("value", _) => json!("false"),
         ("zone", _) => json!("Domestic"),
         ("scope", _) => json!("read"),
+        ("code", _) => json!("123456"),
         // Left out where it stands for something else.
         ("sku" | "persona" | "up_to" | "process", _) => Value::Null,
         (_, "integer") => json!(1),
