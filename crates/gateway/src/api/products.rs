@@ -130,27 +130,30 @@ fn fields_of(fields: &Fields) -> Result<ProductFields, Problem> {
     .checked()?)
 }
 
-/// A price as people write it, or as programs do.
+/// A price as people write it, or as programs do. What people write is read also beside
+/// cents: what cannot be read is refused, and not passed over.
 fn price(fields: &Fields) -> Result<Cents, Problem> {
-    amount(fields, "price")
+    let said = fields.word("price", 20)?;
+    let cents = fields.integer("price_cents", 0..=MAX_PRICE.0)?;
+    amount("price", said, cents)
 }
 
 /// The same of what shipping costs.
 fn cost(fields: &Fields) -> Result<Cents, Problem> {
-    amount(fields, "cost")
+    let said = fields.word("cost", 20)?;
+    let cents = fields.integer("cost_cents", 0..=MAX_PRICE.0)?;
+    amount("cost", said, cents)
 }
 
-fn amount(fields: &Fields, name: &str) -> Result<Cents, Problem> {
-    // Read also beside cents: what cannot be read is refused, and not passed over.
-    let said = fields.word(name, 20)?;
-    if let Some(cents) = fields.integer(&format!("{name}_cents"), 0..=MAX_PRICE.0)? {
-        return Ok(Cents(cents));
+fn amount(name: &str, said: Option<String>, cents: Option<i64>) -> Result<Cents, Problem> {
+    match (cents, said) {
+        (Some(cents), _) => Ok(Cents(cents)),
+        (None, Some(said)) => Ok(price_in_words(name, &said)?),
+        (None, None) => Err(Problem::invalid(
+            name,
+            format!("{name} is missing: send it in the body"),
+        )),
     }
-    let said = match said {
-        Some(said) => said,
-        None => fields.required_word(name, 20)?,
-    };
-    Ok(price_in_words(name, &said)?)
 }
 
 fn version(fields: &Fields) -> Result<u64, Problem> {
