@@ -146,14 +146,11 @@ fn cost(fields: &Fields) -> Result<Cents, Problem> {
 }
 
 fn amount(name: &str, said: Option<String>, cents: Option<i64>) -> Result<Cents, Problem> {
-    match (cents, said) {
-        (Some(cents), _) => Ok(Cents(cents)),
-        (None, Some(said)) => Ok(price_in_words(name, &said)?),
-        (None, None) => Err(Problem::invalid(
-            name,
-            format!("{name} is missing: send it in the body"),
-        )),
-    }
+    let said = said.map(|said| price_in_words(name, &said)).transpose()?;
+    cents.map(Cents).or(said).ok_or_else(|| {
+        let missing = format!("{name} is missing: send it in the body");
+        Problem::invalid(name, missing)
+    })
 }
 
 fn version(fields: &Fields) -> Result<u64, Problem> {

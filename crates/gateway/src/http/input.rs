@@ -186,19 +186,15 @@ impl Fields {
         let text = self.word(name, MAX_MONEY)?;
         let cents = self.integer(&format!("{name}_cents"), range.clone());
         let cents = cents.map_err(|problem| problem.with_field(name))?;
-        if cents.is_some() {
-            return Ok(cents.map(Cents));
-        }
-        let Some(text) = text else {
-            return Ok(None);
-        };
-        match cents_of(&text).filter(|cents| range.contains(cents)) {
-            Some(cents) => Ok(Some(Cents(cents))),
-            None => Err(Problem::invalid(
-                name,
-                format!("{name} must be an amount such as 12.50"),
-            )),
-        }
+        // Read also beside cents: what cannot be read is refused, and not passed over.
+        let said = text.map(|text| {
+            let read = cents_of(&text).filter(|cents| range.contains(cents));
+            read.ok_or_else(|| {
+                Problem::invalid(name, format!("{name} must be an amount such as 12.50"))
+            })
+        });
+        let said = said.transpose()?;
+        Ok(cents.or(said).map(Cents))
     }
 
     /// Pieces of products: a list of `{"sku": …, "quantity": …}` in JSON, a field
