@@ -212,34 +212,13 @@ pub fn price(field: &str, cents: Cents) -> Result<Cents, Refusal> {
 
 /// A price as people write it: `25`, `25.00`, `25,00`.
 pub fn price_in_words(field: &str, raw: &str) -> Result<Cents, Refusal> {
-    let cents = || -> Option<i64> {
-        let (whole, part) = raw
-            .trim()
-            .split_once(['.', ','])
-            .map_or((raw.trim(), None), |(whole, part)| (whole, Some(part)));
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-        if !is_number(whole) {
-            return None;
-        }
-        let part = match part {
-            None => 0,
-            Some(part) if is_number(part) && part.len() == 1 => part.parse::<i64>().ok()? * 10,
-            Some(part) if is_number(part) && part.len() == 2 => part.parse().ok()?,
-            Some(_) => return None,
-        };
-        whole
-            .parse::<i64>()
-            .ok()?
-            .checked_mul(100)?
-            .checked_add(part)
-    };
-    let cents = cents().ok_or_else(|| {
+    let cents = Cents::parse(raw).ok_or_else(|| {
         Refusal::invalid(
             field,
             format!("{field} must be an amount such as 25 or 24.90, without a currency"),
         )
     })?;
-    price(field, Cents(cents))
+    price(field, cents)
 }
 
 /// Text on one line, without what cannot be seen; `None` when nothing is left.

@@ -24,13 +24,32 @@ impl Cents {
     /// Nothing.
     pub const ZERO: Cents = Cents(0);
 
+    /// From what people type: `25`, `24.9`, `24.90`, `24,90`. Nothing else is an amount:
+    /// no sign, no currency, no separator of thousands.
+    pub fn parse(typed: &str) -> Option<Self> {
+        let typed = typed.trim();
+        let (whole, part) = typed.split_once(['.', ',']).unwrap_or((typed, "0"));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+        if !is_number(whole) || !is_number(part) || part.len() > 2 {
+            return None;
+        }
+        let part: i64 = format!("{part:0<2}").parse().ok()?;
+        let whole: i64 = whole.parse().ok()?;
+        whole.checked_mul(100)?.checked_add(part).map(Self)
+    }
+
+    /// As a field of a form or a table holds it: `1234.50`.
+    #[must_use]
+    pub fn decimal(self) -> String {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let cents = self.0.unsigned_abs();
+        format!("{sign}{}.{:02}", cents / 100, cents % 100)
+    }
+
     /// An amount of another currency, e.g. `1234.50 EUR`.
     #[must_use]
     pub fn in_currency(self, currency: &str) -> String {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let cents = self.0.unsigned_abs();
-        let currency = quoted(currency, MAX_CURRENCY);
-        format!("{sign}{}.{:02} {currency}", cents / 100, cents % 100)
+        format!("{} {}", self.decimal(), quoted(currency, MAX_CURRENCY))
     }
 
     /// The price of `quantity` pieces.

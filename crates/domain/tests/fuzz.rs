@@ -157,8 +157,33 @@ fn fuzz_money() {
         prop_assert_eq!(back(amount), i128::from(cents));
         prop_assert!(!told.chars().any(char::is_control), "{told:?}");
         prop_assert!(told.chars().count() <= 48, "{told:?}");
+        let decimal = Cents(cents).decimal();
+        prop_assert_eq!(back(&decimal), i128::from(cents));
+        let is_typed = cents >= 0;
+        prop_assert_eq!(Cents::parse(&decimal), is_typed.then_some(Cents(cents)));
         comes_back::<Cents>(&cents.to_string())
     });
+}
+
+#[test]
+fn fuzz_amounts() {
+    let samples = ["25", "24.9", "24,90", "1000000.00", "0", "-1", "$5"];
+    check(
+        "domain: an amount as it is typed",
+        &mistaken(&samples, 3),
+        |raw| {
+            // A second, slow rule: digits, and one or two more behind a dot or a comma.
+            let parts: Vec<_> = raw.trim().split(['.', ',']).collect();
+            let is_one = parts.len() <= 2
+                && parts
+                    .iter()
+                    .all(|it| !it.is_empty() && it.chars().all(|c| c.is_ascii_digit()))
+                && parts.get(1).is_none_or(|part| part.len() <= 2)
+                && parts[0].trim_start_matches('0').len() <= 16;
+            prop_assert_eq!(Cents::parse(&raw).is_some(), is_one, "{}", raw);
+            Ok(())
+        },
+    );
 }
 
 /// The order of display turns back where a text ends: embeddings and isolates

@@ -78,6 +78,7 @@ const PARSERS: &[(&str, &str, &str)] = &[
         "FromStr for Code",
         "fuzz_codes",
     ),
+    ("domain/src/money.rs", "fn parse", "fuzz_amounts"),
     ("domain/src/audit.rs", "fn parse", "fuzz_acts"),
     (
         "domain/src/account.rs",

@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use waybill_domain::catalog::{
     ImportDone, MAX_CATEGORY, MAX_INITIAL_STOCK, MAX_PRICE, MAX_ZONE, ProductChange, ProductFields,
-    ZoneChange, price_in_words,
+    ZoneChange,
 };
 use waybill_domain::idempotency::Digest;
 use waybill_domain::ids::Sku;
@@ -125,32 +125,9 @@ fn fields_of(fields: &Fields) -> Result<ProductFields, Problem> {
         name: fields.required_text("name", MAX_TITLE)?,
         description: description.unwrap_or_default(),
         category: category.unwrap_or_default(),
-        price_cents: price(fields)?,
+        price_cents: fields.required_money("price", 0..=MAX_PRICE.0)?,
     }
     .checked()?)
-}
-
-/// A price as people write it, or as programs do. What people write is read also beside
-/// cents: what cannot be read is refused, and not passed over.
-fn price(fields: &Fields) -> Result<Cents, Problem> {
-    let said = fields.word("price", 20)?;
-    let cents = fields.integer("price_cents", 0..=MAX_PRICE.0)?;
-    amount("price", said, cents)
-}
-
-/// The same of what shipping costs.
-fn cost(fields: &Fields) -> Result<Cents, Problem> {
-    let said = fields.word("cost", 20)?;
-    let cents = fields.integer("cost_cents", 0..=MAX_PRICE.0)?;
-    amount("cost", said, cents)
-}
-
-fn amount(name: &str, said: Option<String>, cents: Option<i64>) -> Result<Cents, Problem> {
-    let said = said.map(|said| price_in_words(name, &said)).transpose()?;
-    cents.map(Cents).or(said).ok_or_else(|| {
-        let missing = format!("{name} is missing: send it in the body");
-        Problem::invalid(name, missing)
-    })
 }
 
 fn version(fields: &Fields) -> Result<u64, Problem> {
@@ -369,7 +346,7 @@ impl FromFields for NewZone {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             zone: fields.required_text("zone", MAX_ZONE)?,
-            cost: cost(fields)?,
+            cost: fields.required_money("cost", 0..=MAX_PRICE.0)?,
             key: IdempotencyKey::from_fields(fields)?,
         })
     }
@@ -423,7 +400,7 @@ impl FromFields for EditZone {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             version: version(fields)?,
-            cost: cost(fields)?,
+            cost: fields.required_money("cost", 0..=MAX_PRICE.0)?,
             key: IdempotencyKey::from_fields(fields)?,
         })
     }

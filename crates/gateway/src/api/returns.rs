@@ -323,11 +323,8 @@ pub(super) struct RefundRequest {
 
 impl FromFields for RefundRequest {
     fn from_fields(fields: &Fields) -> Result<Self, Problem> {
-        let amount = fields.money("amount", 1..=MAX_CENTS)?;
         Ok(Self {
-            amount: amount.ok_or_else(|| {
-                Problem::invalid("amount", "amount is missing: say how much goes back")
-            })?,
+            amount: fields.required_money("amount", 1..=MAX_CENTS)?,
             reason: fields.required_text("reason", MAX_REASON)?,
             key: IdempotencyKey::from_fields(fields)?,
         })

@@ -131,7 +131,7 @@ mod tests {
             match zone_and_cost(&raw) {
                 Ok((name, cost)) => {
                     prop_assert!(cost >= Cents::ZERO && !name.is_empty());
-                    let again = format!("{name}={}.{:02}", cost.0 / 100, cost.0 % 100);
+                    let again = format!("{name}={}", cost.decimal());
                     prop_assert_eq!(zone_and_cost(&again), Ok((name, cost)), "{}", raw);
                 }
                 Err(said) => prop_assert!(said.chars().count() <= 300, "{said}"),

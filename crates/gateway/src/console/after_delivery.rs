@@ -141,7 +141,7 @@ impl AfterDelivery {
             may_refund,
             refund_action: format!("/api/orders/{id}/refunds"),
             refundable: refundable.0,
-            refundable_text: typed(refundable),
+            refundable_text: refundable.decimal(),
         }
     }
 }
@@ -170,7 +170,7 @@ impl ReturnRow {
             decide_action: action("decide"),
             may_receive: decides && one.status == ReturnStatus::Accepted,
             receive_action: action("receive"),
-            worth_text: typed(worth.min(refundable)),
+            worth_text: worth.min(refundable).decimal(),
         }
     }
 }
@@ -192,9 +192,4 @@ fn parts_of(order: &OrderRecord, parts: &[Part]) -> Vec<Line> {
         lines.find(|line| line.sku == part.sku)?.part(part.quantity)
     };
     parts.iter().filter_map(line).collect()
-}
-
-/// `12.50`, as a field of a form holds it.
-fn typed(amount: Cents) -> String {
-    format!("{}.{:02}", amount.0 / 100, (amount.0 % 100).abs())
 }

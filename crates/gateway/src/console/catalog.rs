@@ -5,7 +5,6 @@ use waybill_domain::Timestamp;
 use waybill_domain::catalog::{CatalogProduct, CatalogZone, MAX_IMPORT_ROWS};
 use waybill_domain::idempotency::Digest;
 use waybill_domain::ids::Sku;
-use waybill_domain::money::Cents;
 
 use super::lists::{self, Pages};
 use super::location::Location;
@@ -178,11 +177,6 @@ pub struct ProgressView {
     pub unchanged: u32,
 }
 
-/// 24.90
-fn in_words(cents: Cents) -> String {
-    format!("{}.{:02}", cents.0 / 100, cents.0 % 100)
-}
-
 /// Whether something is sold, or a zone is served.
 fn state(is_open: bool, open: &str, closed: &str) -> Chip {
     let (label, family, icon) = if is_open {
@@ -229,7 +223,7 @@ impl ProductPage {
             version: product.version,
             sku: product.sku.to_string(),
             number: product.number,
-            price_text: in_words(product.fields.price_cents),
+            price_text: product.fields.price_cents.decimal(),
             name: product.fields.name,
             description: product.fields.description,
             category: product.fields.category,
@@ -253,7 +247,7 @@ impl ZonesPage {
                 // In a path a space is %20.
                 action: format!("/api/catalog/zones/{}", name.replace('+', "%20")),
                 version: zone.version,
-                cost_text: in_words(zone.cost_cents),
+                cost_text: zone.cost_cents.decimal(),
                 status: state(is_served, "Open", "Closed"),
                 is_served,
                 updated_by: zone.updated_by,

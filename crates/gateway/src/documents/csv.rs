@@ -1,5 +1,5 @@
-//! Orders as a table for spreadsheets and bookkeeping: CSV by RFC 4180, a row for each
-//! order, UTF-8, lines that end with CR and LF. Times are ISO 8601 in UTC, amounts are
+//! Tables for spreadsheets and bookkeeping: CSV by RFC 4180. That of orders has a row for
+//! each order, UTF-8, lines that end with CR and LF. Times are ISO 8601 in UTC, amounts are
 //! decimal numbers of the column `currency`.
 
 use std::borrow::Cow;
@@ -50,7 +50,7 @@ pub fn rows(sales: &[(OrderRecord, Cents)]) -> Result<Vec<u8>, csv::Error> {
     let mut table = table();
     for (order, refunded) in sales {
         let cells = row(order, *refunded);
-        table.write_record(cells.iter().map(|cell| harmless(cell).into_owned()))?;
+        table.write_record(cells.iter().map(|cell| guarded(cell).into_owned()))?;
     }
     finished(table)
 }
@@ -94,10 +94,10 @@ fn row(order: &OrderRecord, refunded: Cents) -> [String; COLUMNS.len()] {
         order.created_at.to_string(),
         order.status_since.to_string(),
         order.currency.clone(),
-        decimal(order.subtotal_cents),
-        decimal(order.shipping_cents),
-        decimal(order.total_cents),
-        decimal(refunded),
+        order.subtotal_cents.decimal(),
+        order.shipping_cents.decimal(),
+        order.total_cents.decimal(),
+        refunded.decimal(),
         pieces.to_string(),
         items.join("; "),
         payment.status.as_str().to_owned(),
@@ -117,21 +117,24 @@ fn row(order: &OrderRecord, refunded: Cents) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// An amount as a number: `1234.50`.
-fn decimal(amount: Cents) -> String {
-    let sign = if amount.0 < 0 { "-" } else { "" };
-    let cents = amount.0.unsigned_abs();
-    format!("{sign}{}.{:02}", cents / 100, cents % 100)
+/// What a spreadsheet takes for the beginning of a formula (OWASP, "CSV injection").
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// What people typed, as text that no spreadsheet takes for a formula: an apostrophe
+/// before it says that it is none.
+pub fn guarded(text: &str) -> Cow<'_, str> {
+    if text.starts_with(FORMULA) || unguarded(text) != text {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
-/// What people typed must stay text in a spreadsheet, which takes a cell that begins with
-/// one of these for a formula: an apostrophe before it says that it is none (OWASP, "CSV
-/// injection").
-fn harmless(cell: &str) -> Cow<'_, str> {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        Cow::Owned(format!("'{cell}"))
-    } else {
-        Cow::Borrowed(cell)
+/// The same without its guard, for a file that is read again.
+pub fn unguarded(cell: &str) -> &str {
+    match cell.strip_prefix('\'') {
+        Some(rest) if rest.starts_with(FORMULA) || rest.starts_with('\'') => rest,
+        _ => cell,
     }
 }
 
@@ -174,7 +177,7 @@ mod tests {
             } else {
                 Cents::ZERO
             };
-            assert_eq!(row[column("refunded")], decimal(refunded));
+            assert_eq!(row[column("refunded")], refunded.decimal());
             let reason = order.failure_reason.clone().unwrap_or_default();
             assert_eq!(row[column("failure_reason")], reason);
         }
@@ -204,14 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_numbers() {
-        for (cents, text) in [
-            (0, "0.00"),
-            (5, "0.05"),
-            (123_450, "1234.50"),
-            (-199, "-1.99"),
+    fn a_guard_is_taken_off_again() {
+        for text in [
+            "", "plain", "'quoted'", "=1", "'=1", "''=1", "-", "'", "''", "\t", "@a",
         ] {
-            assert_eq!(decimal(Cents(cents)), text);
+            let cell = guarded(text);
+            assert!(!cell.starts_with(FORMULA), "{text:?}");
+            assert_eq!(unguarded(&cell), text, "{text:?}");
         }
     }
 }

@@ -96,6 +96,9 @@ fn names_in(file: &str) -> Vec<String> {
             .take_while(|letter| letter.is_ascii_lowercase() || *letter == '_')
             .collect();
         if !name.is_empty() && source[at + 2 + name.len()..].starts_with('"') {
+            // Money can be sent in cents, too.
+            let is_money = source[..at].ends_with("money");
+            names.extend(is_money.then(|| format!("{name}_cents")));
             names.push(name);
         }
     }

@@ -184,17 +184,23 @@ impl Fields {
     /// `{name}` as people write it, `12.50`.
     pub fn money(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<Cents>, Problem> {
         let text = self.word(name, MAX_MONEY)?;
-        let cents = self.integer(&format!("{name}_cents"), range.clone());
-        let cents = cents.map_err(|problem| problem.with_field(name))?;
+        let cents = self.integer(&format!("{name}_cents"), range.clone())?;
         // Read also beside cents: what cannot be read is refused, and not passed over.
         let said = text.map(|text| {
-            let read = cents_of(&text).filter(|cents| range.contains(cents));
+            let read = Cents::parse(&text).filter(|cents| range.contains(&cents.0));
             read.ok_or_else(|| {
-                Problem::invalid(name, format!("{name} must be an amount such as 12.50"))
+                let (from, to) = (Cents(*range.start()), Cents(*range.end()));
+                let detail = format!("{name} must be an amount such as 12.50, {from} to {to}");
+                Problem::invalid(name, detail)
             })
         });
         let said = said.transpose()?;
-        Ok(cents.or(said).map(Cents))
+        Ok(cents.map(Cents).or(said))
+    }
+
+    /// An amount of money within `range`.
+    pub fn required_money(&self, name: &str, range: RangeInclusive<i64>) -> Result<Cents, Problem> {
+        self.money(name, range)?.ok_or_else(|| missing(name))
     }
 
     /// Pieces of products: a list of `{"sku": …, "quantity": …}` in JSON, a field
@@ -295,23 +301,6 @@ fn too_long(name: &str, max: usize) -> Problem {
 
 fn missing(name: &str) -> Problem {
     Problem::invalid(name, format!("{name} is missing: send it in the body"))
-}
-
-/// `12`, `12.5` and `12.50`, with a dot and nothing else.
-fn cents_of(text: &str) -> Option<i64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |digits: &str, most: usize| {
-        (1..=most).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if !is_number(whole, 12) || !is_number(part, 2) {
-        return None;
-    }
-    let cents: i64 = format!("{part:0<2}").parse().ok()?;
-    whole
-        .parse::<i64>()
-        .ok()?
-        .checked_mul(100)?
-        .checked_add(cents)
 }
 
 fn wrong_parts(name: &str) -> Problem {

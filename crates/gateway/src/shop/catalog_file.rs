@@ -22,6 +22,8 @@ use waybill_domain::money::Cents;
 use waybill_domain::refusal::Refusal;
 use waybill_domain::words::{MAX_NAME, quoted};
 
+use crate::documents::csv::{self as table, guarded, unguarded};
+
 /// Largest file, in bytes.
 pub const MAX_FILE: usize = 4 * 1024 * 1024;
 /// Mistakes that are named; the others are counted.
@@ -40,8 +42,6 @@ const COLUMNS: [&str; 7] = [
 ];
 /// Those that must be there.
 const NEEDED: [&str; 3] = ["sku", "name", "price"];
-/// What a cell begins with that a spreadsheet takes for a formula.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -434,44 +434,23 @@ fn row<'a>(
 /// A file of these products, with what can be sold of each. It begins with a byte order
 /// mark, without which spreadsheets read accents as something else.
 pub fn write(products: &[(CatalogProduct, i64)]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = Writer::from_writer(b"\xEF\xBB\xBF".to_vec());
+    let mut writer = Writer::from_writer(table::BYTE_ORDER_MARK.as_bytes().to_vec());
     writer.write_record(COLUMNS)?;
     for (product, stock) in products {
         let fields = &product.fields;
-        let cents = fields.price_cents.0;
         writer.write_record([
-            &guarded(product.sku.as_str()),
-            &guarded(&fields.name),
-            &guarded(&fields.description),
-            &guarded(&fields.category),
-            &format!("{}.{:02}", cents / 100, cents % 100),
-            &(*stock).clamp(0, MAX_INITIAL_STOCK.into()).to_string(),
-            &if product.is_sold() { "no" } else { "yes" }.to_owned(),
+            &*guarded(product.sku.as_str()),
+            &*guarded(&fields.name),
+            &*guarded(&fields.description),
+            &*guarded(&fields.category),
+            &*fields.price_cents.decimal(),
+            &*(*stock).clamp(0, MAX_INITIAL_STOCK.into()).to_string(),
+            if product.is_sold() { "no" } else { "yes" },
         ])?;
     }
     writer
         .into_inner()
         .map_err(|error| error.into_error().into())
-}
-
-/// Text that no spreadsheet takes for a formula.
-fn guarded(text: &str) -> String {
-    let looks_guarded = text
-        .strip_prefix('\'')
-        .is_some_and(|rest| rest.starts_with(FORMULA) || rest.starts_with('\''));
-    if text.starts_with(FORMULA) || looks_guarded {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
-}
-
-/// The same without its guard.
-fn unguarded(cell: &str) -> &str {
-    match cell.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(FORMULA) || rest.starts_with('\'') => rest,
-        _ => cell,
-    }
 }
 
 #[cfg(test)]
@@ -596,7 +575,10 @@ mod tests {
             let file = write(&[(product.clone(), 3)]).unwrap();
             let cells = csv::Reader::from_reader(&file[3..]).records().next();
             for cell in cells.unwrap().unwrap().iter().take(4) {
-                prop_assert!(!cell.starts_with(FORMULA), "{cell:?}");
+                prop_assert!(
+                    !cell.starts_with(['=', '+', '-', '@', '\t', '\r']),
+                    "{cell:?}"
+                );
             }
             let again = plan(&file, &[product], "ann", Timestamp::UNIX_EPOCH);
             let again = again.map(|it| it.done.unchanged);
