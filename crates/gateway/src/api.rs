@@ -5,8 +5,8 @@
 //!
 //! | module | is |
 //! | --- | --- |
-//! | [`catalog`] | products and shipping zones |
-//! | [`products`] | products and zones, for admins |
+//! | [`products`] | products and shipping zones, as everybody sees them |
+//! | [`catalog`] | what is sold and where it is shipped, as admins change it |
 //! | [`restock`] | more pieces on the shelf |
 //! | [`cart`] | carts |
 //! | [`checkout`] | the cart becomes an order |
@@ -66,10 +66,10 @@ where
     Arc<Announcement>: FromRef<S>,
 {
     Routes::new()
-        .routes(Allow::Anybody, routes!(catalog::list))
-        .routes(Allow::Anybody, routes!(catalog::one))
+        .routes(Allow::Anybody, routes!(products::list))
+        .routes(Allow::Anybody, routes!(products::one))
         .routes(Allow::Admin, routes!(restock::restock))
-        .routes(Allow::Anybody, routes!(catalog::zones))
+        .routes(Allow::Anybody, routes!(products::zones))
         .routes(Allow::Customer, routes!(cart::show))
         .routes(Allow::Customer, routes!(cart::add))
         .routes(Allow::Customer, routes!(cart::update))
@@ -116,20 +116,20 @@ where
         .routes(Allow::Admin, routes!(people::sign_out))
         .routes(Allow::Admin, routes!(people::reset_factor))
         .routes(Allow::Admin, routes!(people::revoke_token))
-        .routes(Allow::Admin, routes!(products::list))
-        .routes(Allow::Admin, routes!(products::create))
-        .routes(Allow::Admin, routes!(products::one))
-        .routes(Allow::Admin, routes!(products::edit))
-        .routes(Allow::Admin, routes!(products::archive))
-        .routes(Allow::Admin, routes!(products::restore))
-        .routes(Allow::Admin, routes!(products::zones))
-        .routes(Allow::Admin, routes!(products::create_zone))
-        .routes(Allow::Admin, routes!(products::edit_zone))
-        .routes(Allow::Admin, routes!(products::archive_zone))
-        .routes(Allow::Admin, routes!(products::restore_zone))
-        .routes(Allow::Admin, routes!(products::import))
-        .routes(Allow::Admin, routes!(products::progress))
-        .routes(Allow::Admin, routes!(products::export))
+        .routes(Allow::Admin, routes!(catalog::list))
+        .routes(Allow::Admin, routes!(catalog::create))
+        .routes(Allow::Admin, routes!(catalog::one))
+        .routes(Allow::Admin, routes!(catalog::edit))
+        .routes(Allow::Admin, routes!(catalog::archive))
+        .routes(Allow::Admin, routes!(catalog::restore))
+        .routes(Allow::Admin, routes!(catalog::zones::list))
+        .routes(Allow::Admin, routes!(catalog::zones::create))
+        .routes(Allow::Admin, routes!(catalog::zones::edit))
+        .routes(Allow::Admin, routes!(catalog::zones::archive))
+        .routes(Allow::Admin, routes!(catalog::zones::restore))
+        .routes(Allow::Admin, routes!(catalog::files::import))
+        .routes(Allow::Admin, routes!(catalog::files::progress))
+        .routes(Allow::Admin, routes!(catalog::files::export))
         .routes(Allow::Anybody, routes!(ops::healthz))
         .routes(Allow::Anybody, routes!(ops::ready))
         .routes(Allow::Operator, routes!(ops::metrics))

@@ -17,7 +17,7 @@ use gateway::restate::admin::AdminApi;
 use gateway::router::{self, Gateway};
 use gateway::settings::Settings;
 use gateway::settings::edge::{PublicUrl, Room};
-use gateway::shop::{audit, people, products, stock, well_known};
+use gateway::shop::{audit, catalog, people, stock, well_known};
 use gateway::storage::db::Db;
 use gateway::storage::timings;
 use process::http::{Caps, Limits, Server};
@@ -185,7 +185,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         Arc::clone(&gateway.announcement),
     ));
     let announcing = tokio::spawn(people::announce(Arc::clone(&infra)));
-    let listing = tokio::spawn(products::announce(Arc::clone(&infra)));
+    let listing = tokio::spawn(catalog::announce(Arc::clone(&infra)));
     let noting = tokio::spawn(audit::keep_noting(Arc::clone(&infra)));
     if infra.settings.is_demo() {
         tracing::warn!(

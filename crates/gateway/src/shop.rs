@@ -7,9 +7,9 @@
 //! | module | does |
 //! | --- | --- |
 //! | [`account`] | an account as its owner and admins see it, and change it |
-//! | [`catalog`] | finds products |
+//! | [`products`] | finds products |
 //! | [`catalog_file`] | reads and writes the catalog as CSV |
-//! | [`products`] | what is sold, and where it is shipped: asked and changed at Restate |
+//! | [`catalog`] | what is sold, and where it is shipped: asked and changed at Restate |
 //! | [`stock`] | tells Inventory of the catalog, fills shelves |
 //! | [`cart`] | changes carts |
 //! | [`checkout`] | makes an order of a cart |

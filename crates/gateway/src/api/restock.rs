@@ -11,7 +11,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
-use crate::shop::{catalog, stock};
+use crate::shop::{products, stock};
 
 pub(super) struct Request {
     quantity: u32,
@@ -48,7 +48,7 @@ pub(super) async fn restock(
     Path(id): Path<String>,
     Input(request): Input<Request>,
 ) -> Result<Reply, Problem> {
-    let product = catalog::numbered(&infra, &id).await?;
+    let product = products::numbered(&infra, &id).await?;
     let Request {
         quantity,
         key: in_form,

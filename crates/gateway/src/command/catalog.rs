@@ -20,8 +20,8 @@ use crate::clock;
 use crate::restate::admin::{AdminApi, StateRow};
 use crate::restate::states::{catalog_sql, levels_sql};
 use crate::settings::Settings;
+use crate::shop::catalog;
 use crate::shop::catalog_file::{self, FilePlan};
-use crate::shop::products;
 
 /// How often it is looked how far an import is.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -68,11 +68,11 @@ async fn import(settings: &Settings, file: &Path, is_dry_run: bool) -> anyhow::R
         return say_plan(&plan);
     }
     let ingress = ingress(settings)?;
-    let begun = products::import(&ingress, By::operator(), &plan.rows).await;
+    let begun = catalog::import(&ingress, By::operator(), &plan.rows).await;
     let import = begun.map_err(said)?;
     let (mut looks, all) = (0_u32, plan.rows.len());
     loop {
-        let progress = products::import_progress(&ingress, import.clone()).await;
+        let progress = catalog::import_progress(&ingress, import.clone()).await;
         match progress {
             Ok(Some(progress)) if progress.is_over() => {
                 return say(&format!("Imported: {}", counted(progress.done)));

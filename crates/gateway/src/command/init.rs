@@ -12,7 +12,7 @@ use waybill_domain::money::Cents;
 use super::{everybody, hash_of_new_password, ingress, link_of, said, username};
 use crate::clock;
 use crate::settings::Settings;
-use crate::shop::{people, products};
+use crate::shop::{catalog, people};
 use crate::storage::accounts;
 use crate::storage::db::Db;
 
@@ -81,7 +81,7 @@ pub async fn run(settings: &Settings, init: Init) -> anyhow::Result<()> {
     }
     for (zone, cost) in &zones {
         let create = ZoneChange::Create { cost_cents: *cost };
-        match products::zone_changed(&ingress, By::operator(), zone, create, None).await {
+        match catalog::zone_changed(&ingress, By::operator(), zone, create, None).await {
             Ok(_) => say(&format!("Orders can be shipped to {zone} for {cost}"))?,
             Err(problem) if problem.kind() == "zone_taken" => {
                 say(&format!(

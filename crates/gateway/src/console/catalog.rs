@@ -14,7 +14,7 @@ use super::status_style::{self, Chip};
 use super::views::{Console, View};
 use crate::documents::catalog as documents;
 use crate::http::problem::Problem;
-use crate::shop::products;
+use crate::shop::catalog as shop;
 use crate::storage::catalog::{self as storage, Filter};
 use crate::storage::orders::Total;
 
@@ -277,7 +277,7 @@ pub(super) async fn list(
         category: None,
         archived,
     };
-    let (found, total) = products::list(console, &filter, page).await?;
+    let (found, total) = shop::list(console, &filter, page).await?;
     let show = if archived { "archived" } else { "" };
     let pages = Pages::of(page, Total::exactly(total), |number| {
         let number = number.to_string();
@@ -316,7 +316,7 @@ pub(super) async fn one(
     location: &Location,
     sku: &Sku,
 ) -> Result<PageContent, Problem> {
-    let product = products::one(console, sku).await?;
+    let product = shop::one(console, sku).await?;
     let document = documents::product(&product);
     let page = ProductPage::of(location.tab, viewer.seed.clone(), product);
     Ok(below_catalog(PageContent::new(
@@ -350,7 +350,7 @@ pub(super) async fn import(
 ) -> Result<PageContent, Problem> {
     let id = location.word("id")?;
     let begun = match id.as_deref().map(Digest::parse) {
-        Some(Ok(id)) => products::import_progress(&console.ingress, id).await?,
+        Some(Ok(id)) => shop::import_progress(&console.ingress, id).await?,
         Some(Err(_)) | None => None,
     };
     let progress = begun.map(|begun| ProgressView {

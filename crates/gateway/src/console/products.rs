@@ -13,7 +13,7 @@ use super::views::View;
 use crate::http::pagination::Pagination;
 use crate::http::problem::Problem;
 use crate::live::Subject;
-use crate::shop::catalog;
+use crate::shop::products as shop;
 use crate::storage::catalog as queries;
 use crate::storage::catalog::{Filter, Product};
 use crate::storage::orders::Total;
@@ -213,7 +213,7 @@ async fn paint(console: &Console, place: &Place) -> Result<Shelf, Problem> {
     let found = console.products(filter.clone(), *page).await?;
     let (products, total) = (&found.0, found.1);
     let categories = queries::categories(&console.db).await?;
-    let document = catalog::document(products, total);
+    let document = shop::document(products, total);
     let list = |key: &str| {
         let list = ProductList::of(key.to_owned(), filter, *page, products.clone(), total);
         ProductList {

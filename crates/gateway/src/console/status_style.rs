@@ -5,7 +5,7 @@ use serde::Serialize;
 use waybill_domain::order::{EventKind, OrderStatus};
 use waybill_domain::payment::PaymentStatus;
 
-use crate::shop::catalog::LOW_STOCK;
+use crate::shop::products::LOW_STOCK;
 
 /// A status as a chip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,7 +9,7 @@ use waybill_domain::ids::{Sku, Username};
 use waybill_domain::update::Update;
 use waybill_domain::words::{MAX_NAME, quoted};
 
-use super::catalog;
+use super::products;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
@@ -25,7 +25,7 @@ async fn in_cart(infra: &Infra, user: &Username, which: ProductName) -> Result<S
     let line = basket.items.into_iter().find(|line| line.product_id == id);
     match line {
         Some(line) => Ok(line.sku),
-        None => catalog::sku(infra, &which).await,
+        None => products::sku(infra, &which).await,
     }
 }
 
@@ -46,7 +46,7 @@ pub async fn add(
     quantity: u32,
     key: &IdempotencyKey,
 ) -> Result<Added, Problem> {
-    let product = catalog::for_cart(infra, which).await?;
+    let product = products::for_cart(infra, which).await?;
     let name = quoted(&product.name, MAX_NAME);
     let text = format!("Item added: {quantity} × {name}");
     let item = AddItem { product, quantity };

@@ -12,9 +12,9 @@ use waybill_domain::Timestamp;
 use waybill_domain::money::CURRENCY;
 use waybill_domain::order::OrderStatus;
 
-use super::catalog::LOW_STOCK;
 use super::operator::{self, Need};
 use super::processes::{self, Process};
+use super::products::LOW_STOCK;
 use crate::clock::timestamp;
 use crate::http::problem::Problem;
 use crate::infra::Infra;

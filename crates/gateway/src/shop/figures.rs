@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use waybill_domain::Timestamp;
 use waybill_domain::order::OrderStatus;
 
-use super::catalog::LOW_STOCK;
 use super::dashboard::{self, Latest};
 use super::operator::KINDS;
+use super::products::LOW_STOCK;
 use crate::infra::Infra;
 use crate::metrics::Figures;
 use crate::storage::dashboard as queries;
