@@ -63,9 +63,10 @@ test("groups say what somebody may do, anew with each sign-in", async ({ world, 
     await other.goto("/login");
     await signIn(other, ann);
     await expect(role(other)).toHaveText("support");
-    // Another role: signed out where they had the old one.
-    await page.goto("/orders");
+    // Another role: signed out where they had the old one, whose page says so by itself.
     await expect(page).toHaveURL(/\/login/);
+    await page.goto("/orders");
+    await expect(page).toHaveURL(/\/login\?next=%2Forders/);
     await company.is({ people: { [ann]: [] } });
     await other.goto("/login/oidc?next=/orders");
     await expect(other).toHaveURL(`${gateway.url}/orders`);
@@ -280,6 +281,8 @@ test("an account of before is taken over by nobody, until an admin binds it", as
     await other.goto("/login/oidc");
     await expect(role(other)).toHaveText("customer");
     expect(company.command(["user", "disable", odd])).toMatchObject({ status: 0 });
+    // The open page leaves by itself.
+    await expect(other).toHaveURL(/\/login/);
     await other.goto("/login/oidc");
     await expect(message(other)).toContainText("disabled");
   });

@@ -52,6 +52,15 @@ export class Tour {
     await admin.api("POST", "/api/people", { user: sue, email: `${sue}@example.com`, role: "support" });
     await admin.api("POST", "/api/account/tokens", { name: `nightly-report-${mark}`, scope: "read", days: 90 });
 
+    const returned = await carol.quietlyOrder("P007", "returned", { paid: true });
+    await admin.api("POST", `/api/workflow/${returned}/approve`, { approved: true });
+    await carol.until(returned, "delivered");
+    await carol.api("POST", `/api/orders/${returned}/returns`, { items: [{ sku: "P007", quantity: 1 }], reason: "The strap is too short for me" });
+    await admin.api("POST", `/api/orders/${returned}/refunds`, { amount_cents: 500, reason: "It came late" });
+    const old = `OLD-${mark}`;
+    await admin.api("POST", "/api/catalog/products", { sku: old, name: "Folding ruler with a rather long name, 2 m", category: "Tools", price_cents: 1290, stock: 3 });
+    await admin.api("POST", `/api/catalog/products/${old}/archive`, {});
+
     const order = (id: string) => `/orders/${id}`;
     return new Tour([
       { name: "login", path: "/login" },
@@ -73,6 +82,15 @@ export class Tour {
       { name: "admin", path: "/admin", person: admin },
       { name: "audit", path: "/audit", person: admin },
       { name: "admin-order", path: order(paid), person: admin },
+      { name: "order-returned", path: order(returned), person: carol },
+      { name: "admin-order-returned", path: order(returned), person: admin },
+      { name: "catalog", path: "/catalog", person: admin },
+      { name: "catalog-archived", path: "/catalog?show=archived", person: admin },
+      { name: "product", path: "/catalog/P001", person: admin },
+      { name: "product-archived", path: `/catalog/${old}`, person: admin },
+      { name: "zones", path: "/zones", person: admin },
+      { name: "import", path: "/import", person: admin },
+      { name: "second-factor", path: "/account/factor", person: admin, alone: true },
       { name: "invoice", path: `${order(delivered)}/invoice`, person: carol, alone: true },
       { name: "packing-slip", path: `${order(delivered)}/packing-slip`, person: admin, alone: true },
       { name: "packing-slip-not-yet", path: `${order(paid)}/packing-slip`, person: admin, alone: true },
