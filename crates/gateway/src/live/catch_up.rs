@@ -267,7 +267,7 @@ fn in_chunks<T>(
 
 /// Writes a chunk; answers how much of it was news.
 async fn write(projection: &Projection, updates: Vec<Update>) -> Result<u64, CatchUpError> {
-    let written = join_all(updates.into_iter().map(|update| projection.apply(update))).await;
+    let written = join_all(updates.into_iter().map(|update| projection.restore(update))).await;
     let mut closed = 0;
     for written in written {
         match written {

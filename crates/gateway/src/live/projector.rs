@@ -35,6 +35,8 @@ const WAITED_FOR: Duration = Duration::from_millis(3);
 /// A busy writer rests so many times as long as its last commit took, so that it takes
 /// a part of one processor, and others read meanwhile.
 const RESTS: u32 = 3;
+/// The same while somebody waits.
+const RESTS_WAITED_FOR: u32 = 2;
 /// But not longer than this.
 const LONGEST_REST: Duration = Duration::from_millis(50);
 
@@ -45,6 +47,9 @@ pub(super) struct Projection {
     closing: CancellationToken,
     lag: Arc<Lag>,
 }
+
+/// What was written last is remembered of so many orders and products.
+const REMEMBERED: usize = 4_096;
 
 /// How long the latest news took to get here.
 #[derive(Debug, Default)]
@@ -73,6 +78,18 @@ enum Entry {
 struct Work {
     entry: Entry,
     written: Option<oneshot::Sender<anyhow::Result<bool>>>,
+    /// Whatever has been written before: the row may have been lost since.
+    anew: bool,
+}
+
+impl Work {
+    fn of(entry: Entry) -> Self {
+        Self {
+            entry,
+            written: None,
+            anew: false,
+        }
+    }
 }
 
 impl Projection {
@@ -103,29 +120,30 @@ impl Projection {
 
     /// Writes an update if it is news; answers once it can be read.
     pub(super) async fn apply(&self, update: Update) -> anyhow::Result<bool> {
-        let (written, answer) = oneshot::channel();
-        self.send(Entry::Update(update), Some(written)).await?;
-        answer.await.context("the gateway is shutting down")?
+        self.written(Work::of(Entry::Update(update))).await
+    }
+
+    /// Writes an update that is not here, or no longer.
+    pub(super) async fn restore(&self, update: Update) -> anyhow::Result<bool> {
+        let work = Work::of(Entry::Update(update));
+        self.written(Work { anew: true, ..work }).await
     }
 
     /// Hands an update over without waiting for the write.
     pub(super) async fn offer(&self, update: Update) {
         // Refused only while shutting down; the next start catches up.
-        let _ = self.send(Entry::Update(update), None).await;
+        let _ = self.send(Work::of(Entry::Update(update))).await;
     }
 
     /// Hands a local notification over.
     pub(super) async fn note(&self, note: Notification) {
-        let _ = self.send(Entry::Note(note), None).await;
+        let _ = self.send(Work::of(Entry::Note(note))).await;
     }
 
     /// Answers once all that was handed over before can be read, or never will be.
     pub(super) async fn settled(&self) {
-        let (written, answer) = oneshot::channel();
-        if self.send(Entry::Mark, Some(written)).await.is_ok() {
-            // Ends without an answer only while shutting down.
-            let _ = answer.await;
-        }
+        // Ends without an answer only while shutting down.
+        let _ = self.written(Work::of(Entry::Mark)).await;
     }
 
     /// How many updates wait.
@@ -144,13 +162,16 @@ impl Projection {
         self.closing.cancel();
     }
 
-    async fn send(
-        &self,
-        entry: Entry,
-        written: Option<oneshot::Sender<anyhow::Result<bool>>>,
-    ) -> anyhow::Result<()> {
+    async fn written(&self, work: Work) -> anyhow::Result<bool> {
+        let (written, answer) = oneshot::channel();
+        let written = Some(written);
+        self.send(Work { written, ..work }).await?;
+        answer.await.context("the gateway is shutting down")?
+    }
+
+    async fn send(&self, work: Work) -> anyhow::Result<()> {
         self.queue
-            .send(Work { entry, written })
+            .send(work)
             .await
             .map_err(|_| anyhow!("the gateway is shutting down"))
     }
@@ -172,18 +193,65 @@ impl Rest {
         Self(Some((Instant::now(), began.elapsed())))
     }
 
-    /// Until when a batch waits for more that shares its commit. `None` when it is full.
+    /// Until when a batch waits for more that shares its commit. `None` when it is full,
+    /// or empty.
     fn until(&self, batch: &[Work]) -> Option<Instant> {
-        let (committed, took) = self.0.filter(|_| batch.len() < BATCH)?;
+        let there_is_room = (1..BATCH).contains(&batch.len());
+        let (committed, took) = self.0.filter(|_| there_is_room)?;
         let is_waited_for = batch.iter().any(|work| work.written.is_some());
-        Some(
-            committed
-                + if is_waited_for {
-                    WAITED_FOR
-                } else {
-                    TOGETHER.max((RESTS * took).min(LONGEST_REST))
-                },
-        )
+        let (least, rests) = if is_waited_for {
+            (WAITED_FOR, RESTS_WAITED_FOR)
+        } else {
+            (TOGETHER, RESTS)
+        };
+        Some(committed + least.max((rests * took).min(LONGEST_REST)))
+    }
+}
+
+/// What an entry is about: its kind and its key.
+type About<'a> = (&'static str, &'a str);
+/// When it began and its version: larger is newer.
+type Age = (Timestamp, u64);
+
+/// Of what there are many versions soon after each other: what it is about, and how new
+/// this one is.
+fn about(entry: &Entry) -> Option<(About<'_>, Age)> {
+    match entry {
+        Entry::Update(Update::Order(record)) => Some((
+            ("order", record.order_id.as_str()),
+            (record.created_at, record.version),
+        )),
+        Entry::Update(Update::Stock(level)) => Some((
+            ("stock", level.sku.as_str()),
+            (Timestamp::UNIX_EPOCH, level.version),
+        )),
+        _ => None,
+    }
+}
+
+/// What was written last. What a command has made is told by its answer and by the stream
+/// of updates: whichever comes second costs SQLite nothing.
+#[derive(Debug, Default)]
+struct Latest(HashMap<(&'static str, String), Age>);
+
+impl Latest {
+    /// Whether that, or something newer, has been written.
+    fn has(&self, entry: &Entry) -> bool {
+        about(entry).is_some_and(|((kind, key), age)| {
+            let known = self.0.get(&(kind, key.to_owned()));
+            known.is_some_and(|known| age <= *known)
+        })
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        let Some(((kind, key), age)) = about(entry) else {
+            return;
+        };
+        if self.0.len() >= REMEMBERED {
+            self.0.clear();
+        }
+        let known = self.0.entry((kind, key.to_owned())).or_insert(age);
+        *known = age.max(*known);
     }
 }
 
@@ -191,6 +259,7 @@ impl Writer {
     async fn run(self, mut work: mpsc::Receiver<Work>, closing: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut rest = Rest::default();
+        let mut latest = Latest::default();
         loop {
             let received = tokio::select! {
                 received = work.recv_many(&mut batch, BATCH) => received,
@@ -202,11 +271,16 @@ impl Writer {
             if received == 0 {
                 return;
             }
+            self.answer_known(&mut batch, &latest);
             while let Some(until) = rest.until(&batch) {
                 let more = work.recv_many(&mut batch, BATCH);
                 if !matches!(timeout_at(until, more).await, Ok(more) if more > 0) {
                     break;
                 }
+                self.answer_known(&mut batch, &latest);
+            }
+            if batch.is_empty() {
+                continue;
             }
             let (entries, waiting): (Vec<_>, Vec<_>) = batch
                 .drain(..)
@@ -218,6 +292,11 @@ impl Writer {
             rest = Rest::after(began);
             let heard: Vec<_> = waiting.iter().map(Option::is_none).collect();
             self.wake(&entries, &results, &heard);
+            for (entry, result) in entries.iter().zip(&results) {
+                if result.is_ok() {
+                    latest.note(entry);
+                }
+            }
             for (result, waiting) in results.into_iter().zip(waiting) {
                 if let Some(waiting) = waiting {
                     // Whoever asked may have gone meanwhile.
@@ -227,10 +306,26 @@ impl Writer {
         }
     }
 
+    /// Answers what has been written already.
+    fn answer_known(&self, batch: &mut Vec<Work>, latest: &Latest) {
+        let known = batch.extract_if(.., |work| !work.anew && latest.has(&work.entry));
+        for work in known {
+            self.count(&work.entry, false, work.written.is_none());
+            if let Some(waiting) = work.written {
+                // Whoever asked may have gone meanwhile.
+                let _ = waiting.send(Ok(false));
+            }
+        }
+    }
+
     /// Writes a batch in one transaction. If that fails, each entry alone, so
     /// that a bad one costs nobody else.
     async fn write(&self, entries: &[Entry]) -> Vec<anyhow::Result<bool>> {
         let together = newest_only(entries);
+        let has_news = |entry: &Option<&Entry>| !matches!(entry, None | Some(Entry::Mark));
+        if !together.iter().any(has_news) {
+            return together.iter().map(|_| Ok(false)).collect();
+        }
         let error = match self.write_together(&together).await {
             Ok(news) => return news.into_iter().map(Ok).collect(),
             Err(error) => error,
@@ -338,22 +433,10 @@ impl Writer {
 /// The entries with those that a later one of the same batch makes old left
 /// out: a burst over one SKU or order is one write.
 fn newest_only(entries: &[Entry]) -> Vec<Option<&Entry>> {
-    /// What an entry is about: its kind and its key.
-    type About<'a> = (&'a str, &'a str);
-    /// When it began and its version: larger is newer.
-    type Age = (Timestamp, u64);
     let mut newest: HashMap<About<'_>, (usize, Age)> = HashMap::new();
     for (position, entry) in entries.iter().enumerate() {
-        let (key, age) = match entry {
-            Entry::Update(Update::Order(record)) => (
-                ("order", record.order_id.as_str()),
-                (record.created_at, record.version),
-            ),
-            Entry::Update(Update::Stock(level)) => (
-                ("stock", level.sku.as_str()),
-                (Timestamp::UNIX_EPOCH, level.version),
-            ),
-            _ => continue,
+        let Some((key, age)) = about(entry) else {
+            continue;
         };
         let known = newest.entry(key).or_insert((position, age));
         if age > known.1 {
@@ -365,11 +448,9 @@ fn newest_only(entries: &[Entry]) -> Vec<Option<&Entry>> {
     entries
         .iter()
         .enumerate()
-        .map(|(position, entry)| match entry {
-            Entry::Update(Update::Order(_) | Update::Stock(_)) => {
-                kept.contains(&position).then_some(entry)
-            }
-            other => Some(other),
+        .map(|(position, entry)| {
+            let is_old = about(entry).is_some() && !kept.contains(&position);
+            (!is_old).then_some(entry)
         })
         .collect()
 }
@@ -632,8 +713,8 @@ pub(super) mod tests {
         let committed = Instant::now();
         let rest = |took| Rest(Some((committed, took)));
         let work = |written| Work {
-            entry: Entry::Update(Update::Heartbeat),
             written,
+            ..Work::of(Entry::Update(Update::Heartbeat))
         };
         let short = Duration::from_millis(1);
         assert_eq!(Rest::default().until(&[work(None)]), None, "after quiet");
@@ -648,6 +729,7 @@ pub(super) mod tests {
         assert_eq!(hangs, Some(committed + LONGEST_REST));
         let full: Vec<_> = (0..BATCH).map(|_| work(None)).collect();
         assert_eq!(rest(short).until(&full), None);
+        assert_eq!(rest(short).until(&[]), None);
     }
 
     async fn apply_all(db: &Db, updates: Vec<Update>) -> Vec<bool> {
@@ -752,6 +834,44 @@ pub(super) mod tests {
             .await
             .unwrap();
         assert_eq!(status, records[9].status.as_str());
+    }
+
+    #[tokio::test]
+    async fn what_is_told_twice_is_written_once_and_what_was_lost_is_restored() {
+        let (_folder, db) = crate::storage::db::temporary().await;
+        let (projection, writer) = Projection::new(db.clone(), Arc::default(), Metrics::default());
+        tokio::spawn(writer);
+        let records = delivered("alice.1");
+        let version = i64::try_from(records.last().unwrap().version).unwrap();
+        let last = || orders(delivered("alice.1")).pop().unwrap();
+        assert!(projection.apply(last()).await.unwrap());
+        let versions = async || -> Vec<i64> {
+            let rows = sqlx::query_scalar("SELECT version FROM orders");
+            rows.fetch_all(&db.read).await.unwrap()
+        };
+        assert_eq!(versions().await, [version]);
+
+        // Somebody deletes it: who tells the same again, or what is older, does not look.
+        sqlx::query("DELETE FROM orders")
+            .execute(&db.write)
+            .await
+            .unwrap();
+        assert!(!projection.apply(last()).await.unwrap());
+        projection.offer(last()).await;
+        let older = Update::Order(Box::new(records[4].clone()));
+        assert!(!projection.apply(older).await.unwrap());
+        projection.settled().await;
+        assert!(versions().await.is_empty());
+        // Who knows that it is missing does.
+        assert!(projection.restore(last()).await.unwrap());
+        assert!(!projection.restore(last()).await.unwrap());
+        assert_eq!(versions().await, [version]);
+
+        // The id is used again.
+        let again = orders(vec![placed("alice.1", 9_000)]).remove(0);
+        assert!(projection.apply(again).await.unwrap());
+        assert!(!projection.apply(last()).await.unwrap());
+        assert_eq!(versions().await, [1]);
     }
 
     #[tokio::test]

@@ -80,11 +80,17 @@ pub async fn checkout(
     let skus: Vec<_> = cart.items.iter().map(|line| &line.sku).collect();
     stock::tell_of(infra, &skus).await?;
     let (being_placed, unpaid) = unpaid::room_for(infra, &caller.user, &order_id).await?;
+    let prices = prices(infra, &skus).await?;
+    let not_sold = if prices.len() == skus.len() {
+        Vec::new()
+    } else {
+        catalog::not_sold(&infra.db, &skus).await?
+    };
     let checkout = Checkout {
         order_id: order_id.clone(),
         shipping,
-        prices: prices(infra, &skus).await?,
-        not_sold: catalog::not_sold(&infra.db, &skus).await?,
+        prices,
+        not_sold,
         expected_total_cents: wanted.expected_total_cents,
         named: NamedTerms {
             zone: wanted.zone.is_some(),

@@ -56,6 +56,9 @@ impl Db {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            // What a statement could have to undo stays in memory: more than 64 KiB of it
+            // would be a file each time.
+            .pragma("temp_store", "memory")
             .foreign_keys(true);
         let file = options.get_filename().to_owned();
         make_private(&file)?;

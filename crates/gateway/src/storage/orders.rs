@@ -304,17 +304,38 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &Filter) -> &'static str {
     glue
 }
 
-/// Orders by the search, whose rows stand in the order of their numbers, too.
-fn found(columns: &str, search: &str, part: Part) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(columns);
-    query
-        .push(" WHERE id IN (SELECT rowid FROM orders_search WHERE orders_search MATCH ")
-        .push_bind(search.to_owned());
-    if let Some(below) = part.below {
-        query.push(" AND rowid < ").push_bind(below);
+/// What is searched for: the FTS5 query, and the status of those that are found, where
+/// the search does not know it.
+struct Search {
+    query: String,
+    open: Option<OrderStatus>,
+}
+
+/// What the search finds, one row each.
+fn matching_rows(query: &mut QueryBuilder<Sqlite>, search: &Search) {
+    query.push(" FROM orders_search");
+    if search.open.is_some() {
+        // In this order: the search leads, and each that it finds is looked at.
+        query.push(" CROSS JOIN orders AS one ON one.id = orders_search.rowid");
     }
     query
-        .push(" ORDER BY rowid DESC LIMIT ")
+        .push(" WHERE orders_search MATCH ")
+        .push_bind(search.query.clone());
+    if let Some(status) = search.open {
+        query.push(" AND one.status = ").push_bind(status.as_str());
+    }
+}
+
+/// Orders by the search, whose rows stand in the order of their numbers, too.
+fn found(columns: &str, search: &Search, part: Part) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(columns);
+    query.push(" WHERE id IN (SELECT orders_search.rowid");
+    matching_rows(&mut query, search);
+    if let Some(below) = part.below {
+        query.push(" AND orders_search.rowid < ").push_bind(below);
+    }
+    query
+        .push(" ORDER BY orders_search.rowid DESC LIMIT ")
         .push_bind(part.limit)
         .push(" OFFSET ")
         .push_bind(part.offset)
@@ -323,32 +344,34 @@ fn found(columns: &str, search: &str, part: Part) -> QueryBuilder<Sqlite> {
 }
 
 /// How many of those there are, as far as they are counted.
-fn matches(search: &str) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(
-        "SELECT count(*) FROM (SELECT 1 FROM orders_search WHERE orders_search MATCH ",
-    );
-    query
-        .push_bind(search.to_owned())
-        .push(" LIMIT ")
-        .push_bind(COUNTED + 1)
-        .push(")");
+fn matches(search: &Search) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("SELECT count(*) FROM (SELECT 1");
+    matching_rows(&mut query, search);
+    query.push(" LIMIT ").push_bind(COUNTED + 1).push(")");
     query
 }
 
-/// The FTS5 query for orders with these words, of that owner and status. Owner and
-/// status are one word each, as the migration makes them.
-fn matching(filter: &Filter, words: &str) -> String {
+/// The search for orders with these words, of that owner and status. Owner and status are
+/// one word each, as the migration makes them; all that have not ended have one together.
+fn matching(filter: &Filter, words: &str) -> Search {
     let text = format!("{{search_text}} : ({words})");
     let owner = filter.owner.as_ref().map(|owner| {
         let owner = hex::encode(owner.as_str());
         format!("{{search_owner}} : \"u{owner}\"")
     });
     let status = filter.status.map(|status| {
-        let status = status.as_str().replace('_', "");
-        format!("{{search_status}} : \"{status}\"")
+        let word = if status.is_terminal() {
+            status.as_str().replace('_', "")
+        } else {
+            "open".to_owned()
+        };
+        format!("{{search_status}} : \"{word}\"")
     });
     let all: Vec<_> = [Some(text), owner, status].into_iter().flatten().collect();
-    all.join(" AND ")
+    Search {
+        query: all.join(" AND "),
+        open: filter.status.filter(|status| !status.is_terminal()),
+    }
 }
 
 /// The FTS5 query for texts that have, for each word of `q`, a word that begins
@@ -482,9 +505,9 @@ mod tests {
         sqlx::query(
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
              INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at,
-                                 status_since, total_cents, pieces, search_text, record)
+                                 status_since, ended_at, total_cents, pieces, search_text, record)
              SELECT n * 1000 << 20, iif(n % 3 = 0, 'bob', 'alice') || '.ord-' || n, iif(n % 3 = 0, 'bob', 'alice'), 1,
-                    iif(n % 4 = 0, 'delivered', 'awaiting_approval'), n * 1000, 0, 0, 100, 1,
+                    iif(n % 4 = 0, 'delivered', 'awaiting_approval'), n * 1000, 0, 0, iif(n % 4 = 0, n * 1000, NULL), 100, 1,
                     'ord-' || n || iif(n % 3 = 0, ' bob', ' alice') || ' P001 Widget A, déjà vu 50% txn-' || n, '{}'
              FROM numbers",
         )
@@ -608,8 +631,8 @@ mod tests {
         let (_folder, db) = with_orders(24).await;
         sqlx::query(
             "INSERT INTO orders (id, order_id, user_id, version, status, created_at, updated_at,
-                                 status_since, total_cents, pieces, search_text, record)
-             SELECT id + 1, 'bob-b.1', 'bob-b', 1, status, created_at, 0, 0, 100, 1, search_text, '{}'
+                                 status_since, ended_at, total_cents, pieces, search_text, record)
+             SELECT id + 1, 'bob-b.1', 'bob-b', 1, status, created_at, 0, 0, ended_at, 100, 1, search_text, '{}'
              FROM orders WHERE order_id = 'bob.ord-24'",
         )
         .execute(&db.write)
@@ -626,13 +649,18 @@ mod tests {
         let found = ids(&db, &of("bob", delivered), page(1, 9)).await;
         let bobs = ["bob.ord-24", "bob.ord-12"].map(str::to_owned);
         assert_eq!(found, (bobs.to_vec(), 2));
-        sqlx::query("UPDATE orders SET status = 'in_transit' WHERE order_id = 'bob.ord-12'")
-            .execute(&db.write)
-            .await
-            .unwrap();
+        let back = "UPDATE orders SET status = 'in_transit', ended_at = NULL WHERE order_id = 'bob.ord-12'";
+        sqlx::query(back).execute(&db.write).await.unwrap();
         assert_eq!(ids(&db, &of("bob", delivered), page(1, 9)).await.1, 1);
         let moving = of("bob", OrderStatus::InTransit);
         assert_eq!(ids(&db, &moving, page(1, 9)).await.1, 1);
+        let waiting = of("bob", OrderStatus::AwaitingApproval);
+        let found = ids(&db, &waiting, page(1, 2)).await;
+        let first = ["bob.ord-21", "bob.ord-18"].map(str::to_owned);
+        assert_eq!(found, (first.to_vec(), 6), "all but those that moved on");
+        let found = ids(&db, &waiting, page(3, 2)).await;
+        let last = ["bob.ord-6", "bob.ord-3"].map(str::to_owned);
+        assert_eq!(found, (last.to_vec(), 6));
     }
 
     #[tokio::test]
@@ -710,12 +738,19 @@ mod tests {
                 assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
             }
         }
+        let a = |status| Filter {
+            status: Some(status),
+            ..searching("a")
+        };
+        let ended = matching(&a(OrderStatus::Delivered), "\"a\"*");
+        let open = matching(&a(OrderStatus::Shipping), "\"a\"*");
         for (query, index) in [
             (number(&Filter::default()), "order_totals"),
             (number(&bobs()), "COVERING INDEX orders_by_user"),
-            (matches("\"a\"*"), "orders_search VIRTUAL TABLE"),
+            (matches(&ended), "orders_search VIRTUAL TABLE"),
+            (matches(&open), "orders_search VIRTUAL TABLE"),
             (
-                found(SUMMARY, "\"a\"*", page(1, 25).into()),
+                found(SUMMARY, &ended, page(1, 25).into()),
                 "INTEGER PRIMARY KEY",
             ),
         ] {
@@ -724,8 +759,10 @@ mod tests {
         }
         // The matches come from the index in their order: only a page is put together.
         for part in [page(1, 25).into(), below] {
-            let plan = plan_of(&found(SUMMARY, "\"a\"*", part)).await;
-            assert!(!plan.contains("ORDER BY"), "{plan}");
+            for search in [&ended, &open] {
+                let plan = plan_of(&found(SUMMARY, search, part)).await;
+                assert!(!plan.contains("ORDER BY"), "{plan}");
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Table {
 /// The table of orders.
 pub const ORDERS: &str = "orders";
 /// What is kept of orders.
-pub const OF_ORDERS: [Table; 9] = [
+pub const OF_ORDERS: [Table; 7] = [
     Table {
         name: ORDERS,
         of: "order_id",
@@ -46,25 +46,6 @@ pub const OF_ORDERS: [Table; 9] = [
             "search_text",
             "record",
         ],
-    },
-    Table {
-        name: "order_lines",
-        of: "order_id",
-        row: "position",
-        cells: &[
-            "sku",
-            "product_id",
-            "name",
-            "quantity",
-            "unit_price_cents",
-            "line_total_cents",
-        ],
-    },
-    Table {
-        name: "order_events",
-        of: "order_id",
-        row: "seq",
-        cells: &["at", "kind", "detail"],
     },
     Table {
         name: "order_payments",

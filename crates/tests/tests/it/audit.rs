@@ -266,7 +266,7 @@ fn every_act_leaves_one_entry_at_both_gateways() {
         // Something is spoilt here, and mended.
         sqlite(
             shop,
-            &["UPDATE order_lines SET quantity = 7 WHERE order_id = 'alice.sent'"],
+            &["UPDATE order_payments SET amount_cents = 7 WHERE order_id = 'alice.sent'"],
         )
         .await;
         command(shop, &["reconcile", "--repair"]);
