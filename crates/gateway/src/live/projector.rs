@@ -322,8 +322,11 @@ impl Writer {
     /// that a bad one costs nobody else.
     async fn write(&self, entries: &[Entry]) -> Vec<anyhow::Result<bool>> {
         let together = newest_only(entries);
-        let has_news = |entry: &Option<&Entry>| !matches!(entry, None | Some(Entry::Mark));
-        if !together.iter().any(has_news) {
+        let nothing = together
+            .iter()
+            .flatten()
+            .all(|it| matches!(it, Entry::Mark));
+        if nothing {
             return together.iter().map(|_| Ok(false)).collect();
         }
         let error = match self.write_together(&together).await {
