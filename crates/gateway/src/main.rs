@@ -1,11 +1,16 @@
 //! The `gateway` binary: see `gateway --help`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use gateway::backup::make::{self, Make};
+use gateway::backup::parts::Parts;
+use gateway::backup::restore::{self, Restore};
+use gateway::clock;
 use gateway::command::catalog::CatalogCommand;
 use gateway::command::init::Init;
 use gateway::command::{self, TokenCommand, UserCommand};
@@ -33,11 +38,14 @@ const DIFFERENT: u8 = 3;
 /// How long requests under way may take once a stop is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
+/// What it is, with its commit.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")");
+
 /// Waybill's web side: pages, JSON API, live streams, webhook, read model.
 #[derive(Debug, Parser)]
 #[command(
     name = "gateway",
-    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")"),
+    version = VERSION,
     after_help = AFTER_HELP
 )]
 struct CommandLine {
@@ -82,6 +90,12 @@ enum GatewayCommand {
         #[arg(long)]
         repair: bool,
     },
+    /// Put everything that nobody can make again into one file: Restate's data, the
+    /// SQLite files, the secrets. Restate must be stopped for it; gateway and services may
+    /// run on.
+    Backup(Make),
+    /// Put a backup back where nothing is, or look with --check whether it is whole.
+    Restore(Restore),
     /// Ask the gateway at `GATEWAY_LISTEN` whether it is well; exit code 0 means yes.
     Health {
         /// Also whether it can serve: Restate and SQLite are usable.
@@ -132,6 +146,17 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
         GatewayCommand::Serve => serve(settings).await,
         GatewayCommand::SeedDemo { catalog_only } => seed_demo(&settings, catalog_only).await,
         GatewayCommand::Rebuild => rebuild(&settings).await,
+        GatewayCommand::Backup(make) => {
+            let parts = Parts::of(&settings, &make.places)?;
+            let made = make::run(&parts, &make.file, VERSION, clock::now()).await?;
+            // The standard output may be the backup itself.
+            let _ = writeln!(std::io::stderr(), "{made}");
+            Ok(())
+        }
+        GatewayCommand::Restore(restore) => {
+            let parts = Parts::of(&settings, &restore.places)?;
+            say(&restore::run(&parts, &restore.file, restore.check)?)
+        }
         GatewayCommand::Health {
             sandbox: true,
             listen,

@@ -180,7 +180,7 @@ fn cancelled_has_one_spelling() {
 
 /// The gateway's modules, from the ground up: each may know those above it in
 /// this list, and no other.
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "settings",
     "clock",
     "http",
@@ -201,6 +201,7 @@ const LAYERS: [&str; 22] = [
     "protection",
     "command",
     "reconcile",
+    "backup",
     "router",
     "main",
 ];

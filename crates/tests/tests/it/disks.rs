@@ -1,0 +1,236 @@
+//! A disk that is full, and one that becomes read-only (docs/operate.md).
+//!
+//! The disk is a real one: ext4 in a file, mounted by a loop device. Where that is not
+//! allowed, these tests say so and test nothing.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::shop::{Order, SOON, Shop, send_anyway};
+use crate::world::{Component, Setup, eventually, own};
+
+/// Longest until a gateway looks whether it has missed something, and what that takes.
+const CAUGHT_UP: Duration = Duration::from_secs(45);
+
+/// A small disk. It is taken away with its owner, who must outlive whoever writes to it.
+struct Disk {
+    folder: TempDir,
+}
+
+impl Disk {
+    fn mount(megabytes: u64) -> Option<Self> {
+        let folder = tempfile::Builder::new().prefix("waybill-disk-").tempdir();
+        let disk = Self {
+            folder: folder.expect("a temporary folder can be made"),
+        };
+        let image = disk.folder.path().join("image");
+        let file = File::create(&image).expect("an image can be made");
+        file.set_len(megabytes << 20).expect("it has a size");
+        fs::create_dir(disk.path()).expect("a folder can be made");
+        let shown = image.display().to_string();
+        let made = run("mkfs.ext4", &["-q", "-m", "0", &shown]).and_then(|()| {
+            run(
+                "mount",
+                &["-o", "loop", &shown, &disk.path().display().to_string()],
+            )
+        });
+        if let Err(why) = made {
+            skip(&why);
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// Until not a byte more fits on it.
+    fn fill(&self) {
+        let mut file = File::create(self.path().join("filler")).expect("a file can be made");
+        for size in [1 << 20, 4096, 512, 1] {
+            while file.write_all(&vec![1; size]).is_ok() && file.sync_data().is_ok() {}
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.path().join("filler")).expect("it can be removed");
+    }
+
+    /// As the kernel does when the disk fails, whoever has files open there.
+    fn becomes_read_only(&self) {
+        let shown = self.path().display().to_string();
+        run("mount", &["-o", "remount,abort", &shown]).expect("a disk can fail");
+    }
+
+    /// As after a repair and a new start.
+    fn is_mended(&self) {
+        let (shown, image) = (self.path(), self.folder.path().join("image"));
+        let (shown, image) = (shown.display().to_string(), image.display().to_string());
+        run("umount", &[&shown]).expect("nobody uses it");
+        // 1: errors were mended.
+        let _ = run("e2fsck", &["-p", &image]);
+        run("mount", &["-o", "loop", &image, &shown]).expect("it can be mounted");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Detached at once, gone when the last file there is closed.
+        let _ = run("umount", &["--lazy", &self.path().display().to_string()]);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(format!("{program}: {said}"))
+}
+
+#[expect(clippy::print_stderr, reason = "what is not tested is said")]
+fn skip(why: &str) {
+    eprintln!("NOT tested: no disk can be mounted here ({why}); it takes root and loop devices");
+}
+
+fn with_gateway_on(disk: &Disk) -> Setup {
+    let url = format!("sqlite://{}/waybill.db", disk.path().display());
+    Setup::default().only_for(Component::Gateway, "DATABASE_URL", &url)
+}
+
+/// What `/readyz` says of SQLite, and its status.
+async fn database(shop: &Shop) -> (u16, String) {
+    let ready = shop.anonymous().request(Method::GET, "/readyz");
+    let ready = send_anyway(ready).await;
+    (ready.status, ready.body["database"].to_string())
+}
+
+async fn until_database(shop: &Shop, status: u16, word: &str) {
+    eventually("readyz says so", SOON, async || {
+        match database(shop).await {
+            (now, said) if now == status && said.contains(word) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// What is refused says why, and is not half done; what is accepted is done.
+async fn while_it_cannot_write(shop: &Shop, waiting: &Order<'_>) {
+    let (bob, admin) = (shop.bob(), shop.admin());
+    let shown = waiting.json().await;
+    assert_eq!(
+        shown["status"], "awaiting_approval",
+        "what is known is shown"
+    );
+    let page = waiting.by.request(Method::GET, "/orders");
+    let page = send_anyway(page.header("accept", "text/html")).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    // Restate decides: the copy is not asked.
+    let path = format!("/api/workflow/{}/approve", waiting.id);
+    let approve = admin.request(Method::POST, &path);
+    let approved = send_anyway(approve.json(&json!({ "approved": true }))).await;
+    let item = json!({ "product_id": shop.product("P002").id, "quantity": 1 });
+    let add = bob.request(Method::POST, "/api/cart/add").json(&item);
+    let added = send_anyway(add).await;
+    for answer in [approved, added] {
+        assert!(
+            matches!(answer.status, 200 | 202 | 503),
+            "neither done nor refused in words: {answer:?}"
+        );
+        if answer.status == 503 {
+            answer.refusal(503);
+        }
+    }
+}
+
+#[test]
+fn the_gateways_disk_is_full() {
+    let Some(disk) = Disk::mount(24) else { return };
+    own(&with_gateway_on(&disk), async |shop| {
+        let waiting = shop.alice().buy("P001", 1, "waiting").await;
+        disk.fill();
+        while_it_cannot_write(shop, &waiting).await;
+        until_database(shop, 503, "full").await;
+
+        disk.make_room();
+        until_database(shop, 200, "null").await;
+        waiting.until_within("delivered", CAUGHT_UP).await;
+        waiting.has_happened_once().await;
+        let after = shop.bob().buy("P003", 1, "after").await;
+        after.cancel().await;
+        after.until("cancelled").await;
+    });
+}
+
+#[test]
+fn the_gateways_disk_becomes_read_only() {
+    let Some(disk) = Disk::mount(24) else { return };
+    own(&with_gateway_on(&disk), async |shop| {
+        let waiting = shop.alice().buy("P001", 1, "waiting").await;
+        disk.becomes_read_only();
+        while_it_cannot_write(shop, &waiting).await;
+        until_database(shop, 503, "\"").await;
+
+        // Whoever starts it so is told in a sentence.
+        shop.kill(Component::Gateway);
+        let refused = shop.run_gateway(&["serve"]);
+        assert!(!refused.status.success(), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains("DATABASE_URL"), "{said}");
+        assert!(said.contains("Read-only file system"), "{said}");
+
+        disk.is_mended();
+        shop.start_again(Component::Gateway).await;
+        waiting.until_within("delivered", CAUGHT_UP).await;
+        waiting.has_happened_once().await;
+    });
+}
+
+#[test]
+fn restates_disk_is_full() {
+    let Some(disk) = Disk::mount(320) else { return };
+    let folder = disk.path().join("restate").display().to_string();
+    let setup = Setup::default().only_for(Component::Restate, "RESTATE_BASE_DIR", &folder);
+    own(&setup, async |shop| {
+        let (alice, admin) = (shop.alice(), shop.admin());
+        let waiting = alice.buy("P001", 1, "waiting").await;
+        disk.fill();
+        // It takes what fits into what it had reserved, and then no more.
+        let item = json!({ "product_id": shop.product("P002").id, "quantity": 1 });
+        let mut added = 0;
+        let refused = eventually("Restate takes no more", SOON * 4, async || {
+            let add = alice.request(Method::POST, "/api/cart/add");
+            let answer = send_anyway(add.json(&item)).await;
+            if answer.status == 200 {
+                added += 1;
+                return Err(format!("{added} were taken"));
+            }
+            Ok(answer)
+        })
+        .await;
+        refused.refusal(503);
+        assert_eq!(waiting.json().await["status"], "awaiting_approval");
+
+        disk.make_room();
+        if shop.has_ended(Component::Restate) {
+            shop.kill(Component::Restate);
+            shop.start_again(Component::Restate).await;
+        }
+        let kept = alice.in_cart().await;
+        assert!(kept[0].1 >= added, "{added} were promised: {kept:?}");
+        admin.approve(&waiting).await;
+        waiting.until("delivered").await;
+        waiting.has_happened_once().await;
+    });
+}
