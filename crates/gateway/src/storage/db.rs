@@ -72,6 +72,12 @@ impl Db {
             .max_lifetime(None)
             // A file does not go away: asking each time costs as much as a query.
             .test_before_acquire(false)
+            // A commit or a rollback that fails, as on a full disk, leaves sqlx's count of open
+            // transactions wrong for ever: such a connection makes room for another.
+            .after_release(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
             // Lets SQLite refresh the statistics that its planner lacks.
             .connect_with(options.clone().optimize_on_close(true, 400))
             .await

@@ -199,7 +199,7 @@ fn the_gateways_disk_becomes_read_only() {
 
 #[test]
 fn restates_disk_is_full() {
-    let Some(disk) = Disk::mount(320) else { return };
+    let Some(disk) = Disk::mount(40) else { return };
     let folder = disk.path().join("restate").display().to_string();
     let setup = Setup::default().only_for(Component::Restate, "RESTATE_BASE_DIR", &folder);
     own(&setup, async |shop| {

@@ -104,8 +104,8 @@ fn the_sandboxes_ledger_is_lost() {
             let order = waiting.json().await;
             let status = text(&order["status"]).to_owned();
             match status.as_str() {
-                "shipping_failed" | "cancelled" => Ok(status),
-                _ => Err(order.to_string()),
+                "awaiting_approval" | "shipping" => Err(order.to_string()),
+                _ => Ok(status),
             }
         })
         .await;
