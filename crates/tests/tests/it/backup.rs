@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::checker::{self, Evidence};
 use crate::reconcile::{outside, reconcile};
 use crate::shop::{SOON, Shop, kinds_of, text};
-use crate::world::{Component, Setup, eventually, own, own_unchecked};
+use crate::world::{Component, Setup, eventually, own, own_with_losses};
 
 /// The folder with everything that a world keeps.
 fn folder(shop: &Shop) -> PathBuf {
@@ -159,7 +159,7 @@ fn orders_in_mid_flight_go_on_on_an_empty_machine() {
 /// shipped a second time, and what only they know is named.
 #[test]
 fn an_older_backup_charges_and_ships_nothing_twice() {
-    own_unchecked(&Setup::default(), async |shop| {
+    own_with_losses(&Setup::default(), async |shop| {
         let (alice, bob, carol, admin) =
             (shop.alice(), shop.bob(), shop.person("carol"), shop.admin());
         let again = bob.buy("P001", 1, "approved-twice").await;

@@ -75,11 +75,11 @@ fn library() -> PathBuf {
     )
 }
 
-/// How far the services' clock is from ours, by the time of an order's last event.
+/// How far the services' clock is from ours, by the time of an order's first event.
 async fn seconds_ahead(order: &Order<'_>) -> i64 {
     let shown = order.json().await;
     let events = shown["events"].as_array().expect("events");
-    let at = text(&events.last().expect("one")["at"]);
+    let at = text(&events.first().expect("one")["at"]);
     let at: Timestamp = at.parse().expect("a time");
     at.as_second() - Timestamp::now().as_second()
 }
