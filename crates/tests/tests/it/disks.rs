@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::shop::{Order, SOON, Shop, send_anyway};
+use crate::shop::{Order, SOON, Shop, order_form, send_anyway};
 use crate::world::{Component, Setup, eventually, own};
 
 /// Longest until a gateway looks whether it has missed something, and what that takes.
@@ -125,33 +125,42 @@ async fn until_database(shop: &Shop, status: u16, word: &str) {
     .await;
 }
 
-/// What is refused says why, and is not half done; what is accepted is done.
-async fn while_it_cannot_write(shop: &Shop, waiting: &Order<'_>) {
-    let (bob, admin) = (shop.bob(), shop.admin());
+/// What is known is shown. What Restate decides is done and answered so; who would have to
+/// look it up here first is told to come again.
+async fn while_it_cannot_write<'a>(shop: &'a Shop, waiting: &Order<'_>) -> Order<'a> {
+    let bob = shop.bob();
     let shown = waiting.json().await;
-    assert_eq!(
-        shown["status"], "awaiting_approval",
-        "what is known is shown"
-    );
+    assert_eq!(shown["status"], "awaiting_approval");
     let page = waiting.by.request(Method::GET, "/orders");
     let page = send_anyway(page.header("accept", "text/html")).await;
     assert_eq!(page.status, 200, "{page:?}");
-    // Restate decides: the copy is not asked.
-    let path = format!("/api/workflow/{}/approve", waiting.id);
-    let approve = admin.request(Method::POST, &path);
-    let approved = send_anyway(approve.json(&json!({ "approved": true }))).await;
-    let item = json!({ "product_id": shop.product("P002").id, "quantity": 1 });
-    let add = bob.request(Method::POST, "/api/cart/add").json(&item);
-    let added = send_anyway(add).await;
-    for answer in [approved, added] {
-        assert!(
-            matches!(answer.status, 200 | 202 | 503),
-            "neither done nor refused in words: {answer:?}"
-        );
-        if answer.status == 503 {
-            answer.refusal(503);
-        }
+    shop.admin().approve(waiting).await;
+    bob.add("P002", 1).await;
+    let persona = json!({ "persona": "bob" });
+    let checkout = order_form("meanwhile");
+    for (path, body) in [("/login", &persona), ("/api/checkout", &checkout)] {
+        let asked = bob.request(Method::POST, path).json(body);
+        send_anyway(asked).await.problem(503, "unavailable");
     }
+    shop.accept("bob.meanwhile");
+    Order {
+        by: bob,
+        id: "bob.meanwhile".to_owned(),
+        total: 0,
+    }
+}
+
+/// What was asked for meanwhile is there once, whoever asks again.
+async fn once_it_can(shop: &Shop, waiting: &Order<'_>, meanwhile: &Order<'_>) {
+    waiting.until_within("delivered", CAUGHT_UP).await;
+    waiting.has_happened_once().await;
+    let again = shop.bob().try_checkout("meanwhile").await;
+    assert_eq!(again.body["order_id"], meanwhile.id.as_str(), "{again:?}");
+    assert_eq!(meanwhile.ledger().await.payments.len(), 1);
+    meanwhile.cancel().await;
+    meanwhile.until("cancelled").await;
+    let (nobody, persona) = (shop.anonymous(), json!({ "persona": "bob" }));
+    nobody.post("/login", &persona).await.expect(200);
 }
 
 #[test]
@@ -160,16 +169,12 @@ fn the_gateways_disk_is_full() {
     own(&with_gateway_on(&disk), async |shop| {
         let waiting = shop.alice().buy("P001", 1, "waiting").await;
         disk.fill();
-        while_it_cannot_write(shop, &waiting).await;
+        let meanwhile = while_it_cannot_write(shop, &waiting).await;
         until_database(shop, 503, "full").await;
 
         disk.make_room();
         until_database(shop, 200, "null").await;
-        waiting.until_within("delivered", CAUGHT_UP).await;
-        waiting.has_happened_once().await;
-        let after = shop.bob().buy("P003", 1, "after").await;
-        after.cancel().await;
-        after.until("cancelled").await;
+        once_it_can(shop, &waiting, &meanwhile).await;
         no_room_for_a_backup(shop, &disk).await;
     });
 }
@@ -237,8 +242,8 @@ fn the_gateways_disk_becomes_read_only() {
     own(&with_gateway_on(&disk), async |shop| {
         let waiting = shop.alice().buy("P001", 1, "waiting").await;
         disk.becomes_read_only();
-        while_it_cannot_write(shop, &waiting).await;
-        until_database(shop, 503, "\"").await;
+        let meanwhile = while_it_cannot_write(shop, &waiting).await;
+        until_database(shop, 503, "attempt to write a readonly database").await;
 
         // Whoever starts it so is told in a sentence.
         shop.kill(Component::Gateway);
@@ -250,8 +255,7 @@ fn the_gateways_disk_becomes_read_only() {
 
         disk.is_mended();
         shop.start_again(Component::Gateway).await;
-        waiting.until_within("delivered", CAUGHT_UP).await;
-        waiting.has_happened_once().await;
+        once_it_can(shop, &waiting, &meanwhile).await;
     });
 }
 

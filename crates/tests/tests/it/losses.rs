@@ -22,29 +22,76 @@ fn forget(shop: &Shop, name: &str) {
     }
 }
 
+/// Signs in; answers the session's cookie.
+async fn sign_in(shop: &Shop, name: &str) -> Result<String, String> {
+    let body = json!({ "username": name, "password": password(name) });
+    let asked = shop.anonymous().request(Method::POST, "/login").json(&body);
+    let answer = send_anyway(asked).await;
+    let cookie = answer.cookies.first().and_then(|it| it.split(';').next());
+    match (answer.status, cookie) {
+        (200, Some(cookie)) => Ok(cookie.to_owned()),
+        _ => Err(format!("{answer:?}")),
+    }
+}
+
+async fn sold(shop: &Shop) -> usize {
+    let listed = shop.auditor().get("/api/products?per_page=100").await;
+    let listed = listed.expect(200);
+    listed["products"].as_array().map_or(0, Vec::len)
+}
+
 /// `gateway-data`: everything in it is a copy, people and products too.
 #[test]
 fn the_gateways_file_is_lost_in_a_real_shop() {
     own(&Setup::with_sessions(), async |shop| {
-        let sign_in = json!({ "username": "alice", "password": password("alice") });
-        let products = shop.catalog.len();
+        let cookie = sign_in(shop, "alice").await.expect("a password opens");
         shop.kill(Component::Gateway);
         forget(shop, "waybill.db");
         shop.start_again(Component::Gateway).await;
-        eventually("alice can sign in", SOON, async || {
-            let nobody = shop.anonymous().request(Method::POST, "/login");
-            let answer = send_anyway(nobody.json(&sign_in)).await;
-            if answer.status == 200 {
-                Ok(())
-            } else {
-                Err(format!("{answer:?}"))
+        eventually("bob can sign in", SOON, async || sign_in(shop, "bob").await).await;
+        let alice = shop.alice().with_cookie(&cookie);
+        alice.get("/api/account").await.expect(200);
+        // The admin's token works, and everything is sold.
+        assert_eq!(sold(shop).await, shop.catalog.len());
+    });
+}
+
+/// `restate-data` in a real shop: a rebuild makes the gateway tell people and products
+/// anew. Everybody signs in again.
+#[test]
+fn restates_data_is_lost_in_a_real_shop() {
+    own_with_losses(&Setup::with_sessions(), async |shop| {
+        let cookie = sign_in(shop, "alice").await.expect("a password opens");
+        for part in [Component::Gateway, Component::Services, Component::Restate] {
+            shop.kill(part);
+        }
+        forget(shop, "restate");
+        for part in [Component::Restate, Component::Services] {
+            shop.start_again(part).await;
+        }
+        let rebuilt = shop.run_gateway(&["rebuild"]);
+        assert!(rebuilt.status.success(), "{rebuilt:?}");
+        shop.start_again(Component::Gateway).await;
+        eventually("people and products are told", SOON, async || {
+            let count = "SELECT count(*) AS n FROM state WHERE";
+            let accounts = format!("{count} service_name = 'Account'");
+            let products = format!("{count} service_name = 'Catalog' AND key LIKE 'product:%'");
+            let accounts = shop.sql(&accounts).await[0]["n"].as_u64();
+            let products = shop.sql(&products).await[0]["n"].as_u64();
+            match (accounts, products) {
+                (Some(3), Some(n)) if n == shop.catalog.len() as u64 => Ok(()),
+                other => Err(format!("{other:?}")),
             }
         })
         .await;
-        // The admin's token works, and everything is sold.
-        let listed = shop.auditor().get("/api/products?per_page=100").await;
-        let listed = listed.expect(200);
-        assert_eq!(listed["products"].as_array().map(Vec::len), Some(products));
+        let alice = shop.alice().with_cookie(&cookie);
+        alice.get("/api/account").await.refusal(401);
+        let cookie = eventually("alice signs in again", SOON, async || {
+            sign_in(shop, "alice").await
+        })
+        .await;
+        assert_eq!(sold(shop).await, shop.catalog.len());
+        shop.alice().with_cookie(&cookie).add("P001", 1).await;
     });
 }
 
@@ -68,6 +115,12 @@ fn restates_data_is_lost() {
         for part in [Component::Restate, Component::Services, Component::Gateway] {
             shop.start_again(part).await;
         }
+        // What is decided meanwhile is refused in words.
+        let decided = admin
+            .try_decide(&waiting.id, &json!({ "approved": true }))
+            .await;
+        decided.problem(409, "not_ready");
+        unpaid.try_cancel().await.problem(404, "unknown_order");
         // First the money, while the read model still knows whose it is.
         let said = reconcile(shop, &["--repair"]).exits(0);
         said.has(&["alice.waiting", "held by nobody", "authorized"]);
