@@ -148,9 +148,9 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
         GatewayCommand::Rebuild => rebuild(&settings).await,
         GatewayCommand::Backup(make) => {
             let parts = Parts::of(&settings, &make.places)?;
-            let made = make::run(&parts, &make.file, VERSION, clock::now()).await?;
+            let said = make::run(&parts, &make.file, VERSION, clock::now()).await?;
             // The standard output may be the backup itself.
-            let _ = writeln!(std::io::stderr(), "{made}");
+            let _ = writeln!(std::io::stderr(), "{said}");
             Ok(())
         }
         GatewayCommand::Restore(restore) => {

@@ -85,7 +85,7 @@ async fn write(
     // All at once: the nodes of a cluster belong to one moment.
     let restate = restate.collect::<anyhow::Result<Vec<_>>>()?;
     let mut tar = Tar {
-        tar: tar::Builder::new(out),
+        builder: tar::Builder::new(out),
         written: Vec::new(),
         time: now.as_second().try_into().unwrap_or(0),
     };
@@ -136,7 +136,9 @@ async fn write(
     };
     let json = serde_json::to_vec_pretty(&manifest).context("the list of files")?;
     tar.add(NAME, json.len() as u64, &json[..])?;
-    tar.tar.finish().context("the backup cannot be written")?;
+    tar.builder
+        .finish()
+        .context("the backup cannot be written")?;
     Ok(said.join("\n"))
 }
 
@@ -168,7 +170,7 @@ fn secrets(named: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
 
 /// What is written by now.
 struct Tar<W: Write> {
-    tar: tar::Builder<W>,
+    builder: tar::Builder<W>,
     written: Vec<Entry>,
     /// Of every file, in seconds since 1970.
     time: u64,
@@ -191,7 +193,7 @@ impl<W: Write> Tar<W> {
         header.set_mode(0o600);
         header.set_mtime(self.time);
         let mut counted = Counted::new(from.take(bytes));
-        self.tar
+        self.builder
             .append_data(&mut header, name, &mut counted)
             .with_context(|| format!("{name} cannot be put into the backup"))?;
         let (passed, sha256) = counted.passed();

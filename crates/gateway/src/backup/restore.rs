@@ -101,10 +101,13 @@ fn look_through(
     let mut came = Vec::new();
     let mut archive = tar::Archive::new(from);
     for entry in archive.entries()? {
-        let mut entry = entry.map_err(|error| match came.is_empty() {
-            true => Refused::Backup("`gateway backup` has not made it".to_owned()),
-            // The reader says so in words of its own.
-            false => Refused::Backup(format!("its end is missing ({error})")),
+        let mut entry = entry.map_err(|error| {
+            Refused::Backup(if came.is_empty() {
+                "`gateway backup` has not made it".to_owned()
+            } else {
+                // The reader says so in words of its own.
+                format!("its end is missing ({error})")
+            })
         })?;
         let bytes = entry.size();
         let name = entry.path()?.display().to_string();

@@ -1,6 +1,6 @@
 //! Restate's data, while nobody writes it.
 //!
-//! Its databases are RocksDB's, which lets one process open each: that one holds a lock on
+//! Its databases are `RocksDB`'s, which lets one process open each: that one holds a lock on
 //! the file `LOCK` beside it. Whoever copies them takes the same locks first. So a Restate
 //! that runs is noticed, in another container, too, and none can start meanwhile: it says
 //! `lock hold by current process` or `Resource temporarily unavailable` and ends.
@@ -17,7 +17,7 @@ use super::manifest::Node;
 
 /// What Restate says of its data, in each node's folder.
 const MARKER: &str = ".cluster-marker";
-/// RocksDB has one of these in each of its folders.
+/// `RocksDB` has one of these in each of its folders.
 const CURRENT: &str = "CURRENT";
 /// And this one, which is locked; it is empty, and made anew where it is missing.
 const LOCK: &str = "LOCK";

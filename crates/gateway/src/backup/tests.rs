@@ -68,11 +68,12 @@ impl Shop {
     async fn back_up(&self) -> Result<(PathBuf, String), String> {
         let file = self.at("backup.tar");
         let made = make::run(&self.parts, &file, "0.0.1 (test)", Timestamp::UNIX_EPOCH).await;
-        made.map(|said| (file, said)).map_err(sentence)
+        made.map(|said| (file, said))
+            .map_err(|error| sentence(&error))
     }
 
     fn restore(&self, file: &Path) -> Result<String, String> {
-        restore::run(&self.parts, file, false).map_err(sentence)
+        restore::run(&self.parts, file, false).map_err(|error| sentence(&error))
     }
 
     /// What is there, by its path, sorted.
@@ -94,7 +95,7 @@ impl Shop {
     }
 }
 
-fn sentence(error: anyhow::Error) -> String {
+fn sentence(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }
 

@@ -207,7 +207,8 @@ const LAYERS: [&str; 23] = [
 ];
 
 /// Files that are compiled for tests only, by the ends of their names.
-const FOR_TESTS: [&str; 4] = [
+const FOR_TESTS: [&str; 5] = [
+    "backup/tests.rs",
     "router/tests.rs",
     "live/fake.rs",
     "console/samples.rs",
