@@ -6,7 +6,7 @@ use std::process::Command;
 
 use launcher::binaries;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::reconcile::reconcile;
 use crate::shop::{SOON, Shop, send_anyway, text};
@@ -108,6 +108,7 @@ fn restates_data_is_lost() {
         bob.add("P003", 1).await;
         let unpaid = bob.checkout("unpaid").await;
         let (_, page) = unpaid.payment_page().await;
+        let on_the_shelf = stock(shop, "P002").await;
         for part in [Component::Gateway, Component::Services, Component::Restate] {
             shop.kill(part);
         }
@@ -136,11 +137,27 @@ fn restates_data_is_lost() {
         let rebuilt = shop.run_gateway(&["rebuild"]);
         assert!(rebuilt.status.success(), "{rebuilt:?}");
         shop.start_again(Component::Gateway).await;
+        // The stock begins with what could be sold: what was kept for an order is to be counted.
+        eventually("the stock is told", SOON, async || {
+            match stock(shop, "P002").await {
+                now if now == on_the_shelf => Ok(()),
+                now => Err(now.to_string()),
+            }
+        })
+        .await;
         let after = bob.buy("P003", 1, "after").await;
         admin.approve(&after).await;
         after.until("delivered").await;
         after.has_happened_once().await;
     });
+}
+
+async fn stock(shop: &Shop, sku: &str) -> Value {
+    let listed = shop.admin().get("/api/products?per_page=100").await;
+    let listed = listed.expect(200);
+    let mut products = listed["products"].as_array().expect("a list").iter();
+    let product = products.find(|product| product["sku"] == sku);
+    product.expect("it is sold")["stock_qty"].clone()
 }
 
 /// `sandbox-data`: what the stand-in for a provider has forgotten is undone.
