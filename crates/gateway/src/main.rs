@@ -76,7 +76,12 @@ enum GatewayCommand {
         catalog_only: bool,
     },
     /// Empty the read model and fill it again from Restate.
-    Rebuild,
+    Rebuild {
+        /// Keep the orders that have ended: for when Restate has lost its data. A file that
+        /// is damaged is better emptied whole.
+        #[arg(long)]
+        keep_ended: bool,
+    },
     /// Compare what Restate holds with the read model and with the sandbox's
     /// ledger, and say each difference in one line. Changes nothing without
     /// --repair. May run while everything runs. Exit code 0: nothing differs (any
@@ -145,7 +150,7 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
         }
         GatewayCommand::Serve => serve(settings).await,
         GatewayCommand::SeedDemo { catalog_only } => seed_demo(&settings, catalog_only).await,
-        GatewayCommand::Rebuild => rebuild(&settings).await,
+        GatewayCommand::Rebuild { keep_ended } => rebuild(&settings, keep_ended).await,
         GatewayCommand::Backup(make) => {
             let parts = Parts::of(&settings, &make.places)?;
             let said = make::run(&parts, &make.file, VERSION, clock::now()).await?;
@@ -297,11 +302,11 @@ async fn seed_demo(settings: &Settings, catalog_only: bool) -> anyhow::Result<()
     say(&seeded.to_string())
 }
 
-async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
+async fn rebuild(settings: &Settings, keeps_ended: bool) -> anyhow::Result<()> {
     settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
     let admin_api = AdminApi::new(settings.restate_admin(), reqwest::Client::new());
-    let rebuilt = catch_up::rebuild(&db, &admin_api).await;
+    let rebuilt = catch_up::rebuild(&db, &admin_api, keeps_ended).await;
     db.close().await;
     let rebuilt = rebuilt.context("the read model could not be rebuilt")?;
     say(&format!(

@@ -69,7 +69,13 @@ fn restates_data_is_lost_in_a_real_shop() {
         for part in [Component::Restate, Component::Services] {
             shop.start_again(part).await;
         }
-        let rebuilt = shop.run_gateway(&["rebuild"]);
+        let said = reconcile(shop, &[]).exits(3);
+        said.has(&[
+            "knows 3 users",
+            "Restate does not hold",
+            "gateway rebuild --keep-ended",
+        ]);
+        let rebuilt = shop.run_gateway(&["rebuild", "--keep-ended"]);
         assert!(rebuilt.status.success(), "{rebuilt:?}");
         shop.start_again(Component::Gateway).await;
         eventually("people and products are told", SOON, async || {
@@ -123,20 +129,30 @@ fn restates_data_is_lost() {
         decided.problem(409, "not_ready");
         unpaid.try_cancel().await.problem(404, "unknown_order");
         // First the money, while the read model still knows whose it is.
-        let said = reconcile(shop, &["--repair"]).exits(0);
+        let said = reconcile(shop, &["--repair"]).exits(3);
+        said.has(&[
+            "28 products",
+            "Restate does not hold",
+            "gateway rebuild --keep-ended",
+        ]);
         said.has(&["alice.waiting", "held by nobody", "authorized"]);
         said.has(&["repaired", "alice.waiting", "gives it back"]);
         assert_eq!(waiting.ledger().await.story(), "authorize void");
         // Who pays now, at a page that is still open, gets it back the next time.
         shop.use_payment_page(&page, "pay").await;
-        let said = reconcile(shop, &["--repair"]).exits(0);
+        let said = reconcile(shop, &["--repair"]).exits(3);
         said.has(&["repaired", "bob.unpaid", "gives it back"]);
         assert_eq!(unpaid.ledger().await.story(), "authorize void");
         // Then the copy begins anew, or takes what comes for old.
         shop.stop(Component::Gateway).await;
-        let rebuilt = shop.run_gateway(&["rebuild"]);
+        let rebuilt = shop.run_gateway(&["rebuild", "--keep-ended"]);
         assert!(rebuilt.status.success(), "{rebuilt:?}");
         shop.start_again(Component::Gateway).await;
+        // What has ended is still there, and its invoice.
+        assert_eq!(delivered.json().await["status"], "delivered");
+        let invoice = alice.request(Method::GET, "/orders/alice.delivered/invoice");
+        assert_eq!(send_anyway(invoice).await.status, 200);
+        bob.get("/api/orders/bob.unpaid").await.refusal(404);
         // The stock begins with what could be sold: what was kept for an order is to be counted.
         eventually("the stock is told", SOON, async || {
             match stock(shop, "P002").await {
@@ -149,6 +165,8 @@ fn restates_data_is_lost() {
         admin.approve(&after).await;
         after.until("delivered").await;
         after.has_happened_once().await;
+        let left = reconcile(shop, &[]).exits(0);
+        left.has(&["no differences"]);
     });
 }
 
