@@ -3,7 +3,7 @@
 //! Its databases are `RocksDB`'s, which lets one process open each: that one holds a lock on
 //! the file `LOCK` beside it. Whoever copies them takes the same locks first. So a Restate
 //! that runs is noticed, in another container, too, and none can start meanwhile: it says
-//! `lock hold by current process` or `Resource temporarily unavailable` and ends.
+//! `db is locked` and ends.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
