@@ -127,7 +127,7 @@ fn jump(offset: &str, minutes: i64) {
         // What was there before can be paid and decided.
         unpaid.pay().await;
         unpaid.until("awaiting_approval").await;
-        // Nobody is signed out by it, and pages are served.
+        // Pages are served.
         let page = bob.request(reqwest::Method::GET, "/orders");
         let page = send_anyway(page.header("accept", "text/html")).await;
         assert_eq!(page.status, 200, "{page:?}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use reqwest::Method;
 
-use crate::shop::{Client, Order, SOON, Shop, send_anyway};
+use crate::shop::{Client, Order, SOON, Shop, send_anyway, try_send};
 use crate::world::{Component, Setup, eventually, own, own_alone};
 
 const ORDERS: usize = 300;
@@ -112,6 +112,17 @@ fn restate_is_away_for_a_minute() {
         let since = Instant::now();
         // The provider calls back, and comes again until it is told 200.
         shop.use_payment_page(&page, "pay").await;
+        // A gateway that is started meanwhile shows what its file knows.
+        shop.kill(Component::Gateway);
+        shop.launch(Component::Gateway, &[]);
+        eventually("it lives", SOON, async || {
+            let alive = shop.anonymous().request(Method::GET, "/healthz");
+            match try_send(alive).await {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
         let mut slowest = Duration::ZERO;
         while since.elapsed() < OUTAGE {
             for (who, path, accept) in [
