@@ -116,8 +116,8 @@ fn restate_is_away_for_a_minute() {
         shop.kill(Component::Gateway);
         shop.launch(Component::Gateway, &[]);
         eventually("it lives", SOON, async || {
-            let alive = shop.anonymous().request(Method::GET, "/healthz");
-            match try_send(alive).await {
+            let healthz = shop.anonymous().request(Method::GET, "/healthz");
+            match try_send(healthz).await {
                 Ok(answer) if answer.status == 200 => Ok(()),
                 other => Err(format!("{other:?}")),
             }
