@@ -66,7 +66,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 # A new volume takes the owner of the folder that it is mounted on: that is what these are for.
 RUN groupadd --gid 10001 waybill \
  && useradd --uid 10001 --gid waybill --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin waybill \
- && install --directory --owner waybill --group waybill --mode 0700 /data /secrets /gateway-secrets /services-secrets /restate-data /restate-keys
+ && install --directory --owner waybill --group waybill --mode 0700 /data /sandbox-data /secrets /gateway-secrets /services-secrets /restate-data /restate-keys
 COPY --from=build /out/ /usr/local/bin/
 USER 10001:10001
 CMD ["gateway"]

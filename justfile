@@ -36,6 +36,16 @@ reconcile *arguments: _node
     cargo build --quiet --bin gateway --bin launcher
     @exec node scripts/reconcile.mjs "$@"
 
+# Everything that nobody can make again into one file, while the demo is stopped: a file's name
+backup *arguments: _node
+    cargo build --quiet --bin gateway --bin launcher
+    @INVOCATION_DIRECTORY={{ quote(invocation_directory()) }} exec node scripts/backup.mjs backup "$@"
+
+# Put a backup back where nothing is (`just reset`); --check only looks whether it is whole
+restore *arguments: _node
+    cargo build --quiet --bin gateway --bin launcher
+    @INVOCATION_DIRECTORY={{ quote(invocation_directory()) }} exec node scripts/backup.mjs restore "$@"
+
 # Format the Rust sources
 fmt:
     cargo fmt --all

@@ -274,6 +274,39 @@ composeTest("down and up keep an order that waits for approval", async () => {
   assert.equal(await story(order), "authorize book capture");
 });
 
+// docs/operate.md, "Backup and restore".
+composeTest("a backup of a running shop is restored into empty volumes, and its order goes on", async () => {
+  const order = await checkout("backed-up");
+  await payPage(order, "pay");
+  await until(order, "awaiting_approval");
+  const backup = (words, input) =>
+    spawnSync(docker.compose[0], [...docker.compose.slice(1), "run", "--rm", "-T", "backup", ...words], { cwd: root, env: environment, input, maxBuffer: 1 << 30 });
+  const early = backup([]);
+  assert.equal(early.status, 1);
+  assert.match(early.stderr.toString(), /Restate runs on .*: stop it/);
+  assert.equal(compose("stop", "restate").status, 0);
+  const made = backup([]);
+  assert.equal(made.status, 0, made.stderr.toString());
+  console.log(`compose: a backup of ${mebibytes(made.stdout.length)} MiB`);
+  assert.match(made.stderr.toString(), /5 secrets/);
+  assert.equal(compose("start", "restate").status, 0);
+  const down = compose("down", "--volumes");
+  assert.equal(down.status, 0, tail(down));
+  // Half of it is as good as nothing, and changes nothing.
+  const half = backup(["gateway", "restore", "-"], made.stdout.subarray(0, made.stdout.length / 2));
+  assert.match(half.stderr.toString(), /no whole backup/);
+  const restored = backup(["gateway", "restore", "-"], made.stdout);
+  assert.equal(restored.status, 0, restored.stderr.toString());
+  const up = compose("up", "-d");
+  assert.equal(up.status, 0, tail(up));
+  await healthy(LONG_RUNNING);
+  const over = backup(["gateway", "restore", "-"], made.stdout);
+  assert.match(over.stderr.toString(), /holds something already/);
+  await approve(order);
+  await until(order, "delivered");
+  assert.equal(await story(order), "authorize book capture");
+});
+
 composeTest("a wrong URL ends the services with one sentence, and the gateway says whom it misses", async () => {
   start("services", { PAYMENT_PROVIDER_URL: "nonsense" });
   const said = await lastWords("services");

@@ -68,6 +68,37 @@ test("a taken port is named before anything is started", async (t) => {
   assert.deepEqual(await portsInUse(), [port]);
 });
 
+test("a backup of the stopped demo is restored after a reset, and its order is there", async (t) => {
+  const backup = join(folder, "..", `waybill-demo-${process.pid}.tar`);
+  t.after(() => rmSync(backup, { force: true }));
+  const demo = startDemo(t);
+  await demo.says("Waybill is running.");
+  const asAlice = { "x-user-id": "alice", "content-type": "application/json" };
+  const ask = async (path, body) => (await fetch(`http://${environment.GATEWAY_LISTEN}${path}`, { method: "POST", headers: asAlice, body: JSON.stringify(body) })).json();
+  await ask("/api/cart/add", { product_id: 1, quantity: 1 });
+  assert.equal((await ask("/api/checkout", { order_id: "kept" })).status, "awaiting_payment");
+  const early = script("backup.mjs", "backup", backup);
+  assert.match(early.stderr, /the demo is running .*stop it with Ctrl-C first/);
+  demo.process.kill("SIGINT");
+  assert.equal(await demo.exit, 0);
+
+  const made = script("backup.mjs", "backup", backup);
+  assert.equal(made.status, 0, made.stderr);
+  assert.match(made.stderr, /node waybill of cluster waybill[^]*1 secret\n/);
+  assert.match(script("backup.mjs", "restore", backup).stderr, /holds something already/);
+  assert.match(script("backup.mjs", "restore").stderr, /say which file/);
+  assert.equal(script("backup.mjs", "restore", backup, "--check").status, 0);
+  assert.equal(script("reset.mjs").status, 0);
+  const restored = script("backup.mjs", "restore", backup);
+  assert.equal(restored.status, 0, restored.stderr);
+  const again = startDemo(t);
+  await again.says("Waybill is running.");
+  const order = await (await fetch(`http://${environment.GATEWAY_LISTEN}/api/orders/kept`, { headers: asAlice })).json();
+  assert.equal(order.status, "awaiting_payment");
+  again.process.kill("SIGINT");
+  assert.equal(await again.exit, 0);
+});
+
 test("reset forgets the data", () => {
   assert.ok(existsSync(join(folder, "waybill.db")));
   assert.equal(script("reset.mjs").status, 0);
@@ -98,8 +129,8 @@ function startDemo(t) {
   };
 }
 
-function script(name) {
-  return spawnSync(process.execPath, [join("scripts", name)], { cwd: root, env: environment, encoding: "utf8" });
+function script(name, ...words) {
+  return spawnSync(process.execPath, [join("scripts", name), ...words], { cwd: root, env: environment, encoding: "utf8" });
 }
 
 async function eventually(condition, explain = () => "") {

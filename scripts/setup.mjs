@@ -1,6 +1,6 @@
 // `just setup`: says what is missing on this machine, then fetches what the demo and the tests
 // need. Takes a second when there is nothing to do.
-// `--tests` sees to a browser, schemathesis and promtool, too; `--browser` to the browser alone.
+// `--tests` sees to a browser, schemathesis, promtool and libfaketime, too; `--browser` to the browser alone.
 
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { restateCli, restateServer, restatectl, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
+import { installFaketime } from "./faketime.mjs";
 import { installPromtool } from "./promtool.mjs";
 import { installSchemathesis } from "./schemathesis.mjs";
 
@@ -34,6 +35,7 @@ try {
   if (forTests) {
     installSchemathesis();
     installPromtool();
+    installFaketime();
   }
 } catch (error) {
   console.error(`setup: ${error.message}`);

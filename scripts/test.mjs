@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { cargoBinDirectory, restateCli, restateServer, restatectl, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
+import { findFaketime } from "./faketime.mjs";
 import { oldServices } from "./old-services.mjs";
 import { findPromtool } from "./promtool.mjs";
 import { schemathesisFolder } from "./schemathesis.mjs";
@@ -34,6 +35,7 @@ const environment = {
   CHROMIUM_BIN: findBrowser() ?? "",
   SCHEMATHESIS_DIR: schemathesisFolder(),
   PROMTOOL_BIN: findPromtool() ?? "",
+  FAKETIME_LIB: findFaketime() ?? "",
 };
 // The runner gets a Ctrl-C too; we stay to see what it leaves behind.
 process.on("SIGINT", () => {});

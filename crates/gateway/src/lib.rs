@@ -23,6 +23,7 @@
 //! | [`protection`] | security headers, cross-site requests, access log |
 //! | [`command`] | `gateway user …` and `gateway token …` |
 //! | [`reconcile`] | finding and mending what differs between Restate, SQLite and outside |
+//! | [`backup`] | everything that cannot be made again, in one file, and back |
 //! | [`router`] | what each feature remembers, and the one router, which alone knows all of them |
 //!
 //! Invariants kept here: SQLite holds reference data and a disposable copy of
@@ -33,6 +34,7 @@
 pub mod api;
 pub mod auth;
 pub mod authority;
+pub mod backup;
 pub mod clock;
 pub mod command;
 pub mod console;

@@ -1,11 +1,16 @@
 //! The `gateway` binary: see `gateway --help`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use gateway::backup::make::{self, Make};
+use gateway::backup::parts::Parts;
+use gateway::backup::restore::{self, Restore};
+use gateway::clock;
 use gateway::command::catalog::CatalogCommand;
 use gateway::command::init::Init;
 use gateway::command::{self, TokenCommand, UserCommand};
@@ -33,11 +38,14 @@ const DIFFERENT: u8 = 3;
 /// How long requests under way may take once a stop is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
+/// What it is, with its commit.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")");
+
 /// Waybill's web side: pages, JSON API, live streams, webhook, read model.
 #[derive(Debug, Parser)]
 #[command(
     name = "gateway",
-    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAYBILL_COMMIT"), ")"),
+    version = VERSION,
     after_help = AFTER_HELP
 )]
 struct CommandLine {
@@ -68,7 +76,12 @@ enum GatewayCommand {
         catalog_only: bool,
     },
     /// Empty the read model and fill it again from Restate.
-    Rebuild,
+    Rebuild {
+        /// Keep the orders that have ended: for when Restate has lost its data. A file that
+        /// is damaged is better emptied whole.
+        #[arg(long)]
+        keep_ended: bool,
+    },
     /// Compare what Restate holds with the read model and with the sandbox's
     /// ledger, and say each difference in one line. Changes nothing without
     /// --repair. May run while everything runs. Exit code 0: nothing differs (any
@@ -82,6 +95,12 @@ enum GatewayCommand {
         #[arg(long)]
         repair: bool,
     },
+    /// Put everything that nobody can make again into one file: Restate's data, the
+    /// SQLite files, the secrets. Restate must be stopped for it; gateway and services may
+    /// run on.
+    Backup(Make),
+    /// Put a backup back where nothing is, or look with --check whether it is whole.
+    Restore(Restore),
     /// Ask the gateway at `GATEWAY_LISTEN` whether it is well; exit code 0 means yes.
     Health {
         /// Also whether it can serve: Restate and SQLite are usable.
@@ -131,7 +150,18 @@ async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<Exit
         }
         GatewayCommand::Serve => serve(settings).await,
         GatewayCommand::SeedDemo { catalog_only } => seed_demo(&settings, catalog_only).await,
-        GatewayCommand::Rebuild => rebuild(&settings).await,
+        GatewayCommand::Rebuild { keep_ended } => rebuild(&settings, keep_ended).await,
+        GatewayCommand::Backup(make) => {
+            let parts = Parts::of(&settings, &make.places)?;
+            let said = make::run(&parts, &make.file, VERSION, clock::now()).await?;
+            // The standard output may be the backup itself.
+            let _ = writeln!(std::io::stderr(), "{said}");
+            Ok(())
+        }
+        GatewayCommand::Restore(restore) => {
+            let parts = Parts::of(&settings, &restore.places)?;
+            say(&restore::run(&parts, &restore.file, restore.check)?)
+        }
         GatewayCommand::Health {
             sandbox: true,
             listen,
@@ -272,11 +302,11 @@ async fn seed_demo(settings: &Settings, catalog_only: bool) -> anyhow::Result<()
     say(&seeded.to_string())
 }
 
-async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
+async fn rebuild(settings: &Settings, keeps_ended: bool) -> anyhow::Result<()> {
     settings.check_database()?;
     let db = Db::open(&settings.database_url).await?;
     let admin_api = AdminApi::new(settings.restate_admin(), reqwest::Client::new());
-    let rebuilt = catch_up::rebuild(&db, &admin_api).await;
+    let rebuilt = catch_up::rebuild(&db, &admin_api, keeps_ended).await;
     db.close().await;
     let rebuilt = rebuilt.context("the read model could not be rebuilt")?;
     say(&format!(

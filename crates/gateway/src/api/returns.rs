@@ -368,7 +368,7 @@ async fn known(infra: &Infra, caller: &Caller, id: &str) -> Result<OrderId, Prob
     let mut order = find(infra, &named(caller, id)?).await?;
     if order.status != OrderStatus::Delivered {
         // It may not have been heard of yet.
-        ask_restate(infra, &order.order_id).await?;
+        ask_restate(infra, &order.order_id).await;
         order = find(infra, &order.order_id).await?;
     }
     match order.status {

@@ -4,7 +4,7 @@
 //!
 //! Which error belongs where: `domain` says [`Refusal`] (nothing was done, 4xx);
 //! Restate's absence is [`Failure::Unavailable`] (503, try again); SQLite's is
-//! [`sqlx::Error`] (500, or 503 when it is only busy). All of them become a
+//! [`sqlx::Error`] (500, or 503 when it is only busy, or its disk is at fault). All of them become a
 //! `Problem` by `?`. [`crate::console::present`] logs those that are our fault,
 //! once, and writes each in the form its asker understands.
 
@@ -166,6 +166,12 @@ impl Problem {
     /// What was asked there failed, 502.
     pub fn bad_gateway(kind: &str, title: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, kind, title, detail)
+    }
+
+    /// What Restate has done and cannot be written down here, where it is looked up, 503.
+    pub fn not_kept(cause: impl std::fmt::Display) -> Self {
+        Self::unavailable("this cannot be kept here at the moment: try again later")
+            .with_cause(cause)
     }
 
     /// What should work in a moment, 503.
@@ -384,9 +390,23 @@ impl From<sqlx::Error> for Problem {
             sqlx::Error::PoolTimedOut => {
                 Self::unavailable("the database is busy: try again in a moment").with_cause(error)
             }
+            error if is_of_the_disk(&error) => {
+                Self::unavailable("the database cannot be written at the moment: try again later")
+                    .with_cause(error)
+            }
             _ => Self::internal(error),
         }
     }
+}
+
+/// Whether SQLite says that its disk is at fault: full, read-only, or failing.
+fn is_of_the_disk(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    // SQLITE_FULL, SQLITE_READONLY, SQLITE_IOERR; the higher bits say which of these.
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 8 | 10 | 13))
 }
 
 /// What a caller is told when a handler panics: a defect of ours.

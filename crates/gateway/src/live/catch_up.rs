@@ -199,9 +199,17 @@ async fn catch_up_and_tell(core: &Core, admin_api: &AdminApi, db: &Db) -> Answer
 /// Empties the read model and fills it again from Restate, for
 /// `gateway rebuild`. No gateway may serve from the file meanwhile. Restate is
 /// asked first: when it cannot be reached, nothing is emptied.
-pub async fn rebuild(db: &Db, admin_api: &AdminApi) -> Result<CatchUp, CatchUpError> {
+pub async fn rebuild(
+    db: &Db,
+    admin_api: &AdminApi,
+    keeps_ended: bool,
+) -> Result<CatchUp, CatchUpError> {
     admin_api.is_up().await?;
-    read_model::empty(db).await?;
+    if keeps_ended {
+        read_model::empty_but_ended(db).await?;
+    } else {
+        read_model::empty(db).await?;
+    }
     let (projection, writer) =
         Projection::new(db.clone(), Arc::<Topics>::default(), Metrics::default());
     let writer = tokio::spawn(writer);
@@ -429,7 +437,7 @@ mod tests {
         live.close().await;
         let before = dump(&db).await;
         let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
-        let done = rebuild(&db, &admin_api).await.unwrap();
+        let done = rebuild(&db, &admin_api, false).await.unwrap();
         assert_eq!(done.closed, 10);
         assert_eq!(dump(&db).await, before);
     }
@@ -465,7 +473,7 @@ mod tests {
         live.close().await;
         // It only grows, also when all else is filled anew.
         let admin_api = AdminApi::new(Nodes::of([&fake.base]), reqwest::Client::new());
-        rebuild(&db, &admin_api).await.unwrap();
+        rebuild(&db, &admin_api, false).await.unwrap();
         let found: Vec<String> = sqlx::query_scalar("SELECT id FROM audit ORDER BY at")
             .fetch_all(&db.read)
             .await
@@ -485,7 +493,7 @@ mod tests {
             .execute(&db.write)
             .await
             .unwrap();
-        assert!(rebuild(&db, &nobody).await.is_err());
+        assert!(rebuild(&db, &nobody, false).await.is_err());
         let left: i64 = sqlx::query_scalar("SELECT count(*) FROM read_marks")
             .fetch_one(&db.read)
             .await

@@ -142,6 +142,14 @@ impl LiveState {
         }
     }
 
+    /// The same for what Restate has done and a caller is told now. That the copy cannot be
+    /// written, because its disk is full, makes it no failure: it is caught up.
+    pub async fn show(&self, update: Update) {
+        if let Err(error) = self.apply(update).await {
+            tracing::warn!(%error, "what was done is not in the read model yet");
+        }
+    }
+
     /// Waits until all that this gateway was told so far can be read, for a page
     /// that is painted once and does not change afterwards.
     pub async fn settled(&self) {

@@ -37,6 +37,8 @@ pub(super) enum About {
     Product(Sku),
     Zone(String),
     User(Username),
+    /// All of it.
+    Shop,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +96,7 @@ impl fmt::Display for About {
             Self::Product(sku) => write!(f, "product {sku}"),
             Self::Zone(zone) => write!(f, "zone {zone}"),
             Self::User(user) => write!(f, "user {user}"),
+            Self::Shop => f.write_str("this gateway"),
         }
     }
 }

@@ -144,7 +144,34 @@ pub(super) async fn differences(
     }));
     differences.extend(people(db, &mut scratch, held).await?);
     differences.extend(catalog(db, &mut scratch, held).await?);
+    if !held.is_partial {
+        differences.extend(lost_by_restate(db, held).await?);
+    }
     Ok(differences)
+}
+
+/// People, products and zones that Restate has told of once and does not hold: nothing
+/// takes them away there, so its data was lost.
+async fn lost_by_restate(db: &Db, held: &RestateSnapshot) -> sqlx::Result<Option<Difference>> {
+    let is_user = |name: &String| held.accounts.keys().any(|it| it.as_str() == name);
+    let is_product = |name: &String| held.products.keys().any(|it| it.as_str() == name);
+    let is_zone = |name: &String| held.zones.keys().any(|it| it == name);
+    let users = accounts::told(db).await?;
+    let users = users.iter().filter(|it| !is_user(it)).count();
+    let products = storage::told_products(db).await?;
+    let products = products.iter().filter(|it| !is_product(it)).count();
+    let zones = storage::told_zones(db).await?;
+    let zones = zones.iter().filter(|it| !is_zone(it)).count();
+    let lost = users + products + zones;
+    Ok((lost > 0).then(|| Difference {
+        side: Side::ReadModel,
+        about: About::Shop,
+        kind: "lost by Restate".to_owned(),
+        words: format!(
+            "knows {users} users, {products} products and {zones} zones that Restate does not hold: stop it, run `gateway rebuild --keep-ended`, and start it, so that it tells them anew"
+        ),
+        repair: None,
+    }))
 }
 
 /// What is sold, where it can be shipped, and is not here as Restate holds it. What has
@@ -283,6 +310,7 @@ pub(super) async fn rewrite(
         }
         About::Product(sku) => Vec::from_iter(product_of(held, sku)),
         About::Zone(zone) => Vec::from_iter(held.zones.get(zone).cloned().map(Update::Zone)),
+        About::Shop => Vec::new(),
     };
     if let About::Stock(sku) = about
         && levels_outrun(db, admin_api, held).await?.contains(sku)
@@ -311,6 +339,7 @@ pub(super) async fn rewrite(
             let held = held.zones.get(zone).map_or(0, |held| held.version);
             storage::distrust_zone(&mut transaction, zone, held).await?;
         }
+        About::Shop => {}
     }
     for update in &updates {
         write_update(&mut transaction, update).await?;

@@ -44,7 +44,7 @@ pub(super) struct RestateSnapshot {
     work: Work,
     unreadable: Vec<Difference>,
     /// Whether it is about one order: totals cannot be compared then.
-    is_partial: bool,
+    pub(super) is_partial: bool,
 }
 
 /// Pieces that are kept for an attempt to pay.

@@ -41,7 +41,7 @@ pub async fn cancel(
     match outcome(keyed(asked, once).call().await)? {
         CancelAnswer::Cancelled { record } => {
             let status = record.status;
-            apply(infra, record).await?;
+            apply(infra, record).await;
             Ok(status)
         }
         CancelAnswer::HandedOver => {

@@ -86,7 +86,7 @@ async fn keep_all(infra: &Infra, adopted: Adopted) -> Result<(), Problem> {
     let products = products.map(|product| Update::Product(Box::new(product)));
     let updates = products.chain(adopted.zones.into_iter().map(Update::Zone));
     for update in updates {
-        infra.live.apply(update).await.map_err(Problem::internal)?;
+        infra.live.apply(update).await.map_err(Problem::not_kept)?;
     }
     Ok(())
 }
@@ -223,9 +223,8 @@ pub async fn change(
     let product = changed.value.clone();
     infra
         .live
-        .apply(Update::Product(Box::new(product.clone())))
-        .await
-        .map_err(Problem::internal)?;
+        .show(Update::Product(Box::new(product.clone())))
+        .await;
     stock::tell_of(infra, &[&product.sku]).await?;
     Ok(changed)
 }
@@ -277,11 +276,7 @@ pub async fn change_zone(
     };
     let once = key.once(caller, &operation, &(name, &change))?;
     let changed = zone_changed(&infra.ingress, by, name, change, once).await?;
-    infra
-        .live
-        .apply(Update::Zone(changed.value.clone()))
-        .await
-        .map_err(Problem::internal)?;
+    infra.live.show(Update::Zone(changed.value.clone())).await;
     Ok(changed)
 }
 

@@ -118,7 +118,7 @@ pub async fn checkout(
             // A request sent again is answered with what it has come to, also
             // when the attempt that it made has ended since.
             let ended = again && !is_pending(&record);
-            apply(infra, record).await?;
+            apply(infra, record).await;
             drop(being_placed);
             let record = with_payment_details(infra, pages, &order_id).await?;
             Ok(Placed {
@@ -223,7 +223,7 @@ async fn paid(infra: &Infra, id: &OrderId) -> Result<OrderRecord, Problem> {
     if known.status != OrderStatus::AwaitingPayment {
         return Ok(known);
     }
-    ask_restate(infra, id).await?;
+    ask_restate(infra, id).await;
     let known = find(infra, id).await?;
     if known.status == OrderStatus::AwaitingPayment {
         return Err(Problem::unavailable(

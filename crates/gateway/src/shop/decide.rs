@@ -93,7 +93,7 @@ async fn ask(infra: &Infra, id: &OrderId, decision: Decision) -> Result<Decision
 async fn is_about_to_begin(infra: &Infra, id: &OrderId) -> Result<bool, Problem> {
     let mut record = find(infra, id).await?;
     if record.status != OrderStatus::AwaitingApproval {
-        ask_restate(infra, id).await?;
+        ask_restate(infra, id).await;
         record = find(infra, id).await?;
     }
     let status = record.status;
@@ -122,6 +122,6 @@ async fn shown(infra: &Infra, id: &OrderId) -> Result<OrderStatus, Problem> {
             Ok(Err(_)) | Err(_) => break,
         }
     }
-    ask_restate(infra, id).await?;
+    ask_restate(infra, id).await;
     Ok(find(infra, id).await?.status)
 }

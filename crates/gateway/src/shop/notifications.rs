@@ -136,11 +136,7 @@ pub async fn mark_read(
         .mark_read(Body::from(mark));
     let marked: Answered<ReadMark> = outcome(keyed(asked, once).call().await)?;
     let mark = marked.value;
-    infra
-        .live
-        .apply(Update::Read(mark.clone()))
-        .await
-        .map_err(Problem::internal)?;
+    infra.live.show(Update::Read(mark.clone())).await;
     let up_to = mark.read_at;
     let read_at = Some(up_to.as_millisecond());
     let unread = queries::unread(&infra.db, whose(caller), read_at).await?;

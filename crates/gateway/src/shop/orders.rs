@@ -64,14 +64,14 @@ pub async fn find(infra: &Infra, id: &OrderId) -> Result<OrderRecord, Problem> {
 
 /// Shows an order that is known here as Restate has it, wherever it is kept there: for
 /// what cannot wait until it is heard of. No answer is no failure here.
-pub async fn ask_restate(infra: &Infra, id: &OrderId) -> Result<(), Problem> {
+pub async fn ask_restate(infra: &Infra, id: &OrderId) {
     let give_up = Instant::now() + BEGINS_WITHIN;
     loop {
         match held(infra, id).await {
             Ok(Some(record)) => return apply(infra, record).await,
             // It has been paid a moment ago: the record is on its way to the workflow.
             Ok(None) if Instant::now() < give_up => tokio::time::sleep(ASK_AGAIN_AFTER).await,
-            Ok(None) | Err(_) => return Ok(()),
+            Ok(None) | Err(_) => return,
         }
     }
 }
@@ -101,13 +101,8 @@ pub fn cannot_tell(cause: impl std::fmt::Display) -> Problem {
 }
 
 /// Shows a record that a command has made, before the command is answered.
-pub async fn apply(infra: &Infra, record: OrderRecord) -> Result<(), Problem> {
-    infra
-        .live
-        .apply(Update::Order(Box::new(record)))
-        .await
-        .map_err(Problem::internal)?;
-    Ok(())
+pub async fn apply(infra: &Infra, record: OrderRecord) {
+    infra.live.show(Update::Order(Box::new(record))).await;
 }
 
 /// How long an order has been in its step; once ended, how long it all took.

@@ -65,7 +65,7 @@ pub async fn receive(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback,
         .await;
     let result = match outcome(asked).map_err(to_provider)? {
         CallbackAnswer::Accepted { record } => {
-            orders::apply(infra, record).await?;
+            orders::apply(infra, record).await;
             CallbackResult::Accepted
         }
         CallbackAnswer::Repeated => CallbackResult::Repeated,

@@ -48,7 +48,7 @@ pub async fn with_payment_details(
             .await
             .is_err()
         {
-            ask_restate(infra, id).await?;
+            ask_restate(infra, id).await;
         }
     }
 }

@@ -77,7 +77,7 @@ async fn keep(infra: &Infra, account: Account) -> Result<Account, Problem> {
         .live
         .apply(Update::Account(Box::new(account.clone())))
         .await
-        .map_err(Problem::internal)?;
+        .map_err(Problem::not_kept)?;
     Ok(account)
 }
 

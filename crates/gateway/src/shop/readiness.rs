@@ -136,11 +136,11 @@ fn stock_announced(announcement: &Announcement) -> Result<(), String> {
     }
 }
 
-/// Reads, and takes the write lock for a moment.
+/// Reads, and writes what is there already.
 async fn database_usable(infra: &Infra) -> Result<(), String> {
     match tokio::time::timeout(PROVE_WITHIN, infra.db.check_writable()).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(format!("it cannot be written ({error})")),
         Err(_) => Err(format!("no answer within {} s", PROVE_WITHIN.as_secs())),
     }
 }

@@ -50,7 +50,7 @@ pub async fn ask(
     let by = asker.by;
     let call = infra.ingress.after_sales(order);
     let call = call.ask(Body::from(Asked { what, by }));
-    shown(infra, outcome(keyed(call, once).call().await)?).await
+    Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
 
 /// Accepts a return, or refuses it.
@@ -65,7 +65,7 @@ pub async fn decide(
     let by = asker.by;
     let call = infra.ingress.after_sales(order);
     let call = call.decide(Body::from(Asked { what, by }));
-    shown(infra, outcome(keyed(call, once).call().await)?).await
+    Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
 
 /// Takes a parcel in.
@@ -80,7 +80,7 @@ pub async fn receive(
     let by = asker.by;
     let call = infra.ingress.after_sales(order);
     let call = call.receive(Body::from(Asked { what, by }));
-    shown(infra, outcome(keyed(call, once).call().await)?).await
+    Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
 
 /// Gives money back without a return.
@@ -95,15 +95,12 @@ pub async fn refund(
     let by = asker.by;
     let call = infra.ingress.after_sales(order);
     let call = call.refund_goodwill(Body::from(Asked { what, by }));
-    shown(infra, outcome(keyed(call, once).call().await)?).await
+    Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
 
 /// Shows what was done before it is answered.
-async fn shown(
-    infra: &Infra,
-    answered: Answered<AfterSales>,
-) -> Result<Answered<AfterSales>, Problem> {
+async fn shown(infra: &Infra, answered: Answered<AfterSales>) -> Answered<AfterSales> {
     let update = Update::AfterSales(Box::new(answered.value.clone()));
-    infra.live.apply(update).await.map_err(Problem::internal)?;
-    Ok(answered)
+    infra.live.show(update).await;
+    answered
 }

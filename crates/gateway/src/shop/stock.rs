@@ -100,11 +100,8 @@ async fn tell_all(infra: &Infra, missing: Vec<(String, i64)>) -> Result<Announce
             Ok(None) => {}
             Ok(Some(level)) => {
                 told += 1;
-                infra
-                    .live
-                    .apply(Update::Stock(level))
-                    .await
-                    .map_err(Problem::internal)?;
+                let kept = infra.live.apply(Update::Stock(level)).await;
+                kept.map_err(Problem::not_kept)?;
             }
             Err(failure) => failed = Some(failure.into()),
         }
@@ -146,8 +143,7 @@ pub async fn restock(
     let restocked: Answered<StockLevel> = outcome(keyed(asked, once).call().await)?;
     infra
         .live
-        .apply(Update::Stock(restocked.value.clone()))
-        .await
-        .map_err(Problem::internal)?;
+        .show(Update::Stock(restocked.value.clone()))
+        .await;
     Ok(restocked)
 }

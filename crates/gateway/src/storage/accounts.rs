@@ -183,6 +183,13 @@ pub async fn untold(db: &Db) -> sqlx::Result<Vec<Account>> {
     read(db, "version = 0", "").await
 }
 
+/// The names of those whom Restate has told of, or been told.
+pub async fn told(db: &Db) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT username FROM users WHERE version > 0")
+        .fetch_all(&db.read)
+        .await
+}
+
 /// Somebody, as far as this gateway knows.
 pub async fn account(db: &Db, user: &Username) -> sqlx::Result<Option<Account>> {
     Ok(read(db, "username = ?", user.as_str()).await?.pop())

@@ -436,6 +436,20 @@ pub async fn untold_products(db: &Db) -> sqlx::Result<Vec<CatalogProduct>> {
     whole_products(db, "version < 1 AND ? = ''", "").await
 }
 
+/// SKUs of the products that Restate has told of, or been told.
+pub async fn told_products(db: &Db) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT sku FROM products WHERE version > 0")
+        .fetch_all(&db.read)
+        .await
+}
+
+/// The same of zones: their names.
+pub async fn told_zones(db: &Db) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT zone_name FROM shipping_zones WHERE version > 0")
+        .fetch_all(&db.read)
+        .await
+}
+
 async fn whole_products(
     db: &Db,
     condition: &str,

@@ -4,7 +4,8 @@
 //! queue here in order and never meet "database is locked"; in WAL mode readers
 //! do not wait for them.
 
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use anyhow::{Context, anyhow};
 use process::private_files::keep_database_private;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 /// The schema, embedded.
@@ -28,6 +29,9 @@ const CHECKPOINT_PAGES: &str = "8000";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a free connection before it is refused.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the file says it is ("WAYB"), for programs such as file(1).
+const SIGN: &str = "PRAGMA application_id = 0x57415942";
 
 /// How long a look whether it can be written counts: whoever asks may ask often, and each
 /// look takes the lock that writers wait for.
@@ -71,6 +75,12 @@ impl Db {
             .max_lifetime(None)
             // A file does not go away: asking each time costs as much as a query.
             .test_before_acquire(false)
+            // A commit or a rollback that fails, as on a full disk, leaves sqlx's count of open
+            // transactions wrong for ever: such a connection makes room for another.
+            .after_release(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
             // Lets SQLite refresh the statistics that its planner lacks.
             .connect_with(options.clone().optimize_on_close(true, 400))
             .await
@@ -135,15 +145,18 @@ impl Db {
             .await
     }
 
-    /// Reads, and takes the write lock for a moment: once a second at most, however many
-    /// ask.
+    /// Reads, and writes what is there already: once a second at most, however many ask. A
+    /// disk that is full or has become read-only lets a transaction begin, and shows when
+    /// one is kept.
     pub async fn check_writable(&self) -> sqlx::Result<()> {
         let mut writable = self.writable.lock().await;
         if writable.is_some_and(|seen| seen.elapsed() < WRITABLE_FOR) {
             return Ok(());
         }
         sqlx::query("SELECT 1").execute(&self.read).await?;
-        self.begin().await?.rollback().await?;
+        let mut transaction = self.begin().await?;
+        sqlx::query(SIGN).execute(&mut *transaction).await?;
+        transaction.commit().await?;
         *writable = Some(Instant::now());
         Ok(())
     }
@@ -153,6 +166,43 @@ impl Db {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// The file that a database's URL names.
+///
+/// # Errors
+/// A sentence, when it names none.
+pub fn file_of(url: &str) -> anyhow::Result<PathBuf> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|error| anyhow!("'{url}' names no SQLite file: {error}"))?;
+    Ok(options.get_filename().to_owned())
+}
+
+/// Copies the file at `url` to `copy`, as it is at one moment, whoever writes it meanwhile.
+/// The copy is one file, for this user alone.
+///
+/// # Errors
+/// A sentence for the operator.
+pub async fn copy(url: &str, copy: &Path) -> anyhow::Result<()> {
+    let file = file_of(url)?;
+    let cannot = || format!("{} cannot be copied", file.display());
+    // SQLite writes into an empty file, and leaves its mode as it is.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(copy)
+        .with_context(cannot)?;
+    let options = SqliteConnectOptions::from_str(url).with_context(cannot)?;
+    let options = options.create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.connect().await.with_context(cannot)?;
+    let copied = sqlx::query("VACUUM INTO ?")
+        .bind(copy.to_string_lossy().into_owned())
+        .execute(&mut connection)
+        .await;
+    copied.with_context(cannot)?;
+    connection.close().await.with_context(cannot)
 }
 
 fn make_private(file: &Path) -> anyhow::Result<()> {

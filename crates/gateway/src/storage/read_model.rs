@@ -204,18 +204,44 @@ pub async fn drop_notes(db: &Db, before: Timestamp) -> sqlx::Result<()> {
 /// Forgets everything that Restate can tell again. Notes that gateways
 /// wrote themselves stay, and so does the audit log, which only grows.
 pub async fn empty(db: &Db) -> sqlx::Result<()> {
+    forget(
+        db,
+        &[
+            "DELETE FROM orders",
+            "DELETE FROM order_totals",
+            "DELETE FROM after_sales",
+            "DELETE FROM refund_totals",
+            "DELETE FROM notifications WHERE order_id IS NOT NULL",
+            "DELETE FROM stock_levels",
+            "DELETE FROM late_money",
+            "DELETE FROM read_marks",
+        ],
+    )
+    .await
+}
+
+/// The same, but orders that have ended stay, with all that belongs to them: Restate may
+/// have forgotten them.
+pub async fn empty_but_ended(db: &Db) -> sqlx::Result<()> {
+    forget(
+        db,
+        &[
+            "DELETE FROM orders WHERE ended_at IS NULL",
+            "DELETE FROM after_sales WHERE order_id NOT IN (SELECT order_id FROM orders)",
+            "DELETE FROM notifications
+             WHERE order_id IS NOT NULL AND order_id NOT IN (SELECT order_id FROM orders)",
+            "DELETE FROM stock_levels",
+            "DELETE FROM late_money WHERE order_id NOT IN (SELECT order_id FROM orders)",
+            "DELETE FROM read_marks",
+        ],
+    )
+    .await
+}
+
+async fn forget(db: &Db, statements: &[&'static str]) -> sqlx::Result<()> {
     let mut transaction = db.begin().await?;
-    for statement in [
-        "DELETE FROM orders",
-        "DELETE FROM order_totals",
-        "DELETE FROM after_sales",
-        "DELETE FROM refund_totals",
-        "DELETE FROM notifications WHERE order_id IS NOT NULL",
-        "DELETE FROM stock_levels",
-        "DELETE FROM late_money",
-        "DELETE FROM read_marks",
-    ] {
-        sqlx::query(statement).execute(&mut *transaction).await?;
+    for statement in statements {
+        sqlx::query(*statement).execute(&mut *transaction).await?;
     }
     accounts::empty(&mut transaction).await?;
     catalog::empty(&mut transaction).await?;

@@ -180,7 +180,7 @@ fn cancelled_has_one_spelling() {
 
 /// The gateway's modules, from the ground up: each may know those above it in
 /// this list, and no other.
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "settings",
     "clock",
     "http",
@@ -201,12 +201,14 @@ const LAYERS: [&str; 22] = [
     "protection",
     "command",
     "reconcile",
+    "backup",
     "router",
     "main",
 ];
 
 /// Files that are compiled for tests only, by the ends of their names.
-const FOR_TESTS: [&str; 4] = [
+const FOR_TESTS: [&str; 5] = [
+    "backup/tests.rs",
     "router/tests.rs",
     "live/fake.rs",
     "console/samples.rs",

@@ -17,6 +17,7 @@
 
 mod attacks;
 mod audit;
+mod backup;
 mod boundaries;
 mod budget;
 mod cancellations;
@@ -25,6 +26,7 @@ mod cart;
 mod catalog;
 mod checker;
 mod checkout;
+mod clocks;
 mod cluster;
 mod code_change;
 mod command_line;
@@ -32,9 +34,11 @@ mod copies;
 mod crashes;
 mod credentials;
 mod decisions;
+mod disks;
 mod doors;
 mod forms;
 mod input;
+mod losses;
 mod observability;
 mod outage;
 mod outside;

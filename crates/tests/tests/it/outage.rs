@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use crate::shop::{Client, Order, Shop};
-use crate::world::{Setup, eventually, own_alone};
+use reqwest::Method;
+
+use crate::shop::{Client, Order, SOON, Shop, send_anyway, try_send};
+use crate::world::{Component, Setup, eventually, own, own_alone};
 
 const ORDERS: usize = 300;
 /// How long somebody fills a cart, once all of them are waiting.
@@ -85,6 +87,89 @@ fn three_hundred_orders_wait_and_the_cart_does_not() {
             }
         })
         .await;
+    });
+}
+
+/// Longest that somebody waits to be told that Restate does not answer.
+const TOLD_WITHIN: Duration = Duration::from_secs(12);
+
+/// It hangs, which is worse than being gone: connections are made, and nothing comes.
+#[test]
+fn restate_is_away_for_a_minute() {
+    let setup = Setup::with("DELIVERY_TIME", "20s").lasting(Duration::from_mins(4));
+    own(&setup, async |shop| {
+        let (alice, bob, carol, admin) =
+            (shop.alice(), shop.bob(), shop.person("carol"), shop.admin());
+        let travels = alice.buy("P001", 1, "travels").await;
+        let waiting = bob.buy("P002", 1, "waiting").await;
+        carol.add("P003", 1).await;
+        let unpaid = carol.checkout("unpaid").await;
+        let (_, page) = unpaid.payment_page().await;
+        admin.approve(&travels).await;
+        travels.until("in_transit").await;
+
+        shop.freeze(Component::Restate);
+        let since = Instant::now();
+        // The provider calls back, and comes again until it is told 200.
+        shop.use_payment_page(&page, "pay").await;
+        // A gateway that is started meanwhile shows what its file knows.
+        shop.kill(Component::Gateway);
+        shop.launch(Component::Gateway, &[]);
+        eventually("it lives", SOON, async || {
+            let healthz = shop.anonymous().request(Method::GET, "/healthz");
+            match try_send(healthz).await {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        let mut slowest = Duration::ZERO;
+        while since.elapsed() < OUTAGE {
+            for (who, path, accept) in [
+                (&alice, "/orders", "text/html"),
+                (&alice, "/", "text/html"),
+                (&bob, "/api/orders/bob.waiting", "application/json"),
+            ] {
+                let asked = Instant::now();
+                let known = send_anyway(who.request(Method::GET, path).header("accept", accept));
+                let known = known.await;
+                slowest = slowest.max(asked.elapsed());
+                assert_eq!(known.status, 200, "{path}: {known:?}");
+            }
+            let asked = Instant::now();
+            let item = json!({ "product_id": shop.product("P004").id, "quantity": 1 });
+            let add = alice.request(Method::POST, "/api/cart/add").json(&item);
+            let problem = send_anyway(add).await.refusal(503);
+            slowest = slowest.max(asked.elapsed());
+            assert!(problem["detail"].to_string().contains("again"), "{problem}");
+            let ready = shop.anonymous().request(Method::GET, "/readyz");
+            let ready = send_anyway(ready).await;
+            assert_eq!(ready.status, 503, "{ready:?}");
+            assert!(ready.body["restate"].is_string(), "{ready:?}");
+        }
+        assert!(slowest < TOLD_WITHIN, "somebody waited for {slowest:?}");
+
+        shop.thaw(Component::Restate);
+        eventually("it serves again", SOON, async || {
+            let ready = shop.anonymous().request(Method::GET, "/readyz");
+            match send_anyway(ready).await {
+                answer if answer.status == 200 => Ok(()),
+                answer => Err(answer.text),
+            }
+        })
+        .await;
+        travels.until("delivered").await;
+        unpaid.until_within("awaiting_approval", SOON * 4).await;
+        for order in [&waiting, &unpaid] {
+            admin.approve(order).await;
+        }
+        for order in [&waiting, &unpaid, &travels] {
+            order.until_within("delivered", SOON * 4).await;
+            order.has_happened_once().await;
+        }
+        // What was refused was not done, or done once.
+        let kept = alice.in_cart().await;
+        assert!(kept.iter().all(|(_, pieces)| *pieces > 0), "{kept:?}");
     });
 }
 

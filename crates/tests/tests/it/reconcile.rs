@@ -10,12 +10,12 @@ use crate::shop::{Client, Order, SOON, Shop, kinds_of, text};
 use crate::world::{Component, Setup, eventually, own};
 
 /// What `gateway reconcile` says and its exit code.
-struct Said {
-    code: i32,
-    lines: Vec<String>,
+pub struct Said {
+    pub code: i32,
+    pub lines: Vec<String>,
 }
 
-fn reconcile(shop: &Shop, arguments: &[&str]) -> Said {
+pub fn reconcile(shop: &Shop, arguments: &[&str]) -> Said {
     let output = shop.run_gateway(&[&["reconcile"], arguments].concat());
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -28,7 +28,7 @@ fn reconcile(shop: &Shop, arguments: &[&str]) -> Said {
 impl Said {
     /// A line with all of these words.
     #[track_caller]
-    fn has(&self, words: &[&str]) {
+    pub fn has(&self, words: &[&str]) {
         let found = self
             .lines
             .iter()
@@ -41,7 +41,7 @@ impl Said {
     }
 
     #[track_caller]
-    fn exits(self, code: i32) -> Self {
+    pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}", self.lines.join("\n"));
         self
     }
@@ -81,7 +81,7 @@ pub async fn set_state(shop: &Shop, service: &str, of: &str, key: &str, value: &
 }
 
 /// Asks the provider or the carrier behind the shop's back.
-async fn outside(shop: &Shop, path: &str, body: Value) -> Value {
+pub async fn outside(shop: &Shop, path: &str, body: Value) -> Value {
     let answer = shop
         .http
         .request(Method::POST, format!("{}{path}", shop.sandbox))

@@ -214,14 +214,30 @@ pub fn own_alone(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
 )]
 pub fn own_unchecked(setup: &Setup, measure: impl AsyncFnOnce(&Shop)) {
     let turn = Turn::alone();
+    run_unchecked(setup, measure);
+    drop(turn);
+}
+
+/// Runs a test in a world of its own whose data is lost, so that it alone can say what is
+/// right at its end.
+#[allow(
+    dead_code,
+    reason = "not for the benchmark, of which this is a module, too"
+)]
+pub fn own_with_losses(setup: &Setup, test: impl AsyncFnOnce(&Shop)) {
+    let turn = Turn::together();
+    run_unchecked(setup, test);
+    drop(turn);
+}
+
+fn run_unchecked(setup: &Setup, story: impl AsyncFnOnce(&Shop)) {
     let world = Arc::new(RUNTIME.block_on(World::start(setup)));
     let shop = Shop::alone(Arc::clone(&world));
-    let measured = catch_unwind(AssertUnwindSafe(|| RUNTIME.block_on(measure(&shop))));
-    if let Err(panic) = measured {
+    let told = catch_unwind(AssertUnwindSafe(|| RUNTIME.block_on(story(&shop))));
+    if let Err(panic) = told {
         show(&world.logs_since(&BTreeMap::new()));
         resume_unwind(panic);
     }
-    drop(turn);
 }
 
 fn run(shop: &Shop, within: Duration, test: impl AsyncFnOnce(&Shop)) {
