@@ -287,13 +287,14 @@ impl Writer {
                 .map(|work| (work.entry, work.written))
                 .unzip();
             let began = Instant::now();
-            let results = self.write(&entries).await;
+            let together = newest_only(&entries);
+            let results = self.write(&together).await;
             self.metrics.written(began.elapsed());
             rest = Rest::after(began);
             let heard: Vec<_> = waiting.iter().map(Option::is_none).collect();
             self.wake(&entries, &results, &heard);
-            for (entry, result) in entries.iter().zip(&results) {
-                if result.is_ok() {
+            for (entry, result) in together.iter().zip(&results) {
+                if let (Some(entry), Ok(_)) = (entry, result) {
                     latest.note(entry);
                 }
             }
@@ -320,22 +321,18 @@ impl Writer {
 
     /// Writes a batch in one transaction. If that fails, each entry alone, so
     /// that a bad one costs nobody else.
-    async fn write(&self, entries: &[Entry]) -> Vec<anyhow::Result<bool>> {
-        let together = newest_only(entries);
-        let nothing = together
-            .iter()
-            .flatten()
-            .all(|it| matches!(it, Entry::Mark));
+    async fn write(&self, entries: &[Option<&Entry>]) -> Vec<anyhow::Result<bool>> {
+        let nothing = entries.iter().flatten().all(|it| matches!(it, Entry::Mark));
         if nothing {
-            return together.iter().map(|_| Ok(false)).collect();
+            return entries.iter().map(|_| Ok(false)).collect();
         }
-        let error = match self.write_together(&together).await {
+        let error = match self.write_together(entries).await {
             Ok(news) => return news.into_iter().map(Ok).collect(),
             Err(error) => error,
         };
         tracing::warn!(%error, updates = entries.len(), "a batch could not be written, so each is tried alone");
-        let mut results = Vec::with_capacity(together.len());
-        for entry in &together {
+        let mut results = Vec::with_capacity(entries.len());
+        for entry in entries {
             let result = match self.write_together(std::slice::from_ref(entry)).await {
                 Ok(news) => Ok(news.first().copied().unwrap_or(false)),
                 Err(error) => {
