@@ -16,7 +16,7 @@ use std::time::Duration;
 use restate_sdk::prelude::*;
 use waybill_domain::after_sales::{
     AfterSales as State, AskReturn, DecideReturn, ReceiveReturn, Refund, RefundAnswer,
-    RefundGoodwill, RefundStatus, ReturnedPieces,
+    RefundGoodwill, RefundStatus, ReturnedPieces, WithdrawReturn,
 };
 use waybill_domain::audit::{Act, Asked, By};
 use waybill_domain::idempotency::Answered;
@@ -90,6 +90,24 @@ impl AfterSales {
             Act::ReturnRefused
         };
         audit_log::hand_over(&ctx, state.audited(act, by));
+        Ok(Json(Answered::now(state)))
+    }
+
+    /// Whoever asked keeps the pieces after all.
+    #[handler(name = "Withdraw")]
+    async fn withdraw(
+        &self,
+        ctx: ObjectContext<'_>,
+        asked: Signed<Asked<WithdrawReturn>>,
+    ) -> HandlerResult<Json<Answered<State>>> {
+        let Asked { what, by } = asked.open(&ctx, &self.doors, wire::WITHDRAW)?;
+        let begun = Write::begin(&ctx).await?;
+        let state = self.of_order(&ctx).await?;
+        let Begun::New(write) = begun else {
+            return Ok(Json(Answered::again(state)));
+        };
+        let state = state.withdraw(&what, &by).map_err(refuse)?;
+        self.keep(&ctx, write, &state);
         Ok(Json(Answered::now(state)))
     }
 

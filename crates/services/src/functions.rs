@@ -57,6 +57,7 @@ const HANDLERS: &[(Handler, &str, &str)] = &[
     (order_fulfillment::SOLD, WORKFLOW, "sold"),
     (after_sales::ASK, AFTER_SALES, "ask"),
     (after_sales::DECIDE, AFTER_SALES, "decide"),
+    (after_sales::WITHDRAW, AFTER_SALES, "withdraw"),
     (after_sales::RECEIVE, AFTER_SALES, "receive"),
     (after_sales::REFUND_GOODWILL, AFTER_SALES, "refund_goodwill"),
     (after_sales::ASK_AGAIN, AFTER_SALES, "ask_again"),

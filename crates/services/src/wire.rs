@@ -205,6 +205,7 @@ handlers! {
     after_sales of AFTER_SALES {
         ASK = "Ask",
         DECIDE = "Decide",
+        WITHDRAW = "Withdraw",
         RECEIVE = "Receive",
         REFUND_GOODWILL = "RefundGoodwill",
         ASK_AGAIN = "AskAgain",
