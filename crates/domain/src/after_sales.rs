@@ -301,6 +301,15 @@ pub struct ReturnedPieces {
     pub at: Timestamp,
 }
 
+/// Input of `Inventory.ForgetReturn`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgottenReturn {
+    /// Of which order.
+    pub order_id: OrderId,
+    /// Which of its returns.
+    pub number: u32,
+}
+
 type Next = Result<AfterSales, Refusal>;
 
 impl AfterSales {

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use waybill_domain::after_sales::{
-    AfterSales as State, AskReturn, DecideReturn, ReceiveReturn, Refund, RefundAnswer,
-    RefundGoodwill, RefundStatus, ReturnedPieces, WithdrawReturn,
+    AfterSales as State, AskReturn, DecideReturn, ForgottenReturn, ReceiveReturn, Refund,
+    RefundAnswer, RefundGoodwill, RefundStatus, ReturnedPieces, WithdrawReturn,
 };
 use waybill_domain::audit::{Act, Asked, By};
 use waybill_domain::idempotency::Answered;
@@ -214,8 +214,19 @@ impl AfterSales {
         if state.as_ref().is_some_and(|state| !state.is_settled()) {
             return Ok(false);
         }
-        if state.is_some() {
-            ctx.clear_all();
+        let Some(state) = state else {
+            return Ok(true);
+        };
+        ctx.clear_all();
+        for one in &state.returns {
+            for part in &one.sellable {
+                ctx.object_client::<InventoryClient>(part.sku.as_str())
+                    .forget_return(Json(ForgottenReturn {
+                        order_id: state.order_id.clone(),
+                        number: one.number,
+                    }))
+                    .send();
+            }
         }
         Ok(true)
     }

@@ -246,6 +246,15 @@ pub async fn forget_order(db: &mut SqliteConnection, order_id: &str) -> sqlx::Re
     Ok(())
 }
 
+/// Drops what is known of an order since its delivery, and keeps the order.
+pub async fn forget_after_sales(db: &mut SqliteConnection, order_id: &str) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM after_sales WHERE order_id = ?")
+        .bind(order_id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Drops a stock level.
 pub async fn forget_stock(db: &mut SqliteConnection, sku: &Sku) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM stock_levels WHERE sku = ?")

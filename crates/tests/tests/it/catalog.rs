@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -253,5 +254,55 @@ fn a_shop_is_opened_once() {
         assert_eq!(zones["zones"].as_array().map(Vec::len), Some(4), "{zones}");
         let sign_in = json!({ "username": "admin", "password": password("admin") });
         shop.anonymous().post("/login", &sign_in).await.expect(200);
+    });
+}
+
+/// Neither sees an admin when it looks: who is first is decided in one place, and stays
+/// so when the services die meanwhile.
+#[test]
+fn two_who_open_a_shop_at_once_make_one_admin() {
+    own(&Setup::with_sessions(), async |shop| {
+        // A shop whose admin is none any more can be opened again.
+        let disabled = shop.run_gateway(&["user", "disable", "admin"]);
+        assert!(disabled.status.success(), "{disabled:?}");
+        let opens = |name: &str| {
+            let email = format!("{name}@example.com");
+            let mut init = shop.gateway_command();
+            init.args(["init", name, "--email", &email, "--link"]);
+            init.stdout(Stdio::piped()).stderr(Stdio::piped());
+            init.spawn().expect("the gateway can be started")
+        };
+        shop.kill(Component::Services);
+        let both = ["eve", "ida"].map(opens);
+        // Both have looked, and ask; nobody answers them yet.
+        eventually("both ask", SOON, async || {
+            let asked = shop
+                .sql(
+                    "SELECT id FROM sys_invocation \
+                     WHERE target = 'Shop/shop/Open' AND status <> 'completed'",
+                )
+                .await;
+            (asked.len() == 2)
+                .then_some(())
+                .ok_or_else(|| format!("{asked:?}"))
+        })
+        .await;
+        shop.start_again(Component::Services).await;
+        let both = both.map(|init| init.wait_with_output().expect("it ends"));
+        let made: Vec<_> = both.iter().filter(|it| it.status.success()).collect();
+        assert_eq!(made.len(), 1, "{both:?}");
+        let refused = both.iter().find(|it| !it.status.success());
+        let why = refused.map(|it| String::from_utf8_lossy(&it.stderr).into_owned());
+        let why = why.unwrap_or_default();
+        assert!(why.contains("has an admin already"), "{why}");
+        let accounts = shop
+            .sql("SELECT service_key FROM state WHERE service_name = 'Account' AND key = 'account'")
+            .await;
+        let new = accounts
+            .iter()
+            .filter(|it| ["eve", "ida"].contains(&text(&it["service_key"])));
+        assert_eq!(new.count(), 1, "{accounts:?}");
+        let enabled = shop.run_gateway(&["user", "enable", "admin"]);
+        assert!(enabled.status.success(), "{enabled:?}");
     });
 }

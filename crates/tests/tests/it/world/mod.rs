@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 pub use launcher::Component;
 use launcher::launcher::{NotReady, on_free_ports};
-pub use launcher::plan::WEBHOOK_SECRET;
 use launcher::{Launcher, Plan, watchdog};
 use serde_json::Value;
 use tempfile::TempDir;
