@@ -181,7 +181,10 @@ impl Inventory {
         ctx: ObjectContext<'_>,
         Json(of): Json<ForgottenReturn>,
     ) -> HandlerResult<()> {
-        ctx.clear(&returned_key(&of.order_id, of.number));
+        let key = returned_key(&of.order_id, of.number);
+        if ctx.read::<u32>(&key).await?.is_some() {
+            ctx.clear(&key);
+        }
         Ok(())
     }
 
