@@ -37,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LATE_STEP: Duration = Duration::from_secs(1);
 /// Even a step that came twice may not come in the next order.
 const TRIES: usize = 6;
+/// As `MOST_IMPORTS` in the services' catalog.
+const REMEMBERED_IMPORTS: usize = 20;
 /// A rare one comes or does not.
 const TRIES_IF_RARE: usize = 2;
 
@@ -136,6 +138,9 @@ fn die_at_every_step(setup: Setup, stories: &[Story], cases: usize) {
         let path = format!("/api/products/{}/restock", shop.product("P001").id);
         let enough = json!({ "quantity": 10_000 });
         shop.admin().post(&path, &enough).await.expect(200);
+        if stories.iter().any(|story| matches!(story, Story::Stocked)) {
+            remember_imports(shop).await;
+        }
         let mut numbers = 1..;
         let mut steps = Vec::new();
         for story in stories {
@@ -434,6 +439,16 @@ async fn tell(shop: &Shop, story: Story) {
             .await;
         }
         _ => {}
+    }
+}
+
+/// As many imports as are remembered: each further one forgets another, and so all of
+/// them take the same steps.
+async fn remember_imports(shop: &Shop) {
+    let import = json!({ "csv": "sku,name,price\nP001,Widget A,25.00\n" });
+    for _ in 0..=REMEMBERED_IMPORTS {
+        let begun = shop.admin().post("/api/catalog/import", &import).await;
+        begun.expect(202);
     }
 }
 
