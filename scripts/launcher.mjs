@@ -18,7 +18,7 @@ export function launcherBinary() {
 }
 
 /**
- * @param mode "world" or "demo", as crates/tests/src/bin/launcher has them
+ * @param mode such as "world" or "demo", as crates/tests/src/bin/launcher has them
  * @param onEvent is told each event, an object
  * @returns `{process, tell(command), end()}`: `end` asks for the end of everything and waits for it
  */

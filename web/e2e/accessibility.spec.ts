@@ -55,6 +55,18 @@ for (const { look, ...options } of LOOKS) {
     await admin.visit(paid.path);
     await admin.page.getByText("Reject…").click();
     await expectAccessible(admin.page, "a confirmation");
+    await admin.visit("/admin");
+    await admin.page.getByText("In part…").first().click();
+    await expectAccessible(admin.page, "what can be taken out");
+    const returned = tour.stops.find((stop) => stop.name === "admin-order-returned")!;
+    await admin.visit(returned.path);
+    await admin.page.getByText("Refund an amount…").click();
+    const refund = admin.page.locator("#ask-refund");
+    await refund.getByLabel("Amount").fill("9999");
+    await refund.getByLabel("Reason").fill("too much");
+    await refund.getByRole("button", { name: "Refund it" }).click();
+    await expect(refund.getByLabel("Amount")).toHaveAttribute("aria-invalid", "true");
+    await expectAccessible(admin.page, "a mistake at its field");
     await admin.visit("/account");
     await admin.page.getByLabel("Name").fill("axe");
     await admin.page.getByRole("button", { name: "Make a token" }).click();

@@ -93,3 +93,57 @@ test("a mistake without JavaScript is explained on a page of its own", async ({ 
   await alice.page.getByRole("link", { name: "Go back" }).click();
   await expect(alice.page).toHaveURL("/cart");
 });
+
+test("a catalog is filled, and pieces come back, without JavaScript", async ({ shop }) => {
+  const mark = unique();
+  const admin = await shop.persona("admin", WITHOUT);
+  const { page } = admin;
+  await page.goto("/catalog");
+  await page.getByLabel("SKU").fill(`POT-${mark}`);
+  await page.getByLabel("Name", { exact: true }).fill("Pot");
+  await page.getByLabel("Price", { exact: true }).fill("12.50");
+  await page.getByLabel("Pieces in stock").fill("4");
+  await page.getByRole("button", { name: "Add to the catalog" }).click();
+  await page.goto(`/catalog/POT-${mark}`);
+  await expect(page.getByRole("heading", { name: "Pot" })).toBeVisible();
+  await expect(page.getByText("4 can be sold")).toBeVisible();
+  await page.getByLabel("Price", { exact: true }).fill("13.00");
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByLabel("Price", { exact: true })).toHaveValue("13.00");
+  await page.goto("/import");
+  await expect(page.getByLabel("File", { exact: true }), "a file is chosen with a script").toBeHidden();
+  await page.getByLabel("The file's text").fill(`sku,name,price\nPOT-${mark},Pot,14.00\n`);
+  await page.getByRole("button", { name: "Show what would change" }).click();
+  await expect(page.getByText("0 new, 1 changed, 0 as they are")).toBeVisible();
+  await page.goto("/import");
+  await page.getByLabel("The file's text").fill(`sku,name,price\nPOT-${mark},Pot,14.00\n`);
+  await page.getByRole("button", { name: "Import", exact: true }).click();
+  await expect(async () => {
+    await page.reload();
+    await expect(page.getByText("0 new, 1 changed, 0 as they were")).toBeVisible({ timeout: 1_000 });
+  }).toPass();
+
+  const bob = await shop.persona("bob", WITHOUT);
+  await bob.api("POST", "/api/cart/clear", {});
+  const id = await bob.quietlyOrder(`POT-${mark}`, `pot-${mark}`, { paid: true });
+  await admin.api("POST", `/api/workflow/${id}/approve`, { approved: true });
+  await bob.until(id, "delivered");
+  const after = (who: Visitor) => who.page.locator("#after-delivery");
+  await bob.page.goto(`/orders/${id}`);
+  for (const number of [1, 2]) {
+    await bob.page.getByText("Return items…").click();
+    await bob.page.getByLabel(/^Pot of/).fill("1");
+    await bob.page.getByLabel("Reason").fill("too small");
+    await bob.page.getByRole("button", { name: "Ask for the return" }).click();
+    await expect(bob.page.locator(`#return-${number}`)).toContainText("Waits for a decision");
+    if (number === 1) await after(bob).getByRole("button", { name: /^Withdraw/ }).click();
+  }
+  await page.goto(`/orders/${id}`);
+  await after(admin).getByRole("button", { name: /^Accept/ }).click();
+  await page.getByText("Take the parcel in…").click();
+  await page.getByRole("button", { name: "Take it in" }).click();
+  await expect(async () => {
+    await bob.page.reload();
+    await expect(after(bob)).toContainText("Refunded · $14.00", { timeout: 1_000 });
+  }).toPass();
+});

@@ -32,6 +32,35 @@ test("a line is taken out at the approval, and the rest is charged", async ({ sh
   await expect(alice.told("Taken out before shipping: 1 × Widget B")).toBeVisible();
 });
 
+test("a piece is taken out from the queue, and what is left comes back or is kept", async ({ shop }) => {
+  const [alice, admin] = [await shop.persona("alice"), await shop.persona("admin")];
+  const id = await paid(alice);
+  await admin.visit("/admin");
+  const waiting = admin.waiting(id);
+  await waiting.getByText("In part…").click();
+  await waiting.getByLabel(/^Widget A/).fill("1");
+  await waiting.getByRole("button", { name: /^Approve the rest/ }).click();
+  // A reason is missing: nothing is sent, and the browser says where.
+  await expect(waiting.getByRole("textbox", { name: "Reason" }).first()).toBeFocused();
+  await waiting.getByRole("textbox", { name: "Reason" }).first().fill("one is broken");
+  await waiting.getByRole("button", { name: /^Approve the rest/ }).click();
+  await expect(waiting).toHaveCount(0);
+  await alice.until(id, "delivered");
+
+  await alice.visit(`/orders/${id}`);
+  await expect(alice.page.locator("#input")).toContainText("Taken out before shipping, not charged");
+  const ask = alice.page.locator("#ask-return");
+  await alice.page.getByText("Return items…").click();
+  await expect(ask).toContainText("Returns may be asked for until");
+  await ask.getByLabel(/^Widget A/).fill("1");
+  await ask.getByLabel("Reason").fill("too small");
+  await ask.getByRole("button", { name: "Ask for the return" }).click();
+  await after(alice).getByRole("button", { name: "Withdraw return 1" }).click();
+  await expect(after(alice)).toContainText("Withdrawn");
+  await expect(alice.told("Return 1 withdrawn")).toBeVisible();
+  await expect(alice.page.getByText("Return items…"), "it may be asked for again").toBeVisible();
+});
+
 test("pieces come back: accepted, one of them damaged, and paid back", async ({ shop }) => {
   const [alice, admin] = [await shop.persona("alice"), await shop.persona("admin")];
   const id = await paid(alice);

@@ -2,9 +2,10 @@
 // temporary folder. The launcher (crates/tests) starts them, starts again what crashes, and ends and
 // removes all of it when the worker that asked for it is gone, however that ends.
 
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { launch } from "../../scripts/launcher.mjs";
+import { binDirectory, launch } from "../../scripts/launcher.mjs";
 
 const LOG_LINES = 40;
 
@@ -33,14 +34,18 @@ export class World {
   #admin: string;
   #logs: string;
   #launched: Launched;
+  /** What the gateway is told. */
+  #settings: Record<string, string>;
 
-  static async start(): Promise<World> {
-    const launched = new Launched();
+  /** The demo's shop, or one in session mode that nobody has opened yet. */
+  static async start(kind: "world" | "shop" = "world"): Promise<World> {
+    const launched = new Launched(kind);
     return new World(launched, await launched.says("ready"));
   }
 
-  private constructor(launched: Launched, { addresses, folder, logs }: Event) {
+  private constructor(launched: Launched, { addresses, folder, logs, settings }: Event) {
     this.#launched = launched;
+    this.#settings = settings;
     this.addresses = addresses;
     this.gateway = addresses.gateway;
     this.sandbox = addresses.sandbox;
@@ -59,6 +64,12 @@ export class World {
   async startAgain(part: Part) {
     this.#launched.tell({ do: "start", part });
     await this.#launched.says("serves");
+  }
+
+  /** Runs one of the gateway's commands, such as `catalog import`. */
+  command(args: string[], input = ""): { status: number | null; said: string; wrong: string } {
+    const { status, stdout, stderr } = spawnSync(join(binDirectory(), "gateway"), args, { cwd: this.folder, env: this.#settings, input, encoding: "utf8" });
+    return { status, said: stdout, wrong: stderr };
   }
 
   /** The product with this SKU. */
@@ -110,13 +121,14 @@ class Launched {
   #said: Event[] = [];
   #failure: Error | null = null;
   #isHeard = () => {};
-  #launcher = launch("world", (event: Event) => {
-    if (event.event === "failed") this.#failure = new Error(`${event.reasons.join("\n")}\n${event.log}`);
-    this.#said.push(event);
-    this.#isHeard();
-  });
+  #launcher: ReturnType<typeof launch>;
 
-  constructor() {
+  constructor(kind: "world" | "shop") {
+    this.#launcher = launch(kind, (event: Event) => {
+      if (event.event === "failed") this.#failure = new Error(`${event.reasons.join("\n")}\n${event.log}`);
+      this.#said.push(event);
+      this.#isHeard();
+    });
     this.#launcher.ended.then((code: number) => {
       this.#failure ??= new Error(`the launcher has ended with code ${code}`);
       this.#isHeard();

@@ -6,8 +6,10 @@
 //!
 //! ```text
 //! asked → accepted → received, and its refund: pending → refunded
-//!   │         └──────→ not sent in time              └──→ refused by the provider
-//!   └──→ refused
+//!   │         ├──────→ not sent in time              └──→ refused by the provider
+//!   │         └──────→ withdrawn
+//!   ├──→ refused
+//!   └──→ withdrawn
 //! ```
 //!
 //! Kept here: one return is open at a time; no piece comes back twice, nor one that was
@@ -41,6 +43,12 @@ pub struct Windows {
     pub to_send: Duration,
 }
 
+/// Until when a return of what was delivered then may be asked for.
+pub fn return_until(delivered_at: Timestamp, window: Duration) -> Timestamp {
+    let until = delivered_at.saturating_add(window);
+    until.unwrap_or(Timestamp::MAX)
+}
+
 /// A delivered order, as far as what comes after needs it. Frozen when it is first asked
 /// for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,11 +79,10 @@ impl Sold {
             });
         }
         let delivered_at = order.status_since;
-        let until = delivered_at.saturating_add(windows.to_ask);
         Ok(Self {
             placed_at: order.created_at,
             delivered_at,
-            return_until: until.unwrap_or(Timestamp::MAX),
+            return_until: return_until(delivered_at, windows.to_ask),
             send_within_ms: u64::try_from(windows.to_send.as_millis()).unwrap_or(u64::MAX),
             events: order.events.len() as u64,
             lines: order.lines.clone(),
@@ -133,7 +140,7 @@ impl Return {
         match self.status {
             ReturnStatus::Asked | ReturnStatus::Accepted => of(&self.items),
             ReturnStatus::Received => of(&self.sellable) + of(&self.damaged),
-            ReturnStatus::Refused | ReturnStatus::NotSent => 0,
+            ReturnStatus::Refused | ReturnStatus::NotSent | ReturnStatus::Withdrawn => 0,
         }
     }
 }
@@ -223,6 +230,15 @@ pub struct DecideReturn {
     pub at: Timestamp,
 }
 
+/// Input of `AfterSales.Withdraw`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawReturn {
+    /// Which return.
+    pub number: u32,
+    /// When it is taken back.
+    pub at: Timestamp,
+}
+
 /// Input of `AfterSales.Receive`: what was in the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiveReturn {
@@ -283,6 +299,15 @@ pub struct ReturnedPieces {
     pub quantity: u32,
     /// When they came.
     pub at: Timestamp,
+}
+
+/// Input of `Inventory.ForgetReturn`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgottenReturn {
+    /// Of which order.
+    pub order_id: OrderId,
+    /// Which of its returns.
+    pub number: u32,
 }
 
 type Next = Result<AfterSales, Refusal>;
@@ -407,6 +432,31 @@ impl AfterSales {
                 ),
             ),
         }
+        Ok(self)
+    }
+
+    /// Whoever asked keeps the pieces after all: until the parcel is here.
+    pub fn withdraw(mut self, withdrawn: &WithdrawReturn, by: &By) -> Next {
+        let number = withdrawn.number;
+        let is_open = self.find(number).is_some_and(|it| it.status.is_open());
+        if !is_open {
+            // One that is open never says no to this.
+            self.in_status(number, ReturnStatus::Asked)?;
+        }
+        let at = self.changed(withdrawn.at);
+        let who = words::bounded(&by.who, MAX_NAME);
+        let for_them = if by.who == self.user_id.as_str() {
+            String::new()
+        } else {
+            format!(" by {}", quoted(&who, MAX_NAME))
+        };
+        if let Some(one) = self.find_mut(number) {
+            one.by = Some(who);
+            one.since = at;
+            one.status = ReturnStatus::Withdrawn;
+        }
+        let detail = format!("Return {number} withdrawn{for_them}: the pieces are kept");
+        self.note(at, EventKind::ReturnWithdrawn, detail);
         Ok(self)
     }
 
@@ -804,6 +854,13 @@ mod tests {
         }
     }
 
+    fn withdraw(number: u32) -> WithdrawReturn {
+        WithdrawReturn {
+            number,
+            at: at(350),
+        }
+    }
+
     fn receive(number: u32, damaged: Vec<Part>, refund_cents: Option<i64>) -> ReceiveReturn {
         ReceiveReturn {
             number,
@@ -961,6 +1018,41 @@ mod tests {
         assert!(received.not_sent(1).is_none());
     }
 
+    #[test]
+    fn what_is_withdrawn_can_be_asked_for_again() {
+        let kind = |next: Next| next.unwrap_err().kind();
+        let alice = By::from("alice");
+        let asked = delivered().ask(&ask(vec![part("A", 2)], 200)).unwrap();
+        for (open, who, said) in [
+            (asked, &alice, "Return 1 withdrawn: the pieces are kept"),
+            (
+                accepted(),
+                &admin(),
+                "Return 1 withdrawn by admin: the pieces are kept",
+            ),
+        ] {
+            let over = open.withdraw(&withdraw(1), who).unwrap();
+            assert_eq!(over.find(1).unwrap().status, ReturnStatus::Withdrawn);
+            assert_eq!(over.events.last().unwrap().detail, said);
+            assert!(over.is_settled() && over.clone().not_sent(1).is_none());
+            let again = over.clone().withdraw(&withdraw(1), who);
+            assert_eq!(kind(again), "return_decided");
+            let late = over.clone().receive(&receive(1, vec![], None), &admin());
+            assert_eq!(kind(late), "return_decided");
+            assert!(over.ask(&ask(vec![part("A", 2)], 400)).is_ok());
+        }
+        let received = accepted().receive(&receive(1, vec![], None), &admin());
+        let received = received.unwrap();
+        assert_eq!(
+            kind(received.clone().withdraw(&withdraw(1), &alice)),
+            "return_decided"
+        );
+        assert_eq!(
+            kind(received.withdraw(&withdraw(2), &alice)),
+            "unknown_return"
+        );
+    }
+
     #[derive(Debug, Clone)]
     enum Act {
         Ask(Vec<Part>),
@@ -969,6 +1061,7 @@ mod tests {
         Goodwill(i64),
         Answer(u32, bool),
         NotSent(u32),
+        Withdraw(u32),
     }
 
     fn parts() -> impl Strategy<Value = Vec<Part>> {
@@ -985,6 +1078,7 @@ mod tests {
             (-10..8_000_i64).prop_map(Act::Goodwill),
             (1..6_u32, any::<bool>()).prop_map(|(n, yes)| Act::Answer(n, yes)),
             (1..4_u32).prop_map(Act::NotSent),
+            (1..4_u32).prop_map(Act::Withdraw),
         ]
     }
 
@@ -1007,6 +1101,7 @@ mod tests {
                         before.clone().answered(&RefundAnswer { number, refused }, at(500))
                     }
                     Act::NotSent(number) => before.clone().not_sent(number),
+                    Act::Withdraw(n) => before.clone().withdraw(&withdraw(n), &admin()).ok(),
                 };
                 now = next.unwrap_or(before.clone());
                 if now != before {

@@ -284,6 +284,12 @@ pub enum Refusal {
         /// Who.
         user: Username,
     },
+    /// A shop that has its first admin.
+    #[error("this shop has an admin already, {user}: nothing was done")]
+    ShopOpened {
+        /// Who.
+        user: Username,
+    },
     /// Nobody of that name.
     #[error("there is no user {user}: check the name")]
     UnknownUser {
@@ -454,6 +460,7 @@ impl Refusal {
             | Self::ReturnDecided { .. }
             | Self::RefundTooMuch { .. }
             | Self::UserExists { .. }
+            | Self::ShopOpened { .. }
             | Self::HasFactor
             | Self::NoFactor
             | Self::OtherIdentity { .. } => 409,
@@ -494,6 +501,7 @@ impl Refusal {
             Self::ReturnDecided { .. } => "return_decided",
             Self::RefundTooMuch { .. } => "refund_too_much",
             Self::UserExists { .. } => "user_exists",
+            Self::ShopOpened { .. } => "shop_opened",
             Self::UnknownUser { .. } => "unknown_user",
             Self::NotSignedIn => "not_signed_in",
             Self::OtherIdentity { .. } => "other_identity",
@@ -626,6 +634,9 @@ mod tests {
                 left_cents: Cents(1),
             },
             Refusal::UserExists {
+                user: Username::parse("alice").unwrap(),
+            },
+            Refusal::ShopOpened {
                 user: Username::parse("alice").unwrap(),
             },
             Refusal::UnknownUser {

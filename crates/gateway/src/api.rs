@@ -85,6 +85,7 @@ where
         .routes(Allow::Decider, routes!(approvals::decide))
         .routes(Allow::OwnerOrAdmin, routes!(returns::ask))
         .routes(Allow::Decider, routes!(returns::decide))
+        .routes(Allow::OwnerOrAdmin, routes!(returns::withdraw))
         .routes(Allow::Decider, routes!(returns::receive))
         .routes(Allow::Admin, routes!(returns::refund))
         .routes(Allow::Staff, routes!(returns::list))

@@ -77,11 +77,15 @@ pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// The route that reads more than others: see [`read_whole_bodies`].
+const TAKES_A_FILE: &str = "/api/catalog/import";
+
 /// Reads every body to its end before anything is done, also where none is expected:
 /// one that is too large (413), too slow (408) or torn off (400) is refused alike
-/// everywhere.
+/// everywhere. A file that may be large is read by its route, which knows by then that
+/// whoever sends it may.
 pub async fn read_whole_bodies(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
+    if request.body().is_end_stream() || TAKES_A_FILE == request.uri().path() {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();

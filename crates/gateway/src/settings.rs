@@ -139,6 +139,12 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "30d", value_parser = duration)]
     pub order_retention: Duration,
 
+    /// How long after its delivery a return may be asked for: the services' own setting,
+    /// by which they decide. A gateway that says another time shows another one, until the
+    /// order's first return.
+    #[arg(long, env, global = true, default_value = "30d", value_parser = duration)]
+    pub return_window: Duration,
+
     /// How long the audit log is kept, in Restate and in this gateway's file: 2d at least,
     /// and the same in every gateway.
     #[arg(long, env, global = true, default_value = "400d", value_parser = duration)]

@@ -8,7 +8,7 @@
 
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
-use waybill_domain::account::{Account, Change, NewAccount, Shown, SignIn};
+use waybill_domain::account::{Account, Change, NewAccount, Role, Shown, SignIn};
 use waybill_domain::audit::{Asked, AuditEntry, By};
 use waybill_domain::ids::Username;
 use waybill_domain::refusal::Refusal;
@@ -50,14 +50,25 @@ impl Accounts {
         ctx: ObjectContext<'_>,
         new: Signed<Asked<NewAccount>>,
     ) -> HandlerResult<Json<Account>> {
-        let Asked { what: new, by } = new.open(&ctx, &self.doors, wire::CREATE)?;
-        let user = user(&ctx)?;
-        if account(&ctx).await?.is_some() {
-            return Err(refuse(Refusal::UserExists { user }));
-        }
-        let account = new.of(user).map_err(refuse)?;
-        audit_log::hand_over(&ctx, AuditEntry::user_made(&account, by));
-        Ok(self.keep(&ctx, account))
+        let new = new.open(&ctx, &self.doors, wire::CREATE)?;
+        self.made(&ctx, new).await
+    }
+
+    /// The same, asked by the shop, whose first admin it is.
+    #[handler(name = "Appoint", ingress_private = true)]
+    async fn appoint(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(new): Json<Asked<NewAccount>>,
+    ) -> HandlerResult<Json<Account>> {
+        self.made(&ctx, new).await
+    }
+
+    /// Whether this is an admin who may sign in: for the shop.
+    #[handler(name = "IsAdmin", ingress_private = true)]
+    async fn is_admin(&self, ctx: SharedObjectContext<'_>) -> HandlerResult<bool> {
+        let account = ctx.read::<Account>(WHOLE_ACCOUNT).await?;
+        Ok(account.is_some_and(|it| it.role == Role::Admin && it.is_enabled()))
     }
 
     /// Takes somebody over whom a gateway knows from its own file: the demo's
@@ -140,6 +151,20 @@ impl Accounts {
 }
 
 impl Accounts {
+    async fn made(
+        &self,
+        ctx: &ObjectContext<'_>,
+        Asked { what: new, by }: Asked<NewAccount>,
+    ) -> HandlerResult<Json<Account>> {
+        let user = user(ctx)?;
+        if account(ctx).await?.is_some() {
+            return Err(refuse(Refusal::UserExists { user }));
+        }
+        let account = new.of(user).map_err(refuse)?;
+        audit_log::hand_over(ctx, AuditEntry::user_made(&account, by));
+        Ok(self.keep(ctx, account))
+    }
+
     /// A refusal. A wrong code is counted in the same step, so nobody guesses for free,
     /// however many gateways they ask at once.
     fn refused(

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use waybill_domain::after_sales::{
-    AfterSales as State, AskReturn, DecideReturn, ReceiveReturn, Refund, RefundAnswer,
-    RefundGoodwill, RefundStatus, ReturnedPieces,
+    AfterSales as State, AskReturn, DecideReturn, ForgottenReturn, ReceiveReturn, Refund,
+    RefundAnswer, RefundGoodwill, RefundStatus, ReturnedPieces, WithdrawReturn,
 };
 use waybill_domain::audit::{Act, Asked, By};
 use waybill_domain::idempotency::Answered;
@@ -90,6 +90,24 @@ impl AfterSales {
             Act::ReturnRefused
         };
         audit_log::hand_over(&ctx, state.audited(act, by));
+        Ok(Json(Answered::now(state)))
+    }
+
+    /// Whoever asked keeps the pieces after all.
+    #[handler(name = "Withdraw")]
+    async fn withdraw(
+        &self,
+        ctx: ObjectContext<'_>,
+        asked: Signed<Asked<WithdrawReturn>>,
+    ) -> HandlerResult<Json<Answered<State>>> {
+        let Asked { what, by } = asked.open(&ctx, &self.doors, wire::WITHDRAW)?;
+        let begun = Write::begin(&ctx).await?;
+        let state = self.of_order(&ctx).await?;
+        let Begun::New(write) = begun else {
+            return Ok(Json(Answered::again(state)));
+        };
+        let state = state.withdraw(&what, &by).map_err(refuse)?;
+        self.keep(&ctx, write, &state);
         Ok(Json(Answered::now(state)))
     }
 
@@ -196,8 +214,19 @@ impl AfterSales {
         if state.as_ref().is_some_and(|state| !state.is_settled()) {
             return Ok(false);
         }
-        if state.is_some() {
-            ctx.clear_all();
+        let Some(state) = state else {
+            return Ok(true);
+        };
+        ctx.clear_all();
+        for one in &state.returns {
+            for part in &one.sellable {
+                ctx.object_client::<InventoryClient>(part.sku.as_str())
+                    .forget_return(Json(ForgottenReturn {
+                        order_id: state.order_id.clone(),
+                        number: one.number,
+                    }))
+                    .send();
+            }
         }
         Ok(true)
     }

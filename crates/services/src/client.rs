@@ -25,7 +25,7 @@ pub use crate::signed::Signed as Body;
 
 use crate::once;
 use crate::signed::{self, Call, CallKey};
-use crate::wire::{self, CATALOG_KEY, Handler};
+use crate::wire::{self, CATALOG_KEY, Handler, SHOP_KEY};
 
 pub use crate::account::AccountsIngressClient;
 pub use crate::after_sales::AfterSalesIngressClient;
@@ -34,6 +34,7 @@ pub use crate::catalog::CatalogIngressClient;
 pub use crate::inventory::InventoryIngressClient;
 pub use crate::order_fulfillment::OrderFulfillmentWorkflowIngressClient;
 pub use crate::reconcile::ReconcileServiceIngressClient;
+pub use crate::shop::ShopIngressClient;
 pub use crate::user_session::UserSessionIngressClient;
 
 /// A call through the ingress ends after this, whatever happens behind it.
@@ -41,7 +42,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Handlers that may be asked again whatever became of the first time, also without a
 /// caller's key: they only read, or what they are told counts once.
-const HARMLESS: [Handler; 13] = [
+pub(crate) const HARMLESS: [Handler; 19] = [
     wire::user_session::GET_BASKET,
     wire::user_session::GET_ORDER,
     wire::user_session::PAYMENT_CALLBACK,
@@ -56,7 +57,15 @@ const HARMLESS: [Handler; 13] = [
     wire::audit_log::NOTE,
     wire::audit_log::FORGET,
     wire::inventory::STOCK,
+    wire::inventory::RECOUNT,
     wire::inventory::AVAILABLE,
+    // What it sends has keys of its own.
+    wire::after_sales::ASK_AGAIN,
+    // Rows and imports have ids.
+    wire::catalog::ADOPT,
+    wire::catalog::STAGE,
+    wire::catalog::IMPORT,
+    wire::catalog::PROGRESS,
 ];
 
 /// The way to Restate's ingress. Cheap to clone.
@@ -255,6 +264,11 @@ impl Ingress {
     /// Who a user is, and where they are signed in.
     pub fn account(&self, user: &Username) -> AccountsIngressClient<Signing> {
         AccountsIngressClient::from_client(self.client.clone(), user.as_str())
+    }
+
+    /// Who has opened the shop.
+    pub fn shop(&self) -> ShopIngressClient<Signing> {
+        ShopIngressClient::from_client(self.client.clone(), SHOP_KEY)
     }
 
     /// What is sold, and where it can be shipped.

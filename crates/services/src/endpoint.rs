@@ -31,6 +31,7 @@ use crate::payment::PaymentService;
 use crate::reconcile::ReconcileService;
 use crate::settings::Settings;
 use crate::shipping::ShippingService;
+use crate::shop::Shop;
 use crate::transaction::PaymentTransaction;
 use crate::user_session::UserSession;
 use crate::wire::order_fulfillment::RUN;
@@ -81,6 +82,9 @@ pub fn endpoint(settings: &Settings, updates: &UpdateBroadcaster) -> anyhow::Res
         .bind(Accounts {
             doors: doors.clone(),
             updates: updates.clone(),
+        })
+        .bind(Shop {
+            doors: doors.clone(),
         })
         .bind(Catalog {
             doors: doors.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use waybill_domain::Timestamp;
-use waybill_domain::after_sales::ReturnedPieces;
+use waybill_domain::after_sales::{ForgottenReturn, ReturnedPieces};
 use waybill_domain::audit::{Asked, AuditEntry};
 use waybill_domain::idempotency::Answered;
 use waybill_domain::ids::Sku;
@@ -170,6 +170,21 @@ impl Inventory {
         };
         ctx.set(&key, pieces.quantity);
         self.write(&ctx, level.take_back(pieces.quantity, pieces.at));
+        Ok(())
+    }
+
+    /// Forgets that pieces came back with a return: nobody says so again, for its order is
+    /// forgotten.
+    #[handler(name = "ForgetReturn", ingress_private = true)]
+    async fn forget_return(
+        &self,
+        ctx: ObjectContext<'_>,
+        Json(of): Json<ForgottenReturn>,
+    ) -> HandlerResult<()> {
+        let key = returned_key(&of.order_id, of.number);
+        if ctx.read::<u32>(&key).await?.is_some() {
+            ctx.clear(&key);
+        }
         Ok(())
     }
 

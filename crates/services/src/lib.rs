@@ -6,6 +6,7 @@
 //! | [`order_fulfillment`] | an order from approval to delivery, and back: workflow, key = order id |
 //! | [`after_sales`] | what happens to an order after its delivery: virtual object, key = order id |
 //! | [`account`] | who somebody is, and where they are signed in: virtual object, key = user name |
+//! | [`shop`] | who has opened the shop: virtual object, one key |
 //! | [`catalog`] | what is sold, and where it can be shipped: virtual object, one key |
 //! | [`audit_log`] | who has done what that matters: virtual object, key = a day |
 //! | [`inventory`] | stock of one product: virtual object, key = SKU |
@@ -31,7 +32,7 @@
 //!
 //! Invariants: exclusive handlers await nothing but `Inventory`,
 //! `PaymentTransaction` and, to forget an order or to begin what comes after its
-//! delivery, those who know of it, and
+//! delivery, those who know of it, and to open the shop its first admin's `Account`; they
 //! write everything after their last await; services that act outside answer a value
 //! that is never "perhaps"; refusals are values inside and coded terminal
 //! errors at the ingress ([`refuse`]); time comes from the journal ([`clock`]).
@@ -98,6 +99,11 @@ pub mod settings;
     reason = "the SDK's macros write clients without doc comments"
 )]
 pub mod shipping;
+#[expect(
+    missing_docs,
+    reason = "the SDK's macros write clients without doc comments"
+)]
+pub mod shop;
 pub mod signed;
 mod state;
 pub mod story;

@@ -18,6 +18,10 @@ pub const ORDER_FULFILLMENT_WORKFLOW: &str = "OrderFulfillmentWorkflow";
 pub const AFTER_SALES: &str = "AfterSales";
 /// Who somebody is to the shop: virtual object, key = user name.
 pub const ACCOUNT: &str = "Account";
+/// Who has opened the shop: virtual object, key = [`SHOP_KEY`].
+pub const SHOP: &str = "Shop";
+/// The one key of [`SHOP`].
+pub const SHOP_KEY: &str = "shop";
 /// What is sold, and where it can be shipped: virtual object, key = [`CATALOG_KEY`].
 pub const CATALOG: &str = "Catalog";
 /// The one key of [`CATALOG`].
@@ -37,6 +41,8 @@ pub const RECONCILE_SERVICE: &str = "ReconcileService";
 
 /// State of an account: all of it.
 pub const WHOLE_ACCOUNT: &str = "account";
+/// State of the shop: who was its first admin.
+pub const OPENED_BY: &str = "opened_by";
 /// How the keys of the catalog's products begin: see [`product_key`].
 pub const PRODUCT: &str = "product:";
 /// How the keys of the catalog's zones begin: see [`zone_state_key`].
@@ -205,6 +211,7 @@ handlers! {
     after_sales of AFTER_SALES {
         ASK = "Ask",
         DECIDE = "Decide",
+        WITHDRAW = "Withdraw",
         RECEIVE = "Receive",
         REFUND_GOODWILL = "RefundGoodwill",
         ASK_AGAIN = "AskAgain",
@@ -218,6 +225,12 @@ handlers! {
         ADOPT = "Adopt",
         SIGN_IN = "SignIn",
         CHANGE = "Change",
+        APPOINT = "Appoint",
+        IS_ADMIN = "IsAdmin",
+    }
+    /// Handlers of [`SHOP`].
+    shop of SHOP {
+        OPEN = "Open",
     }
     /// Handlers of [`CATALOG`].
     catalog of CATALOG {
@@ -244,6 +257,7 @@ handlers! {
         COMMIT = "Commit",
         RESTOCK = "Restock",
         RETURNED = "Returned",
+        FORGET_RETURN = "ForgetReturn",
         RECOUNT = "Recount",
         AVAILABLE = "Available",
     }

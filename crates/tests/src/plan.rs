@@ -16,6 +16,10 @@ use crate::addresses::{
 
 /// `INTERNAL_TOKEN` of a world of its own.
 pub const TOKEN: &str = "the-token-of-a-world-that-is-soon-gone";
+/// `SESSION_KEY` of one in session mode.
+const SESSION_KEY: &str = "6f2b9d1ec84a07355be1d20f6a9c83e7";
+/// Shared with its payment provider, which signs its webhooks.
+pub const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
 
 /// A process of Waybill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -196,6 +200,15 @@ impl Plan {
         let token = token_of_the_demo(&plan.folder.join("internal-token"))?;
         plan.set("INTERNAL_TOKEN_FILE", &token.display().to_string());
         Ok(plan)
+    }
+
+    /// A shop that is opened by hand: `AUTH_MODE=session`, and nothing in the gateways'
+    /// files.
+    pub fn with_sessions(&mut self) {
+        self.is_empty = true;
+        self.set("AUTH_MODE", "session");
+        self.set("SESSION_KEY", SESSION_KEY);
+        self.set("PAYMENT_WEBHOOK_SECRET", WEBHOOK_SECRET);
     }
 
     /// The console shows what a crash does.

@@ -17,16 +17,19 @@ pub enum ReturnStatus {
     Received,
     /// The parcel never came.
     NotSent,
+    /// The customer has thought better of it.
+    Withdrawn,
 }
 
 impl ReturnStatus {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Asked,
         Self::Accepted,
         Self::Refused,
         Self::Received,
         Self::NotSent,
+        Self::Withdrawn,
     ];
 
     /// The name on the wire.
@@ -37,6 +40,7 @@ impl ReturnStatus {
             Self::Refused => "refused",
             Self::Received => "received",
             Self::NotSent => "not_sent",
+            Self::Withdrawn => "withdrawn",
         }
     }
 

@@ -69,6 +69,8 @@ pub enum EventKind {
     ReturnReceived,
     /// The pieces never came.
     ReturnExpired,
+    /// The customer keeps the pieces after all.
+    ReturnWithdrawn,
     /// An admin gives money back without a return.
     RefundPromised,
     /// Money has gone back after the delivery.
@@ -113,6 +115,7 @@ impl EventKind {
             Self::ReturnRefused => "return_refused",
             Self::ReturnReceived => "return_received",
             Self::ReturnExpired => "return_expired",
+            Self::ReturnWithdrawn => "return_withdrawn",
             Self::RefundPromised => "refund_promised",
             Self::RefundMade => "refund_made",
             Self::RefundRefused => "refund_refused",

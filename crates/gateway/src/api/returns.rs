@@ -1,4 +1,4 @@
-//! `POST /api/orders/{id}/returns`, `…/returns/{number}/decide`, `…/receive`,
+//! `POST /api/orders/{id}/returns`, `…/returns/{number}/decide`, `…/withdraw`, `…/receive`,
 //! `POST /api/orders/{id}/refunds`, `GET /api/returns`: what happens after delivery.
 
 use axum::Json;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::after_sales::{
     AfterSales, AskReturn, DecideReturn, ReceiveReturn, Refund, RefundGoodwill, Return,
-    ReturnStatus,
+    ReturnStatus, WithdrawReturn,
 };
 use waybill_domain::audit::Origin;
 use waybill_domain::basket::Part;
@@ -263,6 +263,43 @@ pub(super) async fn decide(
     reply(StatusCode::OK, done, said)
 }
 
+/// Nothing but the key of the request.
+pub(super) struct WithdrawRequest(Option<IdempotencyKey>);
+
+impl FromFields for WithdrawRequest {
+    fn from_fields(fields: &Fields) -> Result<Self, Problem> {
+        IdempotencyKey::from_fields(fields).map(Self)
+    }
+}
+
+/// Takes a return back that was asked for: until its parcel is here
+#[utoipa::path(
+    post,
+    path = "/api/orders/{id}/returns/{number}/withdraw",
+    responses(
+        (status = 200, description = "Withdrawn", body = AfterDelivery),
+        (status = 404, description = "No such order or return of the caller"),
+        (status = 409, description = "Refused, received, withdrawn or over already, with where it stands"),
+    ),
+)]
+pub(super) async fn withdraw(
+    State(infra): State<Shared>,
+    caller: Caller,
+    RequestOrigin(origin): RequestOrigin,
+    key: IdempotencyKey,
+    Path((id, number)): Path<(String, String)>,
+    Input(WithdrawRequest(in_form)): Input<WithdrawRequest>,
+) -> Result<Reply, Problem> {
+    let order = known(&infra, &caller, &id).await?;
+    let key = key.or(in_form);
+    let what = WithdrawReturn {
+        number: numbered(&order, &number)?,
+        at: clock::now(),
+    };
+    let done = returns::withdraw(&infra, asker(&caller, &origin, &key), &order, what).await?;
+    reply(StatusCode::OK, done, "The return is withdrawn")
+}
+
 pub(super) struct ReceiveRequest {
     damaged: Vec<Part>,
     missing: Vec<Part>,
@@ -459,6 +496,7 @@ mod body {
 crate::http::fuzz::fields!(
     fuzz_ask: AskRequest,
     fuzz_decide: DecideRequest,
+    fuzz_withdraw: WithdrawRequest,
     fuzz_receive: ReceiveRequest,
     fuzz_refund: RefundRequest,
     fuzz_query: ReturnQuery,

@@ -73,7 +73,8 @@ pub async fn run(settings: &Settings, init: Init) -> anyhow::Result<()> {
         at: clock::now(),
     };
     let ingress = ingress(settings)?;
-    let made = people::created(&ingress, By::operator(), &name, new).await;
+    // Whoever else opens it in this moment has it, or is told of us.
+    let made = people::opened(&ingress, By::operator(), &name, new).await;
     made.map_err(said)?;
     say(&format!("{name} is the shop's admin now"))?;
     if let Some(secret) = secret {

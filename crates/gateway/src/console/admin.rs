@@ -9,6 +9,7 @@ use waybill_domain::order::OrderRecord;
 use super::dashboard::StockRow;
 use super::demo::WorldPanel;
 use super::location::Location;
+use super::order::{LineRow, line_rows};
 use super::orders::OrderList;
 use super::page::{PageContent, Viewer};
 use super::shell::order_href;
@@ -89,6 +90,8 @@ pub struct QueueRow {
     pub is_own: bool,
     /// Where a decision goes.
     pub action: String,
+    /// What may be taken out of it.
+    pub takeable: Vec<LineRow>,
 }
 
 impl QueueRow {
@@ -106,15 +109,21 @@ impl QueueRow {
             summary = format!("{summary} and {more} more");
         }
         let id = record.order_id.to_string();
+        let may_decide = caller.may_decide(&record.user_id, own_too);
         Self {
             short: record.order_id.short().to_owned(),
             href: order_href(&id),
             user: record.user_id.to_string(),
+            takeable: if may_decide {
+                line_rows(&record.lines)
+            } else {
+                Vec::new()
+            },
             total: record.total_cents.0,
             summary,
             since: record.status_since,
             wait_until: record.wait_until,
-            may_decide: caller.may_decide(&record.user_id, own_too),
+            may_decide,
             is_own: caller.user == record.user_id,
             action: format!("/api/workflow/{id}/approve"),
             id,

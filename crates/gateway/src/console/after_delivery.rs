@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use waybill_domain::Timestamp;
-use waybill_domain::after_sales::{AfterSales, RefundStatus, Return, ReturnStatus};
+use waybill_domain::after_sales::{self, AfterSales, RefundStatus, Return, ReturnStatus};
 use waybill_domain::basket::{Line, Part};
 use waybill_domain::money::Cents;
 use waybill_domain::order::{OrderRecord, OrderStatus};
 
-use super::order::{LineRow, line_rows};
+use super::order::{LineRow, Rules, line_rows};
 use crate::identity::caller::Caller;
 
 /// Everything that is shown of it.
@@ -17,14 +17,18 @@ pub struct AfterDelivery {
     pub is_shown: bool,
     /// What the reader may ask to send back now.
     pub returnable: Vec<LineRow>,
-    /// Until when, once it is known.
-    pub return_until: Option<Timestamp>,
+    /// Until when they may ask for it.
+    pub return_until: Timestamp,
+    /// Whether they could have asked, and it is too late by now.
+    pub is_too_late: bool,
     /// Where that goes.
     pub ask_action: String,
     /// Pieces that come back, newest first.
     pub returns: Vec<ReturnRow>,
     /// Money that goes back, newest first.
     pub refunds: Vec<RefundRow>,
+    /// Cents that have gone back.
+    pub given_back: i64,
     /// Whether the reader may give money back without a return.
     pub may_refund: bool,
     /// Where that goes.
@@ -58,6 +62,10 @@ pub struct ReturnRow {
     pub may_decide: bool,
     /// Where that goes.
     pub decide_action: String,
+    /// Whether the reader may take it back now.
+    pub may_withdraw: bool,
+    /// Where that goes.
+    pub withdraw_action: String,
     /// Whether the reader may take its parcel in now.
     pub may_receive: bool,
     /// Where that goes.
@@ -84,37 +92,50 @@ pub struct RefundRow {
 }
 
 impl AfterDelivery {
-    /// As `caller` sees it, who decides about their own orders only if `own_too`.
+    /// As `caller` sees it.
     pub fn of(
         order: &OrderRecord,
         after: Option<&AfterSales>,
         caller: &Caller,
-        own_too: bool,
+        rules: Rules,
         now: Timestamp,
     ) -> Self {
         let id = &order.order_id;
         let is_delivered = order.status == OrderStatus::Delivered;
-        let decides = caller.may_decide(&order.user_id, own_too);
+        let may = May {
+            decide: caller.may_decide(&order.user_id, rules.own_too),
+            buy: caller.may_cancel(&order.user_id),
+        };
         let is_open = after.is_some_and(|it| it.returns.iter().any(|one| one.status.is_open()));
-        let is_over = after.is_some_and(|it| now > it.sold.return_until);
-        let may_ask = is_delivered && caller.may_cancel(&order.user_id) && !is_open && !is_over;
+        let return_until = after.map_or_else(
+            || after_sales::return_until(order.status_since, rules.return_window),
+            |it| it.sold.return_until,
+        );
         let left = |line: &Line| {
             let left = after.map_or(line.quantity, |it| it.returnable(&line.sku));
             line.part(left)
         };
-        let returnable: Vec<_> = if may_ask {
+        let mut returnable: Vec<_> = if is_delivered && may.buy && !is_open {
             order.lines.iter().filter_map(left).collect()
         } else {
             Vec::new()
         };
+        let is_too_late = !returnable.is_empty() && now > return_until;
+        if is_too_late {
+            returnable.clear();
+        }
         let refundable = after.map_or(order.total_cents, AfterSales::refundable);
         let may_refund = is_delivered && caller.is_admin() && refundable > Cents::ZERO;
         let returns = after.iter().flat_map(|it| it.returns.iter().rev());
         let returns: Vec<_> = returns
-            .map(|one| ReturnRow::of(order, one, decides, refundable))
+            .map(|one| ReturnRow::of(order, one, may, refundable))
             .collect();
-        let refunds = after.iter().flat_map(|it| it.refunds.iter().rev());
-        let refunds: Vec<_> = refunds
+        let refunds = || after.iter().flat_map(|it| it.refunds.iter().rev());
+        let given_back: Cents = refunds()
+            .filter(|it| it.status == RefundStatus::Refunded)
+            .map(|it| it.amount_cents)
+            .sum();
+        let refunds: Vec<_> = refunds()
             .map(|refund| {
                 let (label, family) = match refund.status {
                     RefundStatus::Pending => ("On its way back", "working"),
@@ -132,12 +153,16 @@ impl AfterDelivery {
             })
             .collect();
         Self {
-            is_shown: may_refund || [returnable.len(), returns.len(), refunds.len()] != [0; 3],
+            is_shown: may_refund
+                || is_too_late
+                || [returnable.len(), returns.len(), refunds.len()] != [0; 3],
             returnable: line_rows(&returnable),
-            return_until: after.map(|it| it.sold.return_until),
+            return_until,
+            is_too_late,
             ask_action: format!("/api/orders/{id}/returns"),
             returns,
             refunds,
+            given_back: given_back.0,
             may_refund,
             refund_action: format!("/api/orders/{id}/refunds"),
             refundable: refundable.0,
@@ -146,8 +171,16 @@ impl AfterDelivery {
     }
 }
 
+/// What the reader may do with returns of this order.
+#[derive(Clone, Copy)]
+struct May {
+    decide: bool,
+    /// As the one who bought, or for them: ask for one, and take that back.
+    buy: bool,
+}
+
 impl ReturnRow {
-    fn of(order: &OrderRecord, one: &Return, decides: bool, refundable: Cents) -> Self {
+    fn of(order: &OrderRecord, one: &Return, may: May, refundable: Cents) -> Self {
         let (label, family) = words_of(one.status);
         let items = parts_of(order, &one.items);
         let worth: Cents = items.iter().map(|line| line.line_total_cents).sum();
@@ -166,9 +199,11 @@ impl ReturnRow {
                 .send_until
                 .filter(|_| one.status == ReturnStatus::Accepted),
             refused_because: one.refused_because.clone(),
-            may_decide: decides && one.status == ReturnStatus::Asked,
+            may_decide: may.decide && one.status == ReturnStatus::Asked,
             decide_action: action("decide"),
-            may_receive: decides && one.status == ReturnStatus::Accepted,
+            may_withdraw: may.buy && one.status.is_open(),
+            withdraw_action: action("withdraw"),
+            may_receive: may.decide && one.status == ReturnStatus::Accepted,
             receive_action: action("receive"),
             worth_text: worth.min(refundable).decimal(),
         }
@@ -183,6 +218,7 @@ pub(super) fn words_of(status: ReturnStatus) -> (&'static str, &'static str) {
         ReturnStatus::Refused => ("Refused", "failed"),
         ReturnStatus::Received => ("Received", "done"),
         ReturnStatus::NotSent => ("Never sent", "failed"),
+        ReturnStatus::Withdrawn => ("Withdrawn", "neutral"),
     }
 }
 

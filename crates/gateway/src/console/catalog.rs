@@ -92,6 +92,12 @@ pub struct ProductPage {
     pub status: Chip,
     /// The same.
     pub is_sold: bool,
+    /// Pieces that can be sold.
+    pub stock: i64,
+    /// Which colour that has.
+    pub family: &'static str,
+    /// Its icon.
+    pub sign: &'static str,
     /// Pieces that it began with.
     pub initial_stock: u32,
     /// When it was changed last.
@@ -209,8 +215,9 @@ impl ProductRow {
 }
 
 impl ProductPage {
-    fn of(tab: &'static str, key: String, product: CatalogProduct) -> Self {
+    fn of(tab: &'static str, key: String, product: CatalogProduct, stock: i64) -> Self {
         let is_sold = product.is_sold();
+        let (_, family, sign) = status_style::of_stock(stock);
         let prices = product.prices.into_iter().map(|price| PriceRow {
             price: price.price_cents.0,
             at: price.at,
@@ -229,6 +236,9 @@ impl ProductPage {
             category: product.fields.category,
             status: state(is_sold, "Sold", "No longer sold"),
             is_sold,
+            stock,
+            family,
+            sign,
             initial_stock: product.initial_stock,
             updated_at: product.updated_at,
             updated_by: product.updated_by,
@@ -317,10 +327,12 @@ pub(super) async fn one(
     sku: &Sku,
 ) -> Result<PageContent, Problem> {
     let product = shop::one(console, sku).await?;
+    let stock = storage::stock_of(&console.db, sku).await?;
     let document = documents::product(&product);
-    let page = ProductPage::of(location.tab, viewer.seed.clone(), product);
+    let name = product.fields.name.clone();
+    let page = ProductPage::of(location.tab, viewer.seed.clone(), product, stock);
     Ok(below_catalog(PageContent::new(
-        sku.as_str(),
+        &name,
         console.views.render(&page)?,
         console.output(location, document)?,
     )))
@@ -429,7 +441,7 @@ mod tests {
     impl Sample for ProductPage {
         fn samples() -> Vec<Self> {
             kettles()
-                .map(|product| Self::of("input", "seed".into(), product))
+                .map(|product| Self::of("input", "seed".into(), product, 3))
                 .into()
         }
     }

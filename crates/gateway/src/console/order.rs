@@ -1,5 +1,7 @@
 //! The page of one order.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use waybill_domain::Timestamp;
 use waybill_domain::after_sales::AfterSales;
@@ -228,14 +230,22 @@ pub struct Addresses<'a> {
     pub ingress: &'a str,
 }
 
+/// What the shop's settings say about orders.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Whether approvers decide about their own, too.
+    pub own_too: bool,
+    /// How long after its delivery a return may be asked for.
+    pub return_window: Duration,
+}
+
 impl OrderPage {
-    /// The page as `caller` sees it, who decides their own orders only if `own_too`.
-    /// `addresses` adds the curl lines.
+    /// The page as `caller` sees it. `addresses` adds the curl lines.
     pub fn of(
         record: &OrderRecord,
         after: Option<&AfterSales>,
         caller: &Caller,
-        own_too: bool,
+        rules: Rules,
         tab: &'static str,
         key: String,
         addresses: Option<&Addresses<'_>>,
@@ -246,7 +256,7 @@ impl OrderPage {
         let id = record.order_id.to_string();
         let waits =
             open && record.status == OrderStatus::AwaitingApproval && record.wait_until.is_some();
-        let may_decide = waits && caller.may_decide(&record.user_id, own_too);
+        let may_decide = waits && caller.may_decide(&record.user_id, rules.own_too);
         let may_cancel = caller.may_cancel(&record.user_id);
         Self {
             tab,
@@ -298,7 +308,7 @@ impl OrderPage {
             shipment: record.shipment.as_ref().map(Parcel::of),
             has_invoice: Invoice::exists(record),
             may_pack: caller.role.is_staff(),
-            after: AfterDelivery::of(record, after, caller, own_too, Timestamp::now()),
+            after: AfterDelivery::of(record, after, caller, rules, Timestamp::now()),
             events: record
                 .events
                 .iter()
@@ -465,7 +475,10 @@ pub(super) async fn content(
         &record,
         after.as_ref(),
         &viewer.caller,
-        console.settings.approves_own_orders(),
+        Rules {
+            own_too: console.settings.approves_own_orders(),
+            return_window: console.settings.return_window,
+        },
         location.tab,
         viewer.seed.clone(),
         addresses.as_ref(),
@@ -507,6 +520,12 @@ mod tests {
         ingress: "http://127.0.0.1:8081",
     };
 
+    /// Whatever was delivered may come back.
+    const RULES: Rules = Rules {
+        own_too: false,
+        return_window: Duration::MAX,
+    };
+
     impl Sample for OrderPage {
         fn samples() -> Vec<Self> {
             let readers = [
@@ -524,7 +543,7 @@ mod tests {
                                 record,
                                 None,
                                 reader,
-                                false,
+                                RULES,
                                 "input",
                                 "seed".into(),
                                 addresses,
@@ -536,7 +555,7 @@ mod tests {
                     readers.iter().map(move |reader| {
                         let record = samples::delivered();
                         let key = "seed".into();
-                        Self::of(&record, Some(after), reader, false, "input", key, None)
+                        Self::of(&record, Some(after), reader, RULES, "input", key, None)
                     })
                 }))
                 .collect()
@@ -547,7 +566,8 @@ mod tests {
     fn who_decides_decides_what_waits_and_their_own_only_if_told_so() {
         let page = |record: &OrderRecord, name, role, own_too| {
             let caller = caller(name, role);
-            OrderPage::of(record, None, &caller, own_too, "input", String::new(), None)
+            let rules = Rules { own_too, ..RULES };
+            OrderPage::of(record, None, &caller, rules, "input", String::new(), None)
         };
         let may = |name, role, own_too| {
             let page = page(&samples::awaiting_approval(), name, role, own_too);
@@ -571,7 +591,7 @@ mod tests {
             &samples::awaiting_payment(),
             None,
             &caller("alice", Role::Customer),
-            false,
+            RULES,
             "input",
             String::new(),
             Some(&ADDRESSES),

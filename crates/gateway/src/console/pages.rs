@@ -24,6 +24,7 @@ use crate::http::nonce::Nonce;
 use crate::http::problem::Problem;
 use crate::identity::caller::Caller;
 use crate::infra::Shared;
+use crate::storage::accounts;
 
 /// Every page.
 pub(super) fn router<S>() -> Routes<S>
@@ -134,10 +135,13 @@ async fn login(
     if let (true, Some(oidc)) = (left, &console.auth.oidc) {
         ways.leave = oidc.way_out().await.is_some();
     }
+    // At a provider everybody comes by themselves.
+    let is_unopened = ways.provider.is_none() && accounts::nobody_is_known(&console.db).await?;
     let html = console.views.render(&LoginPage {
         nonce: nonce.as_str().to_owned(),
         problem: None,
         of_password: false,
+        is_unopened,
         ways,
         personas: load::personas(&console).await?,
         next,

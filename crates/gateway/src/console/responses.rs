@@ -67,6 +67,8 @@ pub struct LoginPage {
     pub of_password: bool,
     /// How one may sign in.
     pub ways: Ways,
+    /// Whether nobody can: the shop has no people yet.
+    pub is_unopened: bool,
     /// Whom a demo's visitor can be.
     pub personas: Vec<Persona>,
     /// The page that was asked for.
@@ -221,6 +223,7 @@ impl Views {
                 problem: Some(sentence(&problem.detail)),
                 of_password: self.sign_ins().0 && context.path_alone() == "/login",
                 ways: self.ways(&next),
+                is_unopened: false,
                 personas: Vec::new(),
                 next,
                 username: String::new(),
@@ -349,6 +352,7 @@ mod tests {
                     provider: None,
                     leave: false,
                 },
+                is_unopened: true,
                 personas: vec![],
                 next: "/".into(),
                 username: String::new(),
@@ -356,6 +360,7 @@ mod tests {
             let demo = Self {
                 problem: Some("Wrong password".into()),
                 of_password: true,
+                is_unopened: false,
                 personas: vec![Persona {
                     username: "admin".into(),
                     does: "approves orders",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use waybill_domain::Timestamp;
 use waybill_domain::after_sales::{
-    AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundAnswer, Sold, Windows,
+    AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundAnswer, Sold, Windows, WithdrawReturn,
 };
 use waybill_domain::basket::{Basket, Line, Part, Product};
 use waybill_domain::ids::{OrderId, Sku, Username};
@@ -289,7 +289,12 @@ pub fn after_sales() -> Vec<AfterSales> {
     let refunded = received.clone().answered(&answer(None), at(90));
     let not_refunded = received.clone().answered(&answer(Some("no")), at(90));
     let over = accepted.clone().not_sent(1);
-    [asked, refused, accepted, received]
+    let withdrawn = WithdrawReturn {
+        number: 1,
+        at: at(80),
+    };
+    let withdrawn = asked.clone().withdraw(&withdrawn, &by).expect(legal);
+    [asked, refused, accepted, received, withdrawn]
         .into_iter()
         .chain([refunded, not_refunded, over].into_iter().flatten())
         .collect()

@@ -69,6 +69,7 @@ pub fn of_kind(kind: &str) -> (&'static str, &'static str) {
         "approved" | "delivered" => ("done", "done"),
         "shipment_initiated" | "in_transit" | "return_accepted" => ("working", "truck"),
         "taken_out" => ("waiting", "note"),
+        "return_withdrawn" => ("neutral", "undo"),
         "return_received" | "refund_made" => ("done", "undo"),
         "refund_promised" => ("working", "card"),
         "payment_refunded"

@@ -315,7 +315,8 @@ fn triggers(console: &Console, caller: &Caller, kind: &Kind) -> Triggers {
         Kind::Products | Kind::Catalog => triggers.on(console.live.stock()),
         Kind::Order(id) => triggers.on(console.live.order(id)).every(ASK_RESTATE),
         Kind::Dashboard | Kind::Admin => triggers.every(LOOK_AROUND),
-        Kind::Product(_) | Kind::Zones => triggers.on(console.live.catalog()),
+        Kind::Product(_) => triggers.on(console.live.catalog()).on(console.live.stock()),
+        Kind::Zones => triggers.on(console.live.catalog()),
         Kind::Import => triggers.every(ASK_RESTATE),
         Kind::People | Kind::Person(_) => triggers.on(console.live.people()),
         // One's own account is what every stream listens to: see `guarded`.

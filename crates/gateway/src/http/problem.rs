@@ -341,6 +341,7 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::ReturnUndecided { .. } => "Not decided yet",
         Refusal::RefundTooMuch { .. } => "More than there is",
         Refusal::UserExists { .. } => "Name taken",
+        Refusal::ShopOpened { .. } => "Opened already",
         Refusal::UnknownUser { .. } => "Unknown user",
         Refusal::NotSignedIn => "Not signed in",
         Refusal::OtherIdentity { .. } => "Another account",

@@ -347,6 +347,11 @@ impl Writer {
 
     async fn write_together(&self, entries: &[Option<&Entry>]) -> sqlx::Result<Vec<bool>> {
         let mut transaction = self.db.begin().await?;
+        let notes = entries.iter().flatten().filter_map(|entry| match entry {
+            Entry::Note(note) => Some(note),
+            _ => None,
+        });
+        let mut told = read_model::insert_notifications(&mut transaction, notes).await?;
         let mut news = Vec::with_capacity(entries.len());
         for entry in entries {
             news.push(match entry {
@@ -354,10 +359,8 @@ impl Writer {
                 Some(Entry::Update(update)) => {
                     read_model::write_update(&mut transaction, update).await?
                 }
-                Some(Entry::Note(note)) => {
-                    let note = std::slice::from_ref(note);
-                    read_model::insert_notifications(&mut transaction, note).await? > 0
-                }
+                // Twice in one batch, it is new once.
+                Some(Entry::Note(note)) => told.remove(&note.id),
             });
         }
         transaction.commit().await?;

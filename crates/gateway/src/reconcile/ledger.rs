@@ -125,7 +125,12 @@ impl Ledger {
             .filter(|it| it.is_booked())
             .map(|it| it.order_id.as_str())
             .collect();
-        for record in held.orders.values().filter(|it| is_good_end(it.status)) {
+        // Of some that are forgotten Restate still holds what came after.
+        let since = kept
+            .values()
+            .filter(|it| held.after.contains_key(&it.order_id));
+        let all = held.orders.values().chain(since);
+        for record in all.filter(|it| is_good_end(it.status)) {
             let id = record.order_id.as_str();
             let money = with_money.get(&(id, record.payment().transaction_id.as_deref()));
             let went_back = money.map_or(0, |(_, refunded)| *refunded);

@@ -17,8 +17,8 @@ use crate::restate::admin::AdminApi;
 use crate::storage::db::{Db, to_i64};
 use crate::storage::read_model::{self, write_update};
 use crate::storage::rows::{
-    self, OF_ACCOUNTS, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS, OF_ZONES, ORDERS, Rows, Shown,
-    Table, USERS,
+    self, AFTER_SALES, OF_ACCOUNTS, OF_AFTER_SALES, OF_ORDERS, OF_PRODUCTS, OF_STOCK, OF_USERS,
+    OF_ZONES, ORDERS, Rows, Shown, Table, USERS,
 };
 use crate::storage::{accounts, catalog as storage};
 
@@ -109,6 +109,7 @@ pub(super) async fn differences(
                 .filter(|it| !matches!(&it.about, About::Order(of) if has_moved_on(of))),
         );
     }
+    differences.extend(after_forgotten_orders(db, &mut scratch, held).await?);
     let skus: Vec<_> = held.levels.keys().map(Sku::to_string).collect();
     let updates: Vec<_> = held.levels.values().cloned().map(Update::Stock).collect();
     let mut should = expected(&mut scratch, &OF_STOCK, &skus, &updates).await?;
@@ -172,6 +173,42 @@ async fn lost_by_restate(db: &Db, held: &RestateSnapshot) -> sqlx::Result<Option
         ),
         repair: None,
     }))
+}
+
+/// What Restate still holds of what came after the delivery of orders that it has
+/// forgotten: of them nothing else can be compared.
+async fn after_forgotten_orders(
+    db: &Db,
+    scratch: &mut SqliteConnection,
+    held: &RestateSnapshot,
+) -> anyhow::Result<Vec<Difference>> {
+    let mut differences = Vec::new();
+    let forgotten = held.after.keys().filter(|order| held.is_forgotten(order));
+    let forgotten: Vec<_> = forgotten.collect();
+    for chunk in forgotten.chunks(CHUNK) {
+        let ids: Vec<_> = chunk.iter().map(ToString::to_string).collect();
+        let updates = chunk.iter().flat_map(|order| updates_of(held, order));
+        let updates: Vec<_> = updates.collect();
+        let mut should = expected(scratch, &OF_AFTER_SALES, &ids, &updates).await?;
+        let mut found = rows::in_one_moment(db, &OF_AFTER_SALES, &ids).await?;
+        // What has moved on since Restate was asked is no difference.
+        let is_outrun = |address: &rows::Address| {
+            let whole = (address.0.clone(), AFTER_SALES, String::new());
+            let [shown, due] = [&found, &should].map(|rows| rows.get(&whole).map(version));
+            shown > due
+        };
+        let outrun: BTreeSet<_> = found
+            .keys()
+            .filter(|address| is_outrun(address))
+            .cloned()
+            .collect();
+        should.retain(|address, _| !outrun.contains(address));
+        found.retain(|address, _| !outrun.contains(address));
+        differences.extend(compare(&should, &found, |order| {
+            About::Order(order.to_owned())
+        }));
+    }
+    Ok(differences)
 }
 
 /// What is sold, where it can be shipped, and is not here as Restate holds it. What has
@@ -324,7 +361,13 @@ pub(super) async fn rewrite(
             if held.is_outrun(id, shown) {
                 return Ok(());
             }
-            read_model::forget_order(&mut transaction, id).await?;
+            let order = OrderId::parse(id)?;
+            if held.after.contains_key(&order) && held.is_forgotten(&order) {
+                // Only Restate has forgotten the rest.
+                read_model::forget_after_sales(&mut transaction, id).await?;
+            } else {
+                read_model::forget_order(&mut transaction, id).await?;
+            }
         }
         About::Stock(sku) => read_model::forget_stock(&mut transaction, sku).await?,
         About::User(user) => {

@@ -251,10 +251,16 @@ impl RestateSnapshot {
     pub(super) fn knows(&self, order: &OrderId) -> bool {
         self.orders.contains_key(order)
             || self.was_handed_over(order)
+            || self.after.contains_key(order)
             || self
                 .reservations
                 .iter()
                 .any(|it| it.attempt.order_id == *order)
+    }
+
+    /// Whether the order's record is gone.
+    pub(super) fn is_forgotten(&self, order: &OrderId) -> bool {
+        !self.orders.contains_key(order)
     }
 
     /// Whether the order has been paid, as far as its customer's session knows.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use services::functions;
-use services::wire::after_sales::{ASK, ASK_AGAIN, DECIDE, RECEIVE, REFUND_GOODWILL};
+use services::wire::after_sales::{ASK, ASK_AGAIN, DECIDE, RECEIVE, REFUND_GOODWILL, WITHDRAW};
 use services::wire::order_fulfillment::{GET_RECORD, IS_REMEMBERED, SOLD};
 use services::wire::user_session::{AWAIT_PAYMENT, CANCEL_ORDER, CHECKOUT, PAYMENT_CALLBACK};
 use services::wire::{AFTER_SALES, Handler, ORDER_FULFILLMENT_WORKFLOW, USER_SESSION};
@@ -31,7 +31,7 @@ const DEPTH: usize = 6;
 const FROM_OUTSIDE: [Handler; 4] = [CHECKOUT, AWAIT_PAYMENT, PAYMENT_CALLBACK, CANCEL_ORDER];
 
 /// What is asked about an order after its delivery.
-const AFTER_DELIVERY: [Handler; 5] = [ASK, DECIDE, RECEIVE, REFUND_GOODWILL, ASK_AGAIN];
+const AFTER_DELIVERY: [Handler; 6] = [ASK, DECIDE, WITHDRAW, RECEIVE, REFUND_GOODWILL, ASK_AGAIN];
 
 /// Everything that Restate knows of an order's work, oldest first. Restate
 /// forgets the journal of a finished invocation after its retention (an hour).

@@ -984,11 +984,12 @@ async fn every_error_has_an_id_that_the_log_has_and_no_line_has_a_query() {
         );
     }
 }
-/// A body of 10 MB is refused by whoever it is sent to, also where none is taken.
+/// A body of 13 MiB is refused by whoever it is sent to, also where none is taken, and
+/// where files are.
 #[tokio::test]
 async fn a_large_body_is_refused_everywhere() {
     let gateway = Subject::demo().await;
-    let large = axum::body::Bytes::from(vec![b' '; 10 * 1024 * 1024]);
+    let large = axum::body::Bytes::from(vec![b' '; 13 * 1024 * 1024]);
     for Write { method, path, .. } in writes(&gateway).await {
         for kind in ["application/json", "text/plain"] {
             let request = ask(&method, &path, &[("x-user-id", "admin")])

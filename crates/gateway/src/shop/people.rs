@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use services::account::ChangeAt;
 use services::client::{Ingress, outcome};
+use services::shop::OpenShop;
 use waybill_domain::account::{
     Account, Change, Ended, Fingerprint, Link, NewAccount, Proof, Scope, Session, Shown, SignIn,
     Token, Way,
@@ -190,6 +191,21 @@ pub async fn created(
     new: NewAccount,
 ) -> Result<Account, Problem> {
     let asked = ingress.account(user).create(Asked { what: new, by }.into());
+    Ok(outcome(asked.call().await)?)
+}
+
+/// Makes the first admin of a shop that has none.
+pub async fn opened(
+    ingress: &Ingress,
+    by: By,
+    user: &Username,
+    new: NewAccount,
+) -> Result<Account, Problem> {
+    let what = OpenShop {
+        admin: user.clone(),
+        account: new,
+    };
+    let asked = ingress.shop().open(Asked { what, by }.into());
     Ok(outcome(asked.call().await)?)
 }
 

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use services::client::{Body, keyed, outcome};
 use waybill_domain::after_sales::{
-    AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundGoodwill,
+    AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundGoodwill, WithdrawReturn,
 };
 use waybill_domain::audit::{Asked, By};
 use waybill_domain::idempotency::{Answered, Once};
@@ -66,6 +66,20 @@ pub async fn decide(
     let call = infra.ingress.after_sales(order);
     let call = call.decide(Body::from(Asked { what, by }));
     Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
+}
+
+/// Takes the wish to send pieces back, back.
+pub async fn withdraw(
+    infra: &Infra,
+    asker: Asker<'_>,
+    order: &OrderId,
+    what: WithdrawReturn,
+) -> Result<Answered<AfterSales>, Problem> {
+    let once = asker.once("return.withdraw", order, &what.number)?;
+    let by = asker.by;
+    let call = infra.ingress.after_sales(order);
+    let call = call.withdraw(Body::from(Asked { what, by }));
+    shown(infra, outcome(keyed(call, once).call().await)?).await
 }
 
 /// Takes a parcel in.

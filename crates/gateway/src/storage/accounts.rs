@@ -209,6 +209,14 @@ pub async fn people(db: &Db, word: &str, page: Pagination) -> sqlx::Result<(Vec<
     Ok((read(db, &condition, word).await?, total))
 }
 
+/// Whether this gateway has never heard of anybody.
+pub async fn nobody_is_known(db: &Db) -> sqlx::Result<bool> {
+    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users)")
+        .fetch_one(&db.read)
+        .await?;
+    Ok(!known)
+}
+
 /// Accounts that a condition with at most one parameter lets through.
 async fn read(db: &Db, condition: &str, parameter: &str) -> sqlx::Result<Vec<Account>> {
     let sql = format!(

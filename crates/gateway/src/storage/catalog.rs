@@ -411,6 +411,16 @@ pub async fn whole_product(db: &Db, sku: &Sku) -> sqlx::Result<Option<CatalogPro
     Ok(whole_products(db, "sku = ?", sku.as_str()).await?.pop())
 }
 
+/// What can be sold of a product.
+pub async fn stock_of(db: &Db, sku: &Sku) -> sqlx::Result<i64> {
+    let stock: Option<i64> = sqlx::query_scalar("SELECT stock_qty FROM products WHERE sku = ?")
+        .bind(sku.as_str())
+        .fetch_optional(&db.read)
+        .await?
+        .flatten();
+    Ok(stock.unwrap_or_default())
+}
+
 /// Every product, sold or not, by number.
 pub async fn every_product(db: &Db) -> sqlx::Result<Vec<CatalogProduct>> {
     whole_products(db, "? = ''", "").await

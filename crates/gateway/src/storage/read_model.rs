@@ -76,7 +76,7 @@ pub async fn write_update(db: &mut SqliteConnection, update: &Update) -> sqlx::R
 async fn write_late_money(db: &mut SqliteConnection, late: &LateMoney) -> sqlx::Result<bool> {
     let news = upsert_late_money(db, late).await?;
     if news {
-        insert_notifications(db, &Notification::of_late_money(late)).await?;
+        insert_notifications(db, Notification::of_late_money(late).iter()).await?;
     }
     Ok(news)
 }
@@ -272,6 +272,15 @@ pub async fn forget_order(db: &mut SqliteConnection, order_id: &str) -> sqlx::Re
     Ok(())
 }
 
+/// Drops what is known of an order since its delivery, and keeps the order.
+pub async fn forget_after_sales(db: &mut SqliteConnection, order_id: &str) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM after_sales WHERE order_id = ?")
+        .bind(order_id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Drops a stock level.
 pub async fn forget_stock(db: &mut SqliteConnection, sku: &Sku) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM stock_levels WHERE sku = ?")
@@ -330,16 +339,12 @@ async fn upsert_order(db: &mut SqliteConnection, record: &OrderRecord) -> sqlx::
     Ok(written.rows_affected() > 0)
 }
 
-/// Tells people; answers how many of these were new.
+/// Tells people, with one statement; answers the ids of what was new.
 pub async fn insert_notifications(
     db: &mut SqliteConnection,
-    notifications: &[Notification],
-) -> sqlx::Result<u64> {
-    if notifications.is_empty() {
-        return Ok(0);
-    }
+    notifications: impl Iterator<Item = &Notification>,
+) -> sqlx::Result<HashSet<String>> {
     let rows: Vec<_> = notifications
-        .iter()
         .map(|told| {
             json!([
                 told.id,
@@ -351,16 +356,19 @@ pub async fn insert_notifications(
             ])
         })
         .collect();
-    let inserted = sqlx::query(
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let new: Vec<String> = sqlx::query_scalar(
         "INSERT INTO notifications (id, user_id, order_id, kind, text, at)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
          FROM json_each(?) WHERE true
-         ON CONFLICT (id) DO NOTHING",
+         ON CONFLICT (id) DO NOTHING RETURNING id",
     )
     .bind(to_json(&rows)?)
-    .execute(db)
+    .fetch_all(db)
     .await?;
-    Ok(inserted.rows_affected())
+    Ok(new.into_iter().collect())
 }
 
 async fn upsert_stock(db: &mut SqliteConnection, level: &StockLevel) -> sqlx::Result<bool> {

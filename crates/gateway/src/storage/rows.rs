@@ -11,7 +11,7 @@ use waybill_domain::order::{OrderRecord, OrderStatus};
 use super::db::Db;
 
 /// A table of the read model.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Table {
     /// What it is called.
     pub name: &'static str,
@@ -25,6 +25,29 @@ pub struct Table {
 
 /// The table of orders.
 pub const ORDERS: &str = "orders";
+/// The table of what happens to orders after their delivery.
+pub const AFTER_SALES: &str = "after_sales";
+/// What is kept of that.
+pub const OF_AFTER_SALES: [Table; 3] = [
+    Table {
+        name: AFTER_SALES,
+        of: "order_id",
+        row: "''",
+        cells: &["user_id", "version", "record"],
+    },
+    Table {
+        name: "returns",
+        of: "order_id",
+        row: "number",
+        cells: &["status", "since", "asked_at", "send_until", "pieces"],
+    },
+    Table {
+        name: "refunds",
+        of: "order_id",
+        row: "number",
+        cells: &["status", "amount_cents", "of_return", "at"],
+    },
+];
 /// What is kept of orders.
 pub const OF_ORDERS: [Table; 7] = [
     Table {
@@ -65,24 +88,9 @@ pub const OF_ORDERS: [Table; 7] = [
         row: "id",
         cells: &["user_id", "kind", "text", "at"],
     },
-    Table {
-        name: "after_sales",
-        of: "order_id",
-        row: "''",
-        cells: &["user_id", "version", "record"],
-    },
-    Table {
-        name: "returns",
-        of: "order_id",
-        row: "number",
-        cells: &["status", "since", "asked_at", "send_until", "pieces"],
-    },
-    Table {
-        name: "refunds",
-        of: "order_id",
-        row: "number",
-        cells: &["status", "amount_cents", "of_return", "at"],
-    },
+    OF_AFTER_SALES[0],
+    OF_AFTER_SALES[1],
+    OF_AFTER_SALES[2],
     Table {
         name: "late_money",
         of: "order_id",

@@ -3,11 +3,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::shop::{Client, SOON, Shop, order_form, text};
+use crate::shop::{Client, SOON, Shop, order_form, send, text};
 use crate::world::people::password;
 use crate::world::{Component, Setup, eventually, own};
 
@@ -240,6 +242,103 @@ fn an_import_is_all_or_nothing_and_is_written_whatever_dies() {
     );
 }
 
+/// As many rows as `IMPORT_ROWS` says; docs/shop.md has the figures of 10,000. A file is
+/// larger than what any other route reads.
+#[test]
+#[expect(clippy::print_stdout, reason = "figures, for whoever asks for them")]
+fn a_large_import_shows_how_far_it_is_and_ends_whole() {
+    let rows = std::env::var("IMPORT_ROWS").map_or(3_500, |rows| {
+        rows.parse()
+            .unwrap_or_else(|_| panic!("IMPORT_ROWS must be a number, not {rows}"))
+    });
+    let within = Duration::from_mins(10);
+    own(&Setup::default().lasting(within * 2), async |shop| {
+        let admin = shop.admin();
+        let csv = file(rows, 150);
+        let bytes = csv.len();
+        let began = Instant::now();
+        let body = json!({ "csv": csv });
+        let asked = admin
+            .request(Method::POST, "/api/catalog/import")
+            .json(&body);
+        let answer = send(asked.timeout(within)).await.expect(202);
+        let accepted = began.elapsed();
+        let id = text(&answer["import"]).to_owned();
+        let chunks = i64::from(rows.div_ceil(100));
+
+        // How far it is only grows; the page for people says the same.
+        let (mut written, mut seen) = (0, 0);
+        let path = format!("/api/catalog/import/{id}");
+        loop {
+            let page = admin.request(Method::GET, &format!("/import?id={id}"));
+            let page = send(page.header("accept", "text/html")).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            let now = admin.get(&path).await.expect(200);
+            let parts = now["written"].as_i64().expect("a number");
+            assert!((written..=chunks).contains(&parts), "{now}");
+            assert_eq!(now["parts"], chunks, "{now}");
+            written = parts;
+            if page.text.contains("The import goes on") {
+                let shown = page.text.contains("<progress max=");
+                assert!(shown, "{}", page.text);
+                seen += 1;
+            }
+            if now["is_over"] == true {
+                assert_eq!(
+                    (written, &now["done"]["added"]),
+                    (chunks, &json!(rows)),
+                    "{now}"
+                );
+                break;
+            }
+            assert!(began.elapsed() < within, "{now}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let over = began.elapsed();
+        assert!(seen > 0, "it was over before anybody could look");
+
+        // Every one of them can be bought.
+        let listed = "/api/products?q=Thing&per_page=1";
+        let last = format!("/api/products?q=S-{}", rows - 1);
+        eventually("all of it is shown", within, async || {
+            let all = admin.get(listed).await.expect(200);
+            let one = admin.get(&last).await.expect(200);
+            if all["total"] == rows && one["products"][0]["stock_qty"] == 7 {
+                Ok(())
+            } else {
+                Err(format!("{} {one}", all["total"]))
+            }
+        })
+        .await;
+        let shown = began.elapsed();
+        let levels = eventually("Inventory has them all", within, async || {
+            let sql = "SELECT count(*) AS n FROM state \
+                       WHERE service_name = 'Inventory' AND key = 'level' AND service_key LIKE 'S-%'";
+            let count = shop.sql(sql).await[0]["n"].clone();
+            if count == rows { Ok(count) } else { Err(count.to_string()) }
+        })
+        .await;
+        println!(
+            "{rows} rows, {bytes} bytes: accepted after {accepted:.1?}, written after {over:.1?} \
+             ({seen} looks saw it under way), shown after {shown:.1?}, levels {levels} after {:.1?}",
+            began.elapsed()
+        );
+        let again = Instant::now();
+        let path = shop.database().with_file_name("many.csv");
+        fs::write(&path, file(rows, 150)).expect("a file");
+        let same = shop.run_gateway(&["catalog", "import", &path.display().to_string()]);
+        let said = String::from_utf8_lossy(&same.stdout).into_owned();
+        assert!(
+            said.contains(&format!("0 new, 0 changed, {rows} as they were")),
+            "{said} {same:?}"
+        );
+        println!(
+            "the same again by the command line: {:.1?}\n{said}",
+            again.elapsed()
+        );
+    });
+}
+
 #[test]
 fn a_shop_is_opened_once() {
     own(&Setup::with_sessions(), async |shop| {
@@ -253,5 +352,55 @@ fn a_shop_is_opened_once() {
         assert_eq!(zones["zones"].as_array().map(Vec::len), Some(4), "{zones}");
         let sign_in = json!({ "username": "admin", "password": password("admin") });
         shop.anonymous().post("/login", &sign_in).await.expect(200);
+    });
+}
+
+/// Neither sees an admin when it looks: who is first is decided in one place, and stays
+/// so when the services die meanwhile.
+#[test]
+fn two_who_open_a_shop_at_once_make_one_admin() {
+    own(&Setup::with_sessions(), async |shop| {
+        // A shop whose admin is none any more can be opened again.
+        let disabled = shop.run_gateway(&["user", "disable", "admin"]);
+        assert!(disabled.status.success(), "{disabled:?}");
+        let opens = |name: &str| {
+            let email = format!("{name}@example.com");
+            let mut init = shop.gateway_command();
+            init.args(["init", name, "--email", &email, "--link"]);
+            init.stdout(Stdio::piped()).stderr(Stdio::piped());
+            init.spawn().expect("the gateway can be started")
+        };
+        shop.kill(Component::Services);
+        let both = ["eve", "ida"].map(opens);
+        // Both have looked, and ask; nobody answers them yet.
+        eventually("both ask", SOON, async || {
+            let asked = shop
+                .sql(
+                    "SELECT id FROM sys_invocation \
+                     WHERE target = 'Shop/shop/Open' AND status <> 'completed'",
+                )
+                .await;
+            (asked.len() == 2)
+                .then_some(())
+                .ok_or_else(|| format!("{asked:?}"))
+        })
+        .await;
+        shop.start_again(Component::Services).await;
+        let both = both.map(|init| init.wait_with_output().expect("it ends"));
+        let made: Vec<_> = both.iter().filter(|it| it.status.success()).collect();
+        assert_eq!(made.len(), 1, "{both:?}");
+        let refused = both.iter().find(|it| !it.status.success());
+        let why = refused.map(|it| String::from_utf8_lossy(&it.stderr).into_owned());
+        let why = why.unwrap_or_default();
+        assert!(why.contains("has an admin already"), "{why}");
+        let accounts = shop
+            .sql("SELECT service_key FROM state WHERE service_name = 'Account' AND key = 'account'")
+            .await;
+        let new = accounts
+            .iter()
+            .filter(|it| ["eve", "ida"].contains(&text(&it["service_key"])));
+        assert_eq!(new.count(), 1, "{accounts:?}");
+        let enabled = shop.run_gateway(&["user", "enable", "admin"]);
+        assert!(enabled.status.success(), "{enabled:?}");
     });
 }

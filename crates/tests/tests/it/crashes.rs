@@ -37,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LATE_STEP: Duration = Duration::from_secs(1);
 /// Even a step that came twice may not come in the next order.
 const TRIES: usize = 6;
+/// As `MOST_IMPORTS` in the services' catalog.
+const REMEMBERED_IMPORTS: usize = 20;
 /// A rare one comes or does not.
 const TRIES_IF_RARE: usize = 2;
 
@@ -60,6 +62,8 @@ enum Story {
     InPart,
     /// A piece comes back after it was delivered, and some money more.
     Returned,
+    /// No order at all: what is sold changes, also by a file.
+    Stocked,
     NeverPaid,
     NeverDecided,
     /// A return is accepted, and its parcel never comes.
@@ -100,6 +104,7 @@ fn whoever_dies_at_whatever_step_every_order_ends_well() {
         Story::Killed,
         Story::InPart,
         Story::Returned,
+        Story::Stocked,
     ];
     die_at_every_step(Setup::default(), &stories, 12);
 }
@@ -133,6 +138,9 @@ fn die_at_every_step(setup: Setup, stories: &[Story], cases: usize) {
         let path = format!("/api/products/{}/restock", shop.product("P001").id);
         let enough = json!({ "quantity": 10_000 });
         shop.admin().post(&path, &enough).await.expect(200);
+        if stories.iter().any(|story| matches!(story, Story::Stocked)) {
+            remember_imports(shop).await;
+        }
         let mut numbers = 1..;
         let mut steps = Vec::new();
         for story in stories {
@@ -300,6 +308,10 @@ async fn death(world: &World, victim: Component) {
 /// One order, by people who ask again until they are answered.
 #[expect(clippy::too_many_lines, reason = "the stories, told side by side")]
 async fn tell(shop: &Shop, story: Story) {
+    if let Story::Stocked = story {
+        change_the_catalog(shop).await;
+        return;
+    }
     let buyer = shop.person(&format!("{story:?}").to_lowercase());
     let admin = shop.admin();
     let id = match story {
@@ -407,6 +419,7 @@ async fn tell(shop: &Shop, story: Story) {
         Story::Delivered
         | Story::Returned
         | Story::NeverSent
+        | Story::Stocked
         | Story::PaidAtTheSecondTry
         | Story::PaidTooLate
         | Story::NeverPaid => {
@@ -426,6 +439,56 @@ async fn tell(shop: &Shop, story: Story) {
             .await;
         }
         _ => {}
+    }
+}
+
+/// As many imports as are remembered: each further one forgets another, and so all of
+/// them take the same steps.
+async fn remember_imports(shop: &Shop) {
+    let import = json!({ "csv": "sku,name,price\nP001,Widget A,25.00\n" });
+    for _ in 0..=REMEMBERED_IMPORTS {
+        let begun = shop.admin().post("/api/catalog/import", &import).await;
+        begun.expect(202);
+    }
+}
+
+/// A product and a zone are made and changed, and a file of two is imported.
+async fn change_the_catalog(shop: &Shop) {
+    let (admin, mark) = (shop.admin(), shop.person("stock").name);
+    let products = "/api/catalog/products";
+    let kettle = json!({ "sku": mark, "name": "Kettle", "price_cents": 2_490, "stock": 5 });
+    let made = surely(&admin, products, &mark, &kettle).await;
+    let dearer = json!({ "version": made["version"], "name": "Kettle", "price_cents": 2_590 });
+    let one = format!("{products}/{mark}");
+    surely(&admin, &one, &mark, &dearer).await;
+    for act in ["archive", "restore"] {
+        surely(&admin, &format!("{one}/{act}"), &mark, &json!({})).await;
+    }
+    let zone = json!({ "zone": mark, "cost_cents": 490 });
+    surely(&admin, "/api/catalog/zones", &mark, &zone).await;
+    let csv = format!("sku,name,price,stock\n{mark},Kettle,26.90,5\n{mark}-pan,Pan,9.00,3\n");
+    let import = json!({ "csv": csv });
+    let begun = surely(&admin, "/api/catalog/import", &mark, &import).await;
+    let progress = format!("/api/catalog/import/{}", text(&begun["import"]));
+    eventually("it is imported", STORY_WITHIN, async || {
+        let answer = answered(admin.request(Method::GET, &progress)).await?;
+        (answer.body["is_over"] == true)
+            .then_some(())
+            .ok_or_else(|| format!("{answer:?}"))
+    })
+    .await;
+    for (sku, cents, pieces) in [(mark.clone(), 2_690, 5), (format!("{mark}-pan"), 900, 3)] {
+        let of_it = format!("{products}/{sku}");
+        eventually("it is sold so", STORY_WITHIN, async || {
+            let answer = answered(admin.request(Method::GET, &of_it)).await?;
+            let level = shop.state("Inventory", &sku, "level").await;
+            let available = level.map(|it| it["available"].clone());
+            let is_so = answer.body["price_cents"] == cents && available == Some(json!(pieces));
+            is_so
+                .then_some(())
+                .ok_or_else(|| format!("{answer:?} {available:?}"))
+        })
+        .await;
     }
 }
 
@@ -452,6 +515,12 @@ async fn send_back(buyer: &Client<'_>, admin: &Client<'_>, order_id: &str) {
         (refunds.len() == 2 && all_back).then_some(())
     })
     .await;
+    // The other piece is kept after all.
+    let returns = format!("/api/orders/{order_id}/returns");
+    let items = json!([{ "sku": "P001", "quantity": 1 }]);
+    let ask = json!({ "items": items, "reason": "too small, too" });
+    surely(buyer, &returns, "again", &ask).await;
+    surely(buyer, &format!("{returns}/2/withdraw"), "only", &json!({})).await;
 }
 
 /// Where to pay.

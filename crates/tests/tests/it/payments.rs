@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use launcher::plan::WEBHOOK_SECRET;
 use reqwest::Method;
 use sandbox::webhook::{SIGNATURE_HEADER, sign};
 use serde_json::{Value, json};
 use waybill_domain::Timestamp;
 
 use crate::shop::{Answer, SOON, Shop, kinds_of, send, text};
-use crate::world::{Setup, WEBHOOK_SECRET, eventually, own, shared};
+use crate::world::{Setup, eventually, own, shared};
 
 #[test]
 fn the_awakeable_can_be_resolved_at_restate_directly() {

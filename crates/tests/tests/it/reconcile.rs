@@ -317,6 +317,75 @@ fn a_damaged_read_model_is_mended_while_it_is_served() {
     });
 }
 
+/// Restate forgets an order before what is still to come back of it: that is compared
+/// all the same, and the order itself is kept.
+#[test]
+fn what_came_after_the_delivery_of_a_forgotten_order_is_mended() {
+    own(&Setup::default(), async |shop| {
+        let (alice, admin) = (shop.alice(), shop.admin());
+        let order = alice.buy("P001", 2, "forgotten").await;
+        admin.approve(&order).await;
+        order.until("delivered").await;
+        let refunds = format!("/api/orders/{}/refunds", order.id);
+        let goodwill = json!({ "amount_cents": 100, "reason": "sorry" });
+        admin.post(&refunds, &goodwill).await.expect(201);
+        let returns = format!("/api/orders/{}/returns", order.id);
+        let ask = json!({ "items": [{ "sku": "P001", "quantity": 1 }], "reason": "too small" });
+        alice.post(&returns, &ask).await.expect(201);
+        eventually("the refund is made", SOON, async || {
+            let refund = &order.json().await["after_delivery"]["refunds"][0];
+            if refund["status"] == "refunded" {
+                Ok(())
+            } else {
+                Err(refund.to_string())
+            }
+        })
+        .await;
+        let record = order.workflow_record().await;
+        let query = format!(
+            "SELECT id FROM sys_invocation WHERE target = '{}'",
+            run_of(&order)
+        );
+        let id = text(&shop.sql(&query).await[0]["id"]).to_owned();
+        let purged = shop.run_restate(&["invocations", "purge", &id, "--yes"]);
+        assert!(purged.status.success(), "{purged:?}");
+        eventually("its record is gone", SOON, async || {
+            match order.workflow_record().await {
+                None => Ok(()),
+                Some(record) => Err(format!("{record:?}")),
+            }
+        })
+        .await;
+        reconcile(shop, &[]).exits(0).has(&["no differences"]);
+
+        let before = order.json().await;
+        sqlite(
+            shop,
+            &[
+                // The others follow from it.
+                "UPDATE after_sales SET record = json_set(record, '$.version', 1) \
+                 WHERE order_id = 'alice.forgotten'",
+                "UPDATE returns SET status = 'refused' WHERE order_id = 'alice.forgotten'",
+                "DELETE FROM refunds WHERE order_id = 'alice.forgotten'",
+            ],
+        )
+        .await;
+        let said = reconcile(shop, &[]).exits(3);
+        said.has(&[
+            "read model: order alice.forgotten",
+            "status is \"refused\"",
+            "Restate holds \"asked\"",
+        ]);
+        said.has(&["read model: order alice.forgotten", "after_sales"]);
+        reconcile(shop, &["--repair"]).exits(0);
+        reconcile(shop, &[]).exits(0);
+        assert_eq!(order.json().await, before);
+        // What is checked at the end is what Restate holds.
+        let workflow = "OrderFulfillmentWorkflow";
+        set_state(shop, workflow, &order.id, "record", &json!(record)).await;
+    });
+}
+
 /// A gateway that has missed something would catch up: what is stale is found
 /// when none runs.
 #[test]

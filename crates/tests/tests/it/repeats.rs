@@ -279,6 +279,17 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
     let returned = alice.buy("P003", 2, "returned").await;
     admin.approve(&returned).await;
     returned.until("delivered").await;
+    let regretted = alice.buy("P003", 1, "regretted").await;
+    admin.approve(&regretted).await;
+    regretted.until("delivered").await;
+    let back_at_once = json!({ "items": [{"sku": "P003", "quantity": 1}], "reason": "too small" });
+    alice
+        .post(
+            &format!("/api/orders/{}/returns", regretted.id),
+            &back_at_once,
+        )
+        .await
+        .expect(201);
     alice.add("P001", 1).await;
     alice.add("P002", 1).await;
     let mut other_order = order_form("keyed");
@@ -451,6 +462,13 @@ async fn writes<'a>(shop: &'a Shop) -> Vec<Write<'a>> {
             "/api/orders/{id}/returns/{number}/receive",
             &format!("/api/orders/{}/returns/1/receive", returned.id),
             [json!({}), json!({ "refund_cents": 1 })],
+            200,
+        ),
+        write(
+            &alice,
+            "/api/orders/{id}/returns/{number}/withdraw",
+            &format!("/api/orders/{}/returns/1/withdraw", regretted.id),
+            [json!({}), Value::Null],
             200,
         ),
         write(

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::shop::{Client, Order, SOON, Shop, kinds_of, text};
+use crate::reconcile::set_state;
+use crate::shop::{Client, Order, SOON, Shop, kinds_of, send, text};
 use crate::world::{Setup, eventually, own, shared};
 
 /// A delivered order of two P014 and one P015.
@@ -255,6 +257,128 @@ fn a_return_is_refused_and_goodwill_goes_back_all_the_same() {
 }
 
 #[test]
+fn a_return_is_withdrawn_until_its_parcel_is_here() {
+    shared(async |shop| {
+        let (alice, bob, admin) = (shop.alice(), shop.bob(), shop.admin());
+        let order = delivered(shop, &alice, "kept").await;
+        let returns = path(&order, "returns");
+        let withdraw = |number: u32| path(&order, &format!("returns/{number}/withdraw"));
+        alice
+            .post(&withdraw(1), &json!({}))
+            .await
+            .problem(404, "unknown_return");
+        alice.post(&returns, &ask(&[("P014", 2)])).await.expect(201);
+        bob.post(&withdraw(1), &json!({})).await.refusal(404);
+        for _ in 0..2 {
+            let over = alice.post_keyed(&withdraw(1), "kept-1", &json!({})).await;
+            assert_eq!(over.expect(200)["returns"][0]["status"], "withdrawn");
+        }
+        let again = alice.post(&withdraw(1), &json!({})).await;
+        let problem = again.problem(409, "return_decided");
+        assert_eq!(problem["order_status"], "withdrawn");
+
+        // All of it can be asked for again, and taken back when it is accepted, too.
+        alice.post(&returns, &ask(&[("P014", 2)])).await.expect(201);
+        let accept = json!({ "accepted": true });
+        admin
+            .post(&path(&order, "returns/2/decide"), &accept)
+            .await
+            .expect(200);
+        admin.post(&withdraw(2), &json!({})).await.expect(200);
+        let receive = path(&order, "returns/2/receive");
+        admin
+            .post(&receive, &json!({}))
+            .await
+            .problem(409, "return_decided");
+        alice.post(&returns, &ask(&[("P014", 1)])).await.expect(201);
+        admin
+            .post(&path(&order, "returns/3/decide"), &accept)
+            .await
+            .expect(200);
+        admin
+            .post(&path(&order, "returns/3/receive"), &json!({}))
+            .await
+            .expect(200);
+        alice
+            .post(&withdraw(3), &json!({}))
+            .await
+            .problem(409, "return_decided");
+        paid_back(&order).await;
+        let told = alice.told_of(&order.id).await;
+        for said in ["Return 1 withdrawn: the", "Return 2 withdrawn by admin"] {
+            assert!(told.iter().any(|it| it.starts_with(said)), "{told:?}");
+        }
+        assert_eq!(order.ledger().await.payment().effects.refund, 1);
+    });
+}
+
+/// What came back is remembered at Inventory until its order is forgotten.
+#[test]
+fn with_its_order_a_return_is_forgotten_everywhere() {
+    let setup = Setup::with("PAYMENT_WINDOW", "5s")
+        .and("APPROVAL_WINDOW", "5s")
+        .and("DELIVERY_TIME", "100ms")
+        .and("ORDER_RETENTION", "11s");
+    own(&setup, async |shop| {
+        let (alice, admin) = (shop.alice(), shop.admin());
+        let order = delivered(shop, &alice, "gone").await;
+        let returns = path(&order, "returns");
+        alice.post(&returns, &ask(&[("P014", 2)])).await.expect(201);
+        let accept = json!({ "accepted": true });
+        admin
+            .post(&path(&order, "returns/1/decide"), &accept)
+            .await
+            .expect(200);
+        admin
+            .post(&path(&order, "returns/1/receive"), &json!({}))
+            .await
+            .expect(200);
+        paid_back(&order).await;
+        let marker = format!("checkout:exec:{}", order.id);
+        let keys = [
+            ("UserSession", "alice", marker.clone()),
+            ("AfterSales", order.id.as_str(), "after_sales".to_owned()),
+            ("Inventory", "P014", format!("returned:{}#1", order.id)),
+        ];
+        let mut kept = Vec::new();
+        for (service, key, name) in &keys {
+            kept.push(
+                eventually("it is remembered", SOON, async || {
+                    let state = shop.state(service, key, name).await;
+                    state.ok_or_else(|| format!("{service} has no {name}"))
+                })
+                .await,
+            );
+        }
+        let record = order.workflow_record().await;
+        let run = format!("OrderFulfillmentWorkflow/{}/Run", order.id);
+        let rows = shop
+            .sql(&format!(
+                "SELECT id FROM sys_invocation WHERE target = '{run}'"
+            ))
+            .await;
+        let id = text(&rows[0]["id"]).to_owned();
+        let purged = shop.run_restate(&["invocations", "purge", &id, "--yes"]);
+        assert!(purged.status.success(), "{purged:?}");
+        for (service, key, name) in &keys {
+            eventually("it is forgotten", SOON * 2, async || {
+                match shop.state(service, key, name).await {
+                    None => Ok(()),
+                    Some(state) => Err(format!("{service} still has {name}: {state}")),
+                }
+            })
+            .await;
+        }
+        // What is checked at the end is what Restate holds.
+        for ((service, key, name), state) in keys.iter().zip(&kept) {
+            set_state(shop, service, key, name, state).await;
+        }
+        let workflow = "OrderFulfillmentWorkflow";
+        set_state(shop, workflow, &order.id, "record", &json!(record)).await;
+    });
+}
+
+#[test]
 fn what_was_not_delivered_is_not_returned() {
     shared(async |shop| {
         let alice = shop.alice();
@@ -278,6 +402,15 @@ fn windows_end_and_a_provider_that_was_away_is_asked_until_it_answers() {
         let (alice, admin) = (shop.alice(), shop.admin());
         let order = delivered(shop, &alice, "late").await;
         let returns = path(&order, "returns");
+        let page = async || {
+            let request = alice.request(Method::GET, &format!("/orders/{}", order.id));
+            let page = send(request.header("accept", "text/html")).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            page.text
+        };
+        // It says until when before anything is asked for.
+        let said = page().await;
+        assert!(said.contains("Returns may be asked for until"), "{said}");
         alice.post(&returns, &ask(&[("P014", 1)])).await.expect(201);
         let decide = path(&order, "returns/1/decide");
         admin
@@ -319,5 +452,8 @@ fn windows_end_and_a_provider_that_was_away_is_asked_until_it_answers() {
         let late = alice.post(&returns, &ask(&[("P014", 1)])).await;
         let problem = late.problem(409, "return_window_over");
         assert!(text(&problem["detail"]).contains("too late"), "{problem}");
+        let said = page().await;
+        assert!(said.contains("Returns could be asked for until"), "{said}");
+        assert!(!said.contains("Ask for the return"), "{said}");
     });
 }

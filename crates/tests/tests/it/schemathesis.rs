@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use launcher::plan::WEBHOOK_SECRET;
 use launcher::repository;
 use tokio::process::Command;
 
-use crate::world::{Setup, WEBHOOK_SECRET, own};
+use crate::world::{Setup, own};
 
 /// How long requests are made, in seconds, unless `SCHEMATHESIS_SECONDS` says another.
 const SECONDS: u64 = 90;

@@ -2,6 +2,7 @@
 //! the demo. It is not shipped.
 //!
 //! - `launcher world`: a world of its own on free ports, in a temporary folder.
+//! - `launcher shop`: the same in session mode with nothing in it, for whoever opens it.
 //! - `launcher demo`: the demo's ports and data, from the environment or as the
 //!   README names them.
 //! - `launcher cluster`: the same on three nodes of Restate, with two services and two
@@ -9,7 +10,7 @@
 //! - `launcher gateway ARGUMENTS`: one command of the gateway with the demo's
 //!   settings, such as `reconcile`.
 //!
-//! The first three write a JSON document a line, an [`Event`] each, and read a
+//! The first four write a JSON document a line, an [`Event`] each, and read a
 //! [`Command`] a line. What dies by itself is started again. Everything ends
 //! when standard input is closed, which is also how the end of whoever started
 //! this is noticed, or on SIGTERM, SIGINT or SIGHUP; a second signal ends it at
@@ -53,10 +54,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["gateway", arguments @ ..] => gateway(arguments),
-        ["world"] => serve(async |requests| world(requests).await),
+        ["world"] => serve(async |requests| world(requests, |_| {}).await),
+        ["shop"] => serve(async |requests| world(requests, unopened).await),
         ["demo"] => kept(Plan::of_the_demo),
         ["cluster"] => kept(Plan::of_the_cluster),
-        _ => complain("use: launcher world | demo | cluster | gateway ARGUMENTS"),
+        _ => complain("use: launcher world | shop | demo | cluster | gateway ARGUMENTS"),
     }
 }
 
@@ -97,8 +99,15 @@ fn serve(run: impl AsyncFnOnce(Requests) -> End) -> ExitCode {
     }
 }
 
+/// A shop that nobody has opened yet, where browsers find it.
+fn unopened(plan: &mut Plan) {
+    plan.with_sessions();
+    let shop = plan.addresses.shop();
+    plan.set_for(Component::Gateway, "PUBLIC_URL", &shop);
+}
+
 /// A world of its own, which leaves nothing behind.
-async fn world(mut requests: Requests) -> End {
+async fn world(mut requests: Requests, differ: fn(&mut Plan)) -> End {
     if let Err(stale) = binaries::ours_up_to_date("launcher") {
         return failed(&stale.into());
     }
@@ -111,6 +120,7 @@ async fn world(mut requests: Requests) -> End {
         let mut plan = Plan::apart(folder.path());
         plan.ready_within = Duration::from_mins(1);
         plan.crash_on_request();
+        differ(&mut plan);
         if let Ok(files) = std::env::var("WEB_DIR") {
             plan.set_for(Component::Gateway, "WEB_DIR", &files);
         }
@@ -317,8 +327,14 @@ fn ready(launcher: &Launcher, seeded: String) -> Event {
         .filter(|(part, _)| launcher.is_running(*part));
     let processes = running.map(|(part, _)| (part.to_string(), launcher.process_id(part)));
     let plan = launcher.plan();
+    let command = launcher.gateway_command();
+    let told = command.get_envs().filter_map(|(name, value)| {
+        let value = value?.to_string_lossy().into_owned();
+        Some((name.to_string_lossy().into_owned(), Value::from(value)))
+    });
     Event::Ready {
         addresses: addresses(launcher),
+        settings: told.collect(),
         folder: plan.folder.display().to_string(),
         logs: plan.logs.display().to_string(),
         processes: processes.collect(),

@@ -18,6 +18,8 @@ pub enum Event {
     /// Everything serves.
     Ready {
         addresses: Value,
+        /// What the gateway is told, for whoever runs one of its commands.
+        settings: Value,
         folder: String,
         logs: String,
         /// The number of each process.

@@ -102,11 +102,10 @@ impl Setup {
     /// the demo's products. With alice, bob and the admin, whose passwords are
     /// [`people::password`]; the webhook's secret is [`WEBHOOK_SECRET`].
     pub fn with_sessions() -> Self {
-        let mut setup = Self::with("AUTH_MODE", "session")
-            .and("SESSION_KEY", "6f2b9d1ec84a07355be1d20f6a9c83e7")
-            .and("PAYMENT_WEBHOOK_SECRET", WEBHOOK_SECRET);
-        setup.has_sessions = true;
-        setup
+        Self {
+            has_sessions: true,
+            ..Self::default()
+        }
     }
 
     fn plan(&self, folder: &Path) -> Plan {
@@ -116,7 +115,9 @@ impl Setup {
             Plan::apart(folder)
         };
         plan.hears_both |= self.hears_both;
-        plan.is_empty = self.has_sessions;
+        if self.has_sessions {
+            plan.with_sessions();
+        }
         plan.old_services.clone_from(&self.old_services);
         plan.set("DELIVERY_TIME", "300ms");
         for (name, value) in &self.variables {
@@ -133,9 +134,6 @@ impl Setup {
 const DEMO_PRODUCTS: usize = 28;
 /// How often it is looked whether the gateway has heard of them.
 const HEARD_WITHIN: u32 = 100;
-
-/// Shared with the payment provider where webhooks are signed.
-pub const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
 
 /// Restate, services, sandbox and gateway, on free ports and in a folder of
 /// their own. Dropping it ends and removes all of it.
