@@ -79,7 +79,7 @@ pub async fn withdraw(
     let by = asker.by;
     let call = infra.ingress.after_sales(order);
     let call = call.withdraw(Body::from(Asked { what, by }));
-    shown(infra, outcome(keyed(call, once).call().await)?).await
+    Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
 
 /// Takes a parcel in.
