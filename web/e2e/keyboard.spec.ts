@@ -111,7 +111,7 @@ test("typing goes on while changes arrive", async ({ shop }) => {
   const id = await alice.quietlyOrder("P001", "long-thought", { paid: true });
   await admin.visit("/admin");
   await admin.waiting(id).getByText("Reject…").click();
-  const reason = admin.waiting(id).getByLabel("Reason");
+  const reason = admin.waiting(id).getByRole("textbox", { name: "Reason" });
   await typeThroughChanges(admin, reason, (number) => bob.quietlyOrder("P002", `meanwhile-${number}`, { paid: true }));
   await expect(admin.waiting(`${bob.name}.meanwhile-3`)).toBeVisible();
   await expect(reason).toBeFocused();

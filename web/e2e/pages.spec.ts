@@ -253,6 +253,18 @@ test("what is wrong stands next to its field", async ({ shop }) => {
   await expect(orderId).toHaveAttribute("aria-invalid", "true");
   await expect(orderId).toBeFocused();
   await expect(page.locator("#wrong-order_id")).toBeVisible();
+
+  // It stays while the page changes, until the form is sent again.
+  await alice.quietlyAdd("P002");
+  await expect(page.locator("#cart")).toContainText("Widget B");
+  await expect(page.locator("#wrong-order_id")).toHaveCount(1);
+  await expect(page.locator("#wrong-order_id")).toBeVisible();
+  await expect(orderId).toHaveAttribute("aria-invalid", "true");
+  await expect(orderId).toHaveAttribute("aria-describedby", "wrong-order_id");
+  await expect(orderId).toBeFocused();
+  await orderId.fill("an-id");
+  await page.getByRole("button", { name: "Check out" }).click();
+  await expect(page).toHaveURL(/an-id$/);
 });
 
 test("what is destroyed is asked about first", async ({ shop }) => {

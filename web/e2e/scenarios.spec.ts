@@ -106,7 +106,7 @@ test("scenario 3: the admin rejects, and what was done is undone", async ({ shop
 
   const waiting = admin.waiting(id);
   await waiting.getByText("Reject…").click();
-  await waiting.getByLabel("Reason").fill("the address does not exist");
+  await waiting.getByRole("textbox", { name: "Reason" }).fill("the address does not exist");
   await waiting.getByRole("button", { name: /^Reject the order/ }).click();
   await expect(waiting).toHaveCount(0);
 

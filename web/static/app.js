@@ -206,10 +206,20 @@ document.addEventListener("input", (event) => {
 // ---- Forms: sent once; the button shows that it works; what is wrong stands next to its field.
 
 const busy = new Map();
+// What is wrong at a field, until a form is sent.
+let mistake;
 
 function freshKey(form) {
   const key = form.elements.namedItem("idempotency_key");
   if (key) key.value = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function forgive(form) {
+  for (const each of new Set([form, mistake?.form ?? form])) {
+    for (const wrong of all(".wrong", each)) wrong.remove();
+    for (const field of all("[aria-invalid]", each)) field.removeAttribute("aria-invalid");
+  }
+  mistake = undefined;
 }
 
 function settle(form) {
@@ -232,8 +242,7 @@ document.addEventListener("submit", (event) => {
   } else if (form.method === "post") {
     // A secret is shown until the next action.
     one("#once")?.replaceChildren();
-    for (const wrong of all(".wrong", form)) wrong.remove();
-    for (const field of all("[aria-invalid]", form)) field.removeAttribute("aria-invalid");
+    forgive(form);
     const button = event.submitter ?? one("button", form);
     busy.set(form, button);
     form.dataset.busy = "";
@@ -264,16 +273,25 @@ function answered(form) {
     ask.open = false;
     one("summary", ask)?.focus();
   }
-  const field = problem && toast.dataset.field && form.elements.namedItem(toast.dataset.field);
+  if (!problem || !toast.dataset.field) return;
+  mistake = { form, name: toast.dataset.field, detail: toast.dataset.detail };
+  pointOut()?.focus();
+}
+
+// A page that is painted anew knows nothing of it, so it is said again after each patch.
+function pointOut() {
+  const field = mistake?.form.isConnected && mistake.form.elements.namedItem(mistake.name);
   if (!field) return;
   const input = field instanceof RadioNodeList ? field[0] : field.matches("fieldset") ? one("input", field) : field;
   if (input.type === "hidden") return;
-  const message = Object.assign(document.createElement("p"), { className: "wrong", dir: "auto", id: `wrong-${toast.dataset.field}`, textContent: toast.dataset.detail });
-  const anchor = input.closest(".choices, .pieces") ?? input;
-  anchor.after(message);
+  const id = `wrong-${mistake.name}`;
+  if (!document.getElementById(id)) {
+    const message = Object.assign(document.createElement("p"), { className: "wrong", dir: "auto", id, textContent: mistake.detail });
+    (input.closest(".choices, .pieces") ?? input).after(message);
+  }
   input.setAttribute("aria-invalid", "true");
-  input.setAttribute("aria-describedby", message.id);
-  input.focus();
+  input.setAttribute("aria-describedby", id);
+  return input;
 }
 
 function say(kind, template) {
@@ -337,6 +355,7 @@ function fetched({ type, el }) {
       showConnection(well);
     }
     if (well) page.dataset.live = "";
+    if (patched) pointOut();
     if (patched && one("#toast")?.dataset.go) afterPatch();
   } else if (busy.has(el)) {
     if (patched) {

@@ -186,7 +186,7 @@ impl<'a> From<&'a Summary> for Listed<'a> {
         ("status" = Option<String>, Query, pattern = "^[a-z_]+$", description = "Only orders in this status."),
         ("q" = Option<String>, Query, pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$", max_length = 100, description = "Words, or beginnings of words: ids, customer, products, tracking number."),
         ("user" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$", max_length = 64, description = "Only orders of this user; for customers, only their own name."),
-        ("cursor" = Option<String>, Query, pattern = "^[0-9]{1,12}(~[A-Za-z0-9._-]+)*$", max_length = 32768, description = "Goes on after the answer whose `next_cursor` this is, whatever is placed meanwhile, at any gateway; instead of `page`."),
+        ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,12}(~[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}){0,256}$", max_length = 32768, description = "Goes on after the answer whose `next_cursor` this is, whatever is placed meanwhile, at any gateway; instead of `page`."),
         PageParams,
     ),
     responses(
