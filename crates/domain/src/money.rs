@@ -6,7 +6,7 @@ use std::ops::Add;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{MAX_CURRENCY, quoted};
+use crate::words::{self, MAX_CURRENCY, quoted};
 
 /// The one currency of the shop, ISO 4217.
 pub const CURRENCY: &str = "USD";
@@ -76,15 +76,9 @@ impl Sum for Cents {
 impl fmt::Display for Cents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let whole = (self.0.unsigned_abs() / 100).to_string();
-        let mut grouped = String::with_capacity(whole.len() + whole.len() / 3);
-        for (position, digit) in whole.chars().enumerate() {
-            if position > 0 && (whole.len() - position).is_multiple_of(3) {
-                grouped.push(',');
-            }
-            grouped.push(digit);
-        }
-        write!(f, "{sign}${grouped}.{:02}", self.0.unsigned_abs() % 100)
+        let amount = self.0.unsigned_abs();
+        let whole = words::thousands(amount / 100);
+        write!(f, "{sign}${whole}.{:02}", amount % 100)
     }
 }
 

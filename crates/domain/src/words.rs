@@ -406,6 +406,19 @@ pub(crate) mod kept {
     }
 }
 
+/// A whole number as people read it: `10,000`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 /// A sentence of ours with words of others in it, at most [`MAX_DETAIL`] long.
 pub fn detail(sentence: String) -> String {
     if sentence.len() <= MAX_DETAIL || sentence.chars().count() <= MAX_DETAIL {
@@ -456,6 +469,20 @@ mod tests {
         "\u{FFF9}",
         "\u{E000}",
     ];
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (10_000, "10,000"),
+            (1_234_567, "1,234,567"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(thousands(number), text);
+        }
+    }
 
     #[test]
     fn what_cannot_be_seen_is_nothing_to_see() {

@@ -50,7 +50,7 @@ pub(super) fn environment(assets: &Arc<Assets>, folder: Option<PathBuf>) -> Envi
     });
 
     env.add_filter("money", |cents: i64| Cents(cents).to_string());
-    env.add_filter("thousands", thousands);
+    env.add_filter("thousands", words::thousands);
     env.add_filter("exact", |at: &str| time(at).map(markdown::exact));
     env.add_filter("date", |at: &str| {
         time(at).map(|at| at.strftime("%-d %B %Y").to_string())
@@ -75,18 +75,6 @@ pub(super) fn environment(assets: &Arc<Assets>, folder: Option<PathBuf>) -> Envi
         name.chars().take(1).collect::<String>().to_uppercase()
     });
     env
-}
-
-/// 10,000
-fn thousands(count: i64) -> String {
-    let digits = count.unsigned_abs().to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
-    let text = String::from_utf8_lossy(&groups.join(&b',')).into_owned();
-    if count < 0 {
-        format!("−{text}")
-    } else {
-        text
-    }
 }
 
 fn time(raw: &str) -> Result<Timestamp, Error> {
