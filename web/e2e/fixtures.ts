@@ -126,10 +126,13 @@ export const test = base.extend<{ shop: Shop }, { world: World; browser: Browser
   shop: async ({ world, browser }, use, info) => {
     const shop = new Shop(world, browser);
     await use(shop);
-    await shop.close();
     if (info.status !== info.expectedStatus) {
+      await info.attach("requests under way", { body: await shop.watch.underWay(), contentType: "text/plain" });
       await info.attach("logs", { body: world.logs(), contentType: "text/plain" });
+      // The list shows the beginning of a text only.
+      console.log(world.logs("gateway"));
     }
+    await shop.close();
     expect(shop.watch.complaints, "what the watch has seen").toEqual([]);
   },
 });

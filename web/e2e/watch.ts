@@ -15,6 +15,7 @@ export class Watch {
   #provider: string;
   #inOutage = false;
   #expectedStatuses: number[] = [];
+  #underWay = new Map<Request, number>();
 
   constructor(shop: string, provider: string) {
     this.#shop = [shop];
@@ -23,6 +24,8 @@ export class Watch {
 
   async over(context: BrowserContext) {
     context.on("request", (request) => this.#request(request));
+    context.on("requestfinished", (request) => this.#underWay.delete(request));
+    context.on("requestfailed", (request) => this.#underWay.delete(request));
     context.on("console", (message) => this.#console(message));
     context.on("weberror", (error) => this.#uncaught(error.error()));
     await context.addInitScript(() => {
@@ -51,11 +54,25 @@ export class Watch {
     return during();
   }
 
+  /** What pages have asked for and do not have yet, but for streams: what a test waits for in vain. */
+  async underWay(): Promise<string> {
+    const now = Date.now();
+    const lines = [...this.#underWay].map(async ([request, since]) => {
+      const response = await Promise.race([request.response(), new Promise<null>((none) => setTimeout(none, 100, null))]);
+      const { pathname } = new URL(request.url());
+      // Chromium does not say how the streams of a page end that is left.
+      if (response && pathname === "/stream/pages") return null;
+      return `${request.method()} ${pathname} for ${((now - since) / 1000).toFixed(1)} s: ${response ? response.status() : "no answer"}`;
+    });
+    return (await Promise.all(lines)).filter((line) => line !== null).join("\n") || "none";
+  }
+
   shopIsAlsoAt(origin: string) {
     this.#shop.push(origin);
   }
 
   #request(request: Request) {
+    this.#underWay.set(request, Date.now());
     const url = new URL(request.url());
     if (url.protocol === "data:" || this.#shop.includes(url.origin)) return;
     // The payment provider's page is a site of its own: one may go there, and it may ask itself.

@@ -91,9 +91,9 @@ export class World {
     return row.n;
   }
 
-  /** The last lines of every log. */
-  logs(): string {
-    return PARTS.map((part) => {
+  /** The last lines of every log, or of these. */
+  logs(...parts: Part[]): string {
+    return (parts.length ? parts : PARTS).map((part) => {
       const file = join(this.#logs, `${part}.log`);
       const text = existsSync(file) ? readFileSync(file, "utf8") : "";
       return `---- ${part}\n${text.split("\n").slice(-LOG_LINES).join("\n")}`;

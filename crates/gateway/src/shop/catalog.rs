@@ -183,15 +183,13 @@ pub async fn list(
     page: Pagination,
 ) -> Result<(Vec<(CatalogProduct, i64)>, i64), Problem> {
     let (found, total) = storage::products(&infra.db, filter, page).await?;
-    let mut products = Vec::with_capacity(found.len());
-    for row in found {
-        if let Ok(sku) = Sku::parse(&row.sku)
-            && let Some(product) = storage::whole_product(&infra.db, &sku).await?
-        {
-            products.push((product, row.stock_qty));
-        }
-    }
-    Ok((products, total))
+    let skus: Vec<_> = found.iter().map(|row| row.sku.as_str()).collect();
+    let whole = storage::whole_products_of(&infra.db, &skus).await?;
+    let with_stock = whole.into_iter().filter_map(|product| {
+        let row = found.iter().find(|row| row.sku == product.sku.as_str())?;
+        Some((product, row.stock_qty))
+    });
+    Ok((with_stock.collect(), total))
 }
 
 /// The product of that SKU, sold or not.

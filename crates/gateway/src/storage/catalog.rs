@@ -411,6 +411,12 @@ pub async fn whole_product(db: &Db, sku: &Sku) -> sqlx::Result<Option<CatalogPro
     Ok(whole_products(db, "sku = ?", sku.as_str()).await?.pop())
 }
 
+/// The same of those with one of `skus`, by number.
+pub async fn whole_products_of(db: &Db, skus: &[&str]) -> sqlx::Result<Vec<CatalogProduct>> {
+    let skus = serde_json::Value::from(skus).to_string();
+    whole_products(db, "sku IN (SELECT value FROM json_each(?))", &skus).await
+}
+
 /// What can be sold of a product.
 pub async fn stock_of(db: &Db, sku: &Sku) -> sqlx::Result<i64> {
     let stock: Option<i64> = sqlx::query_scalar("SELECT stock_qty FROM products WHERE sku = ?")
