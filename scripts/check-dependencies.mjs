@@ -68,8 +68,12 @@ function checkPins() {
     for (const [, version] of readFileSync(file, "utf8").matchAll(/rust-just(@\d+\.\d+\.\d+)?(?=\s)/g)) just.add(version ?? "any version");
   }
   if (just.size !== 1 || just.has("any version")) throw new Error(`rust-just must have one exact version in README.md, justfile and .ci/run, and has ${[...just].join(" and ")}.`);
-  for (const [line] of readFileSync("Dockerfile", "utf8").matchAll(/^FROM .*$/gm)) {
-    if (!/@sha256:[0-9a-f]{64}/.test(line)) throw new Error(`the Dockerfile names an image without its digest: ${line}`);
+  const composed = readdirSync(".").filter((file) => /compose.*\.yml$/.test(file));
+  for (const file of ["Dockerfile", ...composed]) {
+    // Our own image is built here, and pulled from nowhere.
+    for (const [line] of readFileSync(file, "utf8").matchAll(/^(FROM|\s+image:) (?!.*:-waybill}).*$/gm)) {
+      if (!/@sha256:[0-9a-f]{64}/.test(line)) throw new Error(`${file} names an image without its digest: ${line.trim()}`);
+    }
   }
 }
 

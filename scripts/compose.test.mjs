@@ -48,8 +48,9 @@ before(async () => {
   for (const [image, what] of docker.standIns) console.log(`compose: ${image} cannot be pulled here; a stand-in: ${what}.`);
   const project = `waybill-test-${process.pid}`;
   environment = { ...docker.environment, COMPOSE_PROJECT_NAME: project, WAYBILL_IMAGE: project, WAYBILL_COMMIT: commit };
-  // A test machine's own settings must not leak in.
-  for (const name of settings.keys()) if (!(name in { WAYBILL_IMAGE: 0, WAYBILL_COMMIT: 0, CARGO_PROFILE: 0 })) delete environment[name];
+  // A test machine's own settings must not leak in; those of the stand-ins must.
+  const ours = new Set(["WAYBILL_IMAGE", "WAYBILL_COMMIT", "CARGO_PROFILE"]);
+  for (const name of settings.keys()) if (!ours.has(name) && environment[name] === process.env[name]) delete environment[name];
   environment.CARGO_PROFILE ??= "dev";
   const ports = await freePorts(PORTS.length);
   for (const [index, name] of PORTS.entries()) environment[name] = String(ports[index]);
@@ -92,6 +93,22 @@ composeTest("every combination of the compose files is clean", () => {
       const { status, stdout, stderr } = compose("config", { COMPOSE_FILE, AUTH_MODE: mode });
       assert.deepEqual({ status, stderr }, { status: 0, stderr: "" }, COMPOSE_FILE);
       for (const service of files.flatMap((file) => ADDED[file])) assert.match(stdout, new RegExp(`^  ${service}:$`, "m"), COMPOSE_FILE);
+    }
+  }
+});
+
+// Compose 2 refuses what compose 1 overlooks.
+test("no compose file says the same thing twice", () => {
+  for (const file of readdirSync(root).filter((file) => /compose.*\.yml$/.test(file))) {
+    const open = [];
+    for (const line of readFileSync(join(root, file), "utf8").split("\n")) {
+      const [, indent, key] = line.match(/^( *)([\w.-]+|<<):(?: |$)/) ?? [];
+      if (key === undefined) continue;
+      while (open.length && open.at(-1).indent > indent.length) open.pop();
+      if (open.at(-1)?.indent !== indent.length) open.push({ indent: indent.length, keys: new Set() });
+      const { keys } = open.at(-1);
+      assert.ok(!keys.has(key), `${file} has ${key} twice in one place: ${line.trim()}`);
+      keys.add(key);
     }
   }
 });

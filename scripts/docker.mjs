@@ -45,9 +45,9 @@ export async function findDocker() {
   const daemon = await startDaemon();
   if (daemon.missing) return daemon;
   try {
-    // An imported image has a digest of its own: stand-ins go by tag, and the build is told so.
+    // An imported image has a digest of its own: stand-ins go by tag, and build and compose are told so.
     const byTag = Object.fromEntries(Object.entries(images).map(([name, image]) => [name, image.split("@")[0]]));
-    for (const name of ["debian", "python", "rust"]) daemon.environment[`${name.toUpperCase()}_IMAGE`] = byTag[name];
+    for (const name of Object.keys(byTag)) daemon.environment[`${name.toUpperCase()}_IMAGE`] = byTag[name];
     const standIns = await makeStandIns(byTag, daemon.environment);
     return { ...daemon, compose: findCompose(), standIns };
   } catch (error) {
