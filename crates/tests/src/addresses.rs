@@ -238,6 +238,18 @@ impl Addresses {
         urls.join(",")
     }
 
+    /// The ports at which a node listens, and those of others that it calls.
+    pub(crate) fn around_node(&self, copy: usize) -> (Vec<u16>, Vec<u16>) {
+        let node = &self.nodes[copy];
+        let others = self.nodes.iter().enumerate().filter(|(n, _)| *n != copy);
+        let others = others.map(|(_, node)| node.fabric);
+        let services = self.fronts.as_ref().map(|fronts| fronts.services.port);
+        (
+            vec![node.fabric, node.ingress, node.admin],
+            others.chain(services).collect(),
+        )
+    }
+
     /// Where people find the shop: whichever gateway is there.
     pub fn shop(&self) -> String {
         let front = self.fronts.as_ref().map(|fronts| fronts.gateway.url());

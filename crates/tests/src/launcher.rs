@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use crate::addresses::{Addresses, Listen};
 use crate::binaries;
 use crate::front::Front;
+use crate::island::Island;
 use crate::plan::{Component, Environment, Plan};
 use crate::process::{Process, Program};
 use crate::test_run;
@@ -36,6 +37,7 @@ pub struct Launcher {
     running: Mutex<BTreeMap<Component, Process>>,
     fronts: Mutex<Vec<Front>>,
     programs: BTreeMap<Component, Program>,
+    island: Option<Island>,
     plan: Plan,
     http: reqwest::Client,
 }
@@ -75,6 +77,15 @@ impl Launcher {
         for program in programs.values_mut() {
             program.begin_log();
         }
+        let island = match plan.island {
+            Some(component) => Some(Island::of_node(&plan, component)?),
+            None => None,
+        };
+        if let (Some(island), Some(component)) = (&island, plan.island)
+            && let Some(node) = programs.get_mut(&component)
+        {
+            island.hold(node);
+        }
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(LOOK_WITHIN)
@@ -84,9 +95,15 @@ impl Launcher {
             running: Mutex::default(),
             fronts: Mutex::default(),
             programs,
+            island,
             plan,
             http,
         })
+    }
+
+    /// The network of the node that has one of its own.
+    pub fn island(&self) -> Option<&Island> {
+        self.island.as_ref()
     }
 
     /// Where everybody listens.

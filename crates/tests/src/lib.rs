@@ -11,6 +11,7 @@
 //! | [`binaries`] | where their programs are, and whether they are up to date |
 //! | [`process`] | one process and its log |
 //! | [`front`] | one address before several copies of a process |
+//! | [`island`] | a network of its own for one process, with a cable that can be cut |
 //! | [`launcher`] | all of them together: start, readiness, signals, the end |
 //! | [`supervisor`] | starts again what has died by itself, and reads the logs for alarms |
 //! | [`watchdog`] | ends everything when whoever started it is gone |
@@ -25,6 +26,7 @@
 pub mod addresses;
 pub mod binaries;
 pub mod front;
+pub mod island;
 pub mod launcher;
 pub mod plan;
 pub mod process;

@@ -116,6 +116,8 @@ pub struct Plan {
     pub old_services: Option<PathBuf>,
     /// Gateways listen to [`Component::Services2`], too.
     pub hears_both: bool,
+    /// Which node is in a network of its own ([`crate::island`]), if any.
+    pub island: Option<Component>,
     /// Nothing is put into the gateways' files: a shop that is opened by hand.
     pub is_empty: bool,
     /// Longest that one may take until it serves.
@@ -149,6 +151,7 @@ impl Plan {
             environment: Environment::Clean,
             old_services: None,
             hears_both: false,
+            island: None,
             is_empty: false,
             ready_within: Duration::from_secs(30),
             is_supervised: false,
@@ -191,6 +194,7 @@ impl Plan {
             environment: Environment::Inherited,
             old_services: None,
             hears_both: false,
+            island: None,
             is_empty: false,
             ready_within: Duration::from_mins(1),
             is_supervised: true,

@@ -98,7 +98,7 @@ fn fuzz_codes() {
 fn fuzz_sealed() {
     let vault = Vault::new("0123456789abcdef0123456789abcdef", None);
     let alice = Username::parse("alice").unwrap();
-    let half = HalfSignedIn::new(alice.clone(), "hash", Some("/orders"));
+    let half = HalfSignedIn::new(alice.clone(), "hash", Some("/orders")).for_long();
     let set_up = half_signed_in::seal_set_up(&vault, &alice, &Secret::generate());
     let sealed = half.seal(&vault);
     let samples = [sealed.as_str(), set_up.as_str()];

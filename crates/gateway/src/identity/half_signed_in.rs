@@ -47,6 +47,13 @@ impl HalfSignedIn {
         }
     }
 
+    /// For a test that takes longer than people.
+    #[cfg(test)]
+    pub fn for_long(mut self) -> Self {
+        self.ends_at = clock::now() + Duration::from_hours(24);
+        self
+    }
+
     /// Whether that is the password's hash still.
     pub fn is_of(&self, hash: &str) -> bool {
         self.password == secret::fingerprint(hash)

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
+use launcher::island::Island;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -32,6 +33,8 @@ const RECOVERS_WITHIN: Duration = Duration::from_mins(1);
 const ASIDE: Duration = Duration::from_secs(3);
 
 const NODES: [Component; 3] = Component::NODES;
+/// The node that can be cut off.
+const ISLAND: Component = Component::Restate3;
 const GATEWAYS: [Component; 2] = [Component::Gateway, Component::Gateway2];
 
 #[test]
@@ -96,6 +99,8 @@ enum Mishap {
     MetadataLeaderKilled,
     /// SIGSTOP of a leader for so many seconds.
     LeaderFrozen(u64),
+    /// A leader's network is cut off from everybody's, for so many seconds.
+    LeaderCutOff(u64),
     /// SIGKILL of two nodes, for so many seconds.
     TwoAway(u64),
     /// SIGKILL, and its disk is lost: another takes its place under a new name.
@@ -109,18 +114,20 @@ enum Mishap {
 }
 
 /// Those of an ordinary run, which must not take long.
-const BOUNDED: [Mishap; 5] = [
+const BOUNDED: [Mishap; 6] = [
     Mishap::LeaderKilled,
     Mishap::LeaderFrozen(6),
+    Mishap::LeaderCutOff(6),
     Mishap::TwoAway(5),
     Mishap::OursKilled,
     Mishap::DiskLost,
 ];
-const ALL: [Mishap; 9] = [
+const ALL: [Mishap; 10] = [
     Mishap::LeaderKilled,
     Mishap::FollowerKilled,
     Mishap::MetadataLeaderKilled,
     Mishap::LeaderFrozen(30),
+    Mishap::LeaderCutOff(30),
     Mishap::TwoAway(30),
     Mishap::NodesRolled,
     Mishap::OursRolled,
@@ -135,6 +142,7 @@ impl Mishap {
             Self::FollowerKilled => "SIGKILL of a follower".to_owned(),
             Self::MetadataLeaderKilled => "SIGKILL of the metadata's leader".to_owned(),
             Self::LeaderFrozen(seconds) => format!("SIGSTOP of a leader for {seconds} s"),
+            Self::LeaderCutOff(seconds) => format!("a leader cut off for {seconds} s"),
             Self::TwoAway(seconds) => format!("two of three nodes away for {seconds} s"),
             Self::DiskLost => "a node loses its disk and is replaced".to_owned(),
             Self::NodesRolled => "rolling restart of the nodes".to_owned(),
@@ -148,22 +156,30 @@ impl Mishap {
 fn nothing_is_lost_whichever_node_dies() {
     let all = std::env::var("CLUSTER_MISHAPS").is_ok_and(|which| which == "all");
     let mishaps: &[Mishap] = if all { &ALL } else { &BOUNDED };
-    let setup = Setup::default()
+    let mut setup = Setup::default()
         .on_a_cluster()
         .lasting(Duration::from_mins(15));
+    let mut mishaps = mishaps.to_vec();
+    match Island::new(&[], &[]) {
+        Ok(_) => setup = setup.with_an_island(ISLAND),
+        Err(why) => {
+            show(&format!("not tested: a leader that is cut off: {why}"));
+            mishaps.retain(|mishap| !matches!(mishap, Mishap::LeaderCutOff(_)));
+        }
+    }
     own_alone(&setup, async |shop| {
         shop.faults(json!({ "payments": { "auto": "pay" } })).await;
         show(
             "| what happened | accepted | ended | lost | longest gap | orders/s before | meanwhile | after |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- |",
         );
-        for (n, mishap) in mishaps.iter().enumerate() {
+        for (n, mishap) in mishaps.into_iter().enumerate() {
             for sku in SKUS {
                 let path = format!("/api/products/{}/restock", shop.product(sku).id);
                 let enough = json!({ "quantity": 1_000 });
                 shop.admin().post(&path, &enough).await.expect(200);
             }
-            show(&under_load(shop, n, *mishap).await.in_words());
+            show(&under_load(shop, n, mishap).await.in_words());
         }
     });
 }
@@ -200,6 +216,9 @@ async fn under_load(shop: &Shop, n: usize, mishap: Mishap) -> Row {
     let book = Book::default();
     let customers = (0..CUSTOMERS).map(|customer| buys(shop, &book, n, customer));
     let story = async {
+        if matches!(mishap, Mishap::LeaderCutOff(_)) {
+            is_made_leader(shop, ISLAND).await;
+        }
         let began = Instant::now();
         // Whatever came before is over.
         eventually("orders go on", RECOVERS_WITHIN, async || goes_on(&book, 3)).await;
@@ -380,6 +399,14 @@ async fn happens(shop: &Shop, mishap: Mishap) {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             shop.thaw(frozen);
         }
+        Mishap::LeaderCutOff(seconds) => {
+            let island = shop.island().expect("a node that can be cut off");
+            island.cut();
+            is_missed(shop, &[ISLAND]).await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            // It still thinks that it leads, and says so when it is heard again.
+            island.mend();
+        }
         Mishap::TwoAway(seconds) => {
             let away = [Component::Restate, Component::Restate2];
             for node in away {
@@ -419,6 +446,22 @@ async fn happens(shop: &Shop, mishap: Mishap) {
         }
     }
     nobody_is_missed(shop).await;
+}
+
+/// Sees to it that `node` leads something: others that lead are killed.
+async fn is_made_leader(shop: &Shop, node: Component) {
+    for _ in 0..5 {
+        let leads = Cluster::of(shop).leads;
+        let Some(other) = leads.keys().find(|leader| **leader != node) else {
+            return;
+        };
+        if leads.contains_key(&node) {
+            return;
+        }
+        is_killed(shop, *other).await;
+        nobody_is_missed(shop).await;
+    }
+    panic!("{node} leads nothing: {:?}", Cluster::of(shop));
 }
 
 async fn is_killed(shop: &Shop, node: Component) {

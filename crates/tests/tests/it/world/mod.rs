@@ -44,6 +44,7 @@ pub struct Setup {
     own_variables: Vec<(Component, String, String)>,
     hears_both: bool,
     is_cluster: bool,
+    island: Option<Component>,
     old_services: Option<PathBuf>,
     has_sessions: bool,
     within: Option<Duration>,
@@ -91,6 +92,13 @@ impl Setup {
         self
     }
 
+    /// That node of a cluster is in a network of its own, whose cable can be cut.
+    #[must_use]
+    pub fn with_an_island(mut self, node: Component) -> Self {
+        self.island = Some(node);
+        self
+    }
+
     /// Lets the test take longer than [`TEST_WITHIN`].
     #[must_use]
     pub fn lasting(mut self, within: Duration) -> Self {
@@ -118,6 +126,7 @@ impl Setup {
         if self.has_sessions {
             plan.with_sessions();
         }
+        plan.island = self.island;
         plan.old_services.clone_from(&self.old_services);
         plan.set("DELIVERY_TIME", "300ms");
         for (name, value) in &self.variables {
