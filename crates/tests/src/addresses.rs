@@ -85,6 +85,8 @@ pub struct Addresses {
     pub(crate) services: Vec<Listen>,
     pub(crate) services_ops: Vec<Listen>,
     pub(crate) gateway: Vec<Listen>,
+    /// A store for snapshots, of a cluster on free ports.
+    pub(crate) store: Option<u16>,
 }
 
 pub(crate) const NODE: &str = "RESTATE_BIND_PORT";
@@ -112,13 +114,16 @@ impl Addresses {
                 admin: listen().port,
             }],
             fronts: None,
+            store: None,
         }
     }
 
     /// The same with a cluster of three nodes.
     pub(crate) fn free_cluster() -> Self {
-        let mut ports = free_ports(18).into_iter();
-        Self::cluster(|_| ports.next().expect("so many were found"))
+        let mut ports = free_ports(19).into_iter();
+        let store = ports.next();
+        let cluster = Self::cluster(|_| ports.next().expect("so many were found"));
+        Self { store, ..cluster }
     }
 
     /// A cluster of three nodes at the ports that docs/operate.md names.
@@ -144,6 +149,7 @@ impl Addresses {
                     admin: listen(9070 + n).port,
                 })
                 .collect(),
+            store: None,
         }
     }
 
@@ -178,6 +184,7 @@ impl Addresses {
                 fabric: port(NODE, 5122)?,
             }],
             fronts: None,
+            store: None,
         })
     }
 
@@ -246,7 +253,7 @@ impl Addresses {
         let services = self.fronts.as_ref().map(|fronts| fronts.services.port);
         (
             vec![node.fabric, node.ingress, node.admin],
-            others.chain(services).collect(),
+            others.chain(services).chain(self.store).collect(),
         )
     }
 

@@ -20,7 +20,7 @@ use crate::front::Front;
 use crate::island::Island;
 use crate::plan::{Component, Environment, Plan};
 use crate::process::{Process, Program};
-use crate::test_run;
+use crate::{store, test_run};
 
 /// What a process that is asked to stop may take.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
@@ -38,6 +38,7 @@ pub struct Launcher {
     fronts: Mutex<Vec<Front>>,
     programs: BTreeMap<Component, Program>,
     island: Option<Island>,
+    store: Mutex<Option<Process>>,
     plan: Plan,
     http: reqwest::Client,
 }
@@ -96,6 +97,7 @@ impl Launcher {
             fronts: Mutex::default(),
             programs,
             island,
+            store: Mutex::default(),
             plan,
             http,
         })
@@ -141,6 +143,7 @@ impl Launcher {
         let services = of_cluster(&[Component::Services, Component::Services2]);
         let gateways = of_cluster(&[Component::Gateway, Component::Gateway2]);
         self.open_fronts().await?;
+        self.open_store().await?;
         for node in &nodes {
             self.launch(*node, &[]);
         }
@@ -167,6 +170,29 @@ impl Launcher {
             self.ready(gateway).await?;
         }
         Ok(seeded)
+    }
+
+    /// Starts the store for snapshots, if there is one, and waits until it answers.
+    async fn open_store(&self) -> Result<(), NotReady> {
+        let (Some(port), Some(packages)) = (self.plan.addresses.store, &self.plan.store) else {
+            return Ok(());
+        };
+        let program = store::program(&self.plan, port, packages);
+        let process = program.start(&[]);
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+        let end = Instant::now() + self.plan.ready_within;
+        let url = format!("http://127.0.0.1:{port}/");
+        while let Err(error) = self.http.get(&url).send().await {
+            if Instant::now() > end {
+                return Err(NotReady {
+                    component: None,
+                    why: format!("the store does not answer: {error}"),
+                    log: program.last_lines(LOG_LINES),
+                });
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
     }
 
     /// Listens where both copies of a process have one address.

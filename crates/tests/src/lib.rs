@@ -12,6 +12,7 @@
 //! | [`process`] | one process and its log |
 //! | [`front`] | one address before several copies of a process |
 //! | [`island`] | a network of its own for one process, with a cable that can be cut |
+//! | [`store`] | keeps the snapshots of a cluster |
 //! | [`launcher`] | all of them together: start, readiness, signals, the end |
 //! | [`supervisor`] | starts again what has died by itself, and reads the logs for alarms |
 //! | [`watchdog`] | ends everything when whoever started it is gone |
@@ -30,6 +31,7 @@ pub mod island;
 pub mod launcher;
 pub mod plan;
 pub mod process;
+pub mod store;
 pub mod supervisor;
 pub mod watchdog;
 

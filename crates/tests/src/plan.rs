@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::addresses::{
     ADMIN, Addresses, GATEWAY, INGRESS, Listen, NODE, SANDBOX, SERVICES, SERVICES_OPS,
 };
+use crate::store;
 
 /// `INTERNAL_TOKEN` of a world of its own.
 pub const TOKEN: &str = "the-token-of-a-world-that-is-soon-gone";
@@ -118,6 +119,9 @@ pub struct Plan {
     pub hears_both: bool,
     /// Which node is in a network of its own ([`crate::island`]), if any.
     pub island: Option<Component>,
+    /// The Python packages of a store, in which a cluster keeps snapshots
+    /// ([`crate::store`]).
+    pub store: Option<PathBuf>,
     /// Nothing is put into the gateways' files: a shop that is opened by hand.
     pub is_empty: bool,
     /// Longest that one may take until it serves.
@@ -152,6 +156,7 @@ impl Plan {
             old_services: None,
             hears_both: false,
             island: None,
+            store: None,
             is_empty: false,
             ready_within: Duration::from_secs(30),
             is_supervised: false,
@@ -195,6 +200,7 @@ impl Plan {
             old_services: None,
             hears_both: false,
             island: None,
+            store: None,
             is_empty: false,
             ready_within: Duration::from_mins(1),
             is_supervised: true,
@@ -289,6 +295,9 @@ impl Plan {
                 ("RESTATE_BIFROST__DEFAULT_PROVIDER", "replicated".to_owned()),
                 ("RESTATE_DEFAULT_REPLICATION", "2".to_owned()),
             ]));
+        }
+        if let (Some(port), Some(_)) = (at.store, &self.store) {
+            variables.extend(store::variables(port));
         }
         variables
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -166,6 +167,11 @@ fn nothing_is_lost_whichever_node_dies() {
             show(&format!("not tested: a leader that is cut off: {why}"));
             mishaps.retain(|mishap| !matches!(mishap, Mishap::LeaderCutOff(_)));
         }
+    }
+    // `just test` fetches the packages of a store (scripts/store.mjs).
+    match std::env::var_os("STORE_DIR").filter(|it| !it.is_empty()) {
+        Some(packages) => setup = setup.with_snapshots(Path::new(&packages)),
+        None => show("not tested: snapshots: there is no store for them (STORE_DIR)"),
     }
     own_alone(&setup, async |shop| {
         shop.faults(json!({ "payments": { "auto": "pay" } })).await;
@@ -473,13 +479,18 @@ async fn is_killed(shop: &Shop, node: Component) {
 /// The procedure of docs/operate.md for a node whose disk is gone.
 async fn is_replaced(shop: &Shop) {
     let lost = Component::Restate3;
-    let before = Cluster::of(shop);
-    let old = before.ids[&lost].clone();
+    let id = Cluster::of(shop).ids[&lost].clone();
+    let has_snapshots = shop.plan().store.is_some();
+    if has_snapshots {
+        // What comes after begins in the middle: the log does not have it any more.
+        restatectl(shop, &["snapshots", "create-snapshot", "--trim-log"]);
+    }
     shop.kill(lost);
     let folder = shop.plan().folder.join("restate3");
     fs::remove_dir_all(folder).expect("its disk can be lost");
     is_missed(shop, &[lost]).await;
     // With its old name it would be taken for one that has forgotten what it promised.
+    let begins = shop.program(lost).log_length();
     let renamed = [("RESTATE_NODE_NAME", "node-4")];
     shop.start_again_with(lost, &renamed).await;
     eventually(
@@ -495,8 +506,44 @@ async fn is_replaced(shop: &Shop) {
         },
     )
     .await;
-    let id = old.trim_start_matches('N');
-    restatectl(shop, &["metadata-server", "remove-node", id]);
+    let number = id.trim_start_matches('N');
+    restatectl(shop, &["metadata-server", "remove-node", number]);
+    if has_snapshots {
+        is_forgotten(shop, &id).await;
+        eventually("it begins with a snapshot", RECOVERS_WITHIN, async || {
+            let said = shop.program(lost).log_since(begins, usize::MAX);
+            if said.contains("Importing partition store snapshot") {
+                Ok(())
+            } else {
+                Err("no snapshot was read".to_owned())
+            }
+        })
+        .await;
+    }
+}
+
+/// Nobody expects anything of the lost node any more: its part of the log is in snapshots.
+async fn is_forgotten(shop: &Shop, id: &str) {
+    let gone = ["nodes", "set-storage-state", "--storage-state", "gone"];
+    restatectl(shop, &[&gone[..], &["--force", "--nodes", id]].concat());
+    let drains = ["nodes", "set-worker-state", "--worker-state", "draining"];
+    restatectl(shop, &[&drains[..], &["--nodes", id]].concat());
+    // What is written from now on is written to those who are there.
+    let moves = ["logs", "reconfigure", "--log-id", "0-1"];
+    restatectl(shop, &[&moves[..], &["--provider", "replicated"]].concat());
+    eventually("the lost node is removed", RECOVERS_WITHIN, async || {
+        // A node that has just begun may have no partition yet to take one of.
+        shop.run_restatectl(&["snapshots", "create-snapshot", "--trim-log"]);
+        let removed = shop.run_restatectl(&["nodes", "remove", "--nodes", id]);
+        if removed.status.success() {
+            Ok(())
+        } else {
+            Err(format!("{removed:?}"))
+        }
+    })
+    .await;
+    let nodes = restatectl(shop, &["nodes", "list"]);
+    assert!(!nodes.contains("node-3"), "{nodes}");
 }
 
 /// Both gateways say which nodes are away, and serve unless too few are left.

@@ -45,6 +45,7 @@ pub struct Setup {
     hears_both: bool,
     is_cluster: bool,
     island: Option<Component>,
+    store: Option<PathBuf>,
     old_services: Option<PathBuf>,
     has_sessions: bool,
     within: Option<Duration>,
@@ -99,6 +100,13 @@ impl Setup {
         self
     }
 
+    /// A cluster keeps snapshots in a store, with these Python packages.
+    #[must_use]
+    pub fn with_snapshots(mut self, packages: &Path) -> Self {
+        self.store = Some(packages.to_owned());
+        self
+    }
+
     /// Lets the test take longer than [`TEST_WITHIN`].
     #[must_use]
     pub fn lasting(mut self, within: Duration) -> Self {
@@ -127,6 +135,7 @@ impl Setup {
             plan.with_sessions();
         }
         plan.island = self.island;
+        plan.store.clone_from(&self.store);
         plan.old_services.clone_from(&self.old_services);
         plan.set("DELIVERY_TIME", "300ms");
         for (name, value) in &self.variables {
