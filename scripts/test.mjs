@@ -59,7 +59,7 @@ async function testRust() {
     return;
   }
   const isWhole = runnerArguments.length === 0;
-  if (isWhole || runnerArguments.some((argument) => argument.includes("code_change"))) {
+  if (isWhole || runnerArguments.some((argument) => /code_change|cluster/.test(argument))) {
     environment.OLD_SERVICES_BIN = oldServices() ?? "";
   }
   // Whoever waits for a table wants to see it, and how far it has come.

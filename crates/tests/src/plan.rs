@@ -302,6 +302,14 @@ impl Plan {
         variables
     }
 
+    /// Where Restate finds the services: copies of the same code have one address.
+    pub fn deployment(&self, copy: usize) -> String {
+        match self.old_services {
+            Some(_) => self.addresses.services(copy),
+            None => self.addresses.deployment(copy),
+        }
+    }
+
     fn of_ours(&self, copy: usize) -> Vec<(String, String)> {
         let at = &self.addresses;
         let sqlite = |name| format!("sqlite://{}", self.file(name));
@@ -330,7 +338,7 @@ impl Plan {
                 at.of_each(copy, |n| at.ingress_of(n)),
             ),
             ("RESTATE_ADMIN_URL", at.of_each(copy, |n| at.admin_of(n))),
-            ("SERVICES_URL", at.deployment(copy)),
+            ("SERVICES_URL", self.deployment(copy)),
             ("SERVICES_UPDATES_URLS", heard),
             ("SANDBOX_URL", at.sandbox()),
             ("PAYMENT_PROVIDER_URL", format!("{}/payments", at.sandbox())),

@@ -17,6 +17,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::checker;
+use crate::code_change::{deployment, removed};
 use crate::shop::{Answer, Client, Shop, order_form, send_anyway, text, try_send};
 use crate::world::people::password;
 use crate::world::{Component, Setup, eventually, own_alone};
@@ -112,6 +113,8 @@ enum Mishap {
     OursRolled,
     /// SIGKILL of a service and of a gateway.
     OursKilled,
+    /// Services of newer code take over from older ones, and gateways are rolled.
+    NewCode,
 }
 
 /// Those of an ordinary run, which must not take long.
@@ -149,6 +152,7 @@ impl Mishap {
             Self::NodesRolled => "rolling restart of the nodes".to_owned(),
             Self::OursRolled => "rolling restart of services and gateways".to_owned(),
             Self::OursKilled => "SIGKILL of a service and of a gateway".to_owned(),
+            Self::NewCode => "new code: services take over, gateways are rolled".to_owned(),
         }
     }
 }
@@ -187,6 +191,26 @@ fn nothing_is_lost_whichever_node_dies() {
             }
             show(&under_load(shop, n, mishap).await.in_words());
         }
+    });
+    if all {
+        new_code_takes_over();
+    }
+}
+
+/// Today's services take over from those of before orders were made cheaper
+/// (scripts/old-services.mjs).
+fn new_code_takes_over() {
+    let Some(old) = std::env::var_os("OLD_SERVICES_BIN").filter(|it| !it.is_empty()) else {
+        return show("not tested: new code: there are no older services (OLD_SERVICES_BIN)");
+    };
+    let setup = Setup::default().on_a_cluster();
+    own_alone(&setup.with_old_services(Path::new(&old)), async |shop| {
+        shop.faults(json!({ "payments": { "auto": "pay" } })).await;
+        show(
+            &under_load(shop, ALL.len(), Mishap::NewCode)
+                .await
+                .in_words(),
+        );
     });
 }
 
@@ -441,6 +465,16 @@ async fn happens(shop: &Shop, mishap: Mishap) {
             ] {
                 shop.stop(part).await;
                 shop.start_again(part).await;
+            }
+        }
+        Mishap::NewCode => {
+            let old = deployment(shop, &shop.plan().deployment(0)).await;
+            shop.start_beside(Component::Services2).await;
+            // What has begun there ends there.
+            removed(shop, &old).await;
+            for gateway in GATEWAYS {
+                shop.stop(gateway).await;
+                shop.start_again(gateway).await;
             }
         }
         Mishap::OursKilled => {

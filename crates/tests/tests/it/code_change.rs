@@ -186,7 +186,7 @@ async fn at_every_stage(shop: &Shop) -> Stages<'_> {
 }
 
 /// Restate's id of the deployment at this address.
-async fn deployment(shop: &Shop, services: &str) -> String {
+pub(crate) async fn deployment(shop: &Shop, services: &str) -> String {
     let query = format!("SELECT id FROM sys_deployment WHERE endpoint LIKE '{services}%'");
     let rows = shop.sql(&query).await;
     assert_eq!(rows.len(), 1, "{rows:?}");
@@ -209,7 +209,7 @@ async fn begun(shop: &Shop) -> BTreeMap<String, String> {
 }
 
 /// The old services are removed when they have drained, and stopped.
-async fn removed(shop: &Shop, old: &str) {
+pub(crate) async fn removed(shop: &Shop, old: &str) {
     let remove = ["deployments", "remove", old, "--yes"];
     eventually("the old services have drained", SOON, async || {
         let removed = shop.run_restate(&remove);

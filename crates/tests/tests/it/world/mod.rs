@@ -137,6 +137,11 @@ impl Setup {
         plan.island = self.island;
         plan.store.clone_from(&self.store);
         plan.old_services.clone_from(&self.old_services);
+        if self.old_services.is_some() {
+            // They know of one node only.
+            let admin = plan.addresses.admin();
+            plan.set_for(Component::Services, "RESTATE_ADMIN_URL", &admin);
+        }
         plan.set("DELIVERY_TIME", "300ms");
         for (name, value) in &self.variables {
             plan.set(name, value);
