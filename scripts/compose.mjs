@@ -139,6 +139,22 @@ export async function story(order) {
   return ledger.journal.map(({ kind }) => kind).join(" ");
 }
 
+/** How a container is held, and at which addresses of this machine it can be reached. */
+export function mayDoLittle(service, addresses) {
+  const { Config, HostConfig, NetworkSettings } = inspect(service);
+  // Only the proxy is root, to listen at 443, and has nothing else of it.
+  if (service !== "proxy") assert.match(Config.User, /^10001/, `${service} does not run as root`);
+  assert.deepEqual(HostConfig.CapAdd ?? [], service === "proxy" ? ["NET_BIND_SERVICE"] : [], service);
+  assert.equal(HostConfig.ReadonlyRootfs, true, service);
+  assert.deepEqual(HostConfig.CapDrop, ["ALL"], service);
+  assert.deepEqual(HostConfig.SecurityOpt, ["no-new-privileges:true"], service);
+  assert.ok(HostConfig.Memory > 0, `${service} has a limit of memory`);
+  assert.ok(HostConfig.PidsLimit > 0, `${service} has a limit of processes`);
+  assert.ok(!HostConfig.Privileged, service);
+  const published = Object.values(NetworkSettings.Ports).flatMap((bindings) => bindings ?? []);
+  assert.deepEqual([...new Set(published.map(({ HostIp }) => HostIp))], addresses, service);
+}
+
 /** Of all orders: nothing was charged, given back or shipped twice; answers how many were paid. */
 export async function nothingTwice() {
   const { payments, shipments } = await (await fetch(`${sandbox}/ledger`)).json();
@@ -170,8 +186,8 @@ export async function send(path, body, status, user = "alice") {
 }
 
 /** Asks again until the answer is truthy; a refused connection is an answer, too. */
-export async function eventually(condition, explain = () => "") {
-  const deadline = Date.now() + 60_000;
+export async function eventually(condition, explain = () => "", withinMs = 60_000) {
+  const deadline = Date.now() + withinMs;
   for (;;) {
     let trouble = "";
     try {
