@@ -1,7 +1,8 @@
 // The real docker-compose.yml under a real Docker daemon: `just compose-test`.
 //
 // One project, on free ports, through its life: built, started from nothing, ordered from, killed,
-// stopped and started, misconfigured, and forgotten. The tests build upon each other.
+// stopped and started, misconfigured, and forgotten; then as a cluster (compose-cluster.mjs). The
+// tests build upon each other.
 //
 // CARGO_PROFILE=release COMPOSE_ORDERS=200 just compose-test also places so many orders and prints
 // the peak memory of each container: that is what the limits in docker-compose.yml are made from.
