@@ -11,8 +11,8 @@ import { promisify } from "node:util";
 import { restateCli, restateServer, restatectl, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
 import { installFaketime } from "./faketime.mjs";
+import { installPackages } from "./pip.mjs";
 import { installPromtool } from "./promtool.mjs";
-import { installSchemathesis } from "./schemathesis.mjs";
 
 const OLDEST_RUST = [1, 90];
 const OLDEST_NODE = [20, 19];
@@ -33,7 +33,10 @@ try {
   const forTests = process.argv.includes("--tests");
   if (forTests || process.argv.includes("--browser")) installBrowser();
   if (forTests) {
-    installSchemathesis();
+    // It compares the API with its description (crates/tests/tests/it/schemathesis.rs).
+    installPackages("schemathesis", "schemathesis");
+    // Clusters keep their snapshots in it (crates/tests/src/store.rs).
+    installPackages("store", "a store that speaks S3");
     installPromtool();
     installFaketime();
   }

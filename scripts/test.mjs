@@ -14,8 +14,8 @@ import { cargoBinDirectory, restateCli, restateServer, restatectl, root } from "
 import { findBrowser } from "./browser.mjs";
 import { findFaketime } from "./faketime.mjs";
 import { oldServices } from "./old-services.mjs";
+import { packagesFolder } from "./pip.mjs";
 import { findPromtool } from "./promtool.mjs";
-import { schemathesisFolder } from "./schemathesis.mjs";
 import { countNode, countPlaywright, countRust } from "./test-counts.mjs";
 
 const MARK = "WAYBILL_TEST_RUN";
@@ -33,7 +33,8 @@ const environment = {
   RESTATECTL_BIN: restatectl(),
   WAYBILL_BIN_DIR: bin,
   CHROMIUM_BIN: findBrowser() ?? "",
-  SCHEMATHESIS_DIR: schemathesisFolder(),
+  SCHEMATHESIS_DIR: packagesFolder("schemathesis"),
+  STORE_DIR: packagesFolder("store"),
   PROMTOOL_BIN: findPromtool() ?? "",
   FAKETIME_LIB: findFaketime() ?? "",
 };

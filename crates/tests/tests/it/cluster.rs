@@ -172,7 +172,7 @@ fn nothing_is_lost_whichever_node_dies() {
             mishaps.retain(|mishap| !matches!(mishap, Mishap::LeaderCutOff(_)));
         }
     }
-    // `just test` fetches the packages of a store (scripts/store.mjs).
+    // `just test` fetches the packages of a store (scripts/pip.mjs).
     match std::env::var_os("STORE_DIR").filter(|it| !it.is_empty()) {
         Some(packages) => setup = setup.with_snapshots(Path::new(&packages)),
         None => show("not tested: snapshots: there is no store for them (STORE_DIR)"),

@@ -2,7 +2,7 @@
 //! `/openapi.json`, right ones and wrong ones, sends them as an admin, and
 //! compares every answer with what the description promises.
 //!
-//! `just test` has it installed (`scripts/schemathesis.mjs`); its settings are in
+//! `just test` has it installed (`scripts/pip.mjs`); its settings are in
 //! `crates/tests/schemathesis`.
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::world::{Setup, own};
 /// How long requests are made, in seconds, unless `SCHEMATHESIS_SECONDS` says another.
 const SECONDS: u64 = 90;
 
-/// Where `scripts/schemathesis.mjs` has put it.
+/// Where `scripts/pip.mjs` has put it.
 fn installed() -> PathBuf {
     let folder = std::env::var_os("SCHEMATHESIS_DIR").filter(|folder| !folder.is_empty());
     folder.map(PathBuf::from).expect(
