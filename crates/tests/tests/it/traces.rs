@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message as _;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::shop::{SOON, Shop, order_form};
@@ -267,6 +268,13 @@ fn whatever_comes_to_an_order_later_is_linked_to_it() {
     own(&collector.setup(), async |shop| {
         collector.listen();
         let (alice, bob, admin) = (shop.alice(), shop.bob(), shop.admin());
+        // A page says that clicks are traced.
+        let page = alice
+            .request(Method::GET, "/")
+            .header("accept", "text/html");
+        let page = page.send().await.expect("an answer").text().await;
+        assert!(page.expect("a page").contains(r#"" data-traced>"#));
+
         alice.add("P001", 1).await;
         let unpaid = alice.checkout("unpaid").await;
         unpaid.awakeable().await;
