@@ -37,8 +37,8 @@ export class World {
   /** What the gateway is told. */
   #settings: Record<string, string>;
 
-  /** The demo's shop, or one in session mode that nobody has opened yet. */
-  static async start(kind: "world" | "shop" = "world"): Promise<World> {
+  /** The demo's shop, one whose gateway traces, or one in session mode that nobody has opened yet. */
+  static async start(kind: "world" | "traced" | "shop" = "world"): Promise<World> {
     const launched = new Launched(kind);
     return new World(launched, await launched.says("ready"));
   }
@@ -123,7 +123,7 @@ class Launched {
   #isHeard = () => {};
   #launcher: ReturnType<typeof launch>;
 
-  constructor(kind: "world" | "shop") {
+  constructor(kind: "world" | "traced" | "shop") {
     this.#launcher = launch(kind, (event: Event) => {
       if (event.event === "failed") this.#failure = new Error(`${event.reasons.join("\n")}\n${event.log}`);
       this.#said.push(event);

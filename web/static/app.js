@@ -209,9 +209,12 @@ const busy = new Map();
 // What is wrong at a field, until a form is sent.
 let mistake;
 
+/** So many random bytes, in hexadecimal digits. */
+const random = (bytes) => Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 function freshKey(form) {
   const key = form.elements.namedItem("idempotency_key");
-  if (key) key.value = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (key) key.value = random(12);
 }
 
 function forgive(form) {
@@ -243,6 +246,8 @@ document.addEventListener("submit", (event) => {
     // A secret is shown until the next action.
     one("#once")?.replaceChildren();
     forgive(form);
+    // Where traces are collected, that of an order begins here: a header that the form sends (W3C Trace Context).
+    if ("traced" in page.dataset) form.trace = { traceparent: `00-${random(16)}-${random(8)}-01` };
     const button = event.submitter ?? one("button", form);
     busy.set(form, button);
     form.dataset.busy = "";

@@ -6,6 +6,7 @@
 //! | [`states`] | what it holds of orders, stock, late money, read marks |
 //! | [`row_stream`] | its answers, row by row |
 //! | [`journal`] | an order's invocations and steps |
+//! | [`trace`] | the traces of what was sent before |
 
 pub mod admin;
 #[cfg(test)]
@@ -13,3 +14,4 @@ mod fuzz;
 pub mod journal;
 mod row_stream;
 pub mod states;
+pub mod trace;

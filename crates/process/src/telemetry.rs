@@ -53,6 +53,13 @@ type WithTraces =
     Layered<Filtered<Option<OpenTelemetryLayer<Registry, Tracer>>, FilterFn, Registry>, Registry>;
 
 impl TelemetrySettings {
+    /// Where traces go, if there are any.
+    pub fn collector(&self) -> Option<&str> {
+        self.otel_exporter_otlp_endpoint
+            .as_ref()
+            .and_then(OptionalUrl::get)
+    }
+
     /// Starts both for the rest of the process, whose spans are those of
     /// `service`; `filter` may take lines out, beside those that `RUST_LOG` does
     /// not ask for.
@@ -64,11 +71,7 @@ impl TelemetrySettings {
         service: &'static str,
         filter: impl FnOnce(Lines) -> Lines,
     ) -> Result<Traces, WrongSetting> {
-        let endpoint = self
-            .otel_exporter_otlp_endpoint
-            .as_ref()
-            .and_then(OptionalUrl::get);
-        let traces = Traces::to(endpoint, service)?;
+        let traces = Traces::to(self.collector(), service)?;
         let asked_for =
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         let lines = fmt::layer().with_writer(std::io::stderr);

@@ -73,6 +73,7 @@ async fn show(
     }
     let html = console.views.render(&Layout {
         nonce: nonce.as_str(),
+        is_traced: console.settings.telemetry.collector().is_some(),
         now_ms: Timestamp::now().as_millisecond(),
         stream: location.stream(),
         parent: page.parent,

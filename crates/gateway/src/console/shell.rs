@@ -15,6 +15,8 @@ use crate::storage::notifications::NotificationView;
 pub struct Layout<'a> {
     /// For `<script nonce>`.
     pub nonce: &'a str,
+    /// Whether clicks begin traces: somebody collects them.
+    pub is_traced: bool,
     /// The server's clock, for those who have a wrong one.
     pub now_ms: i64,
     /// Where the page's stream is.
@@ -331,8 +333,9 @@ mod samples_of_views {
                 input: "<section id=\"input\"></section>".to_owned(),
                 ..Regions::default()
             }));
-            let layout = |parent| Layout {
+            let layout = |parent: Option<Link>| Layout {
                 nonce: "n0nce",
+                is_traced: parent.is_some(),
                 now_ms: 1,
                 stream: "/stream/page?at=%2Forders".into(),
                 parent,

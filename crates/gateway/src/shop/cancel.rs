@@ -15,6 +15,7 @@ use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
+use crate::restate::trace;
 
 /// Cancels an order that is known; answers where that brings it.
 pub async fn cancel(
@@ -40,6 +41,9 @@ pub async fn cancel(
         }));
     match outcome(keyed(asked, once).call().await)? {
         CancelAnswer::Cancelled { record } => {
+            if let Some(awakeable) = &record.payment().awakeable_id {
+                trace::link_to_wait(awakeable);
+            }
             let status = record.status;
             apply(infra, record).await;
             Ok(status)

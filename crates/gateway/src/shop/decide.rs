@@ -18,6 +18,7 @@ use crate::clock;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
+use crate::restate::trace;
 
 /// How long a workflow may take to begin, once its order is paid: whoever was
 /// told that it is paid may decide at once.
@@ -49,6 +50,7 @@ pub async fn decide(
     key: &IdempotencyKey,
 ) -> Result<OrderStatus, Problem> {
     told_about(id);
+    trace::link_to_workflow(id);
     let By { who, from } = origin.by(caller);
     let decision = Decision {
         id: key.decision_id(caller),

@@ -3,9 +3,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
-use process::propagation;
 use serde::Serialize;
 use services::client::{Body, Failure, outcome};
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +15,7 @@ use super::{orders, told_about};
 use crate::clock;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
+use crate::restate::trace;
 use crate::storage::orders as queries;
 
 /// How long a callback waits for its payment to be opened. Providers wait ten seconds
@@ -49,9 +47,7 @@ pub enum CallbackResult {
 pub async fn receive(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback, Problem> {
     let order_id = order_of(infra, &receipt).await?;
     told_about(&order_id);
-    if let Some((trace, span)) = trace_that_waits(&receipt.awakeable_id) {
-        propagation::link_to(trace, span);
-    }
+    trace::link_to_wait(&receipt.awakeable_id);
     // The session recognizes a repeated transaction itself.
     let asked = infra
         .ingress
@@ -72,19 +68,6 @@ pub async fn receive(infra: &Infra, receipt: PaymentReceipt) -> Result<Callback,
         CallbackAnswer::Late => CallbackResult::Late,
     };
     Ok(Callback { order_id, result })
-}
-
-/// The trace that an awakeable's invocation began, maybe days ago. Restate gives what is
-/// sent one way a trace of the invocation's own id, and an awakeable names that:
-/// `sign_1` and in base64 eight bytes of its partition, sixteen of its id, four of the
-/// awakeable's number.
-fn trace_that_waits(awakeable_id: &str) -> Option<([u8; 16], [u8; 8])> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(awakeable_id.strip_prefix("sign_1")?)
-        .ok()?;
-    let trace: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-    let span: [u8; 8] = trace[8..].try_into().ok()?;
-    Some((trace, span))
 }
 
 /// An operator who cancels this in Restate must not make the provider believe
@@ -137,26 +120,4 @@ async fn order_of(infra: &Infra, receipt: &PaymentReceipt) -> Result<OrderId, Pr
     queries::order_of_awakeable(&infra.db, awakeable_id)
         .await?
         .ok_or_else(|| Refusal::UnknownPayment.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_awakeable_names_the_trace_that_waits_for_it() {
-        let (trace, span) =
-            trace_that_waits("sign_1_HkLWEhiS_UBohjHHfZDY-VCJqeXgBZIAAAAEQ").unwrap();
-        assert_eq!(hex::encode(trace), "01a218c71df64363e54226a797801648");
-        assert_eq!(hex::encode(span), "e54226a797801648");
-        for none in [
-            "",
-            "sign_1",
-            "sign_1AAAA",
-            "sign_2_HkLWEhiS",
-            "sign_1 \u{e9}",
-        ] {
-            assert_eq!(trace_that_waits(none), None, "{none}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! `AfterSales` decides; whoever asks sees what came of it at once.
 
 use serde::Serialize;
-use services::client::{Body, keyed, outcome};
+use services::client::{AfterSalesIngressClient, Body, Signing, keyed, outcome};
 use waybill_domain::after_sales::{
     AfterSales, AskReturn, DecideReturn, ReceiveReturn, RefundGoodwill, WithdrawReturn,
 };
@@ -11,9 +11,11 @@ use waybill_domain::idempotency::{Answered, Once};
 use waybill_domain::ids::{OrderId, Username};
 use waybill_domain::update::Update;
 
+use super::told_about;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::Problem;
 use crate::infra::Infra;
+use crate::restate::trace;
 
 /// Who asks for something, and by which key.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub async fn ask(
 ) -> Result<Answered<AfterSales>, Problem> {
     let once = asker.once("return.ask", order, &(&what.items, &what.reason))?;
     let by = asker.by;
-    let call = infra.ingress.after_sales(order);
+    let call = after_sales(infra, order);
     let call = call.ask(Body::from(Asked { what, by }));
     Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
@@ -63,7 +65,7 @@ pub async fn decide(
     let request = (what.number, what.accepted, &what.reason);
     let once = asker.once("return.decide", order, &request)?;
     let by = asker.by;
-    let call = infra.ingress.after_sales(order);
+    let call = after_sales(infra, order);
     let call = call.decide(Body::from(Asked { what, by }));
     Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
@@ -77,7 +79,7 @@ pub async fn withdraw(
 ) -> Result<Answered<AfterSales>, Problem> {
     let once = asker.once("return.withdraw", order, &what.number)?;
     let by = asker.by;
-    let call = infra.ingress.after_sales(order);
+    let call = after_sales(infra, order);
     let call = call.withdraw(Body::from(Asked { what, by }));
     Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
@@ -92,7 +94,7 @@ pub async fn receive(
     let request = (what.number, &what.damaged, &what.missing, what.refund_cents);
     let once = asker.once("return.receive", order, &request)?;
     let by = asker.by;
-    let call = infra.ingress.after_sales(order);
+    let call = after_sales(infra, order);
     let call = call.receive(Body::from(Asked { what, by }));
     Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
 }
@@ -107,9 +109,16 @@ pub async fn refund(
     let request = (what.amount_cents, &what.reason);
     let once = asker.once("refund", order, &request)?;
     let by = asker.by;
-    let call = infra.ingress.after_sales(order);
+    let call = after_sales(infra, order);
     let call = call.refund_goodwill(Body::from(Asked { what, by }));
     Ok(shown(infra, outcome(keyed(call, once).call().await)?).await)
+}
+
+/// What comes after an order's delivery, asked in a trace that is linked to the order's.
+fn after_sales(infra: &Infra, order: &OrderId) -> AfterSalesIngressClient<Signing> {
+    told_about(order);
+    trace::link_to_workflow(order);
+    infra.ingress.after_sales(order)
 }
 
 /// Shows what was done before it is answered.

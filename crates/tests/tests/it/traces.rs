@@ -13,6 +13,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message as _;
+use reqwest::Method;
+use serde_json::json;
 
 use crate::shop::{SOON, Shop, order_form};
 use crate::world::{Component, Setup, eventually, own};
@@ -210,6 +212,7 @@ fn one_order_is_one_trace_from_the_click_to_the_parcel() {
                     "PaymentService/Capture",
                     "provider.capture",
                     "Inventory/Commit",
+                    "/approve",
                 ],
             );
             if missing.is_empty() {
@@ -246,17 +249,8 @@ fn one_order_is_one_trace_from_the_click_to_the_parcel() {
             assert!(processes.contains(process), "{process}: {processes:?}");
         }
         // The decision is a request of its own, and is found by the order.
-        eventually("the approval", SOON, async || {
-            let spans = collector.told();
-            let approval = spans.iter().find(|span| span.name.ends_with("/approve"));
-            let order_of_it = approval.and_then(|span| span.order.clone());
-            if order_of_it.as_deref() == Some(&order.id) {
-                Ok(())
-            } else {
-                Err(format!("{approval:?}"))
-            }
-        })
-        .await;
+        let approval = linked(&collector, &order.id, "/approve").await;
+        assert_eq!(approval, workflow_of(&collector, &order.id).await);
 
         every_step_is_said_once(shop, &order.id);
 
@@ -266,6 +260,116 @@ fn one_order_is_one_trace_from_the_click_to_the_parcel() {
             std::fs::write(file, spans).expect("TRACE_SPANS can be written");
         }
     });
+}
+
+#[test]
+fn whatever_comes_to_an_order_later_is_linked_to_it() {
+    let mut collector = Collector::bind();
+    own(&collector.setup(), async |shop| {
+        collector.listen();
+        let (alice, bob, admin) = (shop.alice(), shop.bob(), shop.admin());
+        // A page says that clicks are traced.
+        let page = alice
+            .request(Method::GET, "/")
+            .header("accept", "text/html");
+        let page = page.send().await.expect("an answer").text().await;
+        assert!(page.expect("a page").contains(r#"" data-traced>"#));
+
+        alice.add("P001", 1).await;
+        let unpaid = alice.checkout("unpaid").await;
+        unpaid.awakeable().await;
+        unpaid.cancel().await;
+        let paid = bob.buy("P001", 1, "paid").await;
+        paid.cancel().await;
+        let unwanted = alice.buy("P002", 1, "unwanted").await;
+        admin.reject(&unwanted, "sold out").await;
+        let sent = bob.buy("P003", 1, "sent").await;
+        admin.approve(&sent).await;
+        sent.until("delivered").await;
+        let after = |what: &str| format!("/api/orders/{}/{what}", sent.id);
+        let items = json!([{ "sku": "P003", "quantity": 1 }]);
+        let asked = json!({ "items": items, "reason": "too small" });
+        bob.post(&after("returns"), &asked).await.expect(201);
+        let accepted = json!({ "accepted": true });
+        let decide = after("returns/1/decide");
+        admin.post(&decide, &accepted).await.expect(200);
+        let withdraw = after("returns/1/withdraw");
+        bob.post(&withdraw, &json!({})).await.expect(200);
+        let goodwill = json!({ "amount_cents": 1, "reason": "sorry" });
+        admin.post(&after("refunds"), &goodwill).await.expect(201);
+
+        for (order, requests) in [
+            (&paid, &["/cancel"][..]),
+            (&unwanted, &["/approve"]),
+            (
+                &sent,
+                &["/approve", "/returns", "/decide", "/withdraw", "/refunds"],
+            ),
+        ] {
+            for request in requests {
+                let link = linked(&collector, &order.id, request).await;
+                let workflow = workflow_of(&collector, &order.id).await;
+                assert_eq!(link, workflow, "{request} of {}", order.id);
+            }
+        }
+        // Without a workflow it is the wait that ends.
+        let link = linked(&collector, &unpaid.id, "/cancel").await;
+        let spans = collector.told();
+        let checkout = request(&spans, &unpaid.id, "/checkout").expect("it was placed");
+        let wait = spans
+            .iter()
+            .find(|span| {
+                span.name == "invocation-start UserSession/{key}/AwaitPayment"
+                    && span.links.iter().any(|(trace, _)| *trace == checkout.trace)
+            })
+            .expect("it waits");
+        assert_eq!(link, (wait.trace.clone(), wait.id.clone()));
+    });
+}
+
+/// The request about an order whose path ends like this.
+fn request<'a>(spans: &'a [Span], order: &str, path: &str) -> Option<&'a Span> {
+    let mut spans = spans.iter();
+    spans.find(|it| {
+        it.process == "waybill-gateway"
+            && it.order.as_deref() == Some(order)
+            && it.name.ends_with(path)
+    })
+}
+
+/// The one span that such a request is linked to.
+async fn linked(collector: &Collector, order: &str, path: &str) -> (String, String) {
+    eventually("the request is told", SOON, async || {
+        let spans = collector.told();
+        let Some(request) = request(&spans, order, path) else {
+            return Err(format!("{path} of {order} is missing"));
+        };
+        match &*request.links {
+            [link] if link.0 != request.trace => Ok(link.clone()),
+            _ => Err(format!("{request:?}")),
+        }
+    })
+    .await
+}
+
+/// Where the trace of an order's workflow begins.
+async fn workflow_of(collector: &Collector, order: &str) -> (String, String) {
+    eventually("the workflow is told", SOON, async || {
+        let spans = collector.told();
+        let begins = |trace: &str| {
+            let mut spans = spans.iter();
+            spans.find(|it| it.trace == trace && it.parent.is_empty())
+        };
+        let runs = spans.iter().find(|it| {
+            it.name == "OrderFulfillmentWorkflow/Run" && it.order.as_deref() == Some(order)
+        });
+        let start = runs.and_then(|run| begins(&run.trace));
+        let is_run = |it: &&Span| it.name == "invocation-start OrderFulfillmentWorkflow/{key}/Run";
+        let start = start.filter(is_run);
+        let found = start.map(|start| (start.trace.clone(), start.id.clone()));
+        found.ok_or_else(|| format!("no workflow of {order}"))
+    })
+    .await
 }
 
 /// Lines name the trace, and a replay says nothing again.

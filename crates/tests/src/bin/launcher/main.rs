@@ -2,6 +2,7 @@
 //! the demo. It is not shipped.
 //!
 //! - `launcher world`: a world of its own on free ports, in a temporary folder.
+//! - `launcher traced`: the same, where clicks are traced.
 //! - `launcher shop`: the same in session mode with nothing in it, for whoever opens it.
 //! - `launcher demo`: the demo's ports and data, from the environment or as the
 //!   README names them.
@@ -10,7 +11,7 @@
 //! - `launcher gateway ARGUMENTS`: one command of the gateway with the demo's
 //!   settings, such as `reconcile`.
 //!
-//! The first four write a JSON document a line, an [`Event`] each, and read a
+//! The first five write a JSON document a line, an [`Event`] each, and read a
 //! [`Command`] a line. What dies by itself is started again. Everything ends
 //! when standard input is closed, which is also how the end of whoever started
 //! this is noticed, or on SIGTERM, SIGINT or SIGHUP; a second signal ends it at
@@ -55,10 +56,11 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["gateway", arguments @ ..] => gateway(arguments),
         ["world"] => serve(async |requests| world(requests, |_| {}).await),
+        ["traced"] => serve(async |requests| world(requests, traced).await),
         ["shop"] => serve(async |requests| world(requests, unopened).await),
         ["demo"] => kept(Plan::of_the_demo),
         ["cluster"] => kept(Plan::of_the_cluster),
-        _ => complain("use: launcher world | shop | demo | cluster | gateway ARGUMENTS"),
+        _ => complain("use: launcher world | traced | shop | demo | cluster | gateway ARGUMENTS"),
     }
 }
 
@@ -104,6 +106,12 @@ fn unopened(plan: &mut Plan) {
     plan.with_sessions();
     let shop = plan.addresses.shop();
     plan.set_for(Component::Gateway, "PUBLIC_URL", &shop);
+}
+
+/// A gateway that traces, to a collector that is away.
+fn traced(plan: &mut Plan) {
+    let nobody = "http://127.0.0.1:9";
+    plan.set_for(Component::Gateway, "OTEL_EXPORTER_OTLP_ENDPOINT", nobody);
 }
 
 /// A world of its own, which leaves nothing behind.
