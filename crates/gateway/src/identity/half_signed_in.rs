@@ -49,6 +49,7 @@ impl HalfSignedIn {
 
     /// For a test that takes longer than people.
     #[cfg(test)]
+    #[must_use]
     pub fn for_long(mut self) -> Self {
         self.ends_at = clock::now() + Duration::from_hours(24);
         self
