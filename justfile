@@ -46,6 +46,10 @@ restore *arguments: _node
     cargo build --quiet --bin gateway --bin launcher
     @INVOCATION_DIRECTORY={{ quote(invocation_directory()) }} exec node scripts/backup.mjs restore "$@"
 
+# An archive for a machine without Docker: programs, systemd units, checksums, SBOM; into dist/
+dist *arguments: setup
+    @node scripts/dist.mjs "$@"
+
 # Format the Rust sources
 fmt:
     cargo fmt --all
@@ -58,7 +62,7 @@ lint: setup
 
 # Every test there is; with arguments only those Rust tests, as in `just test cart`
 test *arguments: _setup-for-tests
-    @node scripts/test.mjs {{ if arguments == "" { "rust demo e2e compose" } else { "rust" } }} -- "$@"
+    @node scripts/test.mjs {{ if arguments == "" { "rust demo dist e2e compose" } else { "rust" } }} -- "$@"
 
 # docker-compose.yml, and the cluster's file, under a Docker daemon: this machine's, or as root on Debian one of its own
 compose-test: setup

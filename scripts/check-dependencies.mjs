@@ -3,9 +3,10 @@
 
 import { spawnSync } from "node:child_process";
 import { connect } from "node:net";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { cacheDirectory, root } from "./binaries.mjs";
+import { root } from "./binaries.mjs";
+import { compile, must, tool } from "./cargo-tools.mjs";
 
 const DENY = "0.20.2";
 const MACHETE = "0.9.2";
@@ -96,36 +97,4 @@ function cargoDeny() {
 
 function cargoMachete() {
   return tool("cargo-machete", MACHETE, (folder) => compile("cargo-machete", MACHETE, folder));
-}
-
-/** The program's path, after `install(folder)` has put it into `folder`/bin if it was missing. */
-function tool(name, version, install) {
-  const home = join(cacheDirectory, "tools", `${name}-${version}`);
-  const program = join(home, "bin", name);
-  if (existsSync(program)) return program;
-  console.log(`dependencies: fetching ${name} ${version}, once`);
-  mkdirSync(join(cacheDirectory, "tools"), { recursive: true });
-  const folder = mkdtempSync(`${home}-`);
-  try {
-    install(folder);
-    // Whole or not at all, also when two runs meet.
-    if (!existsSync(home)) renameSync(folder, home);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-  return program;
-}
-
-function compile(name, version, folder) {
-  const build = join(folder, "build");
-  must("cargo", ["install", "--quiet", "--locked", "--debug", "--root", folder, `${name}@${version}`], { CARGO_TARGET_DIR: build });
-  rmSync(build, { recursive: true, force: true });
-}
-
-function must(program, args, environment = {}) {
-  const { status, error } = spawnSync(program, args, {
-    stdio: ["ignore", "inherit", "inherit"],
-    env: { ...process.env, ...environment },
-  });
-  if (error || status !== 0) throw new Error(`"${program} ${args.join(" ")}" failed (${error?.message ?? `exit code ${status}`}).`);
 }

@@ -1,5 +1,6 @@
-// The services as they were before orders were made cheaper (journals and messages changed): a
-// test lets orders begin there and finish beside today's. Built once, into the user's cache.
+// The services of the last release: a test lets orders begin there and finish beside today's. While
+// nothing has been released, they are those from before orders were made cheaper (other journals,
+// other messages). Built once, into the user's cache.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
@@ -7,19 +8,20 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { root } from "./binaries.mjs";
 
-const COMMIT = "9964fb4f1117782f666e8290ea1e82f832e9ca64";
+const BEFORE_ANY_RELEASE = "9964fb4f1117782f666e8290ea1e82f832e9ca64";
 
 /** The program, or nothing, with a sentence that says why. */
 export function oldServices() {
-  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waybill", `services-${COMMIT.slice(0, 9)}`);
+  const commit = lastRelease() ?? BEFORE_ANY_RELEASE;
+  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waybill", `services-${commit.slice(0, 9)}`);
   const program = join(cache, "services");
   if (existsSync(program)) return program;
-  const without = (why) => console.log(`test: the services of ${COMMIT.slice(0, 9)} ${why}, so the change from them is not tested.`);
+  const without = (why) => console.log(`test: the services of ${commit.slice(0, 9)} ${why}, so the change from them is not tested.`);
   const git = (...args) => spawnSync("git", args, { cwd: root, maxBuffer: 1 << 28 });
-  if (git("cat-file", "-e", `${COMMIT}^{commit}`).status !== 0) return without("are not in this clone's history");
-  const archive = git("archive", COMMIT, "Cargo.toml", "Cargo.lock", "crates", "migrations");
+  if (git("cat-file", "-e", `${commit}^{commit}`).status !== 0) return without("are not in this clone's history");
+  const archive = git("archive", commit, "Cargo.toml", "Cargo.lock", "crates", "migrations");
   if (archive.status !== 0) return without("cannot be taken out of git");
-  console.log(`test: building the services of ${COMMIT.slice(0, 9)}, once.`);
+  console.log(`test: building the services of ${commit.slice(0, 9)}, once.`);
   const source = join(cache, "source");
   rmSync(source, { recursive: true, force: true });
   mkdirSync(source, { recursive: true });
@@ -34,4 +36,11 @@ export function oldServices() {
   // What it was made from and with is not needed again.
   for (const folder of ["source", "target"]) rmSync(join(cache, folder), { recursive: true, force: true });
   return program;
+}
+
+/** The commit of the newest tag before this commit, or nothing. */
+function lastRelease() {
+  const { status, stdout } = spawnSync("git", ["describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^"], { cwd: root, encoding: "utf8" });
+  if (status !== 0) return null;
+  return spawnSync("git", ["rev-list", "-n", "1", stdout.trim()], { cwd: root, encoding: "utf8" }).stdout.trim();
 }

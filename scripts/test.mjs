@@ -1,6 +1,6 @@
 // `just test`, `just e2e` and `just compose-test`: runs the test runners and adds up what they say.
 //
-//   node scripts/test.mjs [rust] [demo] [e2e] [compose] [-- arguments for the runner]
+//   node scripts/test.mjs [rust] [demo] [dist] [e2e] [compose] [-- arguments for the runner]
 //
 // Fails when a test fails, when a runner fails, when no test was run, and when a process that a
 // test has started is still there afterwards.
@@ -45,6 +45,7 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 const complaints = [];
 if (suites.includes("rust")) await testRust();
 if (suites.includes("demo")) await testWithNode("demo");
+if (suites.includes("dist")) await testWithNode("dist");
 if (suites.includes("e2e")) await testInBrowser();
 if (suites.includes("compose")) await testWithNode("compose");
 for (const leftover of await endLeftovers()) fail(`a test left a process behind: ${leftover}`);
@@ -181,5 +182,5 @@ function readArguments() {
   const given = process.argv.slice(2);
   const end = given.includes("--") ? given.indexOf("--") : given.length;
   const named = given.slice(0, end);
-  return [named.length > 0 ? named : ["rust", "demo", "e2e"], given.slice(end + 1)];
+  return [named.length > 0 ? named : ["rust", "demo", "dist", "e2e"], given.slice(end + 1)];
 }
