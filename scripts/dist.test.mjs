@@ -51,7 +51,7 @@ test("it runs as its units say, from an empty folder", async () => {
   const ports = { RESTATE_ADMIN_URL: `http://127.0.0.1:${admin}`, RESTATE_INGRESS_URL: `http://127.0.0.1:${ingress}` };
   start("waybill-restate", "", here);
   start("waybill-services@", services, ports);
-  start("waybill-gateway", "", { ...ports, GATEWAY_LISTEN: `127.0.0.1:${gateway}`, SERVICES_UPDATES_URLS: `http://127.0.0.1:1${services}/updates` });
+  const told = start("waybill-gateway", "", { ...ports, GATEWAY_LISTEN: `127.0.0.1:${gateway}`, SERVICES_UPDATES_URLS: `http://127.0.0.1:1${services}/updates` });
 
   const ask = (path) => curl(`http://127.0.0.1:${gateway}${path}`);
   const end = Date.now() + READY_WITHIN_MS;
@@ -61,10 +61,13 @@ test("it runs as its units say, from an empty folder", async () => {
   }
   const page = ask("/login");
   assert.equal(page.status, 200);
-  const [style] = page.body.match(/\/static\/app\.css[^"]*/);
+  const [style] = page.body.match(/\/static\/[^"]*\.css[^"]*/);
   assert.equal(ask(style).status, 200, "the console's files are in the program");
-  const said = execFileSync(join(home, "bin/gateway"), ["--version"], { encoding: "utf8" });
+  const program = join(home, "bin/gateway");
+  const said = execFileSync(program, ["--version"], { encoding: "utf8" });
   assert.ok(said.includes(versionOfCargo()), said);
+  const opened = execFileSync(program, ["init", "ada", "--email", "ada@shop.example", "--link"], { env: told, encoding: "utf8" });
+  assert.match(opened, /ada is the shop's admin now/);
 });
 
 test("its units are right, and may do little", (t) => {
@@ -115,7 +118,7 @@ function unitFiles() {
   return readdirSync(join(home, "systemd")).filter((file) => file.endsWith(".service"));
 }
 
-/** Starts what a unit starts, with what it is told; folders and credentials are below `scratch`. */
+/** Starts what a unit starts, and answers what it is told; folders and credentials are below `scratch`. */
 function start(unit, instance, own) {
   const text = readFileSync(join(home, "systemd", `${unit}.service`), "utf8");
   const credentials = join(scratch, `credentials-${unit}`);
@@ -133,12 +136,11 @@ function start(unit, instance, own) {
   const [, command] = text.match(/^ExecStart=(.*)$/m);
   const [program, ...words] = command.split(" ").map((word) => meant(word).replace(/^\/opt\/waybill(-\d+)?(?=\/)/, home));
   const log = openSync(join(scratch, `${unit}.log`), "w");
-  const child = spawn(program.endsWith("restate-server") ? restateServer() : program, words, {
-    cwd: mkdtempSync(join(scratch, "empty-")), stdio: ["ignore", log, log],
-    env: { PATH: process.env.PATH, WAYBILL_TEST_RUN: process.env.WAYBILL_TEST_RUN ?? "", ...variables, ...own },
-  });
+  const env = { PATH: process.env.PATH, WAYBILL_TEST_RUN: process.env.WAYBILL_TEST_RUN ?? "", ...variables, ...own };
+  const cwd = mkdtempSync(join(scratch, "empty-"));
+  started.push(spawn(program.endsWith("restate-server") ? restateServer() : program, words, { cwd, env, stdio: ["ignore", log, log] }));
   closeSync(log);
-  started.push(child);
+  return env;
 }
 
 function logs() {
