@@ -13,7 +13,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { cargoBinDirectory, restateCli, restateServer, restatectl, root } from "./binaries.mjs";
 import { findBrowser } from "./browser.mjs";
 import { findFaketime } from "./faketime.mjs";
-import { oldServices } from "./old-services.mjs";
+import { oldGateway, oldServices } from "./old-programs.mjs";
 import { packagesFolder } from "./pip.mjs";
 import { findPromtool } from "./promtool.mjs";
 import { countNode, countPlaywright, countRust } from "./test-counts.mjs";
@@ -64,6 +64,8 @@ async function testRust() {
   if (isWhole || runnerArguments.some((argument) => /code_change|cluster/.test(argument))) {
     environment.OLD_SERVICES_BIN = oldServices() ?? "";
   }
+  // Only `just cluster-test` has time to build it.
+  if (process.env.CLUSTER_MISHAPS === "all") environment.OLD_GATEWAY_BIN = oldGateway() ?? "";
   // Whoever waits for a table wants to see it, and how far it has come.
   const showsOutput = process.env.SHOW_OUTPUT === "1";
   if (!hasNextest()) {

@@ -571,7 +571,10 @@ pub fn program(plan: &Plan, component: Component) -> Result<Program, String> {
         }
         Component::Services | Component::Services2 => (ours("services")?, vec![]),
         Component::Sandbox => (ours("gateway")?, vec!["sandbox"]),
-        Component::Gateway | Component::Gateway2 => (ours("gateway")?, vec!["serve"]),
+        Component::Gateway | Component::Gateway2 => {
+            let old = plan.old_gateway.clone();
+            (old.map_or_else(|| ours("gateway"), Ok)?, vec!["serve"])
+        }
     };
     Ok(Program {
         name: component.name(),

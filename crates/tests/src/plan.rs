@@ -115,6 +115,8 @@ pub struct Plan {
     pub environment: Environment,
     /// Another program for [`Component::Services`]: of older code.
     pub old_services: Option<PathBuf>,
+    /// Another program for the gateways: of older code, until a test puts today's there.
+    pub old_gateway: Option<PathBuf>,
     /// Gateways listen to [`Component::Services2`], too.
     pub hears_both: bool,
     /// Which node is in a network of its own ([`crate::island`]), if any.
@@ -154,6 +156,7 @@ impl Plan {
             works_in: folder.to_owned(),
             environment: Environment::Clean,
             old_services: None,
+            old_gateway: None,
             hears_both: false,
             island: None,
             store: None,
@@ -198,6 +201,7 @@ impl Plan {
             works_in: PathBuf::from("."),
             environment: Environment::Inherited,
             old_services: None,
+            old_gateway: None,
             hears_both: false,
             island: None,
             store: None,

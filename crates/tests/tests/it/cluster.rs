@@ -113,7 +113,7 @@ enum Mishap {
     OursRolled,
     /// SIGKILL of a service and of a gateway.
     OursKilled,
-    /// Services of newer code take over from older ones, and gateways are rolled.
+    /// Services of newer code take over from older ones, then gateways do.
     NewCode,
 }
 
@@ -152,7 +152,7 @@ impl Mishap {
             Self::NodesRolled => "rolling restart of the nodes".to_owned(),
             Self::OursRolled => "rolling restart of services and gateways".to_owned(),
             Self::OursKilled => "SIGKILL of a service and of a gateway".to_owned(),
-            Self::NewCode => "new code: services take over, gateways are rolled".to_owned(),
+            Self::NewCode => "new code of services and gateways, in turn".to_owned(),
         }
     }
 }
@@ -197,14 +197,19 @@ fn nothing_is_lost_whichever_node_dies() {
     }
 }
 
-/// Today's services take over from those of before orders were made cheaper
-/// (scripts/old-services.mjs).
+/// Today's services and gateways take over from older ones (scripts/old-programs.mjs).
 fn new_code_takes_over() {
-    let Some(old) = std::env::var_os("OLD_SERVICES_BIN").filter(|it| !it.is_empty()) else {
-        return show("not tested: new code: there are no older services (OLD_SERVICES_BIN)");
+    let old = |name| std::env::var_os(name).filter(|path| !path.is_empty());
+    let (Some(services), Some(gateway)) = (old("OLD_SERVICES_BIN"), old("OLD_GATEWAY_BIN")) else {
+        return show(
+            "not tested: new code: there are no older programs (OLD_SERVICES_BIN, OLD_GATEWAY_BIN)",
+        );
     };
-    let setup = Setup::default().on_a_cluster();
-    own_alone(&setup.with_old_services(Path::new(&old)), async |shop| {
+    let setup = Setup::default()
+        .on_a_cluster()
+        .with_old_services(Path::new(&services))
+        .with_old_gateway(Path::new(&gateway));
+    own_alone(&setup, async |shop| {
         shop.faults(json!({ "payments": { "auto": "pay" } })).await;
         show(
             &under_load(shop, ALL.len(), Mishap::NewCode)
@@ -472,6 +477,7 @@ async fn happens(shop: &Shop, mishap: Mishap) {
             shop.start_beside(Component::Services2).await;
             // What has begun there ends there.
             removed(shop, &old).await;
+            shop.renew_gateways();
             for gateway in GATEWAYS {
                 shop.stop(gateway).await;
                 shop.start_again(gateway).await;

@@ -25,7 +25,7 @@ fn old_orders_finish_on_the_old_services_and_new_ones_begin_on_the_new() {
 }
 
 /// The same with the services of before an order was made cheaper: other journals,
-/// other messages. `just test` builds them (scripts/old-services.mjs).
+/// other messages. `just test` builds them (scripts/old-programs.mjs).
 #[expect(clippy::print_stderr, reason = "why it is not tested")]
 #[test]
 fn orders_of_services_with_other_journals_survive_the_change() {

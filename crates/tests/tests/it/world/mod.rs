@@ -10,6 +10,7 @@ mod turn;
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Deref;
+use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use launcher::Component;
 use launcher::launcher::{NotReady, on_free_ports};
-use launcher::{Launcher, Plan, watchdog};
+use launcher::{Launcher, Plan, binaries, watchdog};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -47,6 +48,7 @@ pub struct Setup {
     island: Option<Component>,
     store: Option<PathBuf>,
     old_services: Option<PathBuf>,
+    old_gateway: Option<PathBuf>,
     has_sessions: bool,
     within: Option<Duration>,
 }
@@ -76,6 +78,17 @@ impl Setup {
     #[must_use]
     pub fn with_old_services(mut self, program: &Path) -> Self {
         self.old_services = Some(program.to_owned());
+        self
+    }
+
+    /// Both gateways are this program, of older code, until [`World::renew_gateways`].
+    #[must_use]
+    #[allow(
+        dead_code,
+        reason = "not for the benchmark, of which this is a module, too"
+    )]
+    pub fn with_old_gateway(mut self, program: &Path) -> Self {
+        self.old_gateway = Some(program.to_owned());
         self
     }
 
@@ -137,6 +150,11 @@ impl Setup {
         plan.island = self.island;
         plan.store.clone_from(&self.store);
         plan.old_services.clone_from(&self.old_services);
+        if let Some(old) = &self.old_gateway {
+            let program = folder.join("gateway");
+            symlink(old, &program).expect("the world's folder can be written");
+            plan.old_gateway = Some(program);
+        }
         if self.old_services.is_some() {
             // They know of one node only.
             let admin = plan.addresses.admin();
@@ -289,6 +307,18 @@ fn show(logs: &str) {
 }
 
 impl World {
+    /// Puts today's gateway where the old one was: whoever starts next is of today's code.
+    #[allow(
+        dead_code,
+        reason = "not for the benchmark, of which this is a module, too"
+    )]
+    pub fn renew_gateways(&self) {
+        let program = self.plan().old_gateway.as_ref().expect("an old gateway");
+        fs::remove_file(program).expect("the old one can be removed");
+        let today = binaries::ours_up_to_date("gateway").expect("the gateway is built");
+        symlink(today, program).expect("the world's folder can be written");
+    }
+
     async fn start(setup: &Setup) -> Self {
         on_free_ports(async || Self::try_start(setup).await)
             .await
