@@ -4,12 +4,12 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { root } from "./binaries.mjs";
 import { findDocker } from "./docker.mjs";
+import { freePorts } from "./ports.mjs";
 
 const PORTS = ["GATEWAY_PORT", "SANDBOX_PORT", "RESTATE_INGRESS_PORT", "RESTATE_ADMIN_PORT", "PROXY_PORT"];
 
@@ -207,13 +207,4 @@ export function seconds(since) {
 
 export function tail({ stdout, stderr }) {
   return `${stdout}\n${stderr}`.trim().split("\n").slice(-30).join("\n");
-}
-
-/** All held at once, so that they differ. */
-async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.listen(0, "127.0.0.1", resolve))));
-  const free = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return free;
 }

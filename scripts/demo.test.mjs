@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { root } from "./binaries.mjs";
+import { freePorts } from "./ports.mjs";
 
 const LISTENS = ["GATEWAY_LISTEN", "SANDBOX_LISTEN", "SERVICES_LISTEN", "SERVICES_OPS_LISTEN"];
 const RESTATE_PORTS = ["RESTATE_INGRESS__BIND_PORT", "RESTATE_ADMIN__BIND_PORT", "RESTATE_BIND_PORT"];
@@ -156,13 +157,4 @@ async function inUse(ports) {
   });
   const open = await Promise.all(ports.map(isOpen));
   return ports.filter((_, index) => open[index]);
-}
-
-/** All held at once, so that they differ. */
-async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.listen(0, "127.0.0.1", resolve))));
-  const free = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return free;
 }

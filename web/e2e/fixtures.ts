@@ -7,7 +7,7 @@ import type { Person } from "./person.ts";
 import { Tour } from "./tour.ts";
 import { Visitor } from "./visitor.ts";
 import { Watch } from "./watch.ts";
-import { World } from "./world.ts";
+import { World, type Kind } from "./world.ts";
 
 export { expect, type Page, type Visitor };
 
@@ -95,15 +95,21 @@ export function unique(): string {
   return `${process.pid.toString(36)}${count.toString(36)}`;
 }
 
+/** A world of the worker's own, of that kind. */
+function worldOf(kind: Kind) {
+  const world = async ({}, use: (world: World) => Promise<void>) => {
+    const world = await World.start(kind);
+    await use(world);
+    await world.end();
+  };
+  return [world, { scope: "worker", timeout: 120_000 }] as const;
+}
+
+/** The same tests in another kind of world. */
+export const testIn = (kind: Kind) => test.extend<{}, { world: World }>({ world: [...worldOf(kind)] });
+
 export const test = base.extend<{ shop: Shop }, { world: World; browser: Browser; tour: Tour }>({
-  world: [
-    async ({}, use) => {
-      const world = await World.start();
-      await use(world);
-      await world.end();
-    },
-    { scope: "worker", timeout: 120_000 },
-  ],
+  world: [...worldOf("world")],
 
   browser: [
     async ({ playwright, world }, use) => {

@@ -2,21 +2,11 @@
 // commands, its file and its sums, and everything else by clicking.
 
 import { readFileSync } from "node:fs";
-import { expect, test as base, type Page, type Visitor } from "./fixtures.ts";
+import { expect, testIn, type Page, type Visitor } from "./fixtures.ts";
 import { Visitor as Somebody } from "./visitor.ts";
-import { World } from "./world.ts";
 
 /** In a world that nobody has opened. */
-const test = base.extend<{}, { world: World }>({
-  world: [
-    async ({}, use) => {
-      const world = await World.start("shop");
-      await use(world);
-      await world.end();
-    },
-    { scope: "worker", timeout: 120_000 },
-  ],
-});
+const test = testIn("shop");
 
 /** What the page in docs/ says. */
 class Guide {

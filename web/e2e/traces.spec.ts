@@ -1,22 +1,12 @@
 // Where traces are collected that of an order begins with the click; elsewhere nothing is sent.
 
 import { type Request } from "@playwright/test";
-import { expect, test as base, type Shop } from "./fixtures.ts";
-import { World } from "./world.ts";
+import { expect, test, testIn, type Shop } from "./fixtures.ts";
 
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-01$/;
 
 /** In a world whose gateway traces. */
-const traced = base.extend<{}, { world: World }>({
-  world: [
-    async ({}, use) => {
-      const world = await World.start("traced");
-      await use(world);
-      await world.end();
-    },
-    { scope: "worker", timeout: 120_000 },
-  ],
-});
+const traced = testIn("traced");
 
 /** What a click adds to the cart, twice, with all that the page asks meanwhile. */
 async function addTwice(shop: Shop): Promise<{ writes: Request[]; reads: Request[] }> {
@@ -47,7 +37,7 @@ traced("each click begins a trace, which the gateway continues", async ({ shop, 
   expect((await Promise.all(reads.map(traceparent))).filter(Boolean)).toEqual([]);
 });
 
-base("without a collector a click says nothing of a trace", async ({ shop }) => {
+test("without a collector a click says nothing of a trace", async ({ shop }) => {
   const { writes } = await addTwice(shop);
   expect(await Promise.all(writes.map(traceparent))).toEqual([null, null]);
   expect(writes[0].headers()).toHaveProperty("idempotency-key");

@@ -25,6 +25,9 @@ interface Event {
   [field: string]: any;
 }
 
+/** The demo's shop, one whose gateway traces, or one in session mode that nobody has opened yet. */
+export type Kind = "world" | "traced" | "shop";
+
 export class World {
   readonly gateway: string;
   readonly sandbox: string;
@@ -37,8 +40,7 @@ export class World {
   /** What the gateway is told. */
   #settings: Record<string, string>;
 
-  /** The demo's shop, one whose gateway traces, or one in session mode that nobody has opened yet. */
-  static async start(kind: "world" | "traced" | "shop" = "world"): Promise<World> {
+  static async start(kind: Kind): Promise<World> {
     const launched = new Launched(kind);
     return new World(launched, await launched.says("ready"));
   }
@@ -123,7 +125,7 @@ class Launched {
   #isHeard = () => {};
   #launcher: ReturnType<typeof launch>;
 
-  constructor(kind: "world" | "traced" | "shop") {
+  constructor(kind: Kind) {
     this.#launcher = launch(kind, (event: Event) => {
       if (event.event === "failed") this.#failure = new Error(`${event.reasons.join("\n")}\n${event.log}`);
       this.#said.push(event);

@@ -8,12 +8,9 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getpid, gettid};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,16 +82,37 @@ impl Island {
 }
 
 /// Takes the calling thread, and what it starts, to a network of its own.
+#[cfg(target_os = "linux")]
 fn leave() -> Result<(), String> {
+    use nix::sched::{CloneFlags, unshare};
+
     unshare(CloneFlags::CLONE_NEWNET)
         .map_err(|error| format!("this process may make no network of its own: {error}"))?;
-    let up = Command::new("ip")
+    let up = std::process::Command::new("ip")
         .args(["link", "set", "lo", "up"])
         .status();
     match up {
         Ok(status) if status.success() => Ok(()),
         other => Err(format!("`ip link set lo up` failed: {other:?}")),
     }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn leave() -> Result<(), String> {
+    Err("only Linux has networks of that kind".to_owned())
+}
+
+/// The network of the calling thread, as `nsenter` finds it.
+#[cfg(target_os = "linux")]
+fn network() -> PathBuf {
+    use nix::unistd::{getpid, gettid};
+
+    PathBuf::from(format!("/proc/{}/task/{}/ns/net", getpid(), gettid()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn network() -> PathBuf {
+    PathBuf::new()
 }
 
 impl Side {
@@ -113,10 +131,9 @@ impl Side {
                 Ok(tasks) => tasks,
                 Err(why) => return drop(say.send(Err(why))),
             };
-            let network = format!("/proc/{}/task/{}/ns/net", getpid(), gettid());
             let side = Self {
                 tasks: tasks.handle().clone(),
-                network: PathBuf::from(network),
+                network: network(),
             };
             let _ = say.send(Ok(side));
             tasks.block_on(async { while end.changed().await.is_ok() {} });
@@ -197,6 +214,7 @@ async fn is_whole(cable: &mut watch::Receiver<bool>) -> io::Result<()> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener as StdListener;
+    use std::process::Command;
     use std::time::Duration;
 
     use super::*;
