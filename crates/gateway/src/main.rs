@@ -27,7 +27,6 @@ use gateway::storage::db::Db;
 use gateway::storage::timings;
 use process::http::{Caps, Limits, Server};
 use process::settings::{AFTER_HELP, WrongSetting};
-use process::telemetry::only_events;
 use process::{health, say, stop_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::Layer as _;
@@ -142,7 +141,7 @@ fn start() -> anyhow::Result<ExitCode> {
 
 async fn run(command: GatewayCommand, settings: Settings) -> anyhow::Result<ExitCode> {
     let _traces = settings.telemetry.start("waybill-gateway", |lines| {
-        only_events(lines).and_then(timings::layer()).boxed()
+        lines.and_then(timings::layer()).boxed()
     })?;
     match command {
         GatewayCommand::Reconcile { order, repair } => {

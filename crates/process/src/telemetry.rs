@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use opentelemetry_sdk::trace::Tracer;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetryLayer;
-use tracing_subscriber::filter::{FilterFn, Filtered, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, FilterFn, Filtered, LevelFilter};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::Layered;
@@ -72,8 +72,9 @@ impl TelemetrySettings {
         filter: impl FnOnce(Lines) -> Lines,
     ) -> Result<Traces, WrongSetting> {
         let traces = Traces::to(self.collector(), service)?;
-        let asked_for =
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        // Spans are left to the traces: each line says what it needs itself.
+        let only_lines = FilterFn::new(|metadata: &Metadata<'_>| metadata.is_event())
+            .with_max_level_hint(LevelFilter::TRACE);
         let lines = fmt::layer().with_writer(std::io::stderr);
         let lines: Lines = match self.log_format {
             LogFormat::Text => lines
@@ -86,14 +87,24 @@ impl TelemetrySettings {
                 .map_event_format(WithTrace)
                 .boxed(),
         };
-        let spans = FilterFn::new(is_traced as fn(&Metadata<'_>) -> bool)
-            .with_max_level_hint(LevelFilter::INFO);
+        let (is_traced, finest): (fn(&Metadata<'_>) -> bool, _) = match self.collector() {
+            Some(_) => (is_traced, LevelFilter::INFO),
+            None => (|_| false, LevelFilter::OFF),
+        };
+        let spans = FilterFn::new(is_traced).with_max_level_hint(finest);
         tracing_subscriber::registry()
             .with(traces.layer().with_filter(spans))
-            .with(filter(lines.with_filter(asked_for).boxed()))
+            .with(filter(
+                lines.with_filter(asked_for().and(only_lines)).boxed(),
+            ))
             .init();
         Ok(traces)
     }
+}
+
+/// What `RUST_LOG` asks for.
+pub fn asked_for() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
 /// Our own spans. Lines are no part of a trace: they name it. (A try that replays an
@@ -137,14 +148,4 @@ where
             ),
         }
     }
-}
-
-/// Leaves spans to the traces: each line says what it needs itself.
-pub fn only_events(lines: Lines) -> Lines {
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method is of one lifetime, a filter of all"
-    )]
-    let only_events = filter_fn(|metadata| metadata.is_event());
-    lines.with_filter(only_events).boxed()
 }

@@ -43,7 +43,6 @@ use axum::{
 use process::{
     http::{Limits, Server},
     propagation,
-    telemetry::only_events,
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +58,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// Is the outside world until the process is told to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    let _traces = settings.telemetry.start("waybill-sandbox", only_events)?;
+    let _traces = settings.telemetry.start("waybill-sandbox", |lines| lines)?;
     settings.check_secrets()?;
     settings.check_database()?;
     let stop = process::stop_signal()?;

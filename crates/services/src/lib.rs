@@ -16,7 +16,7 @@
 //! | [`signed`] | calls at the ingress that the gateway has signed |
 //! | [`outside`] | how strangers are asked over HTTP: tries, outages, refusals |
 //! | [`attempt`], [`protocol`] | one try of an invocation as it passes by |
-//! | [`story`], [`metrics`] | what is said of an order in the log, what is counted |
+//! | [`story`], [`news`], [`metrics`] | what is said of an order in the log, and once only; what is counted |
 //! | [`broadcast`] | what is said aloud to whichever gateways listen |
 //! | [`client`] | typed ingress clients |
 //! | [`wire`] | every name by which Restate knows all this |
@@ -71,6 +71,7 @@ pub mod functions;
 )]
 pub mod inventory;
 pub mod metrics;
+pub mod news;
 pub mod once;
 pub mod ops;
 #[expect(

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use anyhow::Context;
 use process::http::{Limits, Server};
 use process::settings::WrongSetting;
-use process::telemetry::{Lines, only_events};
+use process::telemetry::{Lines, asked_for};
 use services::broadcast::UpdateBroadcaster;
 use services::crash::Crash;
 use services::metrics::Metrics;
+use services::news::News;
 use services::registration::Registration;
 use services::settings::{Command, CommandLine, Settings};
 use services::{endpoint, ops, prepare};
 use tokio::net::TcpListener;
-use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::filter::{FilterExt as _, FilterFn, LevelFilter};
 use tracing_subscriber::prelude::*;
 
 #[tokio::main]
@@ -103,9 +104,8 @@ fn no_echoes(lines: Lines) -> Lines {
     let no_echoes = FilterFn::new(|metadata| {
         !(metadata.target().starts_with("restate_sdk") && *metadata.level() >= tracing::Level::WARN)
     });
-    // One within the other: joined, the second would not see what the first hides.
-    only_events(lines)
-        .with_filter(no_echoes)
-        .with_filter(restate_sdk::filter::ReplayAwareFilter)
+    let no_echoes = no_echoes.with_max_level_hint(LevelFilter::TRACE);
+    lines
+        .with_filter(News::of(asked_for().and(no_echoes)))
         .boxed()
 }

@@ -2,8 +2,8 @@
 //!
 //! Tries of invocations are counted where they pass ([`crate::attempt`]). What happens
 //! in an order is counted from the lines that tell of it ([`crate::story`]): the
-//! [`Counting`] layer reads their fields, behind the SDK's own filter of replays, so
-//! that a replay counts nothing twice, as it logs nothing twice.
+//! [`Counting`] layer reads their fields, those that are [`crate::news`], so that a replay
+//! counts nothing twice, as it logs nothing twice.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,18 +17,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use restate_sdk::filter::ReplayAwareFilter;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use waybill_domain::order::OrderStatus;
 
 use crate::broadcast::UpdateBroadcaster;
+use crate::news::News;
 use crate::settings::VERSION;
 use crate::story::{self, TARGET, UNDONE};
 
@@ -282,7 +280,10 @@ impl Metrics {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        Counting(self.clone()).with_filter(OfTheStory(ReplayAwareFilter))
+        let of_the_story =
+            FilterFn::new(|metadata| [TARGET, story::OUTSIDE].contains(&metadata.target()));
+        let of_the_story = of_the_story.with_max_level_hint(LevelFilter::DEBUG);
+        Counting(self.clone()).with_filter(News::of(of_the_story))
     }
 
     fn count(&self, told: Told) {
@@ -365,53 +366,6 @@ impl Visit for Told {
     }
 
     fn record_debug(&mut self, _field: &Field, _value: &dyn Debug) {}
-}
-
-/// The lines of [`story`], and none that a replay says again. It wants the SDK's span,
-/// which knows what is a replay, and no other.
-struct OfTheStory(ReplayAwareFilter);
-
-fn is_ours(metadata: &Metadata<'_>) -> bool {
-    if metadata.is_span() {
-        metadata.target().starts_with("restate_sdk")
-    } else {
-        [TARGET, story::OUTSIDE].contains(&metadata.target())
-    }
-}
-
-impl<S> Filter<S> for OfTheStory
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    fn enabled(&self, metadata: &Metadata<'_>, _context: &Context<'_, S>) -> bool {
-        is_ours(metadata)
-    }
-
-    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Never `always`: what is decided anew for each event begins with `enabled`.
-        if is_ours(metadata) {
-            Interest::sometimes()
-        } else {
-            Interest::never()
-        }
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool {
-        event.metadata().target() == story::OUTSIDE
-            || Filter::event_enabled(&self.0, event, context)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::DEBUG)
-    }
-
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        Filter::on_new_span(&self.0, attributes, id, context);
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        Filter::on_record(&self.0, id, values, context);
-    }
 }
 
 #[cfg(test)]

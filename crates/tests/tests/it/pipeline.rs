@@ -140,6 +140,10 @@ fn main() {
     let arguments = Arguments::read();
     let setup = Setup::with("DELIVERY_TIME", "100ms")
         .and("RUST_LOG", "warn")
+        .and(
+            "TOKIO_WORKER_THREADS",
+            &std::env::var("XWT").unwrap_or("2".into()),
+        )
         .and("MAX_STREAMS", "12000")
         .and("MAX_CONNECTIONS", "16000")
         .lasting(Duration::from_hours(1));
@@ -223,8 +227,20 @@ async fn cart(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let (mut at_ingress, mut bare) = (Ratios::default(), Ratios::default());
     for round in 1..=arguments.rounds {
         let least = calls_for(time, MANY_CALLERS, |n| bare_call(shop, n)).await;
+        let b0 = driver::processor_times(shop);
         let handler = calls_for(time, MANY_CALLERS, |n| handler_call(shop, n)).await;
+        let b1 = driver::processor_times(shop);
         let ours = calls_for(time, MANY_CALLERS, |n| cart_call(shop, n)).await;
+        let b2 = driver::processor_times(shop);
+        for (a, b, r) in [(&b0, &b1, handler), (&b1, &b2, ours)] {
+            let n = r * arguments.seconds as f64;
+            let w: Vec<_> = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| format!("{} {:.3}", a.0, (b.1 - a.1) / n))
+                .collect();
+            println!("{}", w.join(", "));
+        }
         println!(
             "round {round}: cart additions {ours:.0}/s, their handler at the ingress \
              {handler:.0}/s, bare handler {least:.0}/s"
@@ -294,6 +310,7 @@ async fn bare_orders(shop: &Shop, name: &str, count: usize) -> f64 {
         assert!(answer.status().is_success(), "{path}: {answer:?}");
     };
     let began = Instant::now();
+    let b0 = driver::processor_times(shop);
     let placed = batch(count, |n| async move {
         ask(format!("BareSession/{name}{n}/AddItem")).await;
         ask(format!("BareSession/{name}{n}/Checkout")).await;
@@ -318,6 +335,13 @@ async fn bare_orders(shop: &Shop, name: &str, count: usize) -> f64 {
     let all = async { tokio::join!(placed, driven) };
     let in_time = tokio::time::timeout(batch_within(count), all).await.is_ok();
     assert!(in_time, "{delivered} of {count} bare orders were delivered");
+    let b1 = driver::processor_times(shop);
+    let w: Vec<_> = b0
+        .iter()
+        .zip(b1)
+        .map(|(a, b)| format!("{} {:.3}", a.0, (b.1 - a.1) / count as f64))
+        .collect();
+    println!("bare {}", w.join(", "));
     rate(count, began.elapsed())
 }
 

@@ -167,7 +167,7 @@ pub async fn drive(
 }
 
 /// Milliseconds of a processor that each process has used so far, this one last.
-fn processor_times(shop: &Shop) -> Vec<(&'static str, f64)> {
+pub fn processor_times(shop: &Shop) -> Vec<(&'static str, f64)> {
     let own = ("driver", processor_ms(std::process::id()));
     let theirs =
         PROCESSES.map(|(name, component)| (name, processor_ms(shop.process_id(component))));
