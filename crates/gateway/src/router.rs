@@ -1,6 +1,7 @@
 //! The whole gateway: what each feature remembers, and the one router, which
 //! alone knows all of them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, Request};
@@ -22,9 +23,13 @@ use crate::shop::payment_wait::PaymentPages;
 use crate::shop::stock::Announcement;
 use crate::{api, console, demo, protection};
 
-/// What all handlers need; each takes its part by [`FromRef`]. A cheap clone.
+/// What all handlers need; each takes its part by [`FromRef`]. A cheap clone, which each
+/// layer around a request makes.
 #[derive(Clone)]
-pub struct Gateway {
+pub struct Gateway(Arc<Parts>);
+
+/// See [`Gateway`].
+pub struct Parts {
     /// What all of it stands on.
     pub infra: Shared,
     /// Whether Inventory knows the catalog.
@@ -34,6 +39,14 @@ pub struct Gateway {
     scenarios: Arc<Scenarios>,
     console: Arc<Console>,
     edge: Arc<Edge>,
+}
+
+impl Deref for Gateway {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl Gateway {
@@ -46,7 +59,7 @@ impl Gateway {
             Arc::clone(&dashboard),
             Arc::clone(&scenarios),
         );
-        let gateway = Self {
+        let gateway = Self(Arc::new(Parts {
             announcement: Arc::default(),
             payment_pages: Arc::default(),
             console: Arc::new(console),
@@ -54,32 +67,13 @@ impl Gateway {
             scenarios,
             edge: Arc::new(Edge::new(&infra)),
             infra,
-        };
-        gateway.scenarios_use_this_router();
-        Ok(gateway)
-    }
-
-    /// The demo's stories ask this gateway itself; they keep nobody alive.
-    fn scenarios_use_this_router(&self) {
-        let (scenarios, console) = (
-            Arc::downgrade(&self.scenarios),
-            Arc::downgrade(&self.console),
-        );
-        let (infra, dashboard) = (Arc::clone(&self.infra), Arc::clone(&self.dashboard));
-        let payment_pages = Arc::clone(&self.payment_pages);
-        let announcement = Arc::clone(&self.announcement);
-        let edge = Arc::clone(&self.edge);
-        self.scenarios.ask_at(Box::new(move || {
-            Some(router(Self {
-                infra: Arc::clone(&infra),
-                announcement: Arc::clone(&announcement),
-                payment_pages: Arc::clone(&payment_pages),
-                dashboard: Arc::clone(&dashboard),
-                scenarios: scenarios.upgrade()?,
-                console: console.upgrade()?,
-                edge: Arc::clone(&edge),
-            }))
         }));
+        // The demo's stories ask this gateway itself; they keep nobody alive.
+        let itself = Arc::downgrade(&gateway.0);
+        gateway
+            .scenarios
+            .ask_at(Box::new(move || Some(router(Self(itself.upgrade()?)))));
+        Ok(gateway)
     }
 }
 
@@ -124,45 +118,30 @@ fn rows() -> Vec<crate::authority::Row> {
 /// Every page and every endpoint.
 pub fn router(gateway: Gateway) -> Router {
     let (routes, described) = routes().guarded(&gateway.infra);
+    let document = Document::of(&described, gateway.infra.settings.is_demo());
+    let state = || gateway.clone();
+    // One layer of many, the first to see a request first. Laid on one by one, each would
+    // box each route, and clone all that is within it for each request.
+    let around = (
+        middleware::from_fn(protection::log_access),
+        middleware::from_fn_with_state(state(), protection::secure),
+        middleware::from_fn(protection::answer_in_any_case),
+        CompressionLayer::new(),
+        middleware::from_fn_with_state(state(), console::present::present),
+        middleware::from_fn_with_state(state(), edge::meet),
+        middleware::from_fn_with_state(state(), edge::bound_work),
+        middleware::from_fn_with_state(state(), edge::bound_rates::<Gateway>),
+        middleware::from_fn_with_state(state(), protection::refuse_cross_site_writes),
+        middleware::from_fn(protection::refuse_encoded_bodies),
+        middleware::from_fn(protection::read_whole_bodies),
+        middleware::from_fn_with_state(state(), api::ops::count_request),
+        CatchPanicLayer::custom(problem::of_panic),
+        Extension(document),
+    );
     routes
-        .layer(Extension(Document::of(
-            &described,
-            gateway.infra.settings.is_demo(),
-        )))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        // From here on the last one added is the first to see a request.
-        .layer(CatchPanicLayer::custom(problem::of_panic))
-        .layer(middleware::from_fn_with_state(
-            gateway.clone(),
-            api::ops::count_request,
-        ))
-        .layer(middleware::from_fn(protection::read_whole_bodies))
-        .layer(middleware::from_fn(protection::refuse_encoded_bodies))
-        .layer(middleware::from_fn_with_state(
-            gateway.clone(),
-            protection::refuse_cross_site_writes,
-        ))
-        .layer(middleware::from_fn_with_state(
-            gateway.clone(),
-            edge::bound_rates::<Gateway>,
-        ))
-        .layer(middleware::from_fn_with_state(
-            gateway.clone(),
-            edge::bound_work,
-        ))
-        .layer(middleware::from_fn_with_state(gateway.clone(), edge::meet))
-        .layer(middleware::from_fn_with_state(
-            gateway.clone(),
-            console::present::present,
-        ))
-        .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(protection::answer_in_any_case))
-        .layer(middleware::from_fn_with_state(
-            gateway.clone(),
-            protection::secure,
-        ))
-        .layer(middleware::from_fn(protection::log_access))
+        .layer(around)
         .with_state(gateway)
 }
 

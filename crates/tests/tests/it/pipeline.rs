@@ -279,6 +279,25 @@ async fn orders(shop: &Shop, arguments: &Arguments, report: &mut Report) {
                 work(&driven)
             );
             ratios.add(driven.per_second, bare);
+            let q = "SELECT target_service_name s, target_handler_name h, count(*) n, avg(journal_size) a, max(journal_size) m FROM sys_invocation GROUP BY 1,2 ORDER BY 1,2";
+            let a = shop
+                .http
+                .post(format!("{}/query", shop.admin))
+                .header("accept", "application/json")
+                .json(&json!({"query": q}))
+                .send()
+                .await
+                .unwrap()
+                .text()
+                .await
+                .unwrap();
+            let a: Value = serde_json::from_str(&a).unwrap();
+            for r in a["rows"].as_array().unwrap() {
+                if r["s"].as_str().unwrap().starts_with("Bare") || r["n"].as_u64().unwrap() < 100 {
+                    continue;
+                }
+                println!("   {r}");
+            }
             work_of[works].push(driven);
         }
     }
