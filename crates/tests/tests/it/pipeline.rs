@@ -54,7 +54,7 @@ use serde_json::{Value, json};
 use crate::bare::{
     Bare, BareOrder, BareProvider, BareSession, BareStock, BareTransaction, Reached,
 };
-use crate::driver::{Driven, drive};
+use crate::driver::{Driven, Stopwatch, Work, drive};
 use crate::shop::Shop;
 use crate::world::{Component, Setup, World, eventually, own_alone, own_unchecked};
 
@@ -174,6 +174,18 @@ impl Report {
         self.0.insert(name.to_owned(), figures);
     }
 
+    /// The median round's work.
+    fn work(&mut self, name: &str, mut rounds: Vec<Work>) {
+        rounds.sort_by(|one, other| one.all_ms().total_cmp(&other.all_ms()));
+        let median = &rounds[rounds.len() / 2];
+        let figures: serde_json::Map<_, _> = median
+            .0
+            .iter()
+            .map(|(name, ms)| ((*name).to_owned(), json!(ms)))
+            .collect();
+        self.say(name, &median.to_string(), figures.into());
+    }
+
     /// Medians of ours and of what it is measured against.
     fn ratios(&mut self, name: &str, against: &str, ratios: &Ratios) {
         let figures = json!({
@@ -225,28 +237,19 @@ async fn measure(shop: &Shop, arguments: &Arguments, report: &mut Report) {
 async fn cart(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let time = Duration::from_secs(arguments.seconds);
     let (mut at_ingress, mut bare) = (Ratios::default(), Ratios::default());
+    let mut work_of: [Vec<Work>; 2] = [Vec::new(), Vec::new()];
     for round in 1..=arguments.rounds {
         let least = calls_for(time, MANY_CALLERS, |n| bare_call(shop, n)).await;
-        let b0 = driver::processor_times(shop);
-        let handler = calls_for(time, MANY_CALLERS, |n| handler_call(shop, n)).await;
-        let b1 = driver::processor_times(shop);
-        let ours = calls_for(time, MANY_CALLERS, |n| cart_call(shop, n)).await;
-        let b2 = driver::processor_times(shop);
-        for (a, b, r) in [(&b0, &b1, handler), (&b1, &b2, ours)] {
-            let n = r * arguments.seconds as f64;
-            let w: Vec<_> = a
-                .iter()
-                .zip(b)
-                .map(|(a, b)| format!("{} {:.3}", a.0, (b.1 - a.1) / n))
-                .collect();
-            println!("{}", w.join(", "));
-        }
+        let (handler, for_handler) = watched(shop, time, |n| handler_call(shop, n)).await;
+        let (ours, for_ours) = watched(shop, time, |n| cart_call(shop, n)).await;
         println!(
-            "round {round}: cart additions {ours:.0}/s, their handler at the ingress \
-             {handler:.0}/s, bare handler {least:.0}/s"
+            "round {round}: cart additions {ours:.0}/s, {for_ours}; their handler at the \
+             ingress {handler:.0}/s, {for_handler}; bare handler {least:.0}/s"
         );
         at_ingress.add(ours, handler);
         bare.add(ours, least);
+        work_of[0].push(for_ours);
+        work_of[1].push(for_handler);
     }
     report.ratios(
         "cart additions",
@@ -254,18 +257,25 @@ async fn cart(shop: &Shop, arguments: &Arguments, report: &mut Report) {
         &at_ingress,
     );
     report.ratios("cart additions, too", "a bare handler", &bare);
+    let [ours, handler] = work_of;
+    report.work("work of an addition", ours);
+    report.work("work of its handler at the ingress", handler);
 }
 
 /// Whole orders, on one SKU and spread over all.
 async fn orders(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     shop.faults(json!({ "payments": { "auto": "pay" } })).await;
     let (mut one_sku, mut spread) = (Ratios::default(), Ratios::default());
-    let mut work_of: [Vec<Driven>; 2] = [Vec::new(), Vec::new()];
+    let mut work_of: [Vec<Work>; 3] = [Vec::new(), Vec::new(), Vec::new()];
     let catalog = shop.catalog.iter();
     let skus: Vec<&str> = catalog.map(|product| &product.sku[..]).collect();
     for round in 1..=arguments.rounds {
         let name = format!("bare{round}x");
         let bare = bare_orders(shop, &name, arguments.orders).await;
+        println!(
+            "round {round}: bare orders {:.1}/s; {} an order",
+            bare.per_second, bare.work
+        );
         for (skus, ratios, what, works) in [
             (&skus[..1], &mut one_sku, "on one SKU", 0),
             (&skus[..], &mut spread, "spread", 1),
@@ -274,54 +284,25 @@ async fn orders(shop: &Shop, arguments: &Arguments, report: &mut Report) {
             let within = batch_within(arguments.orders);
             let driven = drive(shop, &name, arguments.orders, CALLERS, skus, within).await;
             println!(
-                "round {round}: orders {what} {:.1}/s, bare orders {bare:.1}/s; {}",
-                driven.per_second,
-                work(&driven)
+                "round {round}: orders {what} {:.1}/s; {} an order",
+                driven.per_second, driven.work
             );
-            ratios.add(driven.per_second, bare);
-            let q = "SELECT target_service_name s, target_handler_name h, count(*) n, avg(journal_size) a, max(journal_size) m FROM sys_invocation GROUP BY 1,2 ORDER BY 1,2";
-            let a = shop
-                .http
-                .post(format!("{}/query", shop.admin))
-                .header("accept", "application/json")
-                .json(&json!({"query": q}))
-                .send()
-                .await
-                .unwrap()
-                .text()
-                .await
-                .unwrap();
-            let a: Value = serde_json::from_str(&a).unwrap();
-            for r in a["rows"].as_array().unwrap() {
-                if r["s"].as_str().unwrap().starts_with("Bare") || r["n"].as_u64().unwrap() < 100 {
-                    continue;
-                }
-                println!("   {r}");
-            }
-            work_of[works].push(driven);
+            ratios.add(driven.per_second, bare.per_second);
+            work_of[works].push(driven.work);
         }
+        work_of[2].push(bare.work);
     }
     report.ratios("orders of one SKU", "bare orders", &one_sku);
     report.ratios("orders of all SKUs", "bare orders", &spread);
-    for (what, of) in [("one SKU", &work_of[0]), ("all SKUs", &work_of[1])] {
-        let mut rounds: Vec<_> = of.iter().collect();
-        rounds.sort_by(|one, other| one.all_ms().total_cmp(&other.all_ms()));
-        let median = rounds[rounds.len() / 2];
-        let figures: serde_json::Map<_, _> = median
-            .processor_ms
-            .iter()
-            .map(|(name, ms)| ((*name).to_owned(), json!(ms)))
-            .collect();
-        report.say(
-            &format!("work of an order, {what}"),
-            &work(median),
-            figures.into(),
-        );
-    }
+    let [one_sku, spread, bare] = work_of;
+    report.work("work of an order, one SKU", one_sku);
+    report.work("work of an order, all SKUs", spread);
+    report.work("work of a bare order", bare);
 }
 
-/// Orders per second of the bare components ([`bare`]), one user each.
-async fn bare_orders(shop: &Shop, name: &str, count: usize) -> f64 {
+/// Orders of the bare components ([`bare`]), one user each. They run in this process, so
+/// `driver` is what they and their driver work.
+async fn bare_orders(shop: &Shop, name: &str, count: usize) -> Driven {
     let mut told = bare::hear();
     let ask = async |path: String| {
         let answer = shop.http.post(format!("{}/{path}", shop.ingress)).send();
@@ -329,7 +310,7 @@ async fn bare_orders(shop: &Shop, name: &str, count: usize) -> f64 {
         assert!(answer.status().is_success(), "{path}: {answer:?}");
     };
     let began = Instant::now();
-    let b0 = driver::processor_times(shop);
+    let watch = Stopwatch::start(shop);
     let placed = batch(count, |n| async move {
         ask(format!("BareSession/{name}{n}/AddItem")).await;
         ask(format!("BareSession/{name}{n}/Checkout")).await;
@@ -354,14 +335,11 @@ async fn bare_orders(shop: &Shop, name: &str, count: usize) -> f64 {
     let all = async { tokio::join!(placed, driven) };
     let in_time = tokio::time::timeout(batch_within(count), all).await.is_ok();
     assert!(in_time, "{delivered} of {count} bare orders were delivered");
-    let b1 = driver::processor_times(shop);
-    let w: Vec<_> = b0
-        .iter()
-        .zip(b1)
-        .map(|(a, b)| format!("{} {:.3}", a.0, (b.1 - a.1) / count as f64))
-        .collect();
-    println!("bare {}", w.join(", "));
-    rate(count, began.elapsed())
+    Driven {
+        per_second: rate(count, began.elapsed()),
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        work: watch.per(shop, count as f64),
+    }
 }
 
 /// Lists and pages against the gateway's own `/healthz`.
@@ -486,17 +464,6 @@ fn resident_mb(shop: &Shop) -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kb = line.and_then(|line| line.trim().strip_suffix(" kB"));
     kb.expect("its memory").parse::<f64>().expect("a number") / 1_024.0
-}
-
-/// What a run of orders has cost each process.
-fn work(driven: &Driven) -> String {
-    let each: Vec<_> = driven
-        .processor_ms
-        .iter()
-        .map(|(name, ms)| format!("{name} {ms:.1}"))
-        .collect();
-    let sum = driven.all_ms();
-    format!("{sum:.1} ms of a processor an order ({})", each.join(", "))
 }
 
 /// What everybody else does takes as long as before while others are away.
@@ -792,6 +759,17 @@ where
     });
     let calls: usize = futures::future::join_all(callers).await.into_iter().sum();
     rate(calls, started.elapsed())
+}
+
+/// The same of many callers, and what each call has cost.
+async fn watched<F>(shop: &Shop, time: Duration, call: impl Fn(usize) -> F) -> (f64, Work)
+where
+    F: Future<Output = ()>,
+{
+    let watch = Stopwatch::start(shop);
+    let per_second = calls_for(time, MANY_CALLERS, call).await;
+    let calls = per_second * time.as_secs_f64();
+    (per_second, watch.per(shop, calls))
 }
 
 /// Does something `count` times, [`CALLERS`] at a time.

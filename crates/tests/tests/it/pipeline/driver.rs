@@ -25,20 +25,56 @@ const PROCESSES: [(&str, Component); 4] = [
 
 /// From an order's being said until an approver decides. A person takes longer; one who is
 /// quicker than the workflow's begin is asked to wait by the gateway, which asks again.
-const APPROVER_LOOKS: Duration = Duration::from_millis(500);
+const APPROVER_LOOKS: Duration = Duration::from_millis(100);
 
 /// What a run of orders came to.
 pub struct Driven {
     /// From the first checkout to the last delivery.
     pub per_second: f64,
-    /// Milliseconds of a processor for each order, by process; `driver` is this one.
-    pub processor_ms: Vec<(&'static str, f64)>,
+    /// What each of them has cost.
+    pub work: Work,
 }
 
-impl Driven {
+/// Milliseconds of a processor for each order or call, by process; `driver` is this one.
+pub struct Work(pub Vec<(&'static str, f64)>);
+
+impl Work {
     /// Of all processes together.
     pub fn all_ms(&self) -> f64 {
-        self.processor_ms.iter().map(|(_, ms)| ms).sum()
+        self.0.iter().map(|(_, ms)| ms).sum()
+    }
+}
+
+impl std::fmt::Display for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let each: Vec<_> = self
+            .0
+            .iter()
+            .map(|(name, ms)| format!("{name} {ms:.2}"))
+            .collect();
+        write!(
+            f,
+            "{:.2} ms of a processor ({})",
+            self.all_ms(),
+            each.join(", ")
+        )
+    }
+}
+
+/// What the processes have worked from here on.
+pub struct Stopwatch(Vec<(&'static str, f64)>);
+
+impl Stopwatch {
+    /// From now on.
+    pub fn start(shop: &Shop) -> Self {
+        Self(processor_times(shop))
+    }
+
+    /// For each of so many.
+    pub fn per(&self, shop: &Shop, count: f64) -> Work {
+        let now = processor_times(shop).into_iter();
+        let each = |((name, now), (_, then)): ((_, f64), &(_, f64))| (name, (now - then) / count);
+        Work(now.zip(&self.0).map(each).collect())
     }
 }
 
@@ -108,7 +144,7 @@ pub async fn drive(
     within: Duration,
 ) -> Driven {
     let mut heard = hear(shop).await;
-    let before = processor_times(shop);
+    let watch = Stopwatch::start(shop);
     let began = Instant::now();
     let placed = futures::stream::iter(0..count)
         .map(|n| async move {
@@ -159,21 +195,16 @@ pub async fn drive(
         "of {count} orders not all were delivered in {within:?}"
     );
     let took = began.elapsed();
-    let after = processor_times(shop);
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let orders = count as f64;
     Driven {
         per_second: orders / took.as_secs_f64(),
-        processor_ms: after
-            .into_iter()
-            .zip(before)
-            .map(|((name, after), (_, before))| (name, (after - before) / orders))
-            .collect(),
+        work: watch.per(shop, orders),
     }
 }
 
 /// Milliseconds of a processor that each process has used so far, this one last.
-pub fn processor_times(shop: &Shop) -> Vec<(&'static str, f64)> {
+fn processor_times(shop: &Shop) -> Vec<(&'static str, f64)> {
     let own = ("driver", processor_ms(std::process::id()));
     let theirs =
         PROCESSES.map(|(name, component)| (name, processor_ms(shop.process_id(component))));
