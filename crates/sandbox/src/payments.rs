@@ -132,8 +132,12 @@ async fn create(world: Arc<World>, key: String, opening: Opening) -> Reply {
     };
     ledger.commit().await?;
     if effect && faults.auto != Auto::Off {
-        world.webhook.wake();
-        world.auto_scheduled.notify_one();
+        // See `play_customer`: the customer has acted, or will.
+        if faults.delay_ms == 0 {
+            world.webhook.wake();
+        } else {
+            world.auto_scheduled.notify_one();
+        }
     }
     Ok(answer
         .leave(faults.answer_delay_ms, faults.drop_response, effect)
