@@ -18,8 +18,8 @@ const n = (number, digits = 0) => number.toFixed(digits);
 const ratio = (it) => `${n(it.per_second, it.per_second < 1000 ? 1 : 0)}/s, ${n(it.ratio, 2)} of ${it.against} (${n(it.against_per_second)}/s)`;
 const work = (it) => {
   const sum = Object.values(it).reduce((one, other) => one + other, 0);
-  const each = Object.entries(it).map(([name, ms]) => `${name} ${n(ms, 1)}`);
-  return `${n(sum, 1)} ms (${each.join(", ")})`;
+  const each = Object.entries(it).map(([name, ms]) => `${name} ${n(ms, sum < 2 ? 2 : 1)}`);
+  return `${n(sum, sum < 2 ? 2 : 1)} ms (${each.join(", ")})`;
 };
 
 const rows = [
@@ -27,7 +27,10 @@ const rows = [
   ["orders of 28 SKUs", "orders of all SKUs", ratio],
   ["processor time of an order, one SKU", "work of an order, one SKU", work],
   ["the same, 28 SKUs", "work of an order, all SKUs", work],
+  ["that of a bare order", "work of a bare order", work],
   ["cart additions", "cart additions", ratio],
+  ["processor time of an addition", "work of an addition", work],
+  ["that of its handler at the ingress", "work of its handler at the ingress", work],
   ["`/api/products`", "/api/products", ratio],
   ["`/products`", "/products", ratio],
   ["`/orders`", "/orders", ratio],

@@ -72,7 +72,8 @@ impl TelemetrySettings {
         filter: impl FnOnce(Lines) -> Lines,
     ) -> Result<Traces, WrongSetting> {
         let traces = Traces::to(self.collector(), service)?;
-        // Spans are left to the traces: each line says what it needs itself.
+        // Spans are left to the traces: each line says what it needs itself. (Joined, the
+        // stricter hint counts; without one, everything would be asked for.)
         let only_lines = FilterFn::new(|metadata: &Metadata<'_>| metadata.is_event())
             .with_max_level_hint(LevelFilter::TRACE);
         let lines = fmt::layer().with_writer(std::io::stderr);
@@ -102,7 +103,7 @@ impl TelemetrySettings {
     }
 }
 
-/// What `RUST_LOG` asks for.
+/// What `RUST_LOG` asks for: `info` where it is not set or cannot be read.
 pub fn asked_for() -> EnvFilter {
     EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
 }

@@ -104,7 +104,9 @@ fn no_echoes(lines: Lines) -> Lines {
     let no_echoes = FilterFn::new(|metadata| {
         !(metadata.target().starts_with("restate_sdk") && *metadata.level() >= tracing::Level::WARN)
     });
+    // Joined, the stricter hint counts; without one, everything would be asked for.
     let no_echoes = no_echoes.with_max_level_hint(LevelFilter::TRACE);
+    // The lines have that filter already, within: said here too, nothing else is asked for.
     lines
         .with_filter(News::of(asked_for().and(no_echoes)))
         .boxed()

@@ -3,7 +3,7 @@
 //!
 //! A line is said before the step that it tells of is handed to Restate. So a replay
 //! of that step finds the journal ahead of it and says nothing
-//! ([`restate_sdk::filter::ReplayAwareFilter`]); said after it, the last step of a
+//! ([`crate::news`]); said after it, the last step of a
 //! journal would be told once more.
 
 use waybill_domain::Timestamp;

@@ -8,11 +8,12 @@
 //! alternation, so that a busy machine slows both:
 //!
 //! - **cart**: `POST /api/cart/add` against the handler that it calls, asked at
-//!   Restate's ingress, and against the bare one;
+//!   Restate's ingress, and against the bare one; with the processor time of each
+//!   process;
 //! - **orders**: cart, checkout, payment (the sandbox pays by itself), approval,
 //!   booking, capture, delivery, against orders of as many durable operations without
 //!   any of our rules (`pipeline/bare.rs`): all of one SKU, and spread over all of them; with
-//!   the processor time of each process;
+//!   the same of ours and of theirs;
 //! - **pages**: lists and pages against the gateway's own `/healthz`;
 //! - **streams**: what `--streams N` (default 1,000) open ones hold of memory, and how
 //!   soon a callback shows on an order's own;
@@ -140,10 +141,6 @@ fn main() {
     let arguments = Arguments::read();
     let setup = Setup::with("DELIVERY_TIME", "100ms")
         .and("RUST_LOG", "warn")
-        .and(
-            "TOKIO_WORKER_THREADS",
-            &std::env::var("XWT").unwrap_or("2".into()),
-        )
         .and("MAX_STREAMS", "12000")
         .and("MAX_CONNECTIONS", "16000")
         .lasting(Duration::from_hours(1));

@@ -23,8 +23,8 @@ const PROCESSES: [(&str, Component); 4] = [
     ("sandbox", Component::Sandbox),
 ];
 
-/// From an order's being said until an approver decides. A person takes longer; one who is
-/// quicker than the workflow's begin is asked to wait by the gateway, which asks again.
+/// From an order's being said until an approver decides. A person takes longer. Whoever
+/// decides before the workflow has begun makes the gateway ask twice, and read between.
 const APPROVER_LOOKS: Duration = Duration::from_millis(100);
 
 /// What a run of orders came to.
@@ -70,7 +70,7 @@ impl Stopwatch {
         Self(processor_times(shop))
     }
 
-    /// For each of so many.
+    /// For each of so many orders or calls since then.
     pub fn per(&self, shop: &Shop, count: f64) -> Work {
         let now = processor_times(shop).into_iter();
         let each = |((name, now), (_, then)): ((_, f64), &(_, f64))| (name, (now - then) / count);
