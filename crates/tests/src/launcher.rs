@@ -297,6 +297,16 @@ impl Launcher {
         self.signal(component, Signal::SIGCONT);
     }
 
+    /// All that a process has said so far, in its newest 100,000 lines.
+    ///
+    /// # Panics
+    /// If this launcher has no such program.
+    pub fn log(&self, component: Component) -> String {
+        let found = self.programs().find(|(part, _)| *part == component);
+        let (_, program) = found.unwrap_or_else(|| panic!("there is no {component}"));
+        program.log_since(0, 100_000)
+    }
+
     /// The number of a running process.
     pub fn process_id(&self, component: Component) -> u32 {
         let running = self.running();

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::shop::{SOON, Shop};
-use crate::world::{Setup, eventually, own};
+use crate::world::{Component, Setup, eventually, own};
 
 fn file(name: &str) -> PathBuf {
     repository().join("scripts/observability").join(name)
@@ -322,6 +322,46 @@ fn what_happens_to_orders_is_counted_once() {
                     .ok_or_else(|| format!("{found:?}"))
             })
             .await;
+        }
+    });
+}
+
+/// By the SDK's own span: whether it still is the one that knows what is a replay.
+#[test]
+fn what_is_replayed_is_counted_and_told_once() {
+    let replayed = Setup::with("DELIVERY_TIME", "1s").only_for(
+        Component::Restate,
+        "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT",
+        "50ms",
+    );
+    own(&replayed, async |shop| {
+        let order = shop.alice().buy("P001", 1, "replayed").await;
+        // Each wait is long enough to be taken away in, and comes back as a replay.
+        let run = |outcome: &str| {
+            format!(
+                r#"waybill_services_invocation_try_duration_seconds_count{{service="OrderFulfillmentWorkflow",handler="Run",outcome="{outcome}"}}"#
+            )
+        };
+        let suspended = async |times: f64| {
+            eventually("the wait is taken away", SOON, async || {
+                let found = figure(shop, &shop.services_ops, &run("suspended")).await;
+                (found >= Some(times))
+                    .then_some(())
+                    .ok_or_else(|| format!("{found:?} of {times}"))
+            })
+            .await;
+        };
+        suspended(1.0).await;
+        shop.admin().approve(&order).await;
+        suspended(2.0).await;
+        order.until("delivered").await;
+        let log = shop.log(Component::Services);
+        for status in ["awaiting_approval", "in_transit", "delivered"] {
+            let entered = format!(r#"waybill_services_orders_entered_total{{status="{status}"}}"#);
+            let counted = figure(shop, &shop.services_ops, &entered).await;
+            assert_eq!(counted, Some(1.0), "{status}");
+            let told = format!(r#"order.entered="{status}""#);
+            assert_eq!(log.matches(&told).count(), 1, "{told}");
         }
     });
 }

@@ -163,12 +163,6 @@ fn missing(spans: &[Span], names: &[&str]) -> Vec<String> {
     missing.map(|&name| name.to_owned()).collect()
 }
 
-fn log(shop: &Shop, of: Component) -> String {
-    let found = shop.programs().find(|(part, _)| *part == of);
-    let (_, program) = found.expect("it runs");
-    program.log_since(0, 100_000)
-}
-
 #[test]
 fn one_order_is_one_trace_from_the_click_to_the_parcel() {
     let mut collector = Collector::bind();
@@ -375,13 +369,13 @@ async fn workflow_of(collector: &Collector, order: &str) -> (String, String) {
 /// Lines name the trace, and a replay says nothing again.
 fn every_step_is_said_once(shop: &Shop, order: &str) {
     let trace = format!("trace_id={TRACE}");
-    let lines = log(shop, Component::Gateway);
+    let lines = shop.log(Component::Gateway);
     assert!(
         lines
             .lines()
             .any(|it| it.contains("POST /api/checkout 202") && it.contains(&trace))
     );
-    let lines = log(shop, Component::Services);
+    let lines = shop.log(Component::Services);
     let said = |what: &str| {
         lines
             .lines()
