@@ -92,7 +92,7 @@ export function testCluster() {
 
   composeTest("snapshots reach the store by themselves, and the log is trimmed", async () => {
     const started = Date.now();
-    const partitions = Number(settings.get("RESTATE_PARTITIONS"));
+    const partitions = Number(settings.get("RESTATE_CLUSTER_PARTITIONS"));
     await eventually(() => {
       const objects = stored();
       return Array.from({ length: partitions }, (_, partition) => `waybill/${partition}/latest.json`).every((name) => objects.includes(name));

@@ -81,6 +81,14 @@ impl Database {
 
     /// Begins a transaction that may read and then write what it has read.
     pub(crate) async fn write(&self) -> sqlx::Result<Writing> {
+        let mut writing = self.write_once().await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *writing).await?;
+        Ok(writing)
+    }
+
+    /// The writer for one statement, which is a transaction of its own and is not committed:
+    /// [`Writing::done`].
+    pub(crate) async fn write_once(&self) -> sqlx::Result<Writing> {
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
         if writer.begun {
             // Fails when the begin or the commit itself was cut short: then
@@ -91,9 +99,6 @@ impl Database {
             }
         }
         writer.begun = true;
-        sqlx::query("BEGIN IMMEDIATE")
-            .execute(&mut writer.connection)
-            .await?;
         Ok(Writing(writer))
     }
 
@@ -126,6 +131,11 @@ impl Writing {
             .await?;
         self.0.begun = false;
         Ok(())
+    }
+
+    /// Nothing is open: the one statement has ended.
+    pub(crate) fn done(mut self) {
+        self.0.begun = false;
     }
 }
 

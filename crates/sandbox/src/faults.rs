@@ -198,6 +198,11 @@ impl Faults {
         Arc::clone(&self.in_force().global.payments)
     }
 
+    /// Whether no order has switches of its own.
+    pub(crate) fn are_the_same_for_all(&self) -> bool {
+        self.in_force().orders.is_empty()
+    }
+
     fn in_force(&self) -> Arc<InForce> {
         let current = self.current.read();
         Arc::clone(&current.unwrap_or_else(std::sync::PoisonError::into_inner))

@@ -173,6 +173,9 @@ async fn show(State(world): State<Arc<World>>, Path(payment_id): Path<String>) -
 
 /// How late requests about a payment arrive.
 async fn lag_of(world: &World, payment_id: &str) -> Result<u32, Answer> {
+    if world.faults.are_the_same_for_all() {
+        return Ok(world.faults.all_payments().lag_ms);
+    }
     let order_id = queries::order_of(world.database.readers(), payment_id).await?;
     let faults = match order_id {
         Some(order_id) => world.faults.payments(&order_id),

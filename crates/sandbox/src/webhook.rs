@@ -74,11 +74,21 @@ enum Outcome {
     Dead,
 }
 
-/// Callbacks under way: which task has which of them.
+/// Callbacks under way: which task has which of them. A task answers what it leaves.
 #[derive(Default)]
 struct InFlight {
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Left>,
     callbacks: HashMap<Id, Vec<i64>>,
+    /// More is due than was begun.
+    is_behind: bool,
+}
+
+/// What is left of a chain in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// Something to be sent again.
+    Waiting,
 }
 
 impl Webhook {
@@ -221,10 +231,9 @@ pub(crate) async fn deliver_callbacks(world: Arc<World>) {
         };
         tokio::select! {
             () = world.webhook.wake.notified() => {}
-            () = in_flight.one_ended() => {}
+            () = in_flight.leave_something() => {}
             () = until(next_due) => {}
         }
-        in_flight.collect_ended();
     }
 }
 
@@ -235,6 +244,7 @@ async fn send_due(world: &Arc<World>, in_flight: &mut InFlight) -> sqlx::Result<
     let under_way: std::collections::HashSet<i64> = under_way.collect();
     let enough = under_way.len() + 4 * MAX_IN_FLIGHT;
     let waiting = queries::waiting(world.database.readers(), enough).await?;
+    in_flight.is_behind = waiting.len() >= enough;
     let now = now_ms();
     let next_due = waiting.iter().map(|it| it.due_ms).find(|due| *due > now);
     let due = waiting
@@ -243,6 +253,7 @@ async fn send_due(world: &Arc<World>, in_flight: &mut InFlight) -> sqlx::Result<
 
     for chain in chains(due) {
         if in_flight.tasks.len() >= MAX_IN_FLIGHT {
+            in_flight.is_behind = true;
             break;
         }
         let ids = chain.iter().map(|callback| callback.id).collect();
@@ -270,7 +281,8 @@ fn chains(due: impl Iterator<Item = Callback>) -> Vec<Vec<Callback>> {
     chains
 }
 
-async fn send_chain(world: Arc<World>, chain: Vec<Callback>) {
+async fn send_chain(world: Arc<World>, chain: Vec<Callback>) -> Left {
+    let mut left = Left::Nothing;
     for callback in chain {
         let outcome = world.webhook.send(&callback).await;
         if outcome == Outcome::Dead {
@@ -281,17 +293,23 @@ async fn send_chain(world: Arc<World>, chain: Vec<Callback>) {
             );
         }
         let next_try = now_ms() + pause_ms(callback.attempts);
-        if let Err(error) = save(&world, callback.id, outcome, next_try).await {
+        let saved = save(&world, callback.id, outcome, next_try).await;
+        if let Err(error) = &saved {
             // It stays waiting in the outbox, and is sent once more.
             tracing::error!(callback.id, "sandbox: {error}");
         }
+        if saved.is_err() || outcome == Outcome::Waiting {
+            left = Left::Waiting;
+        }
     }
+    left
 }
 
 async fn save(world: &World, id: i64, outcome: Outcome, next_try: i64) -> sqlx::Result<()> {
-    let mut ledger = world.database.write().await?;
+    let mut ledger = world.database.write_once().await?;
     queries::save(&mut ledger, id, outcome, next_try).await?;
-    ledger.commit().await
+    ledger.done();
+    Ok(())
 }
 
 /// 1 s after the first try, doubling up to 30 s.
@@ -346,28 +364,29 @@ impl News {
 }
 
 impl InFlight {
-    async fn one_ended(&mut self) {
-        match self.tasks.join_next_with_id().await {
-            Some(ended) => self.forget(ended),
-            None => std::future::pending().await,
+    /// Ends when there may be something to send that nobody is sending.
+    async fn leave_something(&mut self) {
+        loop {
+            let left = match self.tasks.join_next_with_id().await {
+                Some(ended) => self.forget(ended),
+                None => std::future::pending().await,
+            };
+            if self.is_behind || left == Left::Waiting {
+                return;
+            }
         }
     }
 
-    fn collect_ended(&mut self) {
-        while let Some(ended) = self.tasks.try_join_next_with_id() {
-            self.forget(ended);
-        }
-    }
-
-    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = match ended {
-            Ok((id, ())) => id,
+    fn forget(&mut self, ended: Result<(Id, Left), JoinError>) -> Left {
+        let (id, left) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 tracing::error!("sandbox: sending a callback failed: {error}");
-                error.id()
+                (error.id(), Left::Waiting)
             }
         };
         self.callbacks.remove(&id);
+        left
     }
 }
 

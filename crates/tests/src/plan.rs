@@ -298,6 +298,8 @@ impl Plan {
                 ("RESTATE_AUTO_PROVISION", (copy == 0).to_string()),
                 ("RESTATE_BIFROST__DEFAULT_PROVIDER", "replicated".to_owned()),
                 ("RESTATE_DEFAULT_REPLICATION", "2".to_owned()),
+                // As compose.cluster.yml: more than one node leads one.
+                ("RESTATE_DEFAULT_NUM_PARTITIONS", "2".to_owned()),
             ]));
         }
         if let (Some(port), Some(_)) = (at.store, &self.store) {

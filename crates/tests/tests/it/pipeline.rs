@@ -12,8 +12,8 @@
 //!   process;
 //! - **orders**: cart, checkout, payment (the sandbox pays by itself), approval,
 //!   booking, capture, delivery, against orders of as many durable operations without
-//!   any of our rules (`pipeline/bare.rs`): all of one SKU, and spread over all of them; with
-//!   the same of ours and of theirs;
+//!   any of our rules (`pipeline/bare.rs`): all of one SKU, and spread over all of them, the
+//!   bare ones alike; with the processor time of each process;
 //! - **pages**: lists and pages against the gateway's own `/healthz`;
 //! - **streams**: what `--streams N` (default 1,000) open ones hold of memory, and how
 //!   soon a callback shows on an order's own;
@@ -26,7 +26,9 @@
 //!
 //! Arguments: `--json FILE` for the figures, `--parts` (all, or some with commas between), `--seconds N` for each cart measurement (default 5), `--orders N`
 //! for each order measurement (default 200), `--rounds N` (default 3),
-//! `--outage N` seconds (default 30), `--waiting N` orders in it (default 200).
+//! `--outage N` seconds (default 30), `--waiting N` orders in it (default 200),
+//! `--restate NAME=VALUE` (some with spaces between) for settings of Restate other than
+//! those of restate.toml: `--restate DEFAULT_NUM_PARTITIONS=1`.
 
 // The tests' world is used in part.
 #![allow(dead_code, clippy::print_stdout, missing_docs)]
@@ -88,6 +90,8 @@ struct Arguments {
     outage: Duration,
     waiting: usize,
     growth: Vec<usize>,
+    /// Names of variables, and their values.
+    restate: Vec<(String, String)>,
 }
 
 impl Arguments {
@@ -116,6 +120,8 @@ impl Arguments {
         let growth = words.iter().position(|word| word == "--growth");
         let growth = growth.map_or("1000,100000", |at| &words[at + 1]);
         let json = words.iter().position(|word| word == "--json");
+        let restate = words.iter().position(|word| word == "--restate");
+        let restate = restate.map_or("", |at| &words[at + 1]).split_whitespace();
         Self {
             parts,
             json: json.map(|at| words.get(at + 1).expect("--json FILE").clone()),
@@ -128,6 +134,10 @@ impl Arguments {
             growth: growth
                 .split(',')
                 .map(|size| size.parse().expect("--growth 1000,100000"))
+                .collect(),
+            restate: restate
+                .map(|setting| setting.split_once('=').expect("--restate NAME=VALUE"))
+                .map(|(name, value)| (format!("RESTATE_{name}"), value.to_owned()))
                 .collect(),
         }
     }
@@ -143,7 +153,17 @@ fn main() {
         .and("RUST_LOG", "warn")
         .and("MAX_STREAMS", "12000")
         .and("MAX_CONNECTIONS", "16000")
+        // As it is shipped: other tests do not wait for the disk.
+        .only_for(
+            Component::Restate,
+            "RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC",
+            "false",
+        )
         .lasting(Duration::from_hours(1));
+    let settings = arguments.restate.iter();
+    let setup = settings.fold(setup, |setup, (name, value)| {
+        setup.only_for(Component::Restate, name, value)
+    });
     let mut report = Report::default();
     if arguments.parts.iter().any(|part| part != "growth") {
         own_alone(&setup, async |shop| {
@@ -262,44 +282,73 @@ async fn cart(shop: &Shop, arguments: &Arguments, report: &mut Report) {
 /// Whole orders, on one SKU and spread over all.
 async fn orders(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     shop.faults(json!({ "payments": { "auto": "pay" } })).await;
-    let (mut one_sku, mut spread) = (Ratios::default(), Ratios::default());
-    let mut work_of: [Vec<Work>; 3] = [Vec::new(), Vec::new(), Vec::new()];
     let catalog = shop.catalog.iter();
     let skus: Vec<&str> = catalog.map(|product| &product.sku[..]).collect();
+    let mut one_sku = OnShelves::of("one SKU", &skus[..1]);
+    let mut spread = OnShelves::of("all SKUs", &skus);
     for round in 1..=arguments.rounds {
-        let name = format!("bare{round}x");
-        let bare = bare_orders(shop, &name, arguments.orders).await;
-        println!(
-            "round {round}: bare orders {:.1}/s; {} an order",
-            bare.per_second, bare.work
-        );
-        for (skus, ratios, what, works) in [
-            (&skus[..1], &mut one_sku, "on one SKU", 0),
-            (&skus[..], &mut spread, "spread", 1),
-        ] {
-            let name = format!("buyer{round}x{}x", skus.len());
-            let within = batch_within(arguments.orders);
-            let driven = drive(shop, &name, arguments.orders, CALLERS, skus, within).await;
-            println!(
-                "round {round}: orders {what} {:.1}/s; {} an order",
-                driven.per_second, driven.work
-            );
-            ratios.add(driven.per_second, bare.per_second);
-            work_of[works].push(driven.work);
+        for orders in [&mut one_sku, &mut spread] {
+            orders.measure(shop, arguments, round).await;
         }
-        work_of[2].push(bare.work);
     }
-    report.ratios("orders of one SKU", "bare orders", &one_sku);
-    report.ratios("orders of all SKUs", "bare orders", &spread);
-    let [one_sku, spread, bare] = work_of;
-    report.work("work of an order, one SKU", one_sku);
-    report.work("work of an order, all SKUs", spread);
-    report.work("work of a bare order", bare);
+    for OnShelves {
+        what,
+        ratios,
+        work,
+        of_bare,
+        ..
+    } in [one_sku, spread]
+    {
+        let bare = format!("bare orders of {what}");
+        report.ratios(&format!("orders of {what}"), &bare, &ratios);
+        report.work(&format!("work of an order, {what}"), work);
+        report.work(&format!("work of a bare order, {what}"), of_bare);
+    }
 }
 
-/// Orders of the bare components ([`bare`]), one user each. They run in this process, so
-/// `driver` is what they and their driver work.
-async fn bare_orders(shop: &Shop, name: &str, count: usize) -> Driven {
+/// Orders of so many products, against bare ones of as many.
+struct OnShelves<'a> {
+    what: &'static str,
+    skus: &'a [&'a str],
+    ratios: Ratios,
+    work: Vec<Work>,
+    of_bare: Vec<Work>,
+}
+
+impl<'a> OnShelves<'a> {
+    fn of(what: &'static str, skus: &'a [&'a str]) -> Self {
+        Self {
+            what,
+            skus,
+            ratios: Ratios::default(),
+            work: Vec::new(),
+            of_bare: Vec::new(),
+        }
+    }
+
+    async fn measure(&mut self, shop: &Shop, arguments: &Arguments, round: usize) {
+        let (what, skus, count) = (self.what, self.skus, arguments.orders);
+        let name = format!("{round}x{}x", skus.len());
+        let bare = bare_orders(shop, &name, count, skus).await;
+        println!(
+            "round {round}: bare orders of {what} {:.1}/s; {} an order",
+            bare.per_second, bare.work
+        );
+        let name = format!("buyer{name}");
+        let driven = drive(shop, &name, count, CALLERS, skus, batch_within(count)).await;
+        println!(
+            "round {round}: orders of {what} {:.1}/s; {} an order",
+            driven.per_second, driven.work
+        );
+        self.ratios.add(driven.per_second, bare.per_second);
+        self.work.push(driven.work);
+        self.of_bare.push(bare.work);
+    }
+}
+
+/// Orders of the bare components ([`bare`]), one user each, each of one of `skus` in turn.
+/// They run in this process, so `driver` is what they and their driver work.
+async fn bare_orders(shop: &Shop, name: &str, count: usize, skus: &[&str]) -> Driven {
     let mut told = bare::hear();
     let ask = async |path: String| {
         let answer = shop.http.post(format!("{}/{path}", shop.ingress)).send();
@@ -309,8 +358,9 @@ async fn bare_orders(shop: &Shop, name: &str, count: usize) -> Driven {
     let began = Instant::now();
     let watch = Stopwatch::start(shop);
     let placed = batch(count, |n| async move {
-        ask(format!("BareSession/{name}{n}/AddItem")).await;
-        ask(format!("BareSession/{name}{n}/Checkout")).await;
+        let session = format!("BareSession/{}", bare::key(skus[n % skus.len()], name, n));
+        ask(format!("{session}/AddItem")).await;
+        ask(format!("{session}/Checkout")).await;
     });
     let mut delivered = 0;
     let steps = futures_stream::poll_fn(|context| told.poll_recv(context))

@@ -38,6 +38,15 @@ fn tell(reached: Reached) {
     let _ = told.as_ref().map(|told| told.send(reached));
 }
 
+/// The key of a session and of its order, which says what is bought.
+pub fn key(sku: &str, name: &str, n: usize) -> String {
+    format!("{sku}.{name}{n}")
+}
+
+fn sku_of(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
+}
+
 /// As long as an order's record half way.
 fn record(what: &str) -> String {
     format!("{what}{}", "-".repeat(1_800))
@@ -75,7 +84,7 @@ impl BareSession {
     async fn checkout(&self, ctx: ObjectContext<'_>) -> HandlerResult<()> {
         ctx.get::<String>("order").await?;
         ctx.get::<String>("basket").await?;
-        let stock = ctx.object_client::<BareStockClient>("P001");
+        let stock = ctx.object_client::<BareStockClient>(sku_of(ctx.key()));
         stock.reserve(ctx.key().to_owned()).call().await?;
         ctx.set("order", record("placed"));
         session(&ctx).await_payment().send();
@@ -149,7 +158,7 @@ impl BareOrder {
         ctx.set("record", record("in transit"));
         ctx.sleep(Duration::from_millis(100)).await?;
         ctx.set("record", record("delivered"));
-        let stock = ctx.object_client::<BareStockClient>("P001");
+        let stock = ctx.object_client::<BareStockClient>(sku_of(ctx.key()));
         stock.commit(ctx.key().to_owned()).send();
         tell(Reached::Delivered(ctx.key().to_owned()));
         Ok(record("delivered"))
