@@ -15,20 +15,19 @@ mod host;
 mod rates;
 mod work;
 
-use axum::extract::{FromRequestParts as _, Request, State};
+use axum::extract::{FromRequestParts as _, Request};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use process::http::Peer;
 
 use self::rates::Rates;
 use self::work::AtWork;
+pub use self::work::Working;
 use crate::auth::OptionalCaller;
 use crate::http::client;
 use crate::http::problem::Problem;
 use crate::http::session_cookie::SessionCookie;
-use crate::infra::Shared;
+use crate::infra::{Infra, Shared};
 
 /// What the way in remembers of its callers.
 #[derive(Debug)]
@@ -68,7 +67,7 @@ impl Purpose {
 
 /// Finds out who asks and by which name, and says it to all that follow: the
 /// extensions [`client::Client`], [`client::ClientAddress`] and [`SessionCookie`].
-pub async fn meet(State(infra): State<Shared>, mut request: Request, next: Next) -> Response {
+pub fn meet(infra: &Infra, request: &mut Request) -> Result<(), Problem> {
     let public_url = infra.settings.edge.public_url();
     let peer = request.extensions().get::<Peer>().copied();
     let client = peer.map(|peer| {
@@ -80,10 +79,8 @@ pub async fn meet(State(infra): State<Shared>, mut request: Request, next: Next)
     request.extensions_mut().insert(cookie);
     if let Some(client) = client {
         let purpose = Purpose::of(request.uri().path());
-        if let Err(refused) = host::check(&request, &client, public_url, purpose) {
-            infra.metrics.refused("host");
-            return refused.into_response();
-        }
+        host::check(request, &client, public_url, purpose)
+            .inspect_err(|_| infra.metrics.refused("host"))?;
         request.extensions_mut().insert(client.address);
         request.extensions_mut().insert(client);
     }
@@ -91,69 +88,56 @@ pub async fn meet(State(infra): State<Shared>, mut request: Request, next: Next)
     if is_https.is_none() {
         request.headers_mut().remove("x-forwarded-proto");
     }
-    next.run(request).await
+    Ok(())
 }
 
-/// Refuses what is more than this gateway can do at a time.
-pub async fn bound_work(
-    State(edge): State<std::sync::Arc<Edge>>,
-    State(infra): State<Shared>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let from = client::of(request.extensions());
-    let (Some(from), false) = (from, Purpose::of(request.uri().path()) == Purpose::Probe) else {
-        return next.run(request).await;
-    };
-    // Until the head of the answer: what a stream holds is counted there.
-    let Some(_working) = edge.at_work.begin(from) else {
-        infra.metrics.refused("work");
-        return Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "Too much at a time",
-            "too many requests are at work just now: try again in a second",
-        )
-        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
-        .into_response();
-    };
-    next.run(request).await
-}
+impl Edge {
+    /// Refuses what is more than this gateway can do at a time. What it answers is kept until
+    /// the head of the request's answer is there: what a stream holds is counted where it is.
+    pub fn bound_work(&self, infra: &Infra, request: &Request) -> Result<Option<Working>, Problem> {
+        let from = client::of(request.extensions());
+        let (Some(from), false) = (from, Purpose::of(request.uri().path()) == Purpose::Probe)
+        else {
+            return Ok(None);
+        };
+        let working = self.at_work.begin(from).ok_or_else(|| {
+            infra.metrics.refused("work");
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Too much at a time",
+                "too many requests are at work just now: try again in a second",
+            )
+            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+        })?;
+        Ok(Some(working))
+    }
 
-/// Refuses what one caller asks too fast.
-pub async fn bound_rates<S>(
-    State(edge): State<std::sync::Arc<Edge>>,
-    State(infra): State<Shared>,
-    State(state): State<S>,
-    request: Request,
-    next: Next,
-) -> Response
-where
-    S: Clone + Send + Sync + 'static,
-    Shared: axum::extract::FromRef<S>,
-{
-    let from = client::of(request.extensions());
-    let (Some(from), Purpose::Shop) = (from, Purpose::of(request.uri().path())) else {
-        return next.run(request).await;
-    };
-    let is_read = request.method().is_safe();
-    if let Err(wait) = edge.rates.of_address(from, is_read) {
-        infra.metrics.refused("address");
-        return too_fast(wait, "at your address").into_response();
+    /// Refuses what one caller asks too fast.
+    pub async fn bound_rates(&self, infra: &Shared, request: Request) -> Result<Request, Problem> {
+        let from = client::of(request.extensions());
+        let (Some(from), Purpose::Shop) = (from, Purpose::of(request.uri().path())) else {
+            return Ok(request);
+        };
+        let is_read = request.method().is_safe();
+        if let Err(wait) = self.rates.of_address(from, is_read) {
+            infra.metrics.refused("address");
+            return Err(too_fast(wait, "at your address"));
+        }
+        if !self.rates.count_users() || request.uri().path().starts_with("/static/") {
+            return Ok(request);
+        }
+        let (mut parts, body) = request.into_parts();
+        // Whoever is asked for their name and has a wrong one is told so later.
+        let caller = OptionalCaller::from_request_parts(&mut parts, infra).await;
+        if let Ok(OptionalCaller(Some(caller))) = &caller
+            && let Err(wait) = self.rates.of_user(&caller.user, is_read)
+        {
+            infra.metrics.refused("user");
+            return Err(too_fast(wait, "of yours"));
+        }
+        Ok(Request::from_parts(parts, body))
     }
-    if !edge.rates.count_users() || request.uri().path().starts_with("/static/") {
-        return next.run(request).await;
-    }
-    let (mut parts, body) = request.into_parts();
-    // Whoever is asked for their name and has a wrong one is told so later.
-    let caller = OptionalCaller::from_request_parts(&mut parts, &state).await;
-    if let Ok(OptionalCaller(Some(caller))) = &caller
-        && let Err(wait) = edge.rates.of_user(&caller.user, is_read)
-    {
-        infra.metrics.refused("user");
-        return too_fast(wait, "of yours").into_response();
-    }
-    next.run(Request::from_parts(parts, body)).await
 }
 
 fn too_fast(wait: std::time::Duration, whose: &str) -> Problem {

@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::Entry;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::Response;
 
 use process::propagation;
-use tracing::Instrument as _;
+use tracing::Span;
 
 use crate::auth;
 use crate::http::client::Client;
@@ -20,7 +19,7 @@ use crate::http::nonce::Nonce;
 use crate::http::problem::Problem;
 use crate::http::request_id::{self, RequestId};
 use crate::http::session_cookie;
-use crate::infra::Shared;
+use crate::infra::Infra;
 use crate::settings::edge::PublicUrl;
 
 /// How long browsers keep to TLS once they have seen the shop: a year.
@@ -28,9 +27,9 @@ const HSTS: &str = "max-age=31536000";
 
 /// Takes out of `Accept-Encoding` what forbids an answer as it is. Nobody gains
 /// by a 406: the compression layer says it when the handler has done its work.
-pub async fn answer_in_any_case(mut request: Request, next: Next) -> Response {
-    let Entry::Occupied(mut accepted) = request.headers_mut().entry(header::ACCEPT_ENCODING) else {
-        return next.run(request).await;
+pub fn answer_in_any_case(headers: &mut HeaderMap) {
+    let Entry::Occupied(mut accepted) = headers.entry(header::ACCEPT_ENCODING) else {
+        return;
     };
     let kept: Vec<_> = accepted
         .iter()
@@ -48,12 +47,11 @@ pub async fn answer_in_any_case(mut request: Request, next: Next) -> Response {
         Ok(kept) => drop(accepted.insert_mult(kept)),
         Err(_) => drop(accepted.remove()),
     }
-    next.run(request).await
 }
 
 /// Refuses a body that is encoded, whoever would read it: it is not what its
 /// `Content-Type` says, and what it would grow to nobody knows.
-pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
+pub fn refuse_encoded_body(request: &Request) -> Result<(), Problem> {
     let is_encoded = request
         .headers()
         .get_all(header::CONTENT_ENCODING)
@@ -62,7 +60,7 @@ pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
         .map(<[u8]>::trim_ascii)
         .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
     if is_encoded && !request.body().is_end_stream() {
-        return Problem::new(
+        return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_content_encoding",
             "Unsupported content encoding",
@@ -71,72 +69,93 @@ pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
         .with_header(
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
-        )
-        .into_response();
+        ));
     }
-    next.run(request).await
+    Ok(())
 }
 
-/// The route that reads more than others: see [`read_whole_bodies`].
+/// The route that reads more than others: see [`read_whole_body`].
 const TAKES_A_FILE: &str = "/api/catalog/import";
 
 /// Reads every body to its end before anything is done, also where none is expected:
 /// one that is too large (413), too slow (408) or torn off (400) is refused alike
 /// everywhere. A file that may be large is read by its route, which knows by then that
 /// whoever sends it may.
-pub async fn read_whole_bodies(request: Request, next: Next) -> Response {
+pub async fn read_whole_body(request: Request) -> Result<Request, Problem> {
     if request.body().is_end_stream() || TAKES_A_FILE == request.uri().path() {
-        return next.run(request).await;
+        return Ok(request);
     }
     let (parts, body) = request.into_parts();
-    match input::read(body).await {
-        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
-        Err(problem) => problem.into_response(),
+    let body = input::read(body).await?;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// A request under way, for the access log: one line per request, without query strings or
+/// personal data. Line, problem and answer have the request's id.
+pub struct Access {
+    started: Instant,
+    method: Method,
+    path: String,
+    id: RequestId,
+    span: Span,
+}
+
+impl Access {
+    /// Gives the request its id.
+    pub fn begin(request: &mut Request) -> Self {
+        let started = Instant::now();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let id = RequestId::fresh();
+        request.extensions_mut().insert(id.clone());
+        let span = tracing::info_span!(
+            "request",
+            otel.name = format!("{method} {path}"),
+            otel.kind = "server",
+            http.method = %method,
+            http.path = path,
+            http.status = tracing::field::Empty,
+            request.id = %id,
+            order.id = tracing::field::Empty,
+        );
+        propagation::continue_trace(&span, request.headers());
+        Self {
+            started,
+            method,
+            path,
+            id,
+            span,
+        }
+    }
+
+    /// What happens for it happens in there.
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Writes the line, and gives the answer its id.
+    pub fn end(self, response: &mut Response) {
+        let Self {
+            method, path, id, ..
+        } = self;
+        if let Some(id) = id.header() {
+            response.headers_mut().insert(request_id::HEADER, id);
+        }
+        let status = response.status().as_u16();
+        self.span.record("http.status", status);
+        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let _inside = self.span.enter();
+        // Probes come every few seconds and say nothing while all is well.
+        if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") {
+            tracing::debug!(http.method = %method, http.path = path, http.status = status, elapsed_ms, request.id = %id, "{method} {path} {status}");
+        } else {
+            tracing::info!(http.method = %method, http.path = path, http.status = status, elapsed_ms, request.id = %id, "{method} {path} {status}");
+        }
     }
 }
 
-/// One line per request, without query strings or personal data. Line, problem and
-/// answer have the request's id.
-pub async fn log_access(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let id = RequestId::fresh();
-    request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!(
-        "request",
-        otel.name = format!("{method} {path}"),
-        otel.kind = "server",
-        http.method = %method,
-        http.path = path,
-        http.status = tracing::field::Empty,
-        request.id = %id,
-        order.id = tracing::field::Empty,
-    );
-    propagation::continue_trace(&span, request.headers());
-    let mut response = next.run(request).instrument(span.clone()).await;
-    if let Some(id) = id.header() {
-        response.headers_mut().insert(request_id::HEADER, id);
-    }
-    let status = response.status().as_u16();
-    span.record("http.status", status);
-    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let _inside = span.enter();
-    // Probes come every few seconds and say nothing while all is well.
-    if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") {
-        tracing::debug!(http.method = %method, http.path = path, http.status = status, elapsed_ms, request.id = %id, "{method} {path} {status}");
-    } else {
-        tracing::info!(http.method = %method, http.path = path, http.status = status, elapsed_ms, request.id = %id, "{method} {path} {status}");
-    }
-    response
-}
-
-/// Tells browsers what a page of ours may do, and gives it the nonce for it.
-pub async fn secure(State(infra): State<Shared>, mut request: Request, next: Next) -> Response {
-    let nonce = Nonce::fresh();
-    request.extensions_mut().insert(nonce.clone());
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+/// Tells browsers what a page of ours may do, which has this nonce.
+pub fn secure(infra: &Infra, nonce: &Nonce, headers: &mut HeaderMap) {
     let policy = format!(
         "default-src 'none'; script-src 'self' 'nonce-{}'; style-src 'self'; img-src 'self' data:; \
          font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; \
@@ -180,7 +199,6 @@ pub async fn secure(State(infra): State<Shared>, mut request: Request, next: Nex
         header::VARY,
         HeaderValue::from_static("accept, datastar-request"),
     );
-    response
 }
 
 /// Refuses a write that a browser sends on behalf of another site.
@@ -188,11 +206,7 @@ pub async fn secure(State(infra): State<Shared>, mut request: Request, next: Nex
 /// A browser says where a request comes from (`Sec-Fetch-Site`, or `Origin`),
 /// and no page can forge that. Whoever says nothing is no browser: it passes
 /// unless all it has to show is a cookie.
-pub async fn refuse_cross_site_writes(
-    State(infra): State<Shared>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub fn refuse_cross_site_write(infra: &Infra, request: &Request) -> Result<(), Problem> {
     let client = request.extensions().get::<Client>();
     let told_host = client.and_then(|client| client.host.as_deref());
     let site = Site {
@@ -200,12 +214,11 @@ pub async fn refuse_cross_site_writes(
         host: told_host.or_else(|| host_of(request.headers(), request.uri())),
     };
     if request.method().is_safe() || is_same_site(request.headers(), &site) {
-        next.run(request).await
+        Ok(())
     } else {
-        Problem::forbidden(
+        Err(Problem::forbidden(
             "this write does not come from a page of this site: use the site itself, or an API token (Authorization: Bearer)",
-        )
-        .into_response()
+        ))
     }
 }
 

@@ -4,18 +4,22 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{FromRef, Request};
+use axum::extract::{FromRef, Request, State};
 use axum::http::StatusCode;
-use axum::{Extension, Router, middleware};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tracing::Instrument as _;
 use waybill_domain::words::{MAX_NAME, quoted};
 
 use crate::api::openapi::Document;
 use crate::authority::Routes;
-use crate::console::{Console, Views};
+use crate::console::{Console, Views, present};
 use crate::demo::Scenarios;
-use crate::edge::{self, Edge};
+use crate::edge::{self, Edge, Working};
+use crate::http::nonce::Nonce;
 use crate::http::problem::{self, Problem};
 use crate::infra::Shared;
 use crate::shop::dashboard::Latest;
@@ -93,7 +97,6 @@ part!(Arc<PaymentPages>, payment_pages);
 part!(Arc<Latest>, dashboard);
 part!(Arc<Scenarios>, scenarios);
 part!(Arc<Console>, console);
-part!(Arc<Edge>, edge);
 
 /// Every route, with who may call it; those for programs describe themselves.
 fn routes() -> Routes<Gateway> {
@@ -119,22 +122,12 @@ fn rows() -> Vec<crate::authority::Row> {
 pub fn router(gateway: Gateway) -> Router {
     let (routes, described) = routes().guarded(&gateway.infra);
     let document = Document::of(&described, gateway.infra.settings.is_demo());
-    let state = || gateway.clone();
     // One layer of many, the first to see a request first. Laid on one by one, each would
     // box each route, and clone all that is within it for each request.
     let around = (
-        middleware::from_fn(protection::log_access),
-        middleware::from_fn_with_state(state(), protection::secure),
-        middleware::from_fn(protection::answer_in_any_case),
+        middleware::from_fn_with_state(gateway.clone(), outside),
         CompressionLayer::new(),
-        middleware::from_fn_with_state(state(), console::present::present),
-        middleware::from_fn_with_state(state(), edge::meet),
-        middleware::from_fn_with_state(state(), edge::bound_work),
-        middleware::from_fn_with_state(state(), edge::bound_rates::<Gateway>),
-        middleware::from_fn_with_state(state(), protection::refuse_cross_site_writes),
-        middleware::from_fn(protection::refuse_encoded_bodies),
-        middleware::from_fn(protection::read_whole_bodies),
-        middleware::from_fn_with_state(state(), api::ops::count_request),
+        middleware::from_fn_with_state(gateway.clone(), inside),
         CatchPanicLayer::custom(problem::of_panic),
         Extension(document),
     );
@@ -143,6 +136,44 @@ pub fn router(gateway: Gateway) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(around)
         .with_state(gateway)
+}
+
+/// Around everything: what a request is called, what is written down of it, and what
+/// browsers are told about every answer.
+async fn outside(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
+    let access = protection::Access::begin(&mut request);
+    let nonce = Nonce::fresh();
+    request.extensions_mut().insert(nonce.clone());
+    protection::answer_in_any_case(request.headers_mut());
+    let mut response = next.run(request).instrument(access.span()).await;
+    protection::secure(&gateway.infra, &nonce, response.headers_mut());
+    access.end(&mut response);
+    response
+}
+
+/// Lets a request in, or says why not, in the form that its asker reads.
+async fn inside(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
+    let asker = present::look(&mut request);
+    let response = match admit(&gateway, request).await {
+        Ok((request, _working)) => api::ops::count_request(&gateway.infra, request, next).await,
+        Err(problem) => problem.into_response(),
+    };
+    present::present(&gateway.console, asker, response).await
+}
+
+/// The request with all that was sent with it, and its place among those at work.
+async fn admit(
+    gateway: &Gateway,
+    mut request: Request,
+) -> Result<(Request, Option<Working>), Problem> {
+    let (infra, edge) = (&gateway.infra, &gateway.edge);
+    edge::meet(infra, &mut request)?;
+    let working = edge.bound_work(infra, &request)?;
+    let request = edge.bound_rates(infra, request).await?;
+    protection::refuse_cross_site_write(infra, &request)?;
+    protection::refuse_encoded_body(&request)?;
+    let request = protection::read_whole_body(request).await?;
+    Ok((request, working))
 }
 
 async fn unknown_path(request: Request) -> Problem {

@@ -82,7 +82,9 @@ impl Database {
     /// Begins a transaction that may read and then write what it has read.
     pub(crate) async fn write(&self) -> sqlx::Result<Writing> {
         let mut writing = self.write_once().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *writing).await?;
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut *writing)
+            .await?;
         Ok(writing)
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::authority::is_operator;
 use crate::http::problem::Problem;
-use crate::infra::Shared;
+use crate::infra::{Infra, Shared};
 use crate::shop::dashboard::Latest;
 use crate::shop::figures;
 use crate::shop::readiness::{self, InBrief, Readiness};
@@ -91,7 +91,7 @@ pub(super) async fn metrics(
 
 /// Counts a request under its route, never under its path: ids would make a
 /// new time series each.
-pub async fn count_request(State(infra): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn count_request(infra: &Infra, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = request
         .extensions()

@@ -3,14 +3,11 @@
 
 use std::convert::Infallible;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::sse::{Event, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures::stream;
-
-use std::sync::Arc;
 
 use super::factor;
 use super::views::Console;
@@ -19,17 +16,20 @@ use crate::http::negotiation::{RequestContext, ResponseFormat};
 use crate::http::problem::{CODE_NEEDED, FACTOR_NEEDED, Problem};
 use crate::http::reply::UserMessage;
 
-/// Writes each [`Problem`] and each [`Reply`] in the form its asker reads, and
-/// logs the problems that are our fault.
-pub async fn present(
-    State(console): State<Arc<Console>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let context = RequestContext::of(&request);
-    let method = request.method().clone();
+/// Who asks how, which all that follow know, too.
+pub fn look(request: &mut Request) -> (RequestContext, Method) {
+    let context = RequestContext::of(request);
     request.extensions_mut().insert(context.clone());
-    let mut response = next.run(request).await;
+    (context, request.method().clone())
+}
+
+/// Writes each [`Problem`] and each [`Reply`](crate::http::reply::Reply) in the form its
+/// asker reads, and logs the problems that are our fault.
+pub async fn present(
+    console: &Console,
+    (context, method): (RequestContext, Method),
+    mut response: Response,
+) -> Response {
     if is_bare_refusal(&response) {
         response = refused(response.status()).into_response();
     }

@@ -25,7 +25,7 @@ struct Now {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Working {
+pub struct Working {
     now: Arc<Mutex<Now>>,
     from: IpAddr,
 }

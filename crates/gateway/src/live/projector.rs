@@ -30,6 +30,8 @@ const BATCH: usize = 512;
 /// updates come by the hundred, each commit costs, and what is soon old again is never
 /// written. After some quiet everything is written at once.
 const TOGETHER: Duration = Duration::from_millis(10);
+/// The same for notes alone: whoever did what they tell of has been answered already.
+const NOTES_TOGETHER: Duration = LONGEST_REST;
 /// The same for what somebody waits for.
 const WAITED_FOR: Duration = Duration::from_millis(3);
 /// A busy writer rests so many times as long as its last commit took, so that it takes
@@ -198,9 +200,13 @@ impl Rest {
     fn until(&self, batch: &[Work]) -> Option<Instant> {
         let there_is_room = (1..BATCH).contains(&batch.len());
         let (committed, took) = self.0.filter(|_| there_is_room)?;
-        let is_waited_for = batch.iter().any(|work| work.written.is_some());
-        let (least, rests) = if is_waited_for {
+        let (least, rests) = if batch.iter().any(|work| work.written.is_some()) {
             (WAITED_FOR, RESTS_WAITED_FOR)
+        } else if batch
+            .iter()
+            .all(|work| matches!(work.entry, Entry::Note(_)))
+        {
+            (NOTES_TOGETHER, RESTS)
         } else {
             (TOGETHER, RESTS)
         };
@@ -723,8 +729,23 @@ pub(super) mod tests {
         assert_eq!(Rest::default().until(&[work(None)]), None, "after quiet");
         let told = rest(short).until(&[work(None)]);
         assert_eq!(told, Some(committed + TOGETHER));
+        let note = |second| {
+            let user = Username::parse("alice").unwrap();
+            Work::of(Entry::Note(Notification {
+                id: "note".to_owned(),
+                user_id: user,
+                order_id: None,
+                kind: "item_added".to_owned(),
+                text: "Item added".to_owned(),
+                at: at(second),
+            }))
+        };
+        let notes = rest(short).until(&[note(1), note(2)]);
+        assert_eq!(notes, Some(committed + NOTES_TOGETHER));
+        let among_news = rest(short).until(&[note(1), work(None)]);
+        assert_eq!(among_news, Some(committed + TOGETHER));
         let (answer, _waiting) = oneshot::channel();
-        let waited_for = rest(short).until(&[work(None), work(Some(answer))]);
+        let waited_for = rest(short).until(&[note(1), work(Some(answer))]);
         assert_eq!(waited_for, Some(committed + WAITED_FOR));
         let long = rest(Duration::from_millis(12)).until(&[work(None)]);
         assert_eq!(long, Some(committed + Duration::from_millis(36)));
