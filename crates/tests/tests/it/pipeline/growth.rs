@@ -29,6 +29,8 @@ const SAMPLES: usize = 9;
 const CUSTOMERS: usize = 5_000;
 /// Longest that another program's write goes unnoticed by the gateway.
 const NOTICED: Duration = Duration::from_millis(300);
+/// Longest that the file of all orders may take.
+const FILE_WITHIN: Duration = Duration::from_mins(10);
 /// More orders than that are not put into Restate: each is a request.
 const MOST_IN_RESTATE: usize = 100_000;
 /// Reservations of one product, and orders of one customer, few and many.
@@ -61,42 +63,43 @@ struct Template {
 pub async fn growth(shop: &Shop, sizes: &[usize], report: &mut Report) {
     let template = template(shop).await;
     let mut filled = 0;
-    let mut first: BTreeMap<String, f64> = BTreeMap::new();
+    let mut first = First::default();
     for &size in sizes {
         fill(shop, &template, filled..size).await;
         filled = size;
-        let mut figures = Vec::new();
         for (what, who, path) in QUESTIONS {
-            figures.push((what.to_owned(), asked(shop, who, path).await));
+            first.say(report, size, what, asked(shop, who, path).await);
         }
-        figures.push((
-            "all orders as CSV".to_owned(),
-            file(shop, size, report).await,
-        ));
+        let took = file(shop, size, report).await;
+        first.say(report, size, "all orders as CSV", took);
         shop.kill(Component::Gateway);
         let began = Instant::now();
         shop.start_again(Component::Gateway).await;
-        figures.push(("gateway, start to ready".to_owned(), ms(began.elapsed())));
+        first.say(report, size, "gateway, start to ready", ms(began.elapsed()));
         if size <= MOST_IN_RESTATE {
             put_into_restate(shop, &template, size).await;
-            figures.push(("rebuild".to_owned(), rebuild(shop, size)));
-            figures.push((
-                "catch-up, nothing new".to_owned(),
-                catch_up(shop, size).await,
-            ));
-        }
-        for (what, figure) in figures {
-            let at_first = *first.entry(what.clone()).or_insert(figure);
-            let words = format!(
-                "{figure:.1} ms, {:.2} of the smallest shop's",
-                figure / at_first
-            );
-            let figures = json!({ "ms": figure, "ratio": figure / at_first, "orders": size });
-            report.say(&format!("{size} orders: {what}"), &words, figures);
+            first.say(report, size, "rebuild", rebuild(shop, size));
+            let took = catch_up(shop, size).await;
+            first.say(report, size, "catch-up, nothing new", took);
         }
     }
     reservations(shop, report).await;
     sessions(shop, report).await;
+}
+
+/// What each took in the smallest shop.
+#[derive(Default)]
+struct First(BTreeMap<&'static str, f64>);
+
+impl First {
+    fn say(&mut self, report: &mut Report, size: usize, what: &'static str, ms: f64) {
+        let ratio = ms / *self.0.entry(what).or_insert(ms);
+        report.say(
+            &format!("{size} orders: {what}"),
+            &format!("{ms:.1} ms, {ratio:.2} of the smallest shop's"),
+            json!({ "ms": ms, "ratio": ratio, "orders": size }),
+        );
+    }
 }
 
 async fn template(shop: &Shop) -> Template {
@@ -219,7 +222,9 @@ async fn file(shop: &Shop, size: usize, report: &mut Report) -> f64 {
     let admin = shop.person("admin");
     let before = resident_mb(shop);
     let began = Instant::now();
-    let request = admin.request(Method::GET, "/api/orders.csv");
+    let request = admin
+        .request(Method::GET, "/api/orders.csv")
+        .timeout(FILE_WITHIN);
     let answer = request.send().await.expect("the gateway answers");
     assert_eq!(answer.status(), 200);
     let mut pieces = answer.bytes_stream();
