@@ -28,7 +28,7 @@ const rows = [
   ["processor time of an order, one SKU", "work of an order, one SKU", work],
   ["the same, 28 SKUs", "work of an order, all SKUs", work],
   ["that of a bare order, one SKU", "work of a bare order, one SKU", work],
-  ["the same, 28 SKUs", "work of a bare order, all SKUs", work],
+  ["that of a bare order, 28 SKUs", "work of a bare order, all SKUs", work],
   ["cart additions", "cart additions", ratio],
   ["processor time of an addition", "work of an addition", work],
   ["that of its handler at the ingress", "work of its handler at the ingress", work],

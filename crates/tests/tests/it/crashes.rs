@@ -33,6 +33,7 @@ use crate::world::{Component, Setup, World, eventually, own_alone};
 /// Longest that one order may take through one crash.
 const STORY_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+const RESTATE_IS_TOLD_AFTER: Duration = Duration::from_secs(1);
 /// A step that comes after its order has ended comes within this.
 const LATE_STEP: Duration = Duration::from_secs(1);
 /// Even a step that came twice may not come in the next order.
@@ -125,6 +126,48 @@ fn whoever_dies_while_nobody_decides_the_order_ends_well() {
 fn whoever_dies_while_no_parcel_comes_back_the_return_ends_well() {
     let short = Setup::with("RETURN_SEND_WITHIN", "2s");
     die_at_every_step(short, &[Story::NeverSent], 2);
+}
+
+/// The services say a delivery aloud when they hand it to Restate. Whoever sees it, and asks
+/// for something before Restate knows, is not refused: the services hold still in between.
+#[test]
+fn what_is_shown_as_delivered_can_be_sent_back_although_restate_does_not_know_yet() {
+    let setup = Setup::with("ALLOW_CRASH", "true").and("DELIVERY_TIME", "100ms");
+    own_alone(&setup, async |shop| {
+        let world = shop.world();
+        let steps = steps_of(world, Story::Delivered, [1, 2]).await;
+        let is_written = |step: &&Step| {
+            step.id.starts_with("OrderFulfillmentWorkflow/Run#1:") && step.what == "set record"
+        };
+        let delivery = steps.iter().rfind(is_written).expect("its last record");
+        let items = json!([{ "sku": "P001", "quantity": 1 }]);
+        let asked = [
+            ("returns", json!({ "items": items, "reason": "too small" })),
+            ("refunds", json!({ "amount_cents": 10, "reason": "sorry" })),
+        ];
+        for (number, (what, body)) in (3..).zip(asked) {
+            let hold = format!("/hold?at={}:before", delivery.id);
+            ops(world, Method::DELETE, "/steps").await;
+            ops(world, Method::POST, &hold).await;
+            let shop = Shop::beside_others(Arc::clone(world), number);
+            tell(&shop, Story::Delivered).await;
+            assert_eq!(ops(world, Method::GET, "/hold").await["holding"], true);
+            let buyer = shop.person("delivered");
+            let person = if what == "returns" {
+                &buyer
+            } else {
+                &shop.admin()
+            };
+            let path = format!("/api/orders/{}.order/{what}", buyer.name);
+            let told = async {
+                tokio::time::sleep(RESTATE_IS_TOLD_AFTER).await;
+                ops(world, Method::DELETE, "/hold").await;
+            };
+            let (answer, ()) = tokio::join!(person.post(&path, &body), told);
+            answer.expect(201);
+            checker::assert_quiet(&shop).await;
+        }
+    });
 }
 
 /// An ordinary run has this many cases for each process.
