@@ -11,8 +11,9 @@
 //! | [`repair`] | how each difference is mended |
 //!
 //! Restate is right, and the ledger says what is still held outside. An order
-//! that an invocation works on is never touched, and a difference counts only
-//! when it is seen twice, [`SEEN_AGAIN_AFTER`] apart: so it may run at any time.
+//! that an invocation works on is never touched, and a difference, or that there is
+//! none, counts only when it is seen twice, [`SEEN_AGAIN_AFTER`] apart: so it may run at
+//! any time.
 //! Everything is read into memory, some kilobytes for an order.
 
 mod difference;
@@ -28,7 +29,7 @@ use anyhow::bail;
 use services::client::Ingress;
 use waybill_domain::ids::OrderId;
 
-use self::difference::Difference;
+use self::difference::{About, Difference, Side};
 use self::ledger::Ledger;
 use self::snapshot::RestateSnapshot;
 use crate::restate::admin::AdminApi;
@@ -75,6 +76,13 @@ struct Comparison {
     kept: usize,
 }
 
+impl Comparison {
+    fn identities(&self) -> BTreeSet<(Side, About, String)> {
+        let all = self.differences.iter();
+        all.map(Difference::identity).collect()
+    }
+}
+
 impl Reconcile {
     /// Compares, tells `say` each difference and a summary, and repairs if it
     /// is wanted. An error means that nothing could be compared.
@@ -106,24 +114,17 @@ impl Reconcile {
         Ok(Reconciled { found, left })
     }
 
-    /// The differences that are still there after a while. As long as there are
-    /// others than before (Restate has just come back, say) it is looked again.
+    /// What two looks have seen alike, a while apart. As long as one sees what the other
+    /// does not, it is looked again, also when it sees nothing: a Restate that has just come
+    /// back may show what it had some time ago.
     async fn confirmed(&self) -> anyhow::Result<Comparison> {
         let mut before = self.look().await?;
         for again in 1..=MOST_LOOKS {
-            if before.differences.is_empty() {
-                break;
-            }
             tokio::time::sleep(SEEN_AGAIN_AFTER).await;
-            let seen: BTreeSet<_> = before
-                .differences
-                .iter()
-                .map(Difference::identity)
-                .collect();
             let mut now = self.look().await?;
-            let is_known = |difference: &Difference| seen.contains(&difference.identity());
-            if again == MOST_LOOKS || now.differences.iter().all(is_known) {
-                now.differences.retain(is_known);
+            let seen = before.identities();
+            if again == MOST_LOOKS || now.identities() == seen {
+                now.differences.retain(|it| seen.contains(&it.identity()));
                 return Ok(now);
             }
             before = now;
