@@ -17,6 +17,8 @@ use crate::store;
 
 /// `INTERNAL_TOKEN` of a world of its own.
 pub const TOKEN: &str = "the-token-of-a-world-that-is-soon-gone";
+/// Where Restate's settings of its logs stand: the replicated one, and the one of a single node.
+pub const LOGS: [&str; 2] = ["LOG_SERVER", "BIFROST__LOCAL"];
 /// `SESSION_KEY` of one in session mode.
 const SESSION_KEY: &str = "6f2b9d1ec84a07355be1d20f6a9c83e7";
 /// Shared with its payment provider, which signs its webhooks.
@@ -166,7 +168,7 @@ impl Plan {
             settings: Vec::new(),
         };
         // Tests kill the process, not the machine: what the kernel has is kept.
-        for log in ["LOG_SERVER", "BIFROST__LOCAL"] {
+        for log in LOGS {
             let name = format!("RESTATE_{log}__ROCKSDB_DISABLE_WAL_FSYNC");
             for node in Component::NODES {
                 plan.set_for(node, &name, "true");

@@ -51,6 +51,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream as futures_stream;
+use launcher::plan::LOGS;
 use restate_sdk::prelude::*;
 use serde_json::{Value, json};
 
@@ -153,14 +154,13 @@ fn main() {
         .and("RUST_LOG", "warn")
         .and("MAX_STREAMS", "12000")
         .and("MAX_CONNECTIONS", "16000")
-        // As it is shipped: other tests do not wait for the disk.
-        .only_for(
-            Component::Restate,
-            "RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC",
-            "false",
-        )
         .lasting(Duration::from_hours(1));
-    let settings = arguments.restate.iter();
+    // As it is shipped, whichever log is asked for: other tests do not wait for the disk.
+    let waits_for_the_disk = LOGS.map(|log| {
+        let name = format!("RESTATE_{log}__ROCKSDB_DISABLE_WAL_FSYNC");
+        (name, "false".to_owned())
+    });
+    let settings = waits_for_the_disk.iter().chain(&arguments.restate);
     let setup = settings.fold(setup, |setup, (name, value)| {
         setup.only_for(Component::Restate, name, value)
     });
