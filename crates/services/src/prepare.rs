@@ -5,9 +5,8 @@
 //! public one, so that nobody but this Restate can invoke them. The private key
 //! goes to a folder of Restate's own.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -15,6 +14,7 @@ use clap::Args;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
+use tempfile::NamedTempFile;
 
 const PRIVATE_KEY: &str = "request-identity.pem";
 const PUBLIC_KEY: &str = "request-identity.pub";
@@ -68,45 +68,31 @@ pub fn prepare(folders: &Folders) -> anyhow::Result<String> {
         secrets.map(|secret| folder.join(secret))
     });
     for secret in std::iter::once(folders.shared.join(INTERNAL_TOKEN)).chain(secrets) {
-        if !secret.exists() {
-            write(&secret, &bs58::encode(random()).into_string())?;
-        }
+        kept_or(&secret, &bs58::encode(random()).into_string())?;
     }
     Ok(format!("Restate signs its requests as {public}"))
 }
 
 fn check_writable(folder: &Path) -> anyhow::Result<()> {
-    let probe = folder.join(".writable");
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&probe)
-        .and_then(|_| fs::remove_file(&probe))
-        .map_err(|error| {
-            anyhow!(
-                "the folder {} cannot be written ({error}): it is a volume that this user must own, so remove it, or give it to the user and group that this container runs as",
-                folder.display()
-            )
-        })
+    let probe = tempfile::tempfile_in(folder);
+    probe.map(drop).map_err(|error| {
+        anyhow!(
+            "the folder {} cannot be written ({error}): it is a volume that this user must own, so remove it, or give it to the user and group that this container runs as",
+            folder.display()
+        )
+    })
 }
 
 /// The private key in `file`, made now if there is none.
 fn identity(file: &Path) -> anyhow::Result<SigningKey> {
-    match fs::read_to_string(file) {
-        Ok(pem) => SigningKey::from_pkcs8_pem(&pem).map_err(|error| {
-            anyhow!(
-                "{} is no private Ed25519 key in PEM ({error}): remove it to get a new one",
-                file.display()
-            )
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = SigningKey::from_bytes(&random());
-            write(file, &pem(&key)?)?;
-            Ok(key)
-        }
-        Err(error) => Err(anyhow!("{} cannot be read ({error})", file.display())),
-    }
+    let new = SigningKey::from_bytes(&random());
+    let pem = kept_or(file, &pem(&new)?)?;
+    SigningKey::from_pkcs8_pem(&pem).map_err(|error| {
+        anyhow!(
+            "{} is no private Ed25519 key in PEM ({error}): remove it to get a new one",
+            file.display()
+        )
+    })
 }
 
 /// As `openssl genpkey -algorithm ed25519` writes it: without the public half,
@@ -134,21 +120,41 @@ fn random() -> [u8; 32] {
     rand::random()
 }
 
+/// What is in `file`; `new` if there is none, which is then kept in it. Of some who do this at
+/// once, all get the same.
+fn kept_or(file: &Path, new: &str) -> anyhow::Result<String> {
+    match fs::read_to_string(file) {
+        Ok(kept) => return Ok(kept),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(anyhow!("{} cannot be read ({error})", file.display())),
+    }
+    let kept = unfinished(file, new).and_then(|it| match it.persist_noclobber(file) {
+        Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => fs::read_to_string(file),
+        kept => kept.map_err(|lost| lost.error).map(|_| new.to_owned()),
+    });
+    kept.map_err(|error| cannot_write(file, &error))
+}
+
 /// Whole or not at all, and for its owner's eyes only.
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
-    let unfinished = file.with_extension("new");
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&unfinished, file));
-    written.map_err(|error| anyhow!("{} cannot be written ({error})", file.display()))
+    let written = unfinished(file, text).and_then(|it| Ok(it.persist(file)?));
+    written
+        .map(drop)
+        .map_err(|error| cannot_write(file, &error))
+}
+
+/// Beside `file`, under a name that nobody else has: the nodes of a cluster are prepared at
+/// once, and share folders.
+fn unfinished(file: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let mut unfinished = NamedTempFile::new_in(folder)?;
+    unfinished.write_all(text.as_bytes())?;
+    unfinished.as_file().sync_all()?;
+    Ok(unfinished)
+}
+
+fn cannot_write(file: &Path, error: &io::Error) -> anyhow::Error {
+    anyhow!("{} cannot be written ({error})", file.display())
 }
 
 #[cfg(test)]
@@ -166,6 +172,25 @@ mod tests {
             restate_keys: folder("keys"),
             shared: folder("shared"),
             gateway_secrets: Some(folder("gateway")),
+        }
+    }
+
+    #[test]
+    fn nodes_that_are_prepared_at_once_agree() {
+        for _ in 0..20 {
+            let root = tempfile::tempdir().unwrap();
+            let folders = folders(root.path());
+            let said: Vec<_> = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| prepare(&folders))).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let public = fs::read_to_string(folders.shared.join(PUBLIC_KEY)).unwrap();
+            for said in said {
+                let said = said.unwrap();
+                assert!(said.ends_with(&public), "{said}: {public}");
+            }
+            // Nothing unfinished is left.
+            assert_eq!(fs::read_dir(&folders.shared).unwrap().count(), 2);
         }
     }
 
