@@ -29,7 +29,7 @@ use anyhow::bail;
 use services::client::Ingress;
 use waybill_domain::ids::OrderId;
 
-use self::difference::{About, Difference, Side};
+use self::difference::Difference;
 use self::ledger::Ledger;
 use self::snapshot::RestateSnapshot;
 use crate::restate::admin::AdminApi;
@@ -76,13 +76,6 @@ struct Comparison {
     kept: usize,
 }
 
-impl Comparison {
-    fn identities(&self) -> BTreeSet<(Side, About, String)> {
-        let all = self.differences.iter();
-        all.map(Difference::identity).collect()
-    }
-}
-
 impl Reconcile {
     /// Compares, tells `say` each difference and a summary, and repairs if it
     /// is wanted. An error means that nothing could be compared.
@@ -114,22 +107,9 @@ impl Reconcile {
         Ok(Reconciled { found, left })
     }
 
-    /// What two looks have seen alike, a while apart. As long as one sees what the other
-    /// does not, it is looked again, also when it sees nothing: a Restate that has just come
-    /// back may show what it had some time ago.
     async fn confirmed(&self) -> anyhow::Result<Comparison> {
-        let mut before = self.look().await?;
-        for again in 1..=MOST_LOOKS {
-            tokio::time::sleep(SEEN_AGAIN_AFTER).await;
-            let mut now = self.look().await?;
-            let seen = before.identities();
-            if again == MOST_LOOKS || now.identities() == seen {
-                now.differences.retain(|it| seen.contains(&it.identity()));
-                return Ok(now);
-            }
-            before = now;
-        }
-        Ok(before)
+        let look = async || self.look().await;
+        seen_alike(look, SEEN_AGAIN_AFTER, |seen| &mut seen.differences).await
     }
 
     async fn look(&self) -> anyhow::Result<Comparison> {
@@ -175,6 +155,33 @@ impl Reconcile {
     }
 }
 
+/// What two looks have seen alike, so long apart. As long as one sees what the other
+/// does not, it is looked again, also when it sees nothing: a Restate that has just come
+/// back may show what it had some time ago. At the end only what both have seen counts.
+async fn seen_alike<T>(
+    mut look: impl AsyncFnMut() -> anyhow::Result<T>,
+    apart: Duration,
+    differences: impl Fn(&mut T) -> &mut Vec<Difference>,
+) -> anyhow::Result<T> {
+    let identities = |seen: &mut T| -> BTreeSet<_> {
+        let all = differences(seen).iter();
+        all.map(Difference::identity).collect()
+    };
+    let mut before = identities(&mut look().await?);
+    let mut looks = 1;
+    loop {
+        tokio::time::sleep(apart).await;
+        let mut seen = look().await?;
+        looks += 1;
+        let now = identities(&mut seen);
+        if now == before || looks > MOST_LOOKS {
+            differences(&mut seen).retain(|it| before.contains(&it.identity()));
+            return Ok(seen);
+        }
+        before = now;
+    }
+}
+
 fn summary(look: &Comparison, found: usize, left: usize, repair: bool) -> String {
     let ledger = match look.in_ledger {
         Some(size) => format!("{size} payments and parcels of the ledger"),
@@ -202,4 +209,73 @@ fn summary(look: &Comparison, found: usize, left: usize, repair: bool) -> String
         look.under_way,
         look.held.levels.len(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use waybill_domain::ids::Sku;
+
+    use super::difference::{About, Side};
+    use super::*;
+
+    /// A difference in the stock of `sku`.
+    fn of(sku: &str) -> Difference {
+        Difference {
+            side: Side::ReadModel,
+            about: About::Stock(Sku::parse(sku).expect("a SKU")),
+            kind: "stock".to_owned(),
+            words: format!("has other stock of {sku}"),
+            repair: None,
+        }
+    }
+
+    /// What counts when so much is seen at one look after the other, and how many of the
+    /// looks it took.
+    async fn counts(looks: &[&[&str]]) -> (Vec<String>, usize) {
+        let mut looked = 0;
+        let look = async || {
+            looked += 1;
+            let skus = looks[looked - 1].iter();
+            Ok(skus.map(|sku| of(sku)).collect::<Vec<_>>())
+        };
+        let seen = seen_alike(look, Duration::ZERO, |seen| seen).await;
+        let seen = seen.expect("every look succeeds").into_iter();
+        let name = |it: Difference| it.about.to_string();
+        (seen.map(name).collect(), looked)
+    }
+
+    #[tokio::test]
+    async fn what_two_looks_see_alike_counts() {
+        let one = of("TEA-1").about.to_string();
+        let none: &[&str] = &[];
+        assert_eq!(counts(&[none, none]).await, (vec![], 2));
+        assert_eq!(counts(&[&["TEA-1"], &["TEA-1"]]).await, (vec![one], 2));
+    }
+
+    #[tokio::test]
+    async fn one_look_that_sees_nothing_is_not_believed() {
+        let one = of("TEA-1").about.to_string();
+        let stale_first = [&[][..], &["TEA-1"], &["TEA-1"]];
+        assert_eq!(counts(&stale_first).await, (vec![one.clone()], 3));
+        let stale_second = [&["TEA-1"][..], &[], &["TEA-1"], &["TEA-1"]];
+        assert_eq!(counts(&stale_second).await, (vec![one], 4));
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_no_difference() {
+        assert_eq!(counts(&[&["TEA-1"][..], &[], &[]]).await, (vec![], 3));
+    }
+
+    #[tokio::test]
+    async fn in_a_busy_shop_what_stays_is_told_from_what_comes_and_goes() {
+        let stays = of("TEA-1").about.to_string();
+        let looks = [
+            &["TEA-1", "A-1"][..],
+            &["TEA-1", "B-1"],
+            &["TEA-1", "C-1"],
+            &["TEA-1", "D-1"],
+            &["TEA-1", "E-1"],
+        ];
+        assert_eq!(counts(&looks).await, (vec![stays], looks.len()));
+    }
 }
