@@ -26,7 +26,7 @@ const number = (text, pattern) => {
   if (!found) throw new Error(`"${text}" has no ${pattern}`);
   return Number(found[1]);
 };
-const processor = today("the same, 28 SKUs").at(-2);
+const processor = today("processor time of an order, 28 SKUs").at(-2);
 const budget = read("crates/tests/tests/it/budget.rs");
 const budgetOf = (name) => number(budget.slice(budget.indexOf("const BUDGET")), new RegExp(`${name}: (\\d+)`));
 

@@ -21,6 +21,8 @@
 //!   are delivered, against the same without;
 //! - **growth**: `--growth 1000,100000` delivered orders (`pipeline/growth.rs`), in a world
 //!   of its own;
+//! - **apart**: cart and orders once more, in a world of its own: Restate has one half of
+//!   the processors, all else the other (`pipeline/processors.rs`);
 //! - **outage**: the carrier and the provider go away, with orders waiting for each:
 //!   what everybody else does takes as long as before and after, in the same run.
 //!
@@ -41,6 +43,8 @@ mod driver;
 #[path = "pipeline/growth.rs"]
 mod growth;
 mod outside;
+#[path = "pipeline/processors.rs"]
+mod processors;
 mod restate;
 mod shop;
 mod stream;
@@ -77,9 +81,11 @@ fn batch_within(orders: usize) -> Duration {
 }
 
 /// What can be measured, in this order.
-const PARTS: [&str; 7] = [
-    "cart", "orders", "pages", "streams", "kill", "growth", "outage",
+const PARTS: [&str; 8] = [
+    "cart", "orders", "pages", "streams", "kill", "outage", "growth", "apart",
 ];
+/// Those that need a world unlike the others'.
+const WORLDS_OF_THEIR_OWN: [&str; 2] = ["growth", "apart"];
 
 struct Arguments {
     parts: Vec<String>,
@@ -165,7 +171,8 @@ fn main() {
         setup.only_for(Component::Restate, name, value)
     });
     let mut report = Report::default();
-    if arguments.parts.iter().any(|part| part != "growth") {
+    let in_one_world = |part: &String| !WORLDS_OF_THEIR_OWN.contains(&&part[..]);
+    if arguments.parts.iter().any(in_one_world) {
         own_alone(&setup, async |shop| {
             measure(shop, &arguments, &mut report).await;
         });
@@ -175,20 +182,37 @@ fn main() {
             growth::growth(shop, &arguments.growth, &mut report).await;
         });
     }
+    if arguments.wants("apart") {
+        // Each process sees at its start how many processors are its own.
+        let halves = processors::Halves::of_all();
+        halves.take_second();
+        own_alone(&setup, async |shop| {
+            halves.give_first(shop.process_id(Component::Restate));
+            report.before_names = "apart, ";
+            ready(shop, &arguments).await;
+            cart(shop, &arguments, &mut report).await;
+            orders(shop, &arguments, &mut report).await;
+        });
+    }
     if let Some(file) = &arguments.json {
-        let text = serde_json::to_string_pretty(&report.0).expect("figures are JSON");
+        let text = serde_json::to_string_pretty(&report.figures).expect("figures are JSON");
         std::fs::write(file, text).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
 }
 
 /// What was measured, said at once and kept for a file.
 #[derive(Default)]
-struct Report(serde_json::Map<String, Value>);
+struct Report {
+    figures: serde_json::Map<String, Value>,
+    /// What every name begins with.
+    before_names: &'static str,
+}
 
 impl Report {
     fn say(&mut self, name: &str, words: &str, figures: Value) {
+        let name = format!("{}{name}", self.before_names);
         println!("{name}: {words}");
-        self.0.insert(name.to_owned(), figures);
+        self.figures.insert(name, figures);
     }
 
     /// The median round's work.
@@ -223,11 +247,7 @@ async fn measure(shop: &Shop, arguments: &Arguments, report: &mut Report) {
         &format!("{idle:.0} MB"),
         json!({ "mb": idle }),
     );
-    serve_bare(shop).await;
-    restock(shop, arguments).await;
-    // Warm up: connections, caches, the first page of every file.
-    calls_for(Duration::from_secs(1), CALLERS, |n| bare_call(shop, n)).await;
-    calls_for(Duration::from_secs(1), CALLERS, |n| cart_call(shop, n)).await;
+    ready(shop, arguments).await;
     if wanted("cart") {
         cart(shop, arguments, report).await;
     }
@@ -249,22 +269,33 @@ async fn measure(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     }
 }
 
+/// Enough on the shelves, the bare components served, and all of it warm: connections,
+/// caches, the first page of every file.
+async fn ready(shop: &Shop, arguments: &Arguments) {
+    serve_bare(shop).await;
+    restock(shop, arguments).await;
+    calls_for(Duration::from_secs(1), CALLERS, |n| bare_call(shop, n)).await;
+    calls_for(Duration::from_secs(1), CALLERS, |n| cart_call(shop, n)).await;
+}
+
 /// Additions to carts through the gateway, against the same handler at Restate's
 /// ingress and against the bare one.
 async fn cart(shop: &Shop, arguments: &Arguments, report: &mut Report) {
     let time = Duration::from_secs(arguments.seconds);
     let (mut at_ingress, mut bare) = (Ratios::default(), Ratios::default());
+    let mut later = Ratios::default();
     let mut work_of: [Vec<Work>; 2] = [Vec::new(), Vec::new()];
     for round in 1..=arguments.rounds {
         let least = calls_for(time, MANY_CALLERS, |n| bare_call(shop, n)).await;
         let (handler, for_handler) = watched(shop, time, |n| handler_call(shop, n)).await;
         let (ours, for_ours) = watched(shop, time, |n| cart_call(shop, n)).await;
         println!(
-            "round {round}: cart additions {ours:.0}/s, {for_ours}; their handler at the \
-             ingress {handler:.0}/s, {for_handler}; bare handler {least:.0}/s"
+            "round {round}: cart additions {ours}, {for_ours}; their handler at the \
+             ingress {handler}, {for_handler}; bare handler {least}"
         );
-        at_ingress.add(ours, handler);
-        bare.add(ours, least);
+        at_ingress.add(ours.per_second, handler.per_second);
+        bare.add(ours.per_second, least.per_second);
+        later.add(ours.p50_ms, handler.p50_ms);
         work_of[0].push(for_ours);
         work_of[1].push(for_handler);
     }
@@ -274,6 +305,16 @@ async fn cart(shop: &Shop, arguments: &Arguments, report: &mut Report) {
         &at_ingress,
     );
     report.ratios("cart additions, too", "a bare handler", &bare);
+    let (p50, more) = (
+        later.median(|(ours, _)| *ours),
+        later.median(|(ours, other)| ours - other),
+    );
+    let words = format!("p50 {p50:.1} ms, {more:+.1} ms on that of their handler");
+    report.say(
+        "answer to an addition",
+        &words,
+        json!({ "p50_ms": p50, "more_ms": more }),
+    );
     let [ours, handler] = work_of;
     report.work("work of an addition", ours);
     report.work("work of its handler at the ingress", handler);
@@ -409,7 +450,7 @@ async fn pages(shop: &Shop, arguments: &Arguments, report: &mut Report) {
         for _ in 0..arguments.rounds {
             let least = calls_for(time, CALLERS, |n| page("/healthz", n)).await;
             let ours = calls_for(time, CALLERS, |n| page(path, n)).await;
-            ratios.add(ours, least);
+            ratios.add(ours.per_second, least.per_second);
         }
         report.ratios(path, "/healthz", &ratios);
     }
@@ -787,8 +828,21 @@ async fn handler_call(shop: &Shop, caller: usize) {
     }
 }
 
+/// What calls for a while have come to.
+struct Called {
+    per_second: f64,
+    /// From asking to the answer.
+    p50_ms: f64,
+}
+
+impl std::fmt::Display for Called {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.0}/s (p50 {:.1} ms)", self.per_second, self.p50_ms)
+    }
+}
+
 /// Calls per second of so many callers, each waiting for its answer.
-async fn calls_for<F>(time: Duration, callers: usize, call: impl Fn(usize) -> F) -> f64
+async fn calls_for<F>(time: Duration, callers: usize, call: impl Fn(usize) -> F) -> Called
 where
     F: Future<Output = ()>,
 {
@@ -796,27 +850,34 @@ where
     let callers = (0..callers).map(|caller| {
         let call = &call;
         async move {
-            let mut calls = 0;
+            let mut took = Vec::new();
             while started.elapsed() < time {
+                let asked = Instant::now();
                 call(caller).await;
-                calls += 1;
+                took.push(asked.elapsed());
             }
-            calls
+            took
         }
     });
-    let calls: usize = futures::future::join_all(callers).await.into_iter().sum();
-    rate(calls, started.elapsed())
+    let mut took = futures::future::join_all(callers).await.concat();
+    let per_second = rate(took.len(), started.elapsed());
+    let middle = took.len() / 2;
+    let (_, p50, _) = took.select_nth_unstable(middle);
+    Called {
+        per_second,
+        p50_ms: p50.as_secs_f64() * 1_000.0,
+    }
 }
 
 /// The same of many callers, and what each call has cost.
-async fn watched<F>(shop: &Shop, time: Duration, call: impl Fn(usize) -> F) -> (f64, Work)
+async fn watched<F>(shop: &Shop, time: Duration, call: impl Fn(usize) -> F) -> (Called, Work)
 where
     F: Future<Output = ()>,
 {
     let watch = Stopwatch::start(shop);
-    let per_second = calls_for(time, MANY_CALLERS, call).await;
-    let calls = per_second * time.as_secs_f64();
-    (per_second, watch.per(shop, calls))
+    let called = calls_for(time, MANY_CALLERS, call).await;
+    let calls = called.per_second * time.as_secs_f64();
+    (called, watch.per(shop, calls))
 }
 
 /// Does something `count` times, [`CALLERS`] at a time.
