@@ -3,7 +3,7 @@
 
 import { createHmac } from "node:crypto";
 import AxeBuilder from "@axe-core/playwright";
-import { expect, test, unique, type Page } from "./fixtures.ts";
+import { expect, forgetCookies, test, unique, type Page } from "./fixtures.ts";
 
 const PASSWORD = "eleven green kettles sing";
 
@@ -109,7 +109,7 @@ for (const { look, options } of LOOKS) {
     await looks(page, "account");
 
     // Sign in: the password leads to the code, and that to where one was going.
-    await page.context().clearCookies();
+    await forgetCookies(page);
     await page.goto("/orders?status=delivered");
     await password(page, name);
     await expect(page).toHaveURL("/login/code");
@@ -130,12 +130,12 @@ for (const { look, options } of LOOKS) {
     await expect(page).toHaveURL("/orders?status=delivered");
 
     // The phone is gone: a recovery code, once.
-    await page.context().clearCookies();
+    await forgetCookies(page);
     await page.goto("/login");
     await password(page, name);
     await recover(page, recovery[0].toLowerCase());
     await expect(page).toHaveURL("/");
-    await page.context().clearCookies();
+    await forgetCookies(page);
     await page.goto("/login");
     await password(page, name);
     await shop.watch.status(401, () => recover(page, recovery[0]));

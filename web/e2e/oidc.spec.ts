@@ -4,7 +4,7 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { BrowserContext, BrowserContextOptions, Page } from "@playwright/test";
 import { Company, type Gateway } from "./oidc/company.ts";
-import { expect, test as base, unique } from "./fixtures.ts";
+import { expect, forgetCookies, test as base, unique } from "./fixtures.ts";
 
 /** Browsers at the company: what they do is not watched as in the shop's own tests, since they leave it. */
 const test = base.extend<{ open: (gateway: Gateway, options?: BrowserContextOptions) => Promise<Page> }>({
@@ -160,7 +160,7 @@ test("a token that is not the provider's, or not for this sign-in, is refused", 
       ["garbage", "cannot be read"], ["userinfo", "userinfo is about somebody else"],
     ]) {
       await company.is({ evil });
-      await page.context().clearCookies();
+      await forgetCookies(page);
       await page.goto("/login");
       await signIn(page, carol);
       await expect(message(page), evil).toContainText("cannot be trusted");
@@ -195,7 +195,7 @@ test("the provider has a new key, or is away: nothing else is", async ({ world, 
     await page.getByLabel("Password").fill(password);
     await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await expect(page).toHaveURL(`${gateway.url}/cart`);
-    await page.context().clearCookies();
+    await forgetCookies(page);
 
     await company.is({ away: false });
     const signedIn = async (who: Page) => {

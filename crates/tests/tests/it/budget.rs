@@ -74,13 +74,7 @@ fn one_order_costs_no_more_than_its_budget() {
         .await;
         shop.admin().approve(&order).await;
         order.until("delivered").await;
-        eventually("nothing is under way", SOON, async || {
-            let open = shop
-                .sql("SELECT target FROM sys_invocation WHERE status NOT IN ('completed', 'scheduled')")
-                .await;
-            if open.is_empty() { Ok(()) } else { Err(format!("{open:?}")) }
-        })
-        .await;
+        shop.nothing_is_under_way().await;
         let costs = cost(shop).await;
         let all = costs
             .values()

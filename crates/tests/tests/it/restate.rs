@@ -22,7 +22,26 @@ impl World {
         eventually(query, SOON, async || self.try_sql(query).await).await
     }
 
-    /// The same, once.
+    /// Waits until no invocation is at work; what a timer will begin does not count.
+    #[allow(
+        dead_code,
+        reason = "not for the benchmark, of which this is a module, too"
+    )]
+    pub async fn nothing_is_under_way(&self) {
+        const OPEN: &str =
+            "SELECT target FROM sys_invocation WHERE status NOT IN ('completed', 'scheduled')";
+        eventually("nothing is under way", SOON, async || {
+            let open = self.try_sql(OPEN).await?;
+            if open.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{open:?}"))
+            }
+        })
+        .await;
+    }
+
+    /// The rows, asked for once.
     pub async fn try_sql(&self, query: &str) -> Result<Vec<Value>, String> {
         let answer = self
             .http
