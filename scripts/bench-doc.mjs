@@ -1,5 +1,6 @@
 // Writes the figures of `just bench --json FILE` into docs/benchmark.md, between its markers:
-// node scripts/bench-doc.mjs BEFORE.json TODAY.json. A figure that a run has not made stays as it is.
+// node scripts/bench-doc.mjs BEFORE.json TODAY.json. A figure that a run has not made stays as it is; a run of
+// the growth writes that whole table anew.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -49,6 +50,7 @@ const rows = [
   ["the gateway, 20 s after they are closed", "gateway, streams closed", (it) => `${n(it.mb)} MB, ${n(it.before_mb)} MB before them`],
   ["services killed with orders half approved", "services killed", (it) => `${it.orders} orders delivered after ${n(it.seconds, 1)} s, without a death ${n(it.without, 1)} s`],
 ];
+
 const [begin, end] = ["<!-- figures -->", "<!-- end of the figures -->"];
 const text = readFileSync(document, "utf8");
 const [head, rest] = text.split(begin);

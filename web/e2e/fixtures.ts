@@ -87,8 +87,6 @@ export class Shop {
   }
 }
 
-let count = 0;
-
 /**
  * Leaves the page and takes its cookies away. A page that is still open notices that it is
  * signed out, and goes to the sign-in by itself, across whatever is visited next.
@@ -97,6 +95,8 @@ export async function forgetCookies(page: Page): Promise<void> {
   await page.goto("about:blank");
   await page.context().clearCookies();
 }
+
+let count = 0;
 
 /** A short id that no other test of this run has. */
 export function unique(): string {

@@ -63,6 +63,7 @@ use crate::bare::{
     Bare, BareOrder, BareProvider, BareSession, BareStock, BareTransaction, Reached,
 };
 use crate::driver::{Driven, Stopwatch, Work, drive};
+use crate::processors::Halves;
 use crate::shop::Shop;
 use crate::world::{Component, Setup, World, eventually, own_alone, own_unchecked};
 
@@ -170,6 +171,8 @@ fn main() {
     let setup = settings.fold(setup, |setup, (name, value)| {
         setup.only_for(Component::Restate, name, value)
     });
+    // What cannot be measured here is said before hours are spent on the rest.
+    let halves = arguments.wants("apart").then(Halves::of_all);
     let mut report = Report::default();
     let in_one_world = |part: &String| !WORLDS_OF_THEIR_OWN.contains(&&part[..]);
     if arguments.parts.iter().any(in_one_world) {
@@ -182,13 +185,12 @@ fn main() {
             growth::growth(shop, &arguments.growth, &mut report).await;
         });
     }
-    if arguments.wants("apart") {
+    if let Some(halves) = halves {
         // Each process sees at its start how many processors are its own.
-        let halves = processors::Halves::of_all();
         halves.take_second();
         own_alone(&setup, async |shop| {
             halves.give_first(shop.process_id(Component::Restate));
-            report.before_names = "apart, ";
+            report.prefix = "apart, ";
             ready(shop, &arguments).await;
             cart(shop, &arguments, &mut report).await;
             orders(shop, &arguments, &mut report).await;
@@ -205,12 +207,12 @@ fn main() {
 struct Report {
     figures: serde_json::Map<String, Value>,
     /// What every name begins with.
-    before_names: &'static str,
+    prefix: &'static str,
 }
 
 impl Report {
     fn say(&mut self, name: &str, words: &str, figures: Value) {
-        let name = format!("{}{name}", self.before_names);
+        let name = format!("{}{name}", self.prefix);
         println!("{name}: {words}");
         self.figures.insert(name, figures);
     }

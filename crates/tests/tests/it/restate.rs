@@ -23,10 +23,6 @@ impl World {
     }
 
     /// Waits until no invocation is at work; what a timer will begin does not count.
-    #[allow(
-        dead_code,
-        reason = "not for the benchmark, of which this is a module, too"
-    )]
     pub async fn nothing_is_under_way(&self) {
         const OPEN: &str =
             "SELECT target FROM sys_invocation WHERE status NOT IN ('completed', 'scheduled')";
